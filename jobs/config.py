@@ -1,0 +1,16 @@
+"""Config dataclasses that several jobs share. Light: read by `rushes --help`."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RayConfig:
+    """Which Ray a job runs on."""
+
+    address: str | None = field(
+        default=None,
+        metadata={"doc": "a running cluster (ray://host:10001, host:6379 or auto); null starts a local Ray and stops it"},
+    )
+    num_cpus: int | None = field(
+        default=None, metadata={"doc": "CPUs of the local Ray; null takes all of the machine", "unit": "cores", "min": 1}
+    )

@@ -1,0 +1,55 @@
+"""Where one run of a job keeps its config, log and results, and how it speaks to the person who started it.
+
+In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the console.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one job."""
+
+    job: str
+    folder: Path
+
+    def say(self, text: str) -> None:
+        """One line for the person at the console, kept in the log too."""
+        print(text, flush=True)
+        logging.getLogger(f"rushes.{self.job}").info(text)
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a result file of the run, whole or not at all."""
+        path = self.folder / name
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        temporary.replace(path)
+        return path
+
+
+def open_run(job: str, folder: Path, config_yaml: str) -> Run:
+    """Make a run's folder, write its config, and send the logs of this process to its `log` file.
+
+    The console stays for what a person reads: warnings of libraries go to the log, not to the screen.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(config_yaml)
+    handler = logging.FileHandler(folder / "log")
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    return Run(job=job, folder=folder)
