@@ -22,6 +22,11 @@ class Run:
     job: str
     folder: Path
 
+    @property
+    def log(self) -> Path:
+        """Where everything that isn't on the console is written."""
+        return self.folder / "log"
+
     def say(self, text: str) -> None:
         """One line for the person at the console, kept in the log too."""
         print(text, flush=True)

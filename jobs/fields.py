@@ -1,0 +1,134 @@
+"""Config dataclasses as data: every key with its type, default, unit, meaning and limits.
+
+In: a config dataclass (or an instance). Out: flat `Key`s for help, completion and near misses; errors about values out of their limits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+REQUIRED = "???"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a job as a user types it, such as `shots.detector`."""
+
+    path: str
+    type: Any
+    default: Any
+    doc: str
+    unit: str | None
+    choices: tuple | None
+    min: float | None
+    max: float | None
+
+    @property
+    def type_name(self) -> str:
+        """The type in words: `int or null`, `list of float`."""
+        return _type_name(self.type)
+
+    @property
+    def required(self) -> bool:
+        return isinstance(self.default, str) and self.default == REQUIRED
+
+
+_WORDS = {int: "int", float: "float", bool: "true or false", str: "text", type(None): "null"}
+
+
+def _type_name(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in arguments)
+    if origin is list:
+        return f"list of {_type_name(arguments[0])}"
+    if origin is dict:
+        return f"map of {_type_name(arguments[1])}"
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED
+
+
+def keys(config: Any, prefix: str = "", instance: Any = None) -> Iterator[Key]:
+    """Every leaf key of a config dataclass, depth first in the order written.
+
+    Args:
+        config: the dataclass type.
+        instance: where given, `default` is taken from it (nested defaults that a parent overrides).
+    """
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        default = getattr(instance, field.name) if instance is not None else _default(field)
+        path = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(hints[field.name]):
+            nested = default if dataclasses.is_dataclass(default) else None
+            yield from keys(hints[field.name], f"{path}.", nested)
+            continue
+        meta = field.metadata
+        yield Key(
+            path=path,
+            type=hints[field.name],
+            default=default,
+            doc=meta.get("doc", ""),
+            unit=meta.get("unit"),
+            choices=meta.get("choices"),
+            min=meta.get("min"),
+            max=meta.get("max"),
+        )
+
+
+def value_at(instance: Any, path: str) -> Any:
+    """The value of a key in a config instance."""
+    for name in path.split("."):
+        instance = getattr(instance, name)
+    return instance
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'coca'?`, or nothing when no known word is near."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not close and "." not in word:  # `lr` for `optim.lr`
+        close = [k for k in known if k.rsplit(".", 1)[-1] == word][:1]
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def missing_keys(instance: Any) -> list[Key]:
+    """Required keys that were not given."""
+    return [k for k in keys(type(instance), instance=instance) if k.required]
+
+
+def check_values(instance: Any) -> None:
+    """Hold every value against the limits in its key's metadata.
+
+    Raises:
+        ValueError: naming the key as the user typed it, the value, what is allowed, and the near miss.
+    """
+    for key in keys(type(instance), instance=instance):
+        value = key.default
+        if value is None or key.required:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if key.choices is not None and one not in key.choices:
+                allowed = ", ".join(str(c) for c in key.choices)
+                guess = near_miss(str(one), [str(c) for c in key.choices])
+                raise ValueError(f"{key.path}={one} is not known{guess or f'; it is one of {allowed}'}")
+            if isinstance(one, bool) or not isinstance(one, int | float):
+                continue
+            unit = f" {key.unit}" if key.unit else ""
+            if key.min is not None and one < key.min:
+                raise ValueError(f"{key.path}={one} is too small: at least {key.min}{unit}")
+            if key.max is not None and one > key.max:
+                raise ValueError(f"{key.path}={one} is too large: at most {key.max}{unit}")

@@ -1,0 +1,130 @@
+"""The `rushes` command: finds the job, composes its configuration, runs it, and turns what happens into an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted (state is kept).
+Imports nothing heavy: `rushes --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from jobs.registry import SUBMIT, Job, job_named
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except BrokenPipeError:  # `rushes … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from jobs import help as help_texts
+
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(help_texts.overview(), end="")
+        return DONE if arguments else WRONG_USAGE
+    if arguments[0] in ("--version", "version"):
+        from importlib.metadata import version
+
+        print(f"rushes {version('rushes')}")
+        return DONE
+    if arguments[0] == "--completion":
+        from jobs import completion
+
+        return _usage_checked(lambda: completion.print_script(arguments[1] if len(arguments) > 1 else "bash"))
+    if arguments[0] == "--complete":
+        from jobs import completion
+
+        print("\n".join(completion.candidates(arguments[1:])))
+        return DONE
+    name, *rest = arguments
+    if name == SUBMIT:
+        from jobs import submit
+
+        return _usage_checked(lambda: submit.main(rest))
+    return _usage_checked(lambda: _job(job_named(name), rest))
+
+
+def _usage_checked(action) -> int:
+    try:
+        return action()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        return _complain(str(error), WRONG_USAGE)
+
+
+def _job(job: Job, arguments: list[str]) -> int:
+    from jobs import help as help_texts
+    from jobs.compose import ConfigError, compose, experiments
+
+    flags = [a for a in arguments if a.startswith("-")]
+    overrides = [a for a in arguments if not a.startswith("-")]
+    if "--help" in flags or "-h" in flags:
+        print(help_texts.job_help(job, experiments(job)), end="")
+        return DONE
+    if "--multirun" in flags or "-m" in flags:
+        from jobs.sweep import sweep
+
+        return sweep(job, overrides)
+    if "--cfg" in flags:
+        overrides = [o for o in overrides if o != "job"]
+        print(compose(job, overrides).yaml, end="")
+        return DONE
+    if flags:
+        raise ConfigError(f"option '{flags[0]}' is not known; rushes --help lists the options, keys are given as key=value")
+    composed = compose(job, overrides)
+    return execute(job, composed.cfg, composed.yaml)
+
+
+def execute(job: Job, cfg: object, yaml: str) -> int:
+    """Check and run a composed job in this process; returns the exit code."""
+    module = job.module()
+    module.check(cfg)  # raises what a user got wrong, before anything is written
+    from jobs.run_folder import open_run
+
+    run = open_run(job.name, module.run_folder(cfg), yaml)
+    _interrupt_on_sigterm()
+    try:
+        module.run(cfg, run)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as error:
+        import logging
+
+        logging.getLogger(f"rushes.{job.name}").exception("the job failed")
+        return _complain(f"{job.name} failed: {type(error).__name__}: {error} (the whole story: {run.log})", FAILED)
+    return DONE
+
+
+def _interrupt_on_sigterm() -> None:
+    """SIGTERM is how schedulers say Ctrl-C."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _interrupted() -> int:
+    print("\ninterrupted; state is kept: run the same command to go on", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"rushes: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
