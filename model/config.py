@@ -1,0 +1,211 @@
+"""Configuration of everything in `model`: plain dataclasses and the named sizes.
+
+In: nothing (read by `rushes --help`, so it imports no torch). Out: config objects, checked.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass
+class VAEConfig:
+    """The video compression network."""
+
+    latent_channels: int = field(default=8, metadata={"doc": "channels of the latent", "min": 1})
+    stride_time: int = field(default=4, metadata={"doc": "frames per latent frame", "choices": (1, 2, 4, 8)})
+    stride_space: int = field(default=8, metadata={"doc": "pixels per latent, each way", "choices": (4, 8, 16, 32)})
+    patch: int = field(
+        default=4, metadata={"doc": "pixels folded into channels at the door, each way", "choices": (1, 2, 4, 8)}
+    )
+    base_channels: int = field(default=64, metadata={"doc": "channels of the finest level", "min": 8})
+    multipliers: list[int] = field(
+        default_factory=lambda: [1, 2, 2],
+        metadata={"doc": "channels of each level over base_channels, finest first; one level more than halvings"},
+    )
+    encoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per encoder level", "min": 1})
+    decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1})
+
+    def __post_init__(self) -> None:
+        numbers = (self.stride_time, self.stride_space, self.patch)
+        if not all(isinstance(number, int) for number in numbers):
+            return
+        if self.patch > self.stride_space:
+            raise ValueError(
+                f"vae.patch={self.patch} is above vae.stride_space={self.stride_space}; "
+                "lower the first or raise the second"
+            )
+        levels = len(self.level_strides) + 1
+        if len(self.multipliers) != levels:
+            raise ValueError(
+                f"vae.multipliers={list(self.multipliers)} has {len(self.multipliers)} levels, but vae.stride_time="
+                f"{self.stride_time}, vae.stride_space={self.stride_space} and vae.patch={self.patch} make {levels}; "
+                f"give {levels} numbers"
+            )
+
+    @property
+    def level_strides(self) -> list[tuple[int, int]]:
+        """(time, space) stride between each level and the next coarser: space is halved first, time last."""
+        halvings_time = int(math.log2(self.stride_time))
+        halvings_space = int(math.log2(self.stride_space // self.patch))
+        count = max(halvings_time, halvings_space)
+        return [(2 if i >= count - halvings_time else 1, 2 if i < halvings_space else 1) for i in range(count)]
+
+
+@dataclass
+class DiTConfig:
+    """The diffusion transformer."""
+
+    width: int = field(default=128, metadata={"doc": "channels of a token inside the network", "min": 16})
+    depth: int = field(default=4, metadata={"doc": "blocks", "min": 1})
+    heads: int = field(default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1})
+    ffn_ratio: float = field(default=4.0, metadata={"doc": "inner width of the feed-forward over width", "min": 0.5})
+    ffn: str = field(default="gelu", metadata={"doc": "kind of feed-forward", "choices": ("gelu", "swiglu")})
+    patch: list[int] = field(
+        default_factory=lambda: [1, 2, 2],
+        metadata={"doc": "latents per token in time, height, width; time must be 1, the VAE has compressed it"},
+    )
+    latent_channels: int = field(default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1})
+    text_dim: int = field(default=384, metadata={"doc": "channels of the text embeddings", "min": 1})
+    latent_rate_hz: float = field(
+        default=6.0,
+        metadata={"doc": "reference rate: seconds × this are the time coordinates of RoPE", "unit": "Hz", "min": 0.01},
+    )
+    rope_theta: float = field(default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0})
+    text_drop: float = field(
+        default=0.1, metadata={"doc": "share of training samples whose text is dropped", "min": 0.0, "max": 1.0}
+    )
+
+    def __post_init__(self) -> None:
+        given = isinstance(self.width, int) and isinstance(self.heads, int)
+        if given and (self.width % (2 * self.heads) or self.head_dim < 6):
+            raise ValueError(
+                f"dit.width={self.width} over dit.heads={self.heads} must be an even head size of 6 or more; "
+                f"try dit.heads={max(1, self.width // 64)}"
+            )
+        if not isinstance(self.patch, str) and (len(self.patch) != 3 or self.patch[0] != 1):
+            raise ValueError(f"dit.patch={list(self.patch)} must be three numbers, the first 1, like [1,2,2]")
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def ffn_width(self) -> int:
+        """Inner width of the feed-forward, the nearest multiple of 64 (of 8 for small networks)."""
+        step = 64 if self.width >= 256 else 8
+        return max(step, round(self.width * self.ffn_ratio / step) * step)
+
+
+@dataclass
+class FlowConfig:
+    """Rectified flow: how time is drawn and shifted."""
+
+    logit_mean: float = field(default=0.0, metadata={"doc": "mean of logit(t) in training"})
+    logit_std: float = field(default=1.0, metadata={"doc": "standard deviation of logit(t)", "min": 0.01})
+    uniform_share: float = field(
+        default=0.1, metadata={"doc": "share of times drawn uniformly instead", "min": 0.0, "max": 1.0}
+    )
+    shift_tokens_low: int = field(default=256, metadata={"doc": "spatial tokens at which alpha is alpha_low", "min": 1})
+    shift_tokens_high: int = field(
+        default=4096, metadata={"doc": "spatial tokens at which alpha is alpha_high", "min": 2}
+    )
+    alpha_low: float = field(default=1.0, metadata={"doc": "shift of an image at shift_tokens_low", "min": 0.01})
+    alpha_high: float = field(default=3.0, metadata={"doc": "shift of an image at shift_tokens_high", "min": 0.01})
+    frames_power: float = field(
+        default=0.5, metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0}
+    )
+    alpha_max: float = field(default=12.0, metadata={"doc": "alpha is kept at or below this", "min": 0.01})
+
+    def __post_init__(self) -> None:
+        low, high = self.shift_tokens_low, self.shift_tokens_high
+        if isinstance(low, int) and isinstance(high, int) and low >= high:
+            raise ValueError(
+                f"flow.shift_tokens_low={low} must be below flow.shift_tokens_high={high}; "
+                "lower the first or raise the second"
+            )
+
+
+@dataclass
+class SampleConfig:
+    """How a video is drawn from noise."""
+
+    steps: int = field(default=30, metadata={"doc": "solver steps", "min": 1})
+    guidance: float = field(
+        default=4.0, metadata={"doc": "weight of the text; 1 is none, larger obeys it more", "min": 0.0}
+    )
+    solver: str = field(
+        default="euler",
+        metadata={"doc": "euler (one network call per step) or heun (two, second order)", "choices": ("euler", "heun")},
+    )
+
+
+@dataclass
+class EMAConfig:
+    """The running average of weights that is sampled from and published."""
+
+    decay: float = field(default=0.999, metadata={"doc": "decay once warmed up", "min": 0.0, "max": 1.0})
+    power: float = field(
+        default=7.0,
+        metadata={"doc": "warm-up: decay ≤ (1 − 1/k)^power at update k; 1 is the plain mean of all so far", "min": 1.0},
+    )
+
+
+VAE_SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"base_channels": 48, "multipliers": [1, 2, 2]},
+    "small": {"base_channels": 96, "multipliers": [1, 2, 4], "decoder_blocks": 2, "latent_channels": 16},
+    "base": {"base_channels": 128, "multipliers": [1, 2, 4, 4], "patch": 2, "stride_time": 4, "encoder_blocks": 2,
+             "decoder_blocks": 3, "latent_channels": 16},
+}  # fmt: skip
+
+DIT_SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"width": 128, "depth": 4, "heads": 4, "latent_channels": 8},
+    "S": {"width": 384, "depth": 12, "heads": 6, "latent_channels": 16},
+    "B": {"width": 768, "depth": 12, "heads": 12, "latent_channels": 16},
+    "L": {"width": 1024, "depth": 24, "heads": 16, "latent_channels": 16},
+    "XL": {"width": 1152, "depth": 28, "heads": 16, "latent_channels": 16},
+    "1.3B": {"width": 1536, "depth": 30, "heads": 12, "ffn_ratio": 8960 / 1536, "latent_channels": 16},
+    "5B": {"width": 3072, "depth": 30, "heads": 24, "ffn_ratio": 14336 / 3072, "latent_channels": 16},
+    "8B": {"width": 4096, "depth": 30, "heads": 32, "latent_channels": 16},
+    "14B": {"width": 5120, "depth": 40, "heads": 40, "ffn_ratio": 13824 / 5120, "latent_channels": 16},
+}
+
+
+def vae_config(size: str, **overrides: Any) -> VAEConfig:
+    """The VAE of a named size, with fields overridden.
+
+    Raises:
+        ValueError: for an unknown size or field, with the near miss.
+    """
+    return _preset("vae", VAEConfig, VAE_SIZES, size, overrides)
+
+
+def dit_config(size: str, **overrides: Any) -> DiTConfig:
+    """The DiT of a named size, with fields overridden.
+
+    Raises:
+        ValueError: for an unknown size or field, with the near miss.
+    """
+    return _preset("dit", DiTConfig, DIT_SIZES, size, overrides)
+
+
+def unknown_name(what: str, name: str, known: Any) -> str:
+    """The message for a name that is not known: what it is, the near miss, and all that are."""
+    known = [str(entry) for entry in known]
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    close = close or [entry for entry in known if entry.lower() == str(name).lower()]
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{what} '{name}' is not known; {hint}known: {', '.join(known)}"
+
+
+def _preset(what: str, kind: type, sizes: Mapping[str, Mapping[str, Any]], size: str, overrides: dict[str, Any]) -> Any:
+    if size not in sizes:
+        raise ValueError(unknown_name(f"{what} size", size, sizes))
+    names = [f.name for f in fields(kind)]
+    for name in overrides:
+        if name not in names:
+            raise ValueError(unknown_name(f"{what} setting", name, names))
+    values = {**sizes[size], **overrides}
+    return kind(**{name: list(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -1,0 +1,79 @@
+"""The small parts of the transformer: linear maps with their initialisation, normalisation, feed-forward, time
+embedding.
+
+In and out: rows of tokens (N, D) or times (K,). Every layer initialises itself in its constructor, so a partitioning
+constructor (ZeRO 3) sees finished weights. Shapes: N tokens, D channels, K times, H heads, d channels of a head.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """A linear map, Xavier-initialised (or normal with `std`; 0 is zero), that takes inputs of any dtype."""
+
+    def __init__(self, in_features: int, out_features: int, std: float | None = None) -> None:
+        self.std = std
+        super().__init__(in_features, out_features)
+
+    def reset_parameters(self) -> None:
+        if self.std is None:
+            nn.init.xavier_uniform_(self.weight)
+        elif self.std:
+            nn.init.normal_(self.weight, std=self.std)
+        else:
+            nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class HeadNorm(nn.Module):
+    """RMSNorm over the channels of a head, which bounds attention logits (Dehghani et al. 2023). Computed in fp32."""
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(head_dim))
+
+    def forward(self, x_NHd: Tensor) -> Tensor:
+        x = x_NHd.float()
+        return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight.float()).to(x_NHd.dtype)
+
+
+class FeedForward(nn.Module):
+    """Two-layer GELU, or SwiGLU (Shazeer 2020) with the same inner width."""
+
+    def __init__(self, width: int, inner: int, kind: str) -> None:
+        super().__init__()
+        if kind not in ("gelu", "swiglu"):
+            raise ValueError(f"dit.ffn='{kind}' is not known; known: gelu, swiglu")
+        self.gated = kind == "swiglu"
+        self.up = Linear(width, inner * (2 if self.gated else 1))
+        self.down = Linear(inner, width)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        h = self.up(x_ND)
+        if not self.gated:
+            return self.down(F.gelu(h, approximate="tanh"))
+        gate, value = h.chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+class TimeEmbedding(nn.Module):
+    """Times in [0, 1] to vectors (K, D): sinusoids of 1000·t (Ho et al. 2020), then a small MLP."""
+
+    def __init__(self, width: int, waves: int = 256) -> None:
+        super().__init__()
+        self.waves = waves
+        self.enter = Linear(waves, width, std=0.02)
+        self.leave = Linear(width, width, std=0.02)
+
+    def forward(self, times_K: Tensor) -> Tensor:
+        half = self.waves // 2
+        powers = torch.arange(half, device=times_K.device, dtype=torch.float32) / half
+        angle_KW = 1000.0 * times_K.float()[:, None] * torch.exp(-math.log(10000.0) * powers)
+        return self.leave(F.silu(self.enter(torch.cat([angle_KW.cos(), angle_KW.sin()], dim=-1))))
