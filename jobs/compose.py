@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.fields import check_values, keys, missing_keys, near_miss
+from jobs.fields import check_values, keys, near_miss
 from jobs.registry import Job
 
 _CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -45,6 +45,8 @@ def parse(overrides: list[str]) -> list:
 
     parsed = []
     for text in overrides:
+        if "=" not in text:
+            raise ConfigError(f"'{text}' is not key=value")
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except OverrideParseException as error:
@@ -75,16 +77,15 @@ def compose(job: Job, overrides: list[str]) -> Composed:
     try:
         with initialize_config_dir(str(_CONF / job.name), version_base="1.3"):
             tree = hydra_compose("config", overrides=overrides)
+        _require(job, set(OmegaConf.missing_keys(tree)))
         OmegaConf.resolve(tree)
         cfg = OmegaConf.to_object(tree)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{job.name}: {_explain(error)}") from error
+    except ConfigError:
+        raise
     except ValueError as error:  # raised by a __post_init__
         raise ConfigError(f"{job.name}: {error}") from error
-    missing = missing_keys(cfg)
-    if missing:
-        needed = "; ".join(f"{k.path}=… ({k.doc})" for k in missing)
-        raise ConfigError(f"{job.name} needs {needed}")
     try:
         check_values(cfg)
     except ValueError as error:
@@ -92,15 +93,25 @@ def compose(job: Job, overrides: list[str]) -> Composed:
     return Composed(cfg=cfg, yaml=OmegaConf.to_yaml(OmegaConf.structured(cfg)))
 
 
+def _require(job: Job, missing: set[str]) -> None:
+    needed = [f"{k.path}=… ({k.doc})" for k in keys(job.config_class()) if k.path in missing]
+    if needed:
+        raise ConfigError(f"{job.name} needs {' and '.join(needed)}")
+
+
 def _literal(job: Job, overrides: list[str]) -> list[str]:
-    """Quote what is given for text keys, so that a prompt may hold commas, colons and brackets as it would in any other program."""
-    text_keys = {k.path for k in keys(job.config_class()) if k.type in (str, str | None)}
+    """Hydra's grammar without its traps: text is taken as typed (a prompt may hold commas and brackets), maps take new keys."""
+    known = list(keys(job.config_class()))
+    text_keys = {k.path for k in known if k.type in (str, str | None)}
+    maps = tuple(f"{k.path}." for k in known if k.is_map)
     quoted = []
     for override in overrides:
         name, equals, value = override.partition("=")
         if equals and name in text_keys and value not in ("", "null") and value[0] not in "'\"":
             escaped = value.replace("\\", "\\\\").replace('"', '\\"') if value.endswith("\\") else value.replace('"', '\\"')
             override = f'{name}="{escaped}"'
+        elif name.startswith(maps):
+            override = f"++{override}"
         quoted.append(override)
     return quoted
 
@@ -118,7 +129,7 @@ def _check_names(job: Job, overrides: list[str]) -> None:
                 listed = ", ".join(names) or "none exist for this job"
                 raise ConfigError(f"experiment '{chosen}' is not known{near_miss(chosen, names)} (experiments of {job.name}: {listed})")
             continue
-        in_map = any(name.startswith(f"{path}.") and "map of" in key.type_name for path, key in known.items())
+        in_map = any(name.startswith(f"{path}.") and key.is_map for path, key in known.items())
         if name not in known and name not in parents and not in_map:
             guess = near_miss(name, known) or f" (rushes {job.name} --help lists them)"
             raise ConfigError(f"{job.name} has no key '{name}'{guess}")

@@ -35,6 +35,11 @@ class Key:
         return _type_name(self.type)
 
     @property
+    def is_map(self) -> bool:
+        """Whether further keys may follow behind a dot."""
+        return typing.get_origin(self.type) is dict
+
+    @property
     def required(self) -> bool:
         return isinstance(self.default, str) and self.default == REQUIRED
 
@@ -49,7 +54,7 @@ def _type_name(kind: Any) -> str:
     if origin is list:
         return f"list of {_type_name(arguments[0])}"
     if origin is dict:
-        return f"map of {_type_name(arguments[1])}"
+        return "map" if arguments[1] is Any else f"map of {_type_name(arguments[1])}"
     return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
@@ -105,11 +110,6 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def missing_keys(instance: Any) -> list[Key]:
-    """Required keys that were not given."""
-    return [k for k in keys(type(instance), instance=instance) if k.required]
-
-
 def check_values(instance: Any) -> None:
     """Hold every value against the limits in its key's metadata.
 
@@ -127,7 +127,7 @@ def check_values(instance: Any) -> None:
                 raise ValueError(f"{key.path}={one} is not known{guess or f'; it is one of {allowed}'}")
             if isinstance(one, bool) or not isinstance(one, int | float):
                 continue
-            unit = f" {key.unit}" if key.unit else ""
+            unit = f" ({key.unit})" if key.unit else ""
             if key.min is not None and one < key.min:
                 raise ValueError(f"{key.path}={one} is too small: at least {key.min}{unit}")
             if key.max is not None and one > key.max:

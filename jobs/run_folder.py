@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipelines.store import local_path
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -39,6 +42,12 @@ class Run:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
         temporary.replace(path)
         return path
+
+
+def new_run_folder(dataset: str, job: str) -> Path:
+    """A folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>`."""
+    started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return local_path(dataset, what="dataset") / "runs" / f"{started}-{job}-{os.getpid()}"
 
 
 def open_run(job: str, folder: Path, config_yaml: str) -> Run:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.config import RayConfig
+from model.config import DIT_SIZES, VAE_SIZES, FlowConfig, SampleConfig
+from pipelines.batches.config import BudgetConfig, ShapeConfig, WindowConfig
 
 
 @dataclass
@@ -18,11 +23,73 @@ class OptimConfig:
     beta2: float = field(default=0.99, metadata={"doc": "AdamW beta 2", "min": 0, "max": 1})
     eps: float = field(default=1e-10, metadata={"doc": "AdamW epsilon", "min": 0})
     clip_norm: float = field(default=1.0, metadata={"doc": "largest norm of a step's gradient", "min": 0})
-    ema_decay: float = field(default=0.9999, metadata={"doc": "decay of the moving average of the weights; 0.99 for short runs", "min": 0, "max": 1})
+    ema_decay: float = field(
+        default=0.9999, metadata={"doc": "decay of the moving average of the weights; 0.99 for short runs", "min": 0, "max": 1}
+    )
 
 
 @dataclass
 class ZeroConfig:
     """DeepSpeed ZeRO."""
 
-    stage: int = field(default=2, metadata={"doc": "what is sharded over workers: 1 optimiser state, 2 gradients too, 3 weights too", "choices": (1, 2, 3)})
+    stage: int = field(
+        default=2, metadata={"doc": "what is sharded over workers: 1 optimiser state, 2 gradients too, 3 weights too", "choices": (1, 2, 3)}
+    )
+
+
+@dataclass
+class WorkersConfig:
+    """The processes that train together."""
+
+    num: int = field(default=1, metadata={"doc": "workers; one per GPU, or one per CPU core or so", "min": 1})
+    cpus: float = field(default=1, metadata={"doc": "CPUs of a worker, and its threads", "unit": "cores", "min": 0.1})
+    gpu: bool = field(default=False, metadata={"doc": "a GPU for each worker (nccl instead of gloo)"})
+    max_failures: int = field(default=2, metadata={"doc": "restarts from the newest checkpoint when workers die; -1 for ever", "min": -1})
+
+
+@dataclass
+class TrainingConfig:
+    """What both trainings share."""
+
+    dataset: str = field(default="???", metadata={"doc": "the dataset to train on"})
+    out: str = field(default="???", metadata={"doc": "folder of the run: checkpoints, logs, the exported model; run again to go on"})
+    max_steps: int = field(default=100_000, metadata={"doc": "optimiser steps in all", "unit": "steps", "min": 1})
+    seed: int = field(default=0, metadata={"doc": "key of every random draw"})
+    model: dict[str, Any] = field(default_factory=dict, metadata={"doc": "changes to the size, such as model.latent_channels=16"})
+    precision: str = field(default="bf16", metadata={"doc": "of matrix products; weights and moments are fp32", "choices": ("bf16", "fp32")})
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    zero: ZeroConfig = field(default_factory=ZeroConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+    log_every: int = field(default=10, metadata={"doc": "scalars are written", "unit": "steps", "min": 1})
+    validate_every: int = field(default=500, metadata={"doc": "held-out windows are evaluated", "unit": "steps", "min": 1})
+    sample_every: int = field(default=2000, metadata={"doc": "pictures are made for TensorBoard", "unit": "steps", "min": 1})
+    checkpoint_every: int = field(default=500, metadata={"doc": "state is saved", "unit": "steps", "min": 1})
+    keep_checkpoints: int = field(default=2, metadata={"doc": "newest states kept", "min": 1})
+    ray: RayConfig = field(default_factory=RayConfig)
+
+
+@dataclass
+class TrainVaeConfig(TrainingConfig):
+    """The video compression network."""
+
+    size: str = field(default="small", metadata={"doc": "named size of the network", "choices": tuple(VAE_SIZES)})
+    shapes: ShapeConfig = field(default_factory=ShapeConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    crop: int | None = field(default=64, metadata={"doc": "side of the random crops that are trained on; null: whole frames", "unit": "pixels", "min": 16})
+    image_share: float = field(default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1})
+    kl_weight: float = field(default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0})
+
+
+@dataclass
+class TrainConfig(TrainingConfig):
+    """The diffusion transformer."""
+
+    latents: str | None = field(default=None, metadata={"doc": "which cached latents (a folder name under latents/); null: the only ones there are"})
+    size: str = field(default="B", metadata={"doc": "named size of the network", "choices": tuple(DIT_SIZES)})
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    captions: dict[str, float] = field(
+        default_factory=lambda: {"short": 0.5, "dense": 0.5}, metadata={"doc": "weights by which a sample's text is drawn among its captions"}
+    )
+    overfit: int | None = field(default=None, metadata={"doc": "train on the first N windows only, again and again: a network that can't is broken", "min": 1})

@@ -1,0 +1,128 @@
+"""`rushes encode`: a dataset's latents and text embeddings, computed once and cached beside its shards.
+
+In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset. What is there already is not made again: new clips make new shards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.cluster import connect
+from jobs.encoding.config import EncodeConfig
+from jobs.progress import progress
+from jobs.run_folder import Run, new_run_folder
+from jobs.training.names import EXPORT
+from pipelines.dataset import Dataset, open_dataset
+from pipelines.ids import fingerprint
+from pipelines.latents import ROOT, commit, has_shard
+from pipelines.store import open_store
+
+VERSION = 1
+_CLIPS_PER_SHARD = 64
+
+
+def vae_folder(path: str) -> Path:
+    """The folder with the weights: as given, or inside a training run's.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    for folder in (Path(path), Path(path) / "vae", Path(path) / EXPORT / "vae"):
+        if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+            return folder.absolute()
+    hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
+    raise FileNotFoundError(f"vae={path} holds no VAE{hint}; give the out= of rushes train_vae")
+
+
+def check(cfg: EncodeConfig) -> None:
+    """The dataset has clips, the VAE and the text encoder are there, and the shapes fit the VAE."""
+    from model.text import text_encoder
+    from model.weights import read_record
+
+    if not open_dataset(cfg.dataset).kept():
+        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+    stride = read_record(vae_folder(cfg.vae))["config"]["stride_space"]
+    if cfg.shapes.multiple % stride:
+        raise ValueError(f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}")
+    text_encoder(cfg.text_encoder)
+
+
+def run_folder(cfg: EncodeConfig) -> Path:
+    return new_run_folder(cfg.dataset, "encode")
+
+
+def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> str:
+    """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows."""
+    weights = hashlib.sha256((vae / "model.safetensors").read_bytes()).hexdigest()
+    settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
+    return fingerprint({"version": VERSION, "vae": weights, "text": text_fingerprint, **settings})
+
+
+def _shards(dataset: Dataset) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """(bucket, id, rows): the kept clips of each bucket in groups; the id is the hash of what is encoded."""
+    by_bucket: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(dataset.kept(), key=lambda r: r["clip_id"]):
+        by_bucket[row["bucket"]].append(row)
+    shards = []
+    for bucket, rows in sorted(by_bucket.items()):
+        for start in range(0, len(rows), _CLIPS_PER_SHARD):
+            group = rows[start : start + _CLIPS_PER_SHARD]
+            contents = [[r["clip_id"], r["caption_short"], r["caption_dense"], r.get("source_text")] for r in group]
+            shards.append((bucket, fingerprint({"clips": contents}), group))
+    return shards
+
+
+def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
+    """Encode what is missing; returns the fingerprint and counts."""
+    from model.text import text_encoder
+    from model.weights import read_record
+
+    vae, store, dataset = vae_folder(cfg.vae), open_store(cfg.dataset), open_dataset(cfg.dataset)
+    text = text_encoder(cfg.text_encoder)
+    key = latents_fingerprint(cfg, vae, text.fingerprint)
+    shards = _shards(dataset)
+    missing = [s for s in shards if not has_shard(store, key, s[0], s[1])]
+    for name in ("model.safetensors", "config.json"):
+        store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
+    cut = 0
+    if missing:
+        absolute = dataclasses.replace(cfg, dataset=store.uri)
+        with connect(cfg.ray):
+            cut = _encode_on_ray(absolute, vae, key, missing)
+    vae_config = read_record(vae)["config"]
+    facts = {
+        "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
+        "text_encoder": cfg.text_encoder, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
+        "fps": cfg.shapes.fps, "max_frames": cfg.shapes.max_frames, "max_pixels": cfg.shapes.max_pixels, "multiple": cfg.shapes.multiple,
+        "windows": dataclasses.asdict(cfg.windows),
+    }  # fmt: skip
+    commit(store, key, dataset.number, [(b, s) for b, s, _ in shards], facts)
+    clips = sum(len(rows) for *_, rows in shards)
+    result = {"latents": key, "clips": clips, "shards": len(shards), "shards_made": len(missing), "captions_cut": cut}
+    run.write_json("metrics.json", result)
+    made = f"{len(missing)} of {len(shards)} shards made" if missing else "all shards were there"
+    run.say(f"encode: latents {key} of {clips} clips ({made}); captions cut to the text encoder's length: {cut}")
+    return result
+
+
+def _encode_on_ray(cfg: EncodeConfig, vae: Path, key: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]) -> int:
+    """Encode shards on a pool of actors; returns how many captions were cut."""
+    import ray
+    from ray.util import ActorPool
+
+    from jobs.encoding.encoder import Encoder
+
+    remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2, max_task_retries=2)(Encoder)
+    pool = ActorPool([remote.remote(cfg, vae, key) for _ in range(min(cfg.workers, len(shards)))])
+    cut = 0
+    with progress("encode", total=sum(len(rows) for *_, rows in shards), unit="clips") as bar:
+        sizes = {shard: len(rows) for _, shard, rows in shards}
+        for shard, shard_cut in pool.map_unordered(lambda actor, s: actor.encode.remote(*s), list(shards)):
+            cut += shard_cut
+            bar.advance(sizes[shard])
+    return cut

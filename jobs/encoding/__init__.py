@@ -1,0 +1,1 @@
+"""Caching of latents and text embeddings."""

@@ -1,0 +1,62 @@
+"""`rushes generate`: a sentence to a video, with a JSON beside it that says how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from jobs.generation.config import GenerateConfig
+from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder, read_facts, write_mp4
+from jobs.progress import progress
+from jobs.run_folder import Run
+from pipelines.batches.shapes import fit_shape
+
+_WIDE = (1920, 1080)
+
+
+def check(cfg: GenerateConfig) -> None:
+    """The checkpoint is there and the file's name is that of an mp4."""
+    folder = checkpoint_folder(cfg.checkpoint)
+    read_facts(folder)
+    if Path(cfg.out).suffix.lower() != ".mp4":
+        raise ValueError(f"out={cfg.out} does not end in .mp4")
+
+
+def run_folder(cfg: GenerateConfig) -> Path:
+    return Path(cfg.out).parent / "runs" / f"generate-{Path(cfg.out).stem}"
+
+
+def _size(cfg: GenerateConfig, facts: dict[str, Any], fps: float) -> Size:
+    """What was asked for, completed by what the model was trained on."""
+    if cfg.width is None or cfg.height is None:
+        height, width = fit_shape(*_WIDE, facts["max_pixels"], facts["multiple"])
+        if cfg.width is not None:
+            height, width = round(cfg.width * _WIDE[1] / _WIDE[0]), cfg.width
+        elif cfg.height is not None:
+            height, width = cfg.height, round(cfg.height * _WIDE[0] / _WIDE[1])
+    else:
+        height, width = cfg.height, cfg.width
+    frames = facts["max_frames"] if cfg.duration_s is None else max(1, round(cfg.duration_s * fps))
+    return Size(width=width, height=height, num_frames=frames)
+
+
+def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
+    """Generate; returns where and what."""
+    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu")
+    fps = cfg.fps or pipeline.facts["fps"]
+    size = _size(cfg, pipeline.facts, fps)
+    trained = pipeline.facts["max_pixels"], pipeline.facts["max_frames"] / pipeline.facts["fps"]
+    if size.width * size.height > 1.5 * trained[0] or size.num_frames / fps > 1.5 * trained[1]:
+        run.say(f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} pixels and {trained[1]:.1f} s); expect less")
+    steps = cfg.steps or pipeline.sampling.steps
+    with progress("generate", total=steps, unit="steps") as bar:
+        video = pipeline.generate([cfg.prompt], size, [cfg.seed], fps, steps, cfg.guidance, lambda done, _: bar.update(done))[0]
+    out = Path(cfg.out)
+    write_mp4(out, video, fps)
+    facts = {"prompt": cfg.prompt, "seed": cfg.seed, "fps": fps, "steps": steps, **dataclasses.asdict(size), "checkpoint": str(checkpoint_folder(cfg.checkpoint))}
+    facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
+    out.with_suffix(".json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")
+    return {"out": str(out), **facts}

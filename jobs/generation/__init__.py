@@ -1,0 +1,1 @@
+"""From a trained checkpoint and a sentence to a video file."""

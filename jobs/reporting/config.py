@@ -1,0 +1,15 @@
+"""Config of the report job. Light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ReportConfig:
+    """One HTML page about a dataset, or about a whole run of the workflow."""
+
+    dataset: str | None = field(default=None, metadata={"doc": "a dataset to report on"})
+    run: str | None = field(default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead"})
+    out: str | None = field(default=None, metadata={"doc": "file to write; null: report.html in the dataset's newest curation run, or in the workflow's folder"})
+    clips: int = field(default=200, metadata={"doc": "most clips shown with thumbnails", "min": 1})

@@ -1,0 +1,106 @@
+"""`rushes run`: the workflow from footage to videos. What is up to date is skipped; what failed or was stopped is gone on with.
+
+In: footage and a config for every job. Out: a folder with a dataset, a VAE, a DiT, videos, report.html and metrics.json.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from jobs.cluster import connect
+from jobs.fields import keys, value_at
+from jobs.registry import JOBS
+from jobs.run_folder import Run, open_run
+from jobs.workflow.config import WIRED, RunConfig
+from jobs.workflow.graph import Made, Node, node_fingerprint, nodes, read_record, up_to_date, write_record
+from pipelines.footage import find_footage
+
+
+def check(cfg: RunConfig) -> None:
+    """The footage is there, and nothing was given that the workflow itself decides."""
+    for key in keys(RunConfig):
+        if key.default == WIRED and value_at(cfg, key.path) != WIRED:
+            raise ValueError(f"{key.path} is decided by the workflow; leave it out and give footage= and out=")
+    first = nodes(cfg)[0]
+    JOBS["curate"].module().check(first.config({}, first.folder("")))
+
+
+def run_folder(cfg: RunConfig) -> Path:
+    return Path(cfg.out)
+
+
+def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
+    """Run every node that is not up to date, in order."""
+    out, made, results, seconds = Path(cfg.out), {}, {}, {}
+    with _OneRay(cfg) as ray:
+        for node in nodes(cfg):
+            key = _key(cfg, node, made)
+            folder = node.folder(key)
+            record = read_record(out, node.job)
+            if up_to_date(node, key, record):
+                assert record is not None
+                run.say(f"{node.job}: up to date")
+            else:
+                record = _execute(node, made, key, folder, run, ray)
+                write_record(out, node.job, record)
+            made[node.job] = Made(record["path"], record["result"], record["digest"])
+            results[node.job], seconds[node.job] = record["result"], record["seconds"]
+    metrics = {
+        "vae_psnr_db": results["train_vae"]["val_psnr_db_last"],
+        "val_loss_first": results["train"]["val_loss_first"],
+        "val_loss_last": results["train"]["val_loss_last"],
+        "retrieval_share": results["evaluate"]["retrieval_share"],
+        "seconds": sum(seconds.values()),
+        "seconds_of": seconds,
+    }
+    run.write_json("metrics.json", metrics)
+    _farewell(run, made)
+    return metrics
+
+
+def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
+    """A node's fingerprint; the graph's only input from outside is the footage, so curation's holds its listing."""
+    listing = dataclasses.asdict(find_footage(cfg.footage, cfg.curate.limit)) if node.job == "curate" else None
+    return node_fingerprint(node, node.config(made, ""), made, listing)
+
+
+def _execute(node: Node, made: dict[str, Made], key: str, folder: str, run: Run, ray: _OneRay) -> dict[str, Any]:
+    """Run one node in this process, with a log of its own."""
+    from omegaconf import OmegaConf
+
+    config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
+    module.check(config)
+    ray.start()
+    result = module.run(config, open_run(node.job, module.run_folder(config), OmegaConf.to_yaml(OmegaConf.structured(config))))
+    open_run(run.job, run.folder, (run.folder / "config.yaml").read_text())  # the log is the workflow's again
+    seconds = time.monotonic() - began_s
+    return {"fingerprint": key, "digest": node.digest(folder, result), "path": folder, "result": result, "seconds": seconds}
+
+
+def _farewell(run: Run, made: dict[str, Made]) -> None:
+    for what, job in (("dataset", "curate"), ("VAE", "train_vae"), ("DiT", "train"), ("videos", "evaluate")):
+        run.say(f"  {what:<8} {made[job].path}")
+    run.say(f"  {'report':<8} {run.folder / 'report.html'}")
+
+
+class _OneRay:
+    """One Ray for all nodes, started by the first that isn't up to date: a workflow with nothing to do starts none."""
+
+    def __init__(self, cfg: RunConfig):
+        self._connection = connect(cfg.ray)
+        self._started = False
+
+    def __enter__(self) -> _OneRay:
+        return self
+
+    def start(self) -> None:
+        if not self._started:
+            self._connection.__enter__()
+            self._started = True
+
+    def __exit__(self, *error: Any) -> None:
+        if self._started:
+            self._connection.__exit__(*error)

@@ -1,0 +1,36 @@
+"""`rushes train_vae`: the video compression network, on a dataset's clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jobs.run_folder import Run
+from jobs.training.config import TrainVaeConfig
+from jobs.training.launch import check_continues, fit
+from jobs.training.names import EXPORT
+from pipelines.dataset import open_dataset
+
+
+def check(cfg: TrainVaeConfig) -> None:
+    """The dataset exists and has clips, the network can be built, and `out` holds no other run."""
+    from model.config import vae_config
+
+    if not open_dataset(cfg.dataset).kept():
+        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+    vae = vae_config(cfg.size, **cfg.model)
+    if cfg.crop is not None and cfg.crop % vae.stride_space:
+        raise ValueError(f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}")
+    check_continues(cfg)
+
+
+def run_folder(cfg: TrainVaeConfig) -> Path:
+    return Path(cfg.out)
+
+
+def run(cfg: TrainVaeConfig, run: Run) -> dict[str, Any]:
+    """Train; returns the held-out PSNR and the speed."""
+    result = fit(cfg, run)
+    run.write_json("metrics.json", result)
+    run.say(f"train_vae: {result['steps']} steps; held-out PSNR {result['val_psnr_db_last']:.2f} dB; VAE in {Path(cfg.out) / EXPORT / 'vae'}")
+    return result

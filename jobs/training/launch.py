@@ -1,0 +1,141 @@
+"""Starts the workers of a training on Ray, shows how far they are, and brings back how it ended.
+
+In: a training config. Out: the run's folder, filled by the workers; the figures of its first and last entries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from jobs.cluster import connect
+from jobs.progress import Bar, progress
+from jobs.run_folder import Run
+from jobs.training.config import TrainingConfig
+from jobs.training.names import METRICS
+
+# What may differ between a run and its continuation: none of it changes what a step computes.
+_FREE = ("out", "workers", "zero", "ray", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep_checkpoints", "max_steps")
+_SETTINGS = "settings.json"
+
+
+def settings(cfg: TrainingConfig) -> dict[str, Any]:
+    """What a step's result depends on."""
+    return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in _FREE}
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def check_continues(cfg: TrainingConfig) -> None:
+    """A run is gone on with under its own settings only.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    path = Path(cfg.out) / _SETTINGS
+    if not path.exists():
+        return
+    then, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(settings(cfg))))
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            raise ValueError(f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has {now.get(key)}; give it back, or another out=")
+
+
+def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
+    """Train to `max_steps`, from the newest checkpoint in `out` if there is one.
+
+    Raises:
+        RuntimeError: workers failed more often than `workers.max_failures`.
+    """
+    out = Path(cfg.out).absolute()
+    (out / _SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
+    cfg = dataclasses.replace(cfg, out=str(out), dataset=_absolute(cfg.dataset))
+    with connect(cfg.ray):
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        trainer = TorchTrainer(
+            _train_worker,
+            train_loop_config={"cfg": cfg},
+            torch_config=TorchConfig(backend="nccl" if cfg.workers.gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=cfg.workers.num, use_gpu=cfg.workers.gpu, resources_per_worker={"CPU": cfg.workers.cpus} | ({"GPU": 1} if cfg.workers.gpu else {})
+            ),
+            run_config=RunConfig(
+                name=f"{run.job}-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}",
+                storage_path=str(out / "ray"),
+                failure_config=FailureConfig(max_failures=cfg.workers.max_failures),
+            ),
+        )
+        with progress(run.job, total=cfg.max_steps, unit="steps") as bar, _watching(out, bar):
+            trainer.fit()
+    return summary(out)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    from jobs.training.worker import train
+
+    train(config["cfg"])
+
+
+def _absolute(uri: str) -> str:
+    """Workers have a working folder of their own."""
+    return uri if "://" in uri else str(Path(uri).absolute())
+
+
+class _watching:
+    """Follows the workers' metrics file in a thread and moves the bar."""
+
+    def __init__(self, out: Path, bar: Bar):
+        self._out, self._bar, self._stop = out, bar, threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(1.0):
+            self._look()
+
+    def _look(self) -> None:
+        entries = read_metrics(self._out)
+        if entries:
+            loss = next((e["loss"] for e in reversed(entries) if "loss" in e), None)
+            held = next((e["val_loss"] for e in reversed(entries) if "val_loss" in e), None)
+            parts = [f"loss {loss:.4f}" if loss is not None else "", f"held out {held:.4f}" if held is not None else ""]
+            self._bar.update(entries[-1]["step"], note=", ".join(p for p in parts if p))
+
+
+def read_metrics(out: Path) -> list[dict[str, float]]:
+    """Entries of a run's metrics.jsonl; the last line may be half written."""
+    path = out / METRICS
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """First and last held-out figures, and the last scalars."""
+    entries = read_metrics(out)
+    result: dict[str, Any] = {"steps": entries[-1]["step"] if entries else 0}
+    for entry in entries:
+        for name, value in entry.items():
+            if name.startswith("val_"):
+                result.setdefault(f"{name}_first", value)
+                result[f"{name}_last"] = value
+            elif name in ("loss", "samples_per_s", "tokens_per_s", "idle_share"):
+                result[name] = value
+    return result

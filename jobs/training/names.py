@@ -1,0 +1,4 @@
+"""Names of files in a training run's folder."""
+
+METRICS = "metrics.jsonl"
+EXPORT = "export"

@@ -1,0 +1,43 @@
+"""What the trainer needs to know of what it trains: one small protocol, which the VAE's and the DiT's tasks fulfil.
+
+A task is a pure reader: everything random in it is keyed by (seed, epoch, clip, window, draw), so it has no state to save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from pipelines.batches.planner import Item, MicroBatch
+
+
+class Task(Protocol):
+    """One kind of training."""
+
+    def build(self) -> nn.Module:
+        """A freshly initialised network; equal on every rank."""
+
+    def items(self) -> Sequence[Item]:
+        """What an epoch goes through once."""
+
+    def held_out(self) -> Sequence[Item]:
+        """What validation goes through; no moment of it is in `items`."""
+
+    def load(self, batch: MicroBatch, epoch: int) -> Any:
+        """Read a micro-batch from storage; called ahead of time in another thread."""
+
+    def loss(self, network: Any, loaded: Any, device: Any) -> tuple[Tensor, Mapping[str, float]]:
+        """Sum over the micro-batch of each sample's loss, and sums of what else is worth logging. `network` is called like the module."""
+
+    def validate(self, network: nn.Module, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
+        """(sum, count) of each validation figure for one held-out window. The figure `loss` is required."""
+
+    def pictures(self, network: nn.Module, device: Any) -> Mapping[str, np.ndarray]:
+        """Named pictures (H, W, 3) uint8 that show how far the network is."""
+
+    def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write the trained model (the moving average) as others load it."""

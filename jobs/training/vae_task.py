@@ -1,0 +1,160 @@
+"""Training of the VAE: random stretches and crops of the clips, and single frames, for L1 + KL.
+
+In: a dataset. Out: the loss of a micro-batch, held-out PSNR on whole frames, reconstructions beside originals, exported weights with the
+mean and standard deviation of their latents.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jobs.training.config import TrainVaeConfig
+from model.config import vae_config
+from model.seeding import seeded
+from model.vae import VAE, latent_stats
+from model.vae_loss import psnr_db, vae_loss
+from model.weights import save_weights
+from pipelines.batches.frames import FrameReader
+from pipelines.batches.planner import Item, MicroBatch, draw_key
+from pipelines.batches.shapes import fit_frames, fit_shape
+from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
+from pipelines.dataset import open_dataset
+
+_PICTURED_CLIPS = 4
+_DECIBELS = 10.0 / np.log(10.0)
+
+
+def to_network(frames_NTHWC: np.ndarray) -> Tensor:
+    """uint8 (B, T, H, W, 3) to float (B, 3, T, H, W) in [-1, 1]."""
+    return torch.from_numpy(frames_NTHWC).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1.0)
+
+
+def to_pixels(x_BCTHW: Tensor) -> np.ndarray:
+    """The inverse: (B, 3, T, H, W) in [-1, 1] to uint8 (B, T, H, W, 3)."""
+    return x_BCTHW.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).cpu().numpy()
+
+
+class VaeTask:
+    """See `jobs.training.task.Task`."""
+
+    def __init__(self, cfg: TrainVaeConfig):
+        self.cfg = cfg
+        self.config = vae_config(cfg.size, **cfg.model)
+        dataset = open_dataset(cfg.dataset)
+        self._rows = {row["clip_id"]: row for row in dataset.kept()}
+        self._frames = FrameReader(dataset, cfg.shapes.fps)
+        self._windows: dict[str, list[Window]] = {
+            clip_id: plan_windows(row["end_s"] - row["start_s"], cfg.shapes, cfg.windows) for clip_id, row in self._rows.items()
+        }
+
+    def build(self) -> VAE:
+        with seeded(draw_key(self.cfg.seed, "weights")):
+            return VAE(self.config)
+
+    def _shape(self, clip_id: str) -> tuple[int, int]:
+        row = self._rows[clip_id]
+        return fit_shape(row["width"], row["height"], self.cfg.shapes.max_pixels, self.cfg.shapes.multiple)
+
+    def _tokens(self, frames: int, height: int, width: int) -> int:
+        """Cost of a convolution is in its pixels; counted in latents, as the DiT's budget is."""
+        return ((frames - 1) // self.config.stride_time + 1) * -(-height // self.config.stride_space) * -(-width // self.config.stride_space)
+
+    def items(self) -> Sequence[Item]:
+        items = []
+        for clip_id, windows in self._windows.items():
+            height, width = self._shape(clip_id)
+            if self.cfg.crop is not None:
+                height, width = min(height, self.cfg.crop), min(width, self.cfg.crop)
+            for window in windows:
+                if window.split == HELD_OUT:
+                    continue
+                for draw in range(self.cfg.budget.repeats):
+                    rng = random.Random(draw_key(self.cfg.seed, "length", clip_id, window.index, draw))
+                    # all lengths, or the lengths never seen come out blurred
+                    image = rng.random() < self.cfg.image_share or window.num_frames == 1
+                    frames = 1 if image else rng.choice(range(5, window.num_frames + 1, 4))
+                    items.append(Item(clip_id, window.index, draw, (frames, height, width), self._tokens(frames, height, width)))
+        return items
+
+    def held_out(self) -> Sequence[Item]:
+        return [
+            Item(clip_id, w.index, 0, (w.num_frames, *self._shape(clip_id)), self._tokens(w.num_frames, *self._shape(clip_id)))
+            for clip_id, windows in self._windows.items()
+            for w in windows
+            if w.split == HELD_OUT
+        ]
+
+    def _crop(self, item: Item, epoch: int) -> np.ndarray:
+        """A random stretch of the clip's trained block, randomly cropped and mirrored; uint8 (T, H, W, 3)."""
+        row = self._rows[item.clip_id]
+        frames, height, width = item.shape
+        full_height, full_width = self._shape(item.clip_id)
+        rng = random.Random(draw_key(self.cfg.seed, epoch, item.clip_id, item.window, item.draw, "crop"))
+        trained, _ = time_blocks(row["end_s"] - row["start_s"], self.cfg.shapes.fps, self.cfg.windows)
+        first = rng.randint(0, trained - frames)
+        top, left = rng.randint(0, full_height - height), rng.randint(0, full_width - width)
+        pixels = self._frames.window(row, first, frames, full_height, full_width)[:, top : top + height, left : left + width]
+        return pixels[:, :, ::-1] if rng.random() < 0.5 else pixels
+
+    def load(self, batch: MicroBatch, epoch: int) -> tuple[Tensor, int]:
+        frames = np.stack([self._crop(item, epoch) for item in batch.items])
+        return to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior")
+
+    def loss(self, network: Any, loaded: tuple[Tensor, int], device: torch.device) -> tuple[Tensor, Mapping[str, float]]:
+        x_BCTHW, key = loaded[0].to(device), loaded[1]
+        posterior, recon = network(x_BCTHW, torch.Generator(device).manual_seed(key))
+        loss, parts = vae_loss(x_BCTHW, posterior, recon, self.cfg.kl_weight)
+        count = len(x_BCTHW)
+        return loss * count, {name: float(value) * count for name, value in parts.items()}
+
+    def _held_out_pixels(self, item: Item) -> Tensor:
+        window = self._windows[item.clip_id][item.window]
+        frames, height, width = item.shape
+        first = round(window.start_s * self.cfg.shapes.fps)
+        return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
+
+    def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
+        x = self._held_out_pixels(item).to(device)
+        posterior = network.encode(x)
+        recon = network.decode(posterior.mean, size=x.shape[-2:])
+        loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
+        return {"loss": (float(loss), 1.0), "psnr_db": (float(psnr_db(x, recon)[0]), 1.0)}
+
+    def pictures(self, network: nn.Module, device: torch.device) -> Mapping[str, np.ndarray]:
+        """Held-out originals above their reconstructions, the first, middle and last frame of a window."""
+        pictures, shown = {}, set()
+        for item in self.held_out():
+            if item.clip_id in shown or len(shown) == _PICTURED_CLIPS:
+                continue
+            shown.add(item.clip_id)
+            x = self._held_out_pixels(item).to(device)
+            recon = network.decode(network.encode(x).mean, size=x.shape[-2:])
+            original, made = to_pixels(x)[0], to_pixels(recon)[0]
+            chosen = sorted({0, len(original) // 2, len(original) - 1})
+            pictures[f"held_out/{item.clip_id}"] = np.concatenate([np.concatenate([v[i] for i in chosen], axis=1) for v in (original, made)])
+        return pictures
+
+    def _means(self, vae: VAE) -> Iterator[Tensor]:
+        with torch.no_grad():
+            for clip_id, windows in self._windows.items():
+                height, width = self._shape(clip_id)
+                for window in windows:
+                    if window.split != HELD_OUT:
+                        frames = fit_frames(window.num_frames, window.num_frames)
+                        first = round(window.start_s * self.cfg.shapes.fps)
+                        pixels = self._frames.window(self._rows[clip_id], first, frames, height, width)
+                        yield vae.encode(to_network(pixels[None])).mean
+
+    def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
+        vae = self.build()
+        vae.load_state_dict({**vae.state_dict(), **weights})
+        vae.eval()
+        vae.set_latent_stats(*latent_stats(self._means(vae)))
+        save_weights(folder / "vae", vae.state_dict(), self.config, "vae", extra=dict(facts))

@@ -1,0 +1,1 @@
+"""The workflow: jobs as a graph with fingerprints."""

@@ -1,0 +1,148 @@
+"""The workflow's graph: which job needs what, and when one is up to date. Pure but for reading files.
+
+In: the workflow's config. Out: nodes in order; each makes its job's config from what the nodes before it made. A node's fingerprint covers its
+settings and the digests of its inputs; its record covers what it made. A node is up to date when both still hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.workflow.config import RunConfig
+from pipelines.ids import fingerprint
+
+RECORDS = "workflow"
+
+# Where a job runs and how often it reports doesn't change what it makes.
+_FREE = ("ray", "workers", "log_every", "checkpoint_every", "keep_checkpoints", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a finished node left: its folder or file, facts for later nodes, and the digest of its output."""
+
+    path: str
+    facts: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One job of the graph.
+
+    job: its name in the registry. needs: nodes whose digests it depends on. config: makes the job's config from what they made and the node's
+    own folder. folder: where it works, given its fingerprint. digest: of its output, from that folder and its result; raises
+    FileNotFoundError when the output is not there.
+    """
+
+    job: str
+    needs: tuple[str, ...]
+    config: Callable[[Mapping[str, Made], str], Any]
+    folder: Callable[[str], str]
+    digest: Callable[[str, Mapping[str, Any]], str]
+
+
+def _sha256(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _newest(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"nothing in {folder / pattern}")
+    return found[-1]
+
+
+def nodes(cfg: RunConfig) -> list[Node]:
+    """The graph in an order in which it can be run."""
+    out = Path(cfg.out)
+    dataset = str(out / "dataset")
+    change = dataclasses.replace
+
+    def own(name: str) -> Callable[[str], str]:
+        return lambda key: str(out / f"{name}-{key[:8]}")
+
+    return [
+        Node(
+            "curate", (),
+            lambda made, _: change(cfg.curate, footage=cfg.footage, dataset=dataset),
+            lambda _: dataset,
+            lambda folder, _: _sha256(_newest(Path(folder), "manifests/*.json")),
+        ),
+        Node(
+            "train_vae", ("curate",),
+            lambda made, folder: change(cfg.train_vae, dataset=dataset, out=folder),
+            own("vae"),
+            lambda folder, _: _sha256(Path(folder) / "export/vae/model.safetensors", Path(folder) / "export/vae/config.json"),
+        ),
+        Node(
+            "encode", ("curate", "train_vae"),
+            lambda made, _: change(cfg.encode, dataset=dataset, vae=made["train_vae"].path),
+            lambda _: dataset,
+            lambda folder, result: _sha256(_newest(Path(folder), f"latents/{result['latents']}/manifests/*.json")),
+        ),
+        Node(
+            "train", ("encode",),
+            lambda made, folder: change(cfg.train, dataset=dataset, latents=made["encode"].facts["latents"], out=folder),
+            own("dit"),
+            lambda folder, _: _sha256(Path(folder) / "export/dit/model.safetensors", Path(folder) / "export/pipeline.json"),
+        ),
+        Node(
+            "evaluate", ("curate", "train"),
+            lambda made, folder: change(cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder),
+            own("videos"),
+            lambda folder, _: _sha256(Path(folder) / "metrics.json", *sorted(Path(folder).glob("*.mp4"))),
+        ),
+        Node(
+            "report", ("curate", "train_vae", "encode", "train", "evaluate"),
+            lambda made, _: change(cfg.report, run=str(out)),
+            lambda _: str(out),
+            lambda folder, _: _sha256(Path(folder) / "report.html"),
+        ),
+    ]  # fmt: skip
+
+
+def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: Any) -> str:
+    """Of a node's settings (without folders and what is free) and its inputs' digests.
+
+    Args:
+        extra: what else decides, such as which files the footage holds.
+    """
+    settings = {
+        k: v for k, v in dataclasses.asdict(config).items() if k not in (*_FREE, "dataset", "out", "footage", "vae", "latents", "checkpoint", "run")
+    }
+    return fingerprint({"job": node.job, "settings": settings, "inputs": {n: made[n].digest for n in node.needs}, "extra": extra})
+
+
+def read_record(out: Path, job: str) -> dict[str, Any] | None:
+    """What a node left when it finished: fingerprint, digest, path, result, seconds."""
+    path = out / RECORDS / f"{job}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_record(out: Path, job: str, record: Mapping[str, Any]) -> None:
+    """Keep what a node left, whole or not at all."""
+    folder = out / RECORDS
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{job}.partial"
+    temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    temporary.replace(folder / f"{job}.json")
+
+
+def up_to_date(node: Node, key: str, record: Mapping[str, Any] | None) -> bool:
+    """Whether a node was made from these very inputs and what it made is still there, unchanged."""
+    if record is None or record["fingerprint"] != key:
+        return False
+    try:
+        return node.digest(record["path"], record["result"]) == record["digest"]
+    except FileNotFoundError:
+        return False

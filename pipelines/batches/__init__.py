@@ -1,0 +1,1 @@
+"""From a dataset to training batches: shapes, windows, and the planner that says what every step holds."""

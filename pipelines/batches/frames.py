@@ -1,0 +1,49 @@
+"""Pixels of a window at an exact shape, from the clips in the shards.
+
+In: rows of a dataset's index, windows, shapes. Out: uint8 (T, H, W, 3). Decoded clips stay in a bounded cache, because neighbouring windows
+of one clip are asked for again and again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from pipelines.dataset import Dataset
+from pipelines.media.decode import decode_frames
+
+
+class FrameReader:
+    """Reads windows of a dataset's clips at one frame rate. Safe to share between threads."""
+
+    def __init__(self, dataset: Dataset, fps: float, cache_bytes: int = 1 << 30):
+        self._dataset, self._fps, self._cache_bytes = dataset, fps, cache_bytes
+        self._cache: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def clip(self, row: Mapping[str, Any], height: int, width: int) -> np.ndarray:
+        """A whole clip at `fps`, scaled to cover height × width and cropped at the centre; uint8 (T, H, W, 3)."""
+        key = (row["clip_id"], height, width)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        duration_s = row["end_s"] - row["start_s"]
+        count = max(1, math.floor(duration_s * self._fps + 1e-6))
+        frames = decode_frames(self._dataset.read(row, "mp4"), [k / self._fps for k in range(count)], height, width)
+        with self._lock:
+            self._cache[key] = frames
+            while len(self._cache) > 1 and sum(f.nbytes for f in self._cache.values()) > self._cache_bytes:
+                self._cache.popitem(last=False)
+        return frames
+
+    def window(self, row: Mapping[str, Any], first: int, num_frames: int, height: int, width: int) -> np.ndarray:
+        """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3)."""
+        frames = self.clip(row, height, width)[first : first + num_frames]
+        assert len(frames) == num_frames, f"clip {row['clip_id']} has no frames {first} … {first + num_frames} at {self._fps}/s"
+        return frames

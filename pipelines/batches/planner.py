@@ -1,0 +1,127 @@
+"""What every training step holds: a pure function of the items, the seed, the epoch and the budgets.
+
+In: items (windows of clips with their exact shapes and token counts). Out: steps of micro-batches of one shape each. A plan knows
+nothing of ranks: they take a step's micro-batches by cost, so a run can be stopped and resumed on any number of workers.
+Nothing is dropped, nothing padded: every draw of every window is in exactly one micro-batch of its epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipelines.batches.config import BudgetConfig
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Item:
+    """One draw of one window. `shape` is (frames, height, width) in pixels; `tokens` is what the network will see of it."""
+
+    clip_id: str
+    window: int
+    draw: int
+    shape: tuple[int, int, int]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Items of one shape that go through the network together."""
+
+    items: tuple[Item, ...]
+    cost: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.items[0].shape
+
+
+Step = tuple[MicroBatch, ...]
+
+
+def draw_key(seed: int, *parts: object) -> int:
+    """A 63-bit seed for one random draw, from what it is for and nothing else: resuming is arithmetic.
+
+    The house's keys are (seed, epoch, clip_id, window, draw, purpose).
+    """
+    text = "\x1f".join(str(p) for p in (seed, *parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def cost(tokens: int, cfg: BudgetConfig) -> float:
+    """What a sample of so many tokens costs: a·S + b·S²."""
+    return cfg.cost_linear * tokens + cfg.cost_quadratic * tokens * tokens
+
+
+def batch_size(tokens: int, cfg: BudgetConfig) -> int:
+    """Samples of a micro-batch of one shape; one at least, however large it is."""
+    by_cost = int(cfg.max_cost // cost(tokens, cfg)) if cfg.max_cost != float("inf") else cfg.samples_per_step
+    return max(1, min(cfg.max_tokens // tokens, by_cost, cfg.samples_per_step))
+
+
+def _shuffled(values: Sequence, key: int) -> list:
+    """An order that depends on the key and the values' contents, not on how they came."""
+    return sorted(values, key=lambda v: hashlib.blake2b(f"{key}\x1f{v!r}".encode(), digest_size=8).digest())
+
+
+def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) -> list[Step]:
+    """The steps of an epoch.
+
+    Items of a shape are shuffled and cut into micro-batches; micro-batches are shuffled and gathered into steps of about
+    `samples_per_step` samples. The order in which `items` come makes no difference.
+
+    Raises:
+        ValueError: there is nothing to plan.
+    """
+    if not items:
+        raise ValueError("there is nothing to train on: no window fits; lower windows.holdout_share or use longer clips")
+    by_shape: dict[tuple, list[Item]] = defaultdict(list)
+    for item in items:
+        by_shape[(item.shape, item.tokens)].append(item)
+    batches: list[MicroBatch] = []
+    for (_, tokens), group in sorted(by_shape.items()):
+        order = _shuffled(sorted(group), draw_key(seed, epoch, "items"))
+        size = batch_size(tokens, cfg)
+        for start in range(0, len(order), size):
+            chosen = tuple(order[start : start + size])
+            batches.append(MicroBatch(chosen, cost(tokens, cfg) * len(chosen)))
+    steps: list[Step] = []
+    current: list[MicroBatch] = []
+    count = 0
+    for batch in _shuffled(batches, draw_key(seed, epoch, "batches")):
+        if current and count + len(batch.items) > cfg.samples_per_step:
+            steps.append(tuple(current))
+            current, count = [], 0
+        current.append(batch)
+        count += len(batch.items)
+    steps.append(tuple(current))
+    return steps
+
+
+def steps_from(items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig) -> Iterator[tuple[int, int, Step]]:
+    """(step, epoch, micro-batches) from a step number on, without end, across epochs."""
+    step, epoch = 0, 0
+    while True:
+        plan = plan_epoch(items, seed, epoch, cfg)
+        for batches in plan[max(0, start - step) :] if start < step + len(plan) else ():
+            yield max(step, start), epoch, batches
+            start += 1
+        step += len(plan)
+        epoch += 1
+
+
+def assign(step: Step, world: int) -> list[list[MicroBatch | None]]:
+    """A step's micro-batches over ranks: the costliest first, each to the rank with the least so far.
+
+    All ranks get equally many entries, because ZeRO 2 and 3 count backward passes; None is an idle one of zero weight.
+    """
+    ranks: list[list[MicroBatch | None]] = [[] for _ in range(world)]
+    load = [0.0] * world
+    for batch in sorted(step, key=lambda b: (-b.cost, b.items)):
+        rank = load.index(min(load))
+        ranks[rank].append(batch)
+        load[rank] += batch.cost
+    most = max(len(r) for r in ranks)
+    return [r + [None] * (most - len(r)) for r in ranks]

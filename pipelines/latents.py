@@ -1,0 +1,187 @@
+"""Cached latents and text embeddings of a dataset, sharded in the same buckets as its clips.
+
+    latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each window (float16), text embeddings
+    latents/<fingerprint>/index/<hash>.parquet          a row per window
+    latents/<fingerprint>/manifests/000001.json         immutable; numbered as the dataset's manifest that it covers
+    latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be decoded
+
+In: numpy arrays and plain facts. Out: the same again. Knows neither models nor devices. A shard's id is the hash of what is in it, so a
+shard that is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from pipelines.store import Store
+
+ROOT = "latents"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One cached window: which stretch of which clip, at which shape, and where its latents lie."""
+
+    clip_id: str
+    window: int
+    split: str
+    start_s: float
+    num_frames: int
+    fps: float
+    height: int
+    width: int
+    latent_frames: int
+    latent_height: int
+    latent_width: int
+    shard: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedClip:
+    """What is cached of a clip. windows: (window number, (C, T, H, W)); texts: caption kind → (L, E); rows lack their place in the shard."""
+
+    clip_id: str
+    windows: Mapping[int, np.ndarray]
+    texts: Mapping[str, np.ndarray]
+    rows: Sequence[dict[str, Any]]
+
+
+def shard_key(fingerprint: str, bucket: str, shard: str) -> str:
+    """Where a shard lies in the dataset."""
+    return f"{ROOT}/{fingerprint}/shards/{bucket}/{shard}.tar"
+
+
+def _rows_key(fingerprint: str, shard: str) -> str:
+    return f"{ROOT}/{fingerprint}/shards/rows/{shard}.json"
+
+
+def has_shard(store: Store, fingerprint: str, bucket: str, shard: str) -> bool:
+    """Whether a shard is finished: its rows are written after its tar."""
+    return store.exists(shard_key(fingerprint, bucket, shard)) and store.exists(_rows_key(fingerprint, shard))
+
+
+def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: Sequence[EncodedClip]) -> None:
+    """Write clips as one reproducible tar, then the rows that say where their members lie."""
+    import tarfile
+
+    import webdataset
+    from safetensors.numpy import save
+
+    buffer = io.BytesIO()
+    with webdataset.TarWriter(buffer, mtime=0, user="rushes", group="rushes", encoder=False) as writer:
+        for clip in sorted(clips, key=lambda c: c.clip_id):
+            tensors = {f"window_{i:04d}": z.astype(np.float16) for i, z in clip.windows.items()}
+            tensors |= {f"text_{kind}": e.astype(np.float16) for kind, e in clip.texts.items()}
+            writer.write({"__key__": clip.clip_id, "safetensors": save(tensors)})
+    data = buffer.getvalue()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        places = {member.name.partition(".")[0]: (member.offset_data, member.size) for member in tar.getmembers()}
+    rows = []
+    for clip in clips:
+        offset, size = places[clip.clip_id]
+        rows += [asdict(WindowRow(**row, shard=shard_key(fingerprint, bucket, shard), offset=offset, size=size)) for row in clip.rows]
+    store.put_new(shard_key(fingerprint, bucket, shard), data)
+    store.put_new(_rows_key(fingerprint, shard), json.dumps(rows, sort_keys=True).encode())
+
+
+def commit(store: Store, fingerprint: str, number: int, shards: Sequence[tuple[str, str]], facts: Mapping[str, Any]) -> str:
+    """Publish the manifest of a finished encoding; returns its key.
+
+    Args:
+        number: of the dataset's manifest that was encoded.
+        shards: (bucket, id) of every shard.
+        facts: what a reader must know: VAE, text encoder, shapes, windows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [row for _, shard in sorted(shards) for row in json.loads(store.read(_rows_key(fingerprint, shard)))]
+    rows.sort(key=lambda r: (r["clip_id"], r["window"]))
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    index = f"{ROOT}/{fingerprint}/index/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}.parquet"
+    store.put_new(index, sink.getvalue())
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "index": index,
+        "shards": [{"bucket": bucket, "id": shard} for bucket, shard in sorted(shards)],
+        **facts,
+    }
+    key = f"{ROOT}/{fingerprint}/manifests/{number:06d}.json"
+    store.put_new(key, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+    return key
+
+
+def fingerprints(store: Store) -> list[str]:
+    """Which latents a dataset has finished."""
+    return sorted({key.split("/")[1] for key in store.list(f"{ROOT}/") if "/manifests/" in key})
+
+
+def open_latents(store: Store, fingerprint: str | None) -> Latents:
+    """The newest manifest of some latents; None takes the only ones there are.
+
+    Raises:
+        FileNotFoundError: there are none, or not these.
+        ValueError: there are several and none was named.
+    """
+    known = fingerprints(store)
+    if not known:
+        raise FileNotFoundError(f"dataset {store.uri} has no cached latents; make them with: rushes encode dataset={store.uri} vae=<folder of train_vae>")
+    if fingerprint is None:
+        if len(known) > 1:
+            raise ValueError(f"dataset {store.uri} has several latents; choose one with latents=<one of {', '.join(known)}>")
+        fingerprint = known[0]
+    if fingerprint not in known:
+        raise FileNotFoundError(f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}")
+    newest = max(store.list(f"{ROOT}/{fingerprint}/manifests/"))
+    return Latents(store, fingerprint, json.loads(store.read(newest)))
+
+
+class Latents:
+    """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
+
+    def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
+        import pyarrow.parquet as pq
+
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads {SCHEMA_VERSION}; encode again")
+        self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
+        table = pq.read_table(io.BytesIO(store.read(manifest["index"])))
+        self.rows = {(r["clip_id"], r["window"]): WindowRow(**r) for r in table.to_pylist()}
+        self._cache: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
+        self._cache_bytes, self._lock = cache_bytes, Lock()
+
+    def _clip(self, row: WindowRow) -> dict[str, np.ndarray]:
+        from safetensors.numpy import load
+
+        with self._lock:
+            if row.clip_id in self._cache:
+                self._cache.move_to_end(row.clip_id)
+                return self._cache[row.clip_id]
+        tensors = load(self._store.read_range(row.shard, row.offset, row.size))
+        with self._lock:
+            self._cache[row.clip_id] = tensors
+            while len(self._cache) > 1 and sum(t.nbytes for c in self._cache.values() for t in c.values()) > self._cache_bytes:
+                self._cache.popitem(last=False)
+        return tensors
+
+    def window(self, clip_id: str, window: int) -> np.ndarray:
+        """Normalised latents (C, T, H, W), float16."""
+        return self._clip(self.rows[clip_id, window])[f"window_{window:04d}"]
+
+    def texts(self, clip_id: str, window: int) -> dict[str, np.ndarray]:
+        """Embeddings (L, E) float16 by caption kind."""
+        tensors = self._clip(self.rows[clip_id, window])
+        return {name.removeprefix("text_"): value for name, value in tensors.items() if name.startswith("text_")}
