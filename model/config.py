@@ -156,9 +156,15 @@ class EMAConfig:
 VAE_SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"base_channels": 48, "multipliers": [1, 2, 2]},
     "small": {"base_channels": 96, "multipliers": [1, 2, 4], "decoder_blocks": 2, "latent_channels": 16},
-    "base": {"base_channels": 128, "multipliers": [1, 2, 4, 4], "patch": 2, "stride_time": 4, "encoder_blocks": 2,
-             "decoder_blocks": 3, "latent_channels": 16},
-}  # fmt: skip
+    "base": {
+        "base_channels": 128,
+        "multipliers": [1, 2, 4],
+        "patch": 2,
+        "encoder_blocks": 2,
+        "decoder_blocks": 3,
+        "latent_channels": 16,
+    },
+}
 
 DIT_SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 128, "depth": 4, "heads": 4, "latent_channels": 8},

@@ -114,12 +114,14 @@ class VAE(nn.Module):
         self.latent_std.copy_(std_C.clamp(min=1e-6))
 
     def _prepare(self, x_BCTHW: Tensor) -> Tensor:
-        frames, stride = x_BCTHW.shape[2], self.cfg.stride_time
-        if x_BCTHW.dim() != 5 or (frames - 1) % stride:
+        stride = self.cfg.stride_time
+        if x_BCTHW.dim() != 5 or x_BCTHW.shape[1] != 3:
+            raise ValueError(f"video of shape {tuple(x_BCTHW.shape)}: expected (B, 3, T, H, W)")
+        frames = x_BCTHW.shape[2]
+        if (frames - 1) % stride:
             below = (frames - 1) // stride * stride + 1
             raise ValueError(
-                f"video of shape {tuple(x_BCTHW.shape)}: expected (B, 3, T, H, W) with T = {stride}k + 1; "
-                f"{frames} frames are not, {below} or {below + stride} would be"
+                f"video of {frames} frames: the VAE takes {stride}k + 1 of them; use {below} or {below + stride}"
             )
         x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
         return repeat_edge(repeat_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)

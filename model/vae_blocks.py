@@ -65,7 +65,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Down(nn.Module):
-    """Fold a block of (time, space, space) positions into channels, then map them: a strided convolution, no overlap."""
+    """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no overlap."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
         super().__init__()

@@ -37,6 +37,6 @@ def vae_loss(
 
 
 def psnr_db(x_BCTHW: Tensor, recon_BCTHW: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per sample in dB, (B,), for video in [-1, 1], to which the reconstruction is clamped."""
+    """Peak signal-to-noise ratio per sample in dB, (B,), of video in [-1, 1]; the reconstruction is clamped to that."""
     error = (recon_BCTHW.float().clamp(-1, 1) - x_BCTHW.float()).square().flatten(1).mean(1)
     return 10 * torch.log10(4.0 / error.clamp(min=1e-12))
