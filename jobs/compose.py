@@ -102,12 +102,12 @@ def _require(job: Job, missing: set[str]) -> None:
 def _literal(job: Job, overrides: list[str]) -> list[str]:
     """Hydra's grammar without its traps: text is taken as typed (a prompt may hold commas and brackets), maps take new keys."""
     known = list(keys(job.config_class()))
-    text_keys = {k.path for k in known if k.type in (str, str | None)}
+    text_keys = {k.path: ("",) if k.type is str else ("", "null") for k in known if k.type in (str, str | None)}
     maps = tuple(f"{k.path}." for k in known if k.is_map)
     quoted = []
     for override in overrides:
         name, equals, value = override.partition("=")
-        if equals and name in text_keys and value not in ("", "null") and value[0] not in "'\"":
+        if equals and value not in text_keys.get(name, (value,)) and value[0] not in "'\"":
             escaped = value.replace("\\", "\\\\").replace('"', '\\"') if value.endswith("\\") else value.replace('"', '\\"')
             override = f'{name}="{escaped}"'
         elif name.startswith(maps):

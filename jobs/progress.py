@@ -63,14 +63,11 @@ class _LineBar(Bar):
     def _show(self) -> None:
         if time.monotonic() - self._last_s >= _LINE_EVERY_S and self.done < self.total:
             self._last_s = time.monotonic()
-            self._print(f"{self._eta_s():.0f} s left")
-
-    def _eta_s(self) -> float:
-        return (self.total - self.done) / max(self.rate(), 1e-9)
+            self._print(f"{(self.total - self.done) / self.rate():.0f} s left" if self.done else "starting")
 
     def _print(self, ending: str) -> None:
         share = 100 * self.done / self.total if self.total else 100
-        parts = [f"{self.done:g}/{self.total:g} {self.unit}", f"{share:.0f}%", f"{self.rate():.3g}/s", ending, self.note]
+        parts = [f"{self.done:g}/{self.total:g} {self.unit}", f"{share:.0f}%", f"{self.rate():.3g}/s" if self.done else "", ending, self.note]
         print(f"{self.label}: {', '.join(p for p in parts if p)}", file=sys.stderr, flush=True)
 
     def finish(self) -> None:

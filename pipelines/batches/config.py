@@ -37,5 +37,7 @@ class BudgetConfig:
     max_cost: float = field(default=float("inf"), metadata={"doc": "largest cost a·S + b·S² summed over a micro-batch, S tokens of a sample", "min": 0})
     cost_linear: float = field(default=1.0, metadata={"doc": "a: cost of a token", "min": 0})
     cost_quadratic: float = field(default=0.0, metadata={"doc": "b: cost of a pair of tokens (attention), fitted from measured step times", "min": 0})
-    samples_per_step: int = field(default=64, metadata={"doc": "samples of one optimiser step, over all workers", "min": 1})
+    batches_per_step: int = field(
+        default=8, metadata={"doc": "micro-batches of one optimiser step, over all workers; a multiple of their number leaves none idle", "min": 1}
+    )
     repeats: int = field(default=1, metadata={"doc": "draws of each window in an epoch, each with its own noise", "min": 1})

@@ -57,8 +57,9 @@ def cost(tokens: int, cfg: BudgetConfig) -> float:
 
 def batch_size(tokens: int, cfg: BudgetConfig) -> int:
     """Samples of a micro-batch of one shape; one at least, however large it is."""
-    by_cost = int(cfg.max_cost // cost(tokens, cfg)) if cfg.max_cost != float("inf") else cfg.samples_per_step
-    return max(1, min(cfg.max_tokens // tokens, by_cost, cfg.samples_per_step))
+    by_tokens = cfg.max_tokens // tokens
+    by_cost = int(cfg.max_cost // cost(tokens, cfg)) if cfg.max_cost != float("inf") else by_tokens
+    return max(1, min(by_tokens, by_cost))
 
 
 def _shuffled(values: Sequence, key: int) -> list:
@@ -69,8 +70,8 @@ def _shuffled(values: Sequence, key: int) -> list:
 def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) -> list[Step]:
     """The steps of an epoch.
 
-    Items of a shape are shuffled and cut into micro-batches; micro-batches are shuffled and gathered into steps of about
-    `samples_per_step` samples. The order in which `items` come makes no difference.
+    Items of a shape are shuffled and cut into micro-batches, each about as costly as the budgets allow; micro-batches are shuffled and
+    taken `batches_per_step` at a time. The order in which `items` come makes no difference.
 
     Raises:
         ValueError: there is nothing to plan.
@@ -87,17 +88,8 @@ def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) 
         for start in range(0, len(order), size):
             chosen = tuple(order[start : start + size])
             batches.append(MicroBatch(chosen, cost(tokens, cfg) * len(chosen)))
-    steps: list[Step] = []
-    current: list[MicroBatch] = []
-    count = 0
-    for batch in _shuffled(batches, draw_key(seed, epoch, "batches")):
-        if current and count + len(batch.items) > cfg.samples_per_step:
-            steps.append(tuple(current))
-            current, count = [], 0
-        current.append(batch)
-        count += len(batch.items)
-    steps.append(tuple(current))
-    return steps
+    order = _shuffled(batches, draw_key(seed, epoch, "batches"))
+    return [tuple(order[start : start + cfg.batches_per_step]) for start in range(0, len(order), cfg.batches_per_step)]
 
 
 def steps_from(items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig) -> Iterator[tuple[int, int, Step]]:

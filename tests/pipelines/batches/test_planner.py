@@ -25,7 +25,7 @@ budgets = st.builds(
     max_tokens=st.integers(20, 2000),
     max_cost=st.one_of(st.just(float("inf")), st.floats(10, 1e6)),
     cost_quadratic=st.sampled_from([0.0, 0.01]),
-    samples_per_step=st.integers(1, 20),
+    batches_per_step=st.integers(1, 9),
 )
 
 
@@ -38,7 +38,7 @@ def test_an_epoch_holds_every_item_exactly_once(items, cfg, seed, epoch):
 @given(items=item_lists(), cfg=budgets)
 def test_a_micro_batch_has_one_shape_and_keeps_its_budgets(items, cfg):
     for step in plan_epoch(items, 0, 0, cfg):
-        assert len(step) == 1 or sum(len(b.items) for b in step) <= cfg.samples_per_step
+        assert 1 <= len(step) <= cfg.batches_per_step
         for batch in step:
             assert len({(i.shape, i.tokens) for i in batch.items}) == 1
             alone = len(batch.items) == 1
@@ -74,18 +74,18 @@ def test_ranks_share_a_step_whatever_their_number(items, cfg, world):
 
 def test_epochs_differ():
     items = [Item(f"clip{i}", 0, 0, *SHAPES[0]) for i in range(32)]
-    cfg = BudgetConfig(samples_per_step=4)
+    cfg = BudgetConfig(batches_per_step=2, max_tokens=210)
     assert plan_epoch(items, 1, 0, cfg) != plan_epoch(items, 1, 1, cfg)
     assert plan_epoch(items, 1, 0, cfg) != plan_epoch(items, 2, 0, cfg)
 
 
 def test_batch_size_by_hand():
-    cfg = BudgetConfig(max_tokens=1000, max_cost=500.0, cost_linear=1.0, cost_quadratic=0.01, samples_per_step=64)
+    cfg = BudgetConfig(max_tokens=1000, max_cost=500.0, cost_linear=1.0, cost_quadratic=0.01)
     assert cost(100, cfg) == 200.0
     assert batch_size(100, cfg) == 2  # 500 / 200
     assert batch_size(10, cfg) == 45  # 500 / 11
     assert batch_size(5000, cfg) == 1  # one at least
-    assert batch_size(100, BudgetConfig(max_tokens=1000, samples_per_step=64)) == 10
+    assert batch_size(100, BudgetConfig(max_tokens=1000)) == 10
 
 
 def test_nothing_to_plan_says_what_to_do():
