@@ -1,0 +1,204 @@
+"""Analyses of a run + the newest manifest → the rows of the next one. Pure: no Ray, no store, no clock.
+
+In: what is known of each source, and the tables the dataset has already. Out: source, quarantine and clip rows. Sources
+and videos that are not part of this run stay as they are; the recipe decides over all clips alike, old and new.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from jobs.curation.analysis import Analysis, bucket_of
+from jobs.curation.cutting import content_of
+from jobs.curation.fingerprints import Fingerprints
+from pipelines.footage import Footage
+from pipelines.ledger import Ledger
+from pipelines.pack import Packable, Packed
+from pipelines.records import Quarantined
+from pipelines.recipe import Recipe
+from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED
+
+_BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full
+_STORED = [name for name in CUTS.names if name in INDEX.names and name not in ("clip_id", "bucket")]
+_TEXT = [name for name in CAPTIONS.names if name in INDEX.names and name != "clip_id"]
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Base:
+    """The rows of the newest manifest; empty before the first."""
+
+    sources: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+    index: list[Row] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The rows of the manifest in the making. `clips` become kept, rejected, or leave for `quarantine`."""
+
+    sources: list[Row]
+    quarantine: list[Row]
+    clips: list[Row]
+    run: dict[str, int]
+    """How many sources this run saw, by status."""
+    clips_quarantined: int = 0
+
+    def drop(self, failures: Mapping[str, Row], stage: str) -> None:
+        """Move clips that failed in a stage to the quarantine; `failures` by clip id, with reason and message."""
+        for clip in [c for c in self.clips if c["clip_id"] in failures]:
+            failure = failures[clip["clip_id"]]
+            bad = Quarantined(
+                clip["source_uri"], stage, failure["reason"], failure["message"], clip["video_id"], clip["clip_id"]
+            )
+            self.quarantine.append(asdict(bad))
+            self.clips_quarantined += 1
+        self.clips = [clip for clip in self.clips if clip["clip_id"] not in failures]
+
+    def kept(self) -> list[Row]:
+        return [clip for clip in self.clips if clip["status"] == KEPT]
+
+    def ledger(self) -> Ledger:
+        kept = len(self.kept())
+        return Ledger(
+            sources=self.run["sources"],
+            videos=self.run["video"],
+            duplicates=self.run["duplicate"],
+            ignored=self.run["ignored"],
+            sources_quarantined=self.run["quarantined"],
+            clips=self.run["clips"],
+            clips_kept=kept,
+            clips_rejected=len(self.clips) - kept,
+            clips_quarantined=self.clips_quarantined,
+        )
+
+
+def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Assembly:
+    """Bring a run's analyses and the dataset's rows together."""
+    about = {source.uri: source for source in footage.sources}
+    first = _first_sources(analyses, base)
+    sources: dict[str, Row] = {}
+    quarantine: list[Row] = []
+    clips: list[Row] = []
+    for found in sorted(analyses, key=lambda a: a.source_uri):
+        source = about[found.source_uri]
+        row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": found.video_id}
+        row |= {"status": "video", "why": None, "duration_s": found.duration_s}
+        if found.quarantined is not None:
+            row |= {"status": "quarantined", "why": found.quarantined.reason}
+            quarantine.append(asdict(found.quarantined))
+        elif first[found.video_id] != source.uri:
+            row |= {"status": "duplicate", "why": f"same bytes as {first[found.video_id]}"}
+        else:
+            told = {"source_text": source.text, "source_license": source.license, "source_dataset": source.dataset}
+            clips += [{**clip, "source_uri": source.uri, **told} for clip in found.clips]
+        sources[source.uri] = row
+    for item in footage.ignored:
+        sources[item.uri] = _source(item.uri, item.size_bytes, "ignored", item.why)
+    for item in footage.missing:
+        sources[item.source_uri] = _source(item.source_uri, None, "quarantined", item.reason)
+        quarantine.append(asdict(item))
+    run = {status: sum(row["status"] == status for row in sources.values()) for status in STATUSES}
+    run["sources"] = len(footage.sources) + len(footage.ignored) + len(footage.missing)
+    clips += _carried(base, {found.video_id for found in analyses}, clips)
+    carried = [row for row in base.sources if row["uri"] not in sources]
+    quarantine += [row for row in base.quarantine if row["source_uri"] not in sources]
+    run["clips"] = len(clips)
+    return Assembly([*sources.values(), *carried], quarantine, clips, run)
+
+
+STATUSES = ("video", "duplicate", "ignored", "quarantined")
+
+
+def _source(uri: str, size_bytes: int | None, status: str, why: str) -> Row:
+    return {
+        "uri": uri,
+        "size_bytes": size_bytes,
+        "etag": None,
+        "status": status,
+        "video_id": None,
+        "why": why,
+        "duration_s": None,
+    }
+
+
+def _first_sources(analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
+    """Which source stands for each video: the one the dataset names already, else the first by URI."""
+    named = {row["video_id"]: row["uri"] for row in base.sources if row["status"] == "video"}
+    uris: dict[str, list[str]] = defaultdict(list)
+    for found in analyses:
+        if found.video_id and found.quarantined is None:
+            uris[found.video_id].append(found.source_uri)
+    seen = {found.source_uri for found in analyses}
+    return {
+        video: named[video] if video in named and (named[video] in group or named[video] not in seen) else min(group)
+        for video, group in uris.items()
+    }
+
+
+def _carried(base: Base, analysed: set[str | None], clips: Iterable[Row]) -> list[Row]:
+    """Clips of videos that this run did not analyse. Where a clip was made again, its place in a shard is taken over."""
+    stored = {row["clip_id"]: row for row in base.index}
+    for clip in clips:
+        old = stored.get(clip["clip_id"], {})
+        clip.update({name: old.get(name) for name in _STORED}, old_bucket=old.get("bucket"))
+    return [{**row, "old_bucket": row["bucket"]} for row in base.index if row["video_id"] not in analysed]
+
+
+def decide(clips: Iterable[Row], recipe: Recipe) -> None:
+    """Set status, reasons and bucket of every clip."""
+    for clip in clips:
+        reasons = recipe.against(clip)
+        clip.update(status=REJECTED if reasons else KEPT, reject_reasons=reasons, bucket=bucket_of(clip))
+
+
+def add_captions(clips: Iterable[Row], captions: Mapping[str, Row]) -> list[Row]:
+    """Give kept clips their captions, take away everybody else's; the kept clips that have none yet."""
+    missing = []
+    for clip in clips:
+        caption = captions.get(clip["clip_id"], {}) if clip["status"] == KEPT else {}
+        clip.update({name: caption.get(name) for name in _TEXT})
+        if clip["status"] == KEPT and not caption:
+            missing.append(clip)
+    return missing
+
+
+def packables(clips: Iterable[Row], prints: Fingerprints) -> list[Packable]:
+    """Kept clips as the packer sees them."""
+    return [
+        Packable(
+            clip["clip_id"],
+            clip["bucket"],
+            content_of(clip, prints),
+            round(clip["width"] * clip["height"] * clip["num_frames"] * _BITS_PER_PIXEL / 8),
+        )
+        for clip in clips
+    ]
+
+
+def packed(base: Base) -> list[Packed]:
+    """The shards of the newest manifest, with their clips in order."""
+    held: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for row in base.index:
+        if row["shard"]:
+            held[row["shard"], row["bucket"]].append((row["offset"], row["clip_id"]))
+    return [Packed(shard, name, tuple(clip for _, clip in sorted(rows))) for (shard, name), rows in held.items()]
+
+
+def place(clips: Iterable[Row], staying: Iterable[str], written: Mapping[str, Row]) -> None:
+    """Set where each clip lies: in a shard that stays, in one just written, or nowhere."""
+    staying = set(staying)
+    for clip in clips:
+        if clip["clip_id"] in written:
+            clip.update({name: written[clip["clip_id"]][name] for name in _STORED})
+        elif clip["status"] != KEPT or clip["shard"] not in staying:
+            clip.update(dict.fromkeys(_STORED))
+        clip.pop("old_bucket")
+
+
+def index_rows(clips: Iterable[Row]) -> list[Row]:
+    """Clips in the order and with the columns of the index."""
+    rows = [{name: clip[name] for name in INDEX.names} for clip in clips]
+    return sorted(rows, key=lambda row: (row["source_uri"], row["start_pts"], row["clip_id"]))

@@ -1,0 +1,78 @@
+"""Kept clips of one source → captions: the actor that Ray keeps, one captioner each.
+
+In: a batch of clip rows of one source. Out: caption rows, committed as one unit of the stage before they are returned.
+Each answer carries its clip's id, and is checked to be the one that was asked for.
+"""
+
+import logging
+import traceback
+from dataclasses import asdict
+from typing import Any
+
+from jobs.curation.config import CurateConfig
+from pipelines.errors import MediaError, Reason
+from pipelines.ids import fingerprint
+from pipelines.schema import CAPTIONS, table
+from pipelines.stages import Stage
+from pipelines.store import local_copy, open_store
+from recaption.base import Caption, View, load_captioner
+
+logger = logging.getLogger(__name__)
+BATCH_CLIPS = 32  # of one source: its index is read once for them all
+
+
+class CaptionWorker:
+    """Captions batches. Making one loads the captioner's model."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+        self._cfg = cfg
+        self._stage = Stage(open_store(dataset), "captions", stage_fingerprint)
+        self._captioner = load_captioner(cfg.captioner)
+        if self._captioner.fingerprint != stage_fingerprint:
+            raise RuntimeError(
+                "the captioner here differs from the one the run was planned with; install the same on all nodes"
+            )
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": caption rows}."""
+        rows = [self._caption(batch["source_uri"], clip) for clip in batch["clips"]]
+        lasting = [row for row in rows if row.get("reason") not in (Reason.MISSING, Reason.INTERNAL)]
+        if lasting:
+            self._stage.commit(fingerprint(sorted(row["clip_id"] for row in lasting)), table(lasting, CAPTIONS))
+        return {"rows": table(rows, CAPTIONS).to_pylist()}
+
+    def _caption(self, uri: str, clip: dict[str, Any]) -> dict[str, Any]:
+        try:
+            caption = self._captioner.caption(self._view(uri, clip))
+        except MediaError as error:
+            return {"clip_id": clip["clip_id"], "reason": error.reason, "message": error.message}
+        except Exception as error:  # one clip must not end the run; the row says that the fault is ours
+            logger.exception("captioning clip %s of %s failed", clip["clip_id"], uri)
+            message = "".join(traceback.format_exception_only(error)).strip()
+            return {"clip_id": clip["clip_id"], "reason": Reason.INTERNAL, "message": message}
+        assert caption.clip_id == clip["clip_id"], "the captioner answered for another clip"
+        return _row(caption)
+
+    def _view(self, uri: str, clip: dict[str, Any]) -> View:
+        from pipelines.media.clock import read_clock
+        from pipelines.media.decode import frames_at
+        from pipelines.scores import SCORES
+
+        count = min(self._cfg.captioner.num_frames, clip["num_frames"])
+        with local_copy(uri) as path:
+            clock = read_clock(path)
+            first = clock.index_of(clip["start_pts"])
+            frames = frames_at(path, clock, [first + int(clip["num_frames"] * (k + 0.5) / count) for k in range(count)])
+        scores = {name: clip[name] for name in SCORES}
+        return View(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
+
+
+def _row(caption: Caption) -> dict[str, Any]:
+    tags = {f"tag_{name}": list(words) for name, words in asdict(caption.tags).items()}
+    return {
+        "clip_id": caption.clip_id,
+        "caption_short": caption.short,
+        "caption_dense": caption.dense,
+        "caption_model": caption.model,
+        **tags,
+    }

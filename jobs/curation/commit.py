@@ -1,0 +1,78 @@
+"""The rows of a run → tables and a manifest in the dataset, or nothing if they say nothing new.
+
+In: an assembly whose clips are placed. Out: the number of the manifest that holds it. Tables are named by the hash of
+their bytes; the manifest is published last, create-if-absent, so readers see all of it or none.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.curation.assemble import Assembly, Base, index_rows
+from pipelines.dataset import Dataset
+from pipelines.ids import hash_bytes
+from pipelines.manifest import Manifest, Shard, newest, publish
+from pipelines.recipe import Recipe
+from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
+from pipelines.shards import shard_key
+from pipelines.store import Store
+
+
+def read_base(store: Store) -> tuple[int, Base, dict[str, Shard]]:
+    """The newest manifest's number, rows, and shards by id."""
+    number, manifest = newest(store)
+    if manifest is None:
+        return 0, Base(), {}
+    dataset = Dataset(store, number, manifest)
+    tables = (dataset.sources(), dataset.quarantine(), dataset.index())
+    return number, Base(*(rows.to_pylist() for rows in tables)), {shard.id: shard for shard in manifest.shards}
+
+
+def shards_of(assembly: Assembly, known: Mapping[str, Shard], written: Mapping[str, dict[str, Any]]) -> list[Shard]:
+    """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of ours."""
+    held: dict[str, list[dict[str, Any]]] = {}
+    for clip in assembly.kept():
+        held.setdefault(clip["shard"], []).append(clip)
+    shards = []
+    for shard_id, clips in sorted(held.items()):
+        if shard_id in known:
+            shards.append(known[shard_id])
+            continue
+        row, name = written[clips[0]["clip_id"]], clips[0]["bucket"]
+        key = shard_key(name, shard_id)
+        shards.append(Shard(shard_id, name, key, row["shard_sha256"], row["shard_bytes"], len(clips)))
+    return sorted(shards, key=lambda shard: (shard.bucket, shard.id))
+
+
+def commit(
+    store: Store, base: int, assembly: Assembly, shards: Sequence[Shard], recipe: Recipe, captions: Mapping[str, str]
+) -> int:
+    """Publish the next manifest, unless the newest one says the same.
+
+    Raises:
+        LostRaceError: another run was first.
+    """
+    sources = sorted(assembly.sources, key=lambda row: row["uri"])
+    quarantine = sorted(
+        assembly.quarantine, key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["reason"])
+    )
+    manifest = Manifest(
+        schema=SCHEMA_VERSION,
+        shards=tuple(shards),
+        index=_put(store, "index", table(index_rows(assembly.clips), INDEX)),
+        sources=_put(store, "sources", table(sources, SOURCES)),
+        quarantine=_put(store, "quarantine", table(quarantine, QUARANTINE)),
+        recipe={"name": recipe.name, "hash": recipe.hash},
+        captions=dict(captions),
+    )
+    return publish(store, base, manifest)
+
+
+def _put(store: Store, folder: str, content: pa.Table) -> tuple[str, ...]:
+    if not len(content):
+        return ()
+    data = parquet_bytes(content)
+    key = f"{folder}/{hash_bytes(data)}.parquet"
+    store.put_new(key, data)
+    return (key,)

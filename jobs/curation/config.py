@@ -1,0 +1,52 @@
+"""Settings of `rushes curate` and `rushes inspect`. Light: read by `rushes --help`."""
+
+from dataclasses import dataclass, field
+
+from jobs.config import RayConfig
+from pipelines.config import (
+    ClipConfig,
+    EncodeConfig,
+    FootageConfig,
+    RecipeConfig,
+    ScoreConfig,
+    ShardConfig,
+    ShotConfig,
+    SignalConfig,
+)
+from recaption.config import CaptionConfig
+
+
+@dataclass
+class CurateConfig:
+    """Footage → dataset."""
+
+    footage: str = field(
+        default="???",
+        metadata={"doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)"},
+    )
+    dataset: str = field(default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it"})
+    limit: int | None = field(
+        default=None, metadata={"doc": "take only the first so many sources, in the order of their URIs", "min": 1}
+    )
+    footage_options: FootageConfig = field(
+        default_factory=FootageConfig, metadata={"doc": "which footage is taken at all"}
+    )
+    signals: SignalConfig = field(default_factory=SignalConfig, metadata={"doc": "what is measured on every frame"})
+    shots: ShotConfig = field(default_factory=ShotConfig, metadata={"doc": "how transitions are found"})
+    clips: ClipConfig = field(default_factory=ClipConfig, metadata={"doc": "how shots become clips"})
+    scores: ScoreConfig = field(default_factory=ScoreConfig, metadata={"doc": "how measurements become labels"})
+    recipe: RecipeConfig = field(default_factory=RecipeConfig, metadata={"doc": "what is kept"})
+    captioner: CaptionConfig = field(default_factory=CaptionConfig, metadata={"doc": "who writes the training text"})
+    encode: EncodeConfig = field(default_factory=EncodeConfig, metadata={"doc": "how clips are written"})
+    shards: ShardConfig = field(default_factory=ShardConfig, metadata={"doc": "how clips are packed"})
+    ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
+
+
+@dataclass
+class InspectConfig:
+    """What a dataset holds."""
+
+    dataset: str = field(default="???", metadata={"doc": "the dataset"})
+    format: str = field(
+        default="text", metadata={"doc": "text for people, json for programs", "choices": ("text", "json")}
+    )

@@ -1,0 +1,49 @@
+"""What each stage's work depends on: its version, its settings, its weights and the stages before it.
+
+In: the config of a run. Out: a fingerprint per stage. A key enters where it first changes something, so changing the
+captioner makes only captions again, and changing the recipe nothing at all.
+"""
+
+from dataclasses import dataclass
+
+from jobs.curation.config import CurateConfig
+from pipelines import clips, pack, scores, shards, shots
+from pipelines.stages import stage_fingerprint
+from recaption.base import captioner_fingerprint
+
+IDENTIFY_VERSION = 1
+PROBE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """Of every stage of a run."""
+
+    identify: str
+    probe: str
+    signals: str
+    clips: str
+    captions: str
+    cut: str
+    shards: str
+
+
+def fingerprints(cfg: CurateConfig) -> Fingerprints:
+    """Raises ValueError if the captioner is not known."""
+    from pipelines import signals
+    from pipelines.media import encode
+
+    measured = stage_fingerprint(signals.VERSION, cfg.signals)
+    cut = stage_fingerprint(encode.VERSION, cfg.encode)
+    return Fingerprints(
+        identify=stage_fingerprint(IDENTIFY_VERSION, None),
+        probe=stage_fingerprint(PROBE_VERSION, cfg.footage_options),
+        signals=measured,
+        # clips.min_s is a decision of the recipe: it moves no cut.
+        clips=stage_fingerprint(
+            clips.VERSION, [shots.VERSION, cfg.shots, cfg.clips.max_s, scores.VERSION, cfg.scores], measured
+        ),
+        captions=captioner_fingerprint(cfg.captioner),
+        cut=cut,
+        shards=stage_fingerprint(shards.VERSION, pack.VERSION, cut),
+    )

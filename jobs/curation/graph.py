@@ -1,0 +1,101 @@
+"""The Ray Data graph of curation: three streams of rows, with a barrier between them.
+
+    sources ──identify──▶ ──measure──▶ clips with scores        (barrier: the recipe decides over all clips)
+    kept clips, a batch per source ──caption (actors)──▶ text   (barrier: packing needs every kept clip of a bucket)
+    planned shards ──cut and write──▶ where each clip lies
+
+In and out: URIs, spans and rows, as JSON, so that a block has the same type whatever is null in it; never frames or
+video. Frames live and die inside one operator. Errors are rows: an operator raises nothing for a bad file. CPU shares
+are fractional and memory is set, so that two cores make progress and a large machine is not overrun.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from jobs.curation.analysis import Analysis, Analyst
+from jobs.curation.captions import CaptionWorker
+from jobs.curation.config import CurateConfig
+from jobs.curation.cutting import ShardWriter
+from jobs.curation.fingerprints import Fingerprints
+from pipelines.records import Quarantined, Source
+
+_MIB = 1024**2
+_MAX_BLOCKS = 4096  # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
+
+Row = dict[str, str]
+
+
+class Graph:
+    """The three streams, for one dataset and one config. Ray must be connected when a stream is consumed."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
+        self._args = (dataset, cfg, prints)
+
+    def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
+        """Sources → their clips with scores, as they are finished, in any order."""
+        args = self._args
+        rows = _items([asdict(source) for source in sources])
+        rows = rows.map(lambda row: _identify(args, row), num_cpus=0.5, memory=256 * _MIB)
+        rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=1024 * _MIB)
+        return (_analysis(value) for value in _values(rows))
+
+    def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """Batches of kept clips → caption rows, a list per batch, in any order."""
+        from ray.data import ActorPoolStrategy
+
+        dataset, cfg, prints = self._args
+        rows = _items(batches).map(
+            _CaptionActor,
+            fn_constructor_args=(dataset, cfg, prints.captions),
+            compute=ActorPoolStrategy(size=min(cfg.captioner.actors, len(batches))),
+            num_cpus=1,
+            memory=1536 * _MIB,
+        )
+        return (value["rows"] for value in _values(rows))
+
+    def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Planned shards → where their clips lie, as they are written, in any order."""
+        args = self._args
+        rows = _items(plans).map(lambda row: _pack(ShardWriter(*args)(_unpack(row))), num_cpus=1, memory=1024 * _MIB)
+        return _values(rows)
+
+
+class _CaptionActor:
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+        self._worker = CaptionWorker(dataset, cfg, stage_fingerprint)
+
+    def __call__(self, row: Row) -> Row:
+        return _pack(self._worker(_unpack(row)))
+
+
+def _identify(args: tuple[str, CurateConfig, Fingerprints], row: Row) -> Row:
+    return _pack(asdict(Analyst(*args).identify(Source(**_unpack(row)))))
+
+
+def _measure(args: tuple[str, CurateConfig, Fingerprints], row: Row) -> Row:
+    return _pack(asdict(Analyst(*args).measure(_analysis(_unpack(row)))))
+
+
+def _analysis(value: dict[str, Any]) -> Analysis:
+    bad = value.pop("quarantined")
+    return Analysis(**value, quarantined=Quarantined(**bad) if bad else None)
+
+
+def _items(values: Sequence[dict[str, Any]]) -> Any:
+    import ray.data
+
+    return ray.data.from_items([_pack(value) for value in values], override_num_blocks=min(len(values), _MAX_BLOCKS))
+
+
+def _values(rows: Any) -> Iterator[dict[str, Any]]:
+    return (_unpack(row) for row in rows.iter_rows())
+
+
+def _pack(value: dict[str, Any]) -> Row:
+    return {"json": json.dumps(value)}
+
+
+def _unpack(row: Row) -> dict[str, Any]:
+    return json.loads(row["json"])

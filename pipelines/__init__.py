@@ -1,0 +1,1 @@
+"""Footage → dataset → batches: everything about clips and shards, nothing about models' insides."""

@@ -1,0 +1,153 @@
+"""Settings of curation, stage by stage. Light: read by `rushes --help`.
+
+What enters a stage's fingerprint is exactly the config of that stage, so a key belongs to the first stage that it changes.
+"""
+
+from dataclasses import dataclass, field
+
+
+def _number(value: object) -> bool:
+    """False for OmegaConf's missing marker and interpolations, which are strings."""
+    return isinstance(value, int | float)
+
+
+@dataclass
+class FootageConfig:
+    """Which footage is taken at all: limits checked before anything is decoded."""
+
+    max_bytes: int = field(
+        default=64 * 1024**3, metadata={"doc": "larger files are quarantined", "unit": "bytes", "min": 1}
+    )
+    max_pixels: int = field(
+        default=8192 * 4320,
+        metadata={"doc": "videos with more width × height are quarantined", "unit": "pixels", "min": 1},
+    )
+    max_duration_s: float = field(
+        default=6 * 3600.0, metadata={"doc": "longer videos are quarantined", "unit": "s", "min": 0}
+    )
+
+
+@dataclass
+class SignalConfig:
+    """What is measured on every frame while a video is decoded, once."""
+
+    small_side: int = field(
+        default=256,
+        metadata={"doc": "longer side of the small frames all dense signals see", "unit": "px", "min": 32, "max": 1024},
+    )
+    keyframe_every_s: float = field(
+        default=1.0,
+        metadata={"doc": "longest time between native frames (sharpness)", "unit": "s", "min": 0.04, "max": 2.0},
+    )
+    keyframe_change: float = field(
+        default=15.0,
+        metadata={"doc": "a content change above this also takes a native frame, so every shot gets one", "min": 0},
+    )
+
+
+@dataclass
+class ShotConfig:
+    """How transitions are found in the signals: PySceneDetect's measures and thresholds, over exact time."""
+
+    detector: str = field(
+        default="content",
+        metadata={
+            "doc": "content (change above a threshold) or adaptive (change above its surroundings)",
+            "choices": ("content", "adaptive"),
+        },
+    )
+    content_threshold: float = field(
+        default=27.0, metadata={"doc": "mean change of hue, saturation and luma that is a cut", "min": 0, "max": 255}
+    )
+    adaptive_threshold: float = field(
+        default=3.0, metadata={"doc": "ratio of a frame's change to its neighbours' that is a cut", "min": 1}
+    )
+    adaptive_window: int = field(
+        default=2, metadata={"doc": "neighbours on each side", "unit": "frames", "min": 1, "max": 64}
+    )
+    adaptive_min_change: float = field(
+        default=15.0, metadata={"doc": "least change that can be an adaptive cut", "min": 0, "max": 255}
+    )
+    min_shot_s: float = field(
+        default=0.6, metadata={"doc": "cuts nearer to each other than this are merged", "unit": "s", "min": 0}
+    )
+
+
+@dataclass
+class ClipConfig:
+    """How shots become clips."""
+
+    min_s: float = field(default=2.0, metadata={"doc": "shorter clips are rejected", "unit": "s", "min": 0})
+    max_s: float = field(
+        default=20.0, metadata={"doc": "longer shots are divided into equal pieces", "unit": "s", "min": 0.1}
+    )
+
+    def __post_init__(self) -> None:
+        if _number(self.min_s) and _number(self.max_s) and self.min_s > self.max_s:
+            raise ValueError(
+                f"clips.min_s={self.min_s} is above clips.max_s={self.max_s}; lower the first or raise the second"
+            )
+
+
+@dataclass
+class ScoreConfig:
+    """How measurements of a clip become labels."""
+
+    camera_pan: float = field(
+        default=0.02,
+        metadata={
+            "doc": "slowest pan or tilt that counts as one",
+            "unit": "share of the frame diagonal per s",
+            "min": 0,
+        },
+    )
+    camera_zoom: float = field(
+        default=0.02, metadata={"doc": "slowest zoom that counts as one", "unit": "share of the size per s", "min": 0}
+    )
+    camera_roll: float = field(
+        default=0.05, metadata={"doc": "slowest roll that counts as one", "unit": "rad per s", "min": 0}
+    )
+
+
+@dataclass
+class RecipeConfig:
+    """What is kept: thresholds over scores. Tightening or loosening them touches no footage."""
+
+    name: str = field(
+        default="default", metadata={"doc": "a preset (default, permissive) or the path of a recipe's .yaml"}
+    )
+    min: dict[str, float] = field(
+        default_factory=dict, metadata={"doc": "further lower bounds by score, e.g. recipe.min.motion_mean=0.01"}
+    )
+    max: dict[str, float] = field(
+        default_factory=dict, metadata={"doc": "further upper bounds by score, e.g. recipe.max.luma_mean=230"}
+    )
+
+
+@dataclass
+class EncodeConfig:
+    """How clips are written when they are re-encoded: native size, native aspect, near-lossless."""
+
+    crf: int = field(default=16, metadata={"doc": "x264's constant rate factor; lower is better", "min": 0, "max": 51})
+    preset: str = field(
+        default="veryfast",
+        metadata={
+            "doc": "x264's preset: slower makes smaller files",
+            "choices": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
+        },
+    )
+    keyframe_every_s: float = field(
+        default=1.0,
+        metadata={"doc": "longest time between keyframes, so that training can start anywhere cheaply", "unit": "s"},
+    )
+
+
+@dataclass
+class ShardConfig:
+    """How kept clips of a bucket are packed into tars."""
+
+    max_clips: int = field(default=1000, metadata={"doc": "most clips of a shard", "unit": "clips", "min": 1})
+    max_bytes: int = field(
+        default=512 * 1024**2,
+        metadata={"doc": "size at which a shard is full, estimated from pixels and frames", "unit": "bytes", "min": 1},
+    )

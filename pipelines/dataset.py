@@ -1,0 +1,95 @@
+"""A dataset as readers see it: the newest manifest, and nothing that it does not name.
+
+In: a URI. Out: the index of clips, the sources, the quarantine, and the bytes of any clip by one range read.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.manifest import Manifest, Shard, newest
+from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, read_parquet
+from pipelines.shards import shard_key
+from pipelines.store import Store, open_store
+
+_COLUMNS = {"mp4": ("offset", "size"), "json": ("json_offset", "json_size"), "txt": ("txt_offset", "txt_size")}
+
+
+class Dataset:
+    """One manifest of a dataset. It never changes: open again to see what was committed since."""
+
+    def __init__(self, store: Store, number: int, manifest: Manifest):
+        self.store = store
+        self.number = number
+        self.manifest = manifest
+
+    def index(self) -> pa.Table:
+        """A row per clip, kept and rejected alike."""
+        return self._tables(self.manifest.index, INDEX)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """Rows of the clips that are in shards."""
+        return [row for row in self.index().to_pylist() if row["status"] == "kept"]
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The index rows of kept clips, in the order of the index."""
+        return [row for row in self.index().to_pylist() if row["status"] == KEPT]
+
+    def sources(self) -> pa.Table:
+        """A row per source: its video, or why there is none."""
+        return self._tables(self.manifest.sources, SOURCES)
+
+    def quarantine(self) -> pa.Table:
+        """A row per source or clip that could not be processed."""
+        return self._tables(self.manifest.quarantine, QUARANTINE)
+
+    def read(self, row: Mapping[str, Any], suffix: str = "mp4") -> bytes:
+        """The bytes of a kept clip's file in its shard, by one range read.
+
+        Args:
+            row: of the index.
+            suffix: mp4, json or txt.
+
+        Raises:
+            ValueError: the clip is in no shard, or there is no such file of it.
+            FileNotFoundError, EOFError: the shard is not what the manifest says.
+        """
+        if suffix not in _COLUMNS:
+            raise ValueError(f"a clip has no .{suffix}; known are {', '.join(_COLUMNS)}")
+        if not row["shard"]:
+            raise ValueError(f"clip {row['clip_id']} is in no shard: it was {row.get('status') or 'not kept'}")
+        offset, size = _COLUMNS[suffix]
+        return self.store.read_range(shard_key(row["bucket"], row["shard"]), row[offset], row[size])
+
+    def shards(self) -> tuple[Shard, ...]:
+        return self.manifest.shards
+
+    def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
+        tables = [read_parquet(self.store.read(key)) for key in keys]
+        return pa.concat_tables(tables, promote_options="default") if tables else schema.empty_table()
+
+
+def open_dataset(uri: str) -> Dataset:
+    """The newest state of a dataset.
+
+    Raises:
+        FileNotFoundError: there is none at this URI.
+        ValueError: an unknown scheme, or a schema from the future.
+    """
+    store = open_store(uri)
+    number, manifest = newest(store)
+    if manifest is None:
+        raise FileNotFoundError(f"dataset={uri}: no dataset is there{_near(uri)}")
+    return Dataset(store, number, manifest)
+
+
+def _near(uri: str) -> str:
+    path = Path(uri)
+    siblings = [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, siblings, n=1)
+    if near:
+        return f"; did you mean '{path.parent / near[0]}'?"
+    return "; `rushes curate footage=… dataset=…` makes one"

@@ -1,0 +1,48 @@
+"""What can be wrong with footage: a closed set of reasons, and the one exception that carries them.
+
+Every door to a decoder, demuxer or encoder raises `MediaError`, never the library's own exception; the graph turns it
+into a quarantine row.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a source or a clip was quarantined."""
+
+    MISSING = "missing"  # the file is not there, or may not be read
+    UNREADABLE = "unreadable"  # no container that we take
+    TRUNCATED = "truncated"  # the file ends before its content does
+    NO_VIDEO = "no_video"  # a container without a video stream
+    NO_FRAMES = "no_frames"  # a video stream that yields no frame
+    NO_TIMESTAMPS = "no_timestamps"  # frames that can't be placed in time
+    UNDECODABLE = "undecodable"  # the decoder gave up
+    TOO_LARGE = "too_large"  # above a limit of size, dimensions or duration
+    UNWRITABLE = "unwritable"  # a clip that could not be encoded
+    UNFAITHFUL = "unfaithful"  # a written clip that is not what was asked for
+    INTERNAL = "internal"  # a fault of ours: tried again by the next run
+
+
+_PASSING = frozenset({Reason.MISSING, Reason.INTERNAL})
+
+
+class MediaError(Exception):
+    """One file, or one clip of it, that can't be processed.
+
+    Args:
+        reason: which of the closed set.
+        message: what exactly, in words, without the URI (the row has it).
+    """
+
+    def __init__(self, reason: Reason, message: str):
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+    @property
+    def lasting(self) -> bool:
+        """Whether trying again with the same bytes and code would end the same way."""
+        return self.reason not in _PASSING

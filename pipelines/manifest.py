@@ -1,0 +1,96 @@
+"""Numbered immutable manifests: the newest one is the dataset.
+
+In: what a run made of the dataset. Out: `manifests/000007.json`, published create-if-absent, so that of two writers one
+learns that it was second, re-reads and goes on. A manifest that says nothing new is not written.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.ids import canonical_json
+from pipelines.schema import SCHEMA_VERSION
+from pipelines.store import Store
+
+_FOLDER = "manifests/"
+
+
+class LostRaceError(Exception):
+    """Another writer published this number first: re-read the newest manifest and go on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard of the dataset; `sha256` is of the whole tar."""
+
+    id: str
+    bucket: str
+    key: str
+    sha256: str
+    bytes: int
+    clips: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a dataset consists of. Holds no times and no run ids: the same content is the same manifest."""
+
+    schema: int
+    shards: tuple[Shard, ...]
+    index: tuple[str, ...]
+    sources: tuple[str, ...]
+    quarantine: tuple[str, ...]
+    recipe: dict[str, str]
+    captions: dict[str, str]
+
+    def to_json(self) -> bytes:
+        return (json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n").encode()
+
+
+def newest(store: Store) -> tuple[int, Manifest | None]:
+    """The newest manifest and its number; (0, None) before the first.
+
+    Raises:
+        ValueError: it was written by a later version of this project.
+    """
+    numbers = [
+        int(key.removeprefix(_FOLDER).removesuffix(".json")) for key in store.list(_FOLDER) if key.endswith(".json")
+    ]
+    if not numbers:
+        return 0, None
+    return max(numbers), _parse(json.loads(store.read(_key(max(numbers)))), store.uri)
+
+
+def publish(store: Store, base: int, manifest: Manifest) -> int:
+    """Publish a manifest as the one after `base`; the number that now holds it.
+
+    Nothing is written, and `base` returned, if `base` says the same already.
+
+    Raises:
+        LostRaceError: another writer was first with something else.
+    """
+    data = manifest.to_json()
+    if base and store.read(_key(base)) == data:
+        return base
+    if store.put_new(_key(base + 1), data) or store.read(_key(base + 1)) == data:
+        return base + 1
+    raise LostRaceError(f"manifest {base + 1} of {store.uri} was published by another run")
+
+
+def _key(number: int) -> str:
+    return f"{_FOLDER}{number:06d}.json"
+
+
+def _parse(value: dict[str, Any], uri: str) -> Manifest:
+    if value["schema"] > SCHEMA_VERSION:
+        raise ValueError(
+            f"{uri} has schema {value['schema']}; this version reads up to {SCHEMA_VERSION}: update rushes"
+        )
+    lists = {name: tuple(value[name]) for name in ("index", "sources", "quarantine")}
+    return Manifest(
+        schema=value["schema"],
+        shards=tuple(Shard(**shard) for shard in value["shards"]),
+        recipe=value["recipe"],
+        captions=value["captions"],
+        **lists,
+    )

@@ -1,0 +1,122 @@
+"""Pictures with PTS → the bytes of an mp4, the same bytes every time.
+
+In: FFmpeg's frames of a span. Out: h264 in mp4, upright, native size, aspect and colours, PTS shifted so that the first
+frame is at 0, in the source's own time base. One thread, no version strings: reproducible byte for byte.
+"""
+
+import io
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pipelines.config import EncodeConfig
+from pipelines.errors import MediaError, Reason
+from pipelines.media.decode import upright
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+VERSION = 1
+_CPU_SSE4_2, _CPU_AVX2 = 7, 11  # cv::CpuFeatures, which OpenCV's Python leaves without names
+_KEPT_FORMATS = ("yuv420p", "yuv444p")  # what x264 codes and every reader shows, without another conversion
+
+
+def encode_mp4(
+    pictures: Iterable["VideoFrame"],
+    end_pts: int,
+    time_base: Fraction,
+    rate: Fraction,
+    aspect: Fraction,
+    cfg: EncodeConfig,
+) -> tuple[bytes, int]:
+    """Encode one clip.
+
+    Args:
+        pictures: frames in order, with PTS in `time_base`. Odd sizes keep their size: they are coded 4:4:4.
+        end_pts: where the last frame ends.
+        time_base: of the PTS, seconds.
+        rate: nominal frame rate, a hint for the encoder only.
+        aspect: width ÷ height of a pixel as displayed, kept.
+
+    Returns:
+        The file's bytes, and how many frames are in it.
+
+    Raises:
+        MediaError: no_frames; unwritable, with what the encoder said.
+    """
+    import av
+
+    file, shown = io.BytesIO(), []
+    try:
+        # bitexact: the muxer's version is not written into the file.
+        with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+            stream, packets = None, []
+            for picture in pictures:
+                shown.append(picture.pts)
+                picture = _as_displayed(picture)
+                if stream is None:
+                    stream = _add_stream(container, picture, time_base, rate, aspect, cfg)
+                picture.pts, picture.time_base = shown[-1] - shown[0], time_base
+                picture.pict_type = 0  # the source's choice of I, P and B is not x264's
+                packets += stream.encode(picture)
+            if stream is None:
+                raise MediaError(Reason.NO_FRAMES, "the span holds no frame")
+            packets += stream.encode(None)
+            # The muxer would guess how long the last frame is shown.
+            until = dict(zip(shown, [*shown[1:], end_pts], strict=True))
+            for packet in packets:
+                packet.duration = until[packet.pts + shown[0]] - (packet.pts + shown[0])
+                container.mux(packet)
+    except av.error.FFmpegError as error:
+        raise MediaError(Reason.UNWRITABLE, f"x264 in mp4: {error.strerror}") from error
+    return file.getvalue(), len(shown)
+
+
+def _as_displayed(picture: "VideoFrame") -> "VideoFrame":
+    import av
+
+    odd = picture.width % 2 or picture.height % 2
+    if picture.rotation:
+        picture = av.VideoFrame.from_ndarray(upright(picture), format="rgb24")
+    wanted = "yuv444p" if odd else "yuv420p"
+    if picture.format.name == wanted or (picture.format.name in _KEPT_FORMATS and not odd):
+        return picture
+    return picture.reformat(format=wanted)
+
+
+def _add_stream(
+    container: "OutputContainer",
+    picture: "VideoFrame",
+    time_base: Fraction,
+    rate: Fraction,
+    aspect: Fraction,
+    cfg: EncodeConfig,
+) -> "VideoStream":
+    from av.codec.context import Flags
+
+    stream = container.add_stream("libx264", rate=rate)
+    codec = stream.codec_context
+    codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, picture.format.name
+    codec.sample_aspect_ratio = aspect
+    codec.color_range, codec.colorspace = picture.color_range, picture.colorspace
+    codec.color_primaries, codec.color_trc = picture.color_primaries, picture.color_trc
+    codec.time_base = stream.time_base = time_base
+    codec.thread_count = 1
+    codec.gop_size = max(1, math.ceil(float(rate) * cfg.keyframe_every_s))
+    codec.options = {"crf": str(cfg.crf), "preset": cfg.preset, "x264-params": f"threads=1:open-gop=0{_same_code()}"}
+    codec.flags |= Flags.bitexact
+    return stream
+
+
+def _same_code() -> str:
+    """x264's AVX-512 routines read memory they did not write, so their output varies with what lay there before
+    (it follows MALLOC_PERTURB_); those for AVX2 and SSE4.2 don't, and agree with each other bit for bit.
+    """
+    import cv2
+
+    if cv2.checkHardwareSupport(_CPU_AVX2):
+        return ":asm=AVX2"
+    return ":asm=SSE4.2" if cv2.checkHardwareSupport(_CPU_SSE4_2) else ""

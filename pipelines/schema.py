@@ -1,0 +1,145 @@
+"""The tables of a dataset: their columns, types, units and meaning, and one byte-exact way of writing them.
+
+In: rows as dictionaries. Out: Arrow tables and parquet bytes. The index, sources and quarantine tables hold no times
+of day and no run ids, so the same content has the same bytes.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.scores import score_fields
+
+SCHEMA_VERSION = 1
+KEPT, REJECTED = "kept", "rejected"
+
+
+def _field(name: str, kind: pa.DataType, doc: str, unit: str = "") -> pa.Field:
+    return pa.field(name, kind, metadata={"doc": doc, **({"unit": unit} if unit else {})})
+
+
+_WORDS = pa.list_(pa.string())
+
+INDEX = pa.schema(
+    [
+        _field("clip_id", pa.string(), "hash(video_id, start_pts, end_pts)"),
+        _field("video_id", pa.string(), "hash of the source's bytes"),
+        _field("source_uri", pa.string(), "where the footage is"),
+        _field("source_text", pa.string(), "what the footage's own list says of it"),
+        _field("source_license", pa.string(), "the license its list names"),
+        _field("source_dataset", pa.string(), "the collection its list names"),
+        _field("shot_index", pa.int32(), "number of its shot in the video, from 0"),
+        _field("start_kind", pa.string(), "edge, hard or divided"),
+        _field("end_kind", pa.string(), "edge, hard or divided"),
+        _field("start_pts", pa.int64(), "first frame", "time_base s"),
+        _field("end_pts", pa.int64(), "end of the last frame, exclusive", "time_base s"),
+        _field("time_base", pa.string(), "fraction, like 1/12800", "s"),
+        _field("start_s", pa.float64(), "start_pts × time_base", "s"),
+        _field("end_s", pa.float64(), "end_pts × time_base", "s"),
+        _field("num_frames", pa.int32(), "without lead and tail", "frames"),
+        _field("fps", pa.float64(), "num_frames ÷ duration_s: the mean", "1/s"),
+        _field("width", pa.int32(), "as displayed", "px"),
+        _field("height", pa.int32(), "as displayed", "px"),
+        _field("pixel_aspect", pa.string(), "fraction, width ÷ height of a pixel"),
+        _field("codec", pa.string(), "of the source"),
+        *score_fields(),
+        _field("status", pa.string(), "kept or rejected"),
+        _field("reject_reasons", _WORDS, "why rejected, sorted; empty if kept"),
+        _field("bucket", pa.string(), "aspect × resolution × length class"),
+        _field("caption_short", pa.string(), "one sentence; null if rejected"),
+        _field("caption_dense", pa.string(), "several sentences; null if rejected"),
+        *(
+            _field(f"tag_{name}", _WORDS, f"{name} tags of the captioner")
+            for name in ("subject", "setting", "camera", "light", "motion", "style")
+        ),
+        _field("caption_model", pa.string(), "the captioner that wrote them"),
+        _field("cut_method", pa.string(), "encode; null if not cut"),
+        _field("lead_frames", pa.int32(), "frames before the clip that a reader skips; null if not cut", "frames"),
+        _field("shard", pa.string(), "id of the shard; null if not cut"),
+        _field("offset", pa.int64(), "of the mp4's data in the shard", "bytes"),
+        _field("size", pa.int64(), "of the mp4", "bytes"),
+        *(
+            _field(f"{suffix}_{what}", pa.int64(), f"{what} of the {suffix}'s data in the shard", "bytes")
+            for suffix in ("json", "txt")
+            for what in ("offset", "size")
+        ),
+        _field("encode_fingerprint", pa.string(), "of the settings that cut it; null if not cut"),
+    ]
+)
+
+
+def _columns(*names: str, also: tuple[pa.Field, ...] = ()) -> pa.Schema:
+    return pa.schema([*(INDEX.field(name) for name in names), *also])
+
+
+_REASON = (
+    _field("reason", pa.string(), "one of pipelines.errors.Reason; null if it succeeded"),
+    _field("message", pa.string(), "what exactly went wrong"),
+)
+
+# What the stages commit, in the columns of the index they fill.
+CLIPS = _columns(
+    *INDEX.names[INDEX.names.index("shot_index") : INDEX.names.index("status")],
+    also=(INDEX.field("clip_id"), INDEX.field("video_id")),
+)
+CAPTIONS = _columns(
+    "clip_id",
+    *INDEX.names[INDEX.names.index("caption_short") : INDEX.names.index("cut_method")],
+    also=_REASON,
+)
+CUTS = _columns(
+    "clip_id",
+    *INDEX.names[INDEX.names.index("cut_method") :],
+    "bucket",
+    also=(
+        _field("shard_sha256", pa.string(), "of the whole tar"),
+        _field("shard_bytes", pa.int64(), "of the whole tar", "bytes"),
+        *_REASON,
+    ),
+)
+
+SOURCES = pa.schema(
+    [
+        _field("uri", pa.string(), "where it is"),
+        _field("size_bytes", pa.int64(), "its size", "bytes"),
+        _field("etag", pa.string(), "changes when the content does"),
+        _field("status", pa.string(), "video, duplicate, ignored or quarantined"),
+        _field("video_id", pa.string(), "hash of its bytes; null if ignored or unread"),
+        _field("why", pa.string(), "why it was ignored, or which source it repeats"),
+        _field("duration_s", pa.float64(), "of the video", "s"),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        _field("source_uri", pa.string(), "where it is"),
+        _field("stage", pa.string(), "the stage that gave up"),
+        _field("reason", pa.string(), "one of pipelines.errors.Reason"),
+        _field("message", pa.string(), "what exactly"),
+        _field("video_id", pa.string(), "null if its bytes could not be read"),
+        _field("clip_id", pa.string(), "null if the entire source is quarantined"),
+    ]
+)
+
+
+def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """A table of rows; what a row does not have is null, what the schema does not have is an error."""
+    rows = list(rows)
+    for row in rows:
+        if unknown := set(row) - set(schema.names):
+            raise ValueError(f"columns {sorted(unknown)} are not in the schema")
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def parquet_bytes(content: pa.Table) -> bytes:
+    """The table as parquet: the same bytes for the same rows, with one version of the library."""
+    out = io.BytesIO()
+    pq.write_table(content, out, compression="zstd", write_statistics=True)
+    return out.getvalue()
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    return pq.read_table(pa.BufferReader(data))

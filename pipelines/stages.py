@@ -1,0 +1,70 @@
+"""Finished work: stages/<stage>/<fingerprint>/<unit>.parquet, so that nothing is done twice.
+
+In: what a stage found for one unit (a video, a batch of clips, a planned shard), or the reason why it could not.
+Out: the same, in any later run with the same fingerprint. Committed rows are the truth: of two workers that finish one
+unit, the second takes the first one's rows.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.ids import fingerprint
+from pipelines.records import Quarantined
+from pipelines.schema import QUARANTINE, parquet_bytes, read_parquet
+from pipelines.store import Store
+
+_OUTCOME = b"outcome"
+_QUARANTINED = b"quarantined"
+
+
+class Stage:
+    """The finished units of one stage under one fingerprint."""
+
+    def __init__(self, store: Store, name: str, stage_fingerprint: str):
+        self.name = name
+        self.fingerprint = stage_fingerprint
+        self._store = store
+        self._folder = f"stages/{name}/{stage_fingerprint}/"
+
+    def lookup(self, unit: str) -> pa.Table | Quarantined | None:
+        """What was committed for a unit; None if nothing was."""
+        key = self._key(unit)
+        return _outcome(self._store.read(key)) if self._store.exists(key) else None
+
+    def commit(self, unit: str, outcome: pa.Table | Quarantined) -> pa.Table | Quarantined:
+        """Make an outcome the truth, and return what is the truth now: this, or what was there before."""
+        if isinstance(outcome, Quarantined):
+            rows = pa.Table.from_pylist([asdict(outcome)], schema=QUARANTINE)
+            outcome_table = rows.replace_schema_metadata({_OUTCOME: _QUARANTINED})
+        else:
+            outcome_table = outcome
+        data = parquet_bytes(outcome_table)
+        key = self._key(unit)
+        return _outcome(data if self._store.put_new(key, data) else self._store.read(key))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All committed rows of all units, in the order of the units; quarantined units left out."""
+        outcomes = (_outcome(self._store.read(key)) for key in self._store.list(self._folder))
+        return [row for outcome in outcomes if isinstance(outcome, pa.Table) for row in outcome.to_pylist()]
+
+    def units(self) -> set[str]:
+        """Names of all finished units, quarantined ones too."""
+        names = (key.removeprefix(self._folder) for key in self._store.list(self._folder))
+        return {name.removesuffix(".parquet") for name in names}
+
+    def _key(self, unit: str) -> str:
+        return f"{self._folder}{unit}.parquet"
+
+
+def _outcome(data: bytes) -> pa.Table | Quarantined:
+    rows = read_parquet(data)
+    if (rows.schema.metadata or {}).get(_OUTCOME) == _QUARANTINED:
+        return Quarantined(**rows.to_pylist()[0])
+    return rows
+
+
+def stage_fingerprint(version: int, settings: Any, *upstream: str, weights: str = "") -> str:
+    """What the work of a stage depends on: its explicit version, its settings, its weights, the stages before it."""
+    return fingerprint([version, settings, list(upstream), weights])

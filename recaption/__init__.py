@@ -1,0 +1,1 @@
+"""Clip → text: captioners behind one small interface, looked up by name."""

@@ -1,0 +1,105 @@
+"""What a captioner is: frames and measurements of one clip in, a caption out; and where captioners are found by name.
+
+In: a `View` of a clip. Out: a `Caption` with a short text, a dense one and tags, signed by the model that made it. A
+captioner knows neither Ray nor datasets; every request and answer carries the clip's id.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from recaption.config import CaptionConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a captioner is shown of one clip.
+
+    `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip; `scores` are those of the index
+    (camera, motion, luma …); `text` is what the footage's own list says, if anything.
+    """
+
+    clip_id: str
+    frames: np.ndarray
+    scores: Mapping[str, Any]
+    duration_s: float
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Structured words about a clip; each may be empty."""
+
+    subject: tuple[str, ...] = ()
+    setting: tuple[str, ...] = ()
+    camera: tuple[str, ...] = ()
+    light: tuple[str, ...] = ()
+    motion: tuple[str, ...] = ()
+    style: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """Text of one clip: `short` is one sentence of at most 25 words, `dense` two to four sentences."""
+
+    clip_id: str
+    short: str
+    dense: str
+    tags: Tags
+    model: str
+
+
+class Captioner(Protocol):
+    """Writes captions. Making one loads its model; `fingerprint` covers its version, settings and weights."""
+
+    name: str
+    fingerprint: str
+
+    def caption(self, view: View) -> Caption: ...
+
+
+def _tagger(cfg: CaptionConfig) -> Captioner:
+    from recaption.tagger import Tagger
+
+    return Tagger(cfg)
+
+
+def _tagger_fingerprint(cfg: CaptionConfig) -> str:
+    from recaption.tagger import tagger_fingerprint
+
+    return tagger_fingerprint(cfg)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    load: Callable[[CaptionConfig], Captioner]
+    fingerprint: Callable[[CaptionConfig], str]
+
+
+CAPTIONERS: dict[str, _Entry] = {"tagger": _Entry(_tagger, _tagger_fingerprint)}
+
+
+def load_captioner(cfg: CaptionConfig) -> Captioner:
+    """The captioner of a configuration, its model loaded. Raises ValueError if there is none of that name."""
+    return _entry(cfg.name).load(cfg)
+
+
+def check_captioner(cfg: CaptionConfig) -> None:
+    """Raises ValueError, with the near miss, if there is no captioner of that name. Loads nothing."""
+    _entry(cfg.name)
+
+
+def captioner_fingerprint(cfg: CaptionConfig) -> str:
+    """What captions depend on, without loading the model. Raises ValueError if there is no such captioner."""
+    return _entry(cfg.name).fingerprint(cfg)
+
+
+def _entry(name: str) -> _Entry:
+    if name in CAPTIONERS:
+        return CAPTIONERS[name]
+    near = difflib.get_close_matches(name, CAPTIONERS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(CAPTIONERS)}"
+    raise ValueError(f"captioner.name={name}: captioner '{name}' is not known; {hint}")
