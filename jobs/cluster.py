@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     Raises:
         ConnectionError: the cluster at `ray.address` does not answer.
     """
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keep CUDA_VISIBLE_DEVICES on CPU workers; silences a warning
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -47,7 +49,9 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    logging.getLogger("ray").handlers.clear()
+    logger = logging.getLogger("ray")
+    logger.handlers.clear()
+    logger.propagate = True  # into the run's log; without handlers of its own it would print to the console
     runtime_env: dict = {"env_vars": _worker_env()}
     if cfg.address is None:
         ray.init(
@@ -66,6 +70,7 @@ def connect(cfg: RayConfig) -> Iterator[None]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConnectionError(f"ray.address={cfg.address}: no Ray answers there ({error}); start one or leave the key out for a local Ray") from error
     _quiet_data()
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from jobs.registry import SUBMIT, Job, job_named
@@ -55,7 +55,8 @@ def _dispatch(arguments: list[str]) -> int:
     return _usage_checked(lambda: _job(job_named(name), rest))
 
 
-def _usage_checked(action) -> int:
+def _usage_checked(action: Callable[[], int]) -> int:
+    _interrupt_on_sigterm()
     try:
         return action()
     except KeyboardInterrupt:
@@ -94,7 +95,6 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     from jobs.run_folder import open_run
 
     run = open_run(job.name, module.run_folder(cfg), yaml)
-    _interrupt_on_sigterm()
     try:
         module.run(cfg, run)
     except KeyboardInterrupt:
@@ -103,7 +103,8 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
         import logging
 
         logging.getLogger(f"rushes.{job.name}").exception("the job failed")
-        return _complain(f"{job.name} failed: {type(error).__name__}: {error} (the whole story: {run.log})", FAILED)
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        return _complain(f"{job.name} failed: {first_line} (the whole story: {run.log})", FAILED)
     return DONE
 
 

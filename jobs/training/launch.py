@@ -76,8 +76,8 @@ def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
                 failure_config=FailureConfig(max_failures=cfg.workers.max_failures),
             ),
         )
-        with progress(run.job, total=cfg.max_steps, unit="steps") as bar, _watching(out, bar):
-            trainer.fit()
+        with progress(run.job, total=cfg.max_steps, unit="steps") as bar:
+            _fit_and_watch(trainer, out, bar)
     return summary(out)
 
 
@@ -92,32 +92,43 @@ def _absolute(uri: str) -> str:
     return uri if "://" in uri else str(Path(uri).absolute())
 
 
-class _watching:
-    """Follows the workers' metrics file in a thread and moves the bar."""
+def _fit_and_watch(trainer: Any, out: Path, bar: Bar) -> None:
+    """Fit in a thread and follow the workers' metrics in this one, which Ctrl-C reaches.
 
-    def __init__(self, out: Path, bar: Bar):
-        self._out, self._bar, self._stop = out, bar, threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+    In the main thread Ray Train would put its own handler in place of Ctrl-C's, and end the process as if it had failed.
+    """
+    failures: list[BaseException] = []
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:
+            failures.append(error)
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(1.0)
+        _show_newest(out, bar)
+    if failures:
+        raise RuntimeError(_what_failed(failures[0])) from failures[0]
 
-    def _follow(self) -> None:
-        while not self._stop.wait(1.0):
-            self._look()
 
-    def _look(self) -> None:
-        entries = read_metrics(self._out)
-        if entries:
-            loss = next((e["loss"] for e in reversed(entries) if "loss" in e), None)
-            held = next((e["val_loss"] for e in reversed(entries) if "val_loss" in e), None)
-            parts = [f"loss {loss:.4f}" if loss is not None else "", f"held out {held:.4f}" if held is not None else ""]
-            self._bar.update(entries[-1]["step"], note=", ".join(p for p in parts if p))
+def _what_failed(error: BaseException) -> str:
+    """The first worker's own words, without Ray's traceback around them."""
+    for rank, failure in sorted(getattr(error, "worker_failures", {}).items()):
+        cause = getattr(failure, "_base_exc", failure)
+        return f"worker {rank}: {type(cause).__name__}: {cause}"
+    return str(error)
+
+
+def _show_newest(out: Path, bar: Bar) -> None:
+    entries = read_metrics(out)
+    if entries:
+        loss = next((e["loss"] for e in reversed(entries) if "loss" in e), None)
+        held = next((e["val_loss"] for e in reversed(entries) if "val_loss" in e), None)
+        parts = [f"loss {loss:.4f}" if loss is not None else "", f"held out {held:.4f}" if held is not None else ""]
+        bar.update(entries[-1]["step"], note=", ".join(p for p in parts if p))
 
 
 def read_metrics(out: Path) -> list[dict[str, float]]:
