@@ -1,0 +1,69 @@
+"""`rushes report`: one self-contained HTML page about a dataset, or about everything that `rushes run` made.
+
+In: a dataset, or a workflow's folder. Out: report.html, which opens offline. What has not been made yet is not on it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jobs.reporting.config import ReportConfig
+from jobs.reporting.found import Found, find_dataset, find_run
+from jobs.reporting.text import size
+from jobs.run_folder import Run, new_run_folder
+from jobs.workflow.graph import RECORDS
+from pipelines.dataset import open_dataset
+
+_PAGE = "report.html"
+
+
+def check(cfg: ReportConfig) -> None:
+    """There is exactly one thing to report on, and it holds a dataset."""
+    _target(cfg)
+    found = _find(cfg)
+    try:
+        open_dataset(str(found.dataset))
+    except FileNotFoundError:
+        if cfg.dataset is not None and (found.dataset / RECORDS).is_dir():
+            raise FileNotFoundError(f"dataset={cfg.dataset} is the folder of a workflow; give run={cfg.dataset}") from None
+        raise
+
+
+def run_folder(cfg: ReportConfig) -> Path:
+    """For config and log; a workflow's own stay untouched."""
+    return new_run_folder(cfg.dataset, "report") if cfg.dataset is not None else Path(str(cfg.run)) / RECORDS / "report"
+
+
+def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
+    """Write the page; returns where it is."""
+    from jobs.reporting.page import make_view, render
+
+    out = _target(cfg)
+    page = render(make_view(_find(cfg), cfg.clips)).encode()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_bytes(page)
+    temporary.replace(out)
+    run.say(f"report: {out} ({size(len(page))}), opens in any browser, offline")
+    return {"out": str(out)}
+
+
+def _find(cfg: ReportConfig) -> Found:
+    return find_dataset(cfg.dataset) if cfg.dataset is not None else find_run(str(cfg.run))
+
+
+def _target(cfg: ReportConfig) -> Path:
+    """The file to write.
+
+    Raises:
+        ValueError: neither or both of dataset= and run= are given, or out= is a folder.
+    """
+    if (cfg.dataset is None) == (cfg.run is None):
+        given = "both are given" if cfg.dataset is not None else "neither is given"
+        raise ValueError(f"report is about dataset= or about run= (the out= of rushes run), and {given}; give one")
+    out = Path(cfg.out) if cfg.out is not None else _find(cfg).dataset / _PAGE if cfg.dataset is not None else Path(str(cfg.run)) / _PAGE
+    if out.is_dir():
+        raise ValueError(f"out={cfg.out} is a folder; give the file to write, like out={out / _PAGE}")
+    return out

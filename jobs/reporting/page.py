@@ -1,0 +1,166 @@
+"""Everything on one page: the parts that there are, and the HTML that shows them.
+
+In: what was found, and how many clips to show. Out: one HTML document that fetches nothing: pictures and videos are data URIs, style and script are
+inside and named by hash in a content security policy that forbids everything else. The template escapes every value.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jobs.progress import progress
+from jobs.reporting.account import BooksView, books_view
+from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
+from jobs.reporting.found import Found, curation_configs, newest_ledger
+from jobs.reporting.gallery import GalleryView, choose, gallery_view
+from jobs.reporting.media import Footage
+from jobs.reporting.scores import ScoresView, recipe_of, scores_view
+from jobs.reporting.text import figure, length, share, size
+from jobs.reporting.timeline import FootageView, footage_view
+from jobs.reporting.videos import VideosView, read_evaluation, videos_view
+from pipelines.dataset import Dataset, open_dataset
+from pipelines.schema import KEPT
+
+_STEPS = {
+    "curate": "footage to clips",
+    "train_vae": "train the VAE",
+    "encode": "clips to latents",
+    "train": "train the DiT",
+    "evaluate": "generate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key figure: its value, what it is, and one line that explains it."""
+
+    value: str
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A job of the workflow and the time it took; `share` of all, percent."""
+
+    job: str
+    does: str
+    seconds: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the template draws; a part that has not been made is None."""
+
+    title: str
+    is_run: bool
+    manifest: int
+    keys: list[Key]
+    steps: list[Step]
+    total: str
+    footage: FootageView
+    gallery: GalleryView
+    scores: ScoresView
+    books: BooksView
+    trainings: list[TrainingView]
+    videos: VideosView | None
+
+
+def make_view(found: Found, most_clips: int) -> View:
+    """Read everything, decode what is shown.
+
+    Raises:
+        FileNotFoundError: a file that the dataset or the evaluation names is gone.
+    """
+    dataset = open_dataset(str(found.dataset))
+    sources, clips = dataset.sources().to_pylist(), dataset.index().to_pylist()
+    by_id = {c["clip_id"]: c for c in clips if c["status"] == KEPT}
+    footage = Footage({s["uri"]: s["size_bytes"] for s in sources})
+    evaluation = read_evaluation(found.videos) if found.videos else None
+    trainings = [vae_view(found.vae, by_id)] if found.vae else []
+    trainings += [dit_view(found.dit)] if found.dit else []
+    kept, rejected = choose(clips, most_clips)
+    with progress("report: pictures", total=len(kept) + len(rejected) + 1, unit="clips") as bar:
+        gallery = gallery_view(dataset, clips, footage, most_clips, bar)
+        timelines = footage_view(dataset, sources, clips, footage, most_clips)
+        bar.advance()
+    videos = None
+    if found.videos and evaluation:
+        with progress("report: videos", total=evaluation["clips"], unit="captions") as bar:
+            videos = videos_view(dataset, by_id, found.videos, evaluation, bar)
+    return View(
+        title=found.title,
+        is_run=bool(found.records),
+        manifest=dataset.number,
+        keys=_keys(found, dataset, sources, clips, videos),
+        steps=_steps(found.records),
+        total=length(sum(r["seconds"] for r in found.records.values())),
+        footage=timelines,
+        gallery=gallery,
+        scores=scores_view(clips, dataset.manifest.recipe, recipe_of(dataset.manifest.recipe, list(curation_configs(found.dataset)))),
+        books=books_view(dataset, sources, clips, newest_ledger(found.dataset)),
+        trainings=[t for t in trainings if t.charts or t.pictures],
+        videos=videos,
+    )
+
+
+def _keys(
+    found: Found, dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], videos: VideosView | None
+) -> list[Key]:
+    kept = [c for c in clips if c["status"] == KEPT]
+    kept_s, footage_s = sum(c["end_s"] - c["start_s"] for c in kept), sum(s["duration_s"] or 0.0 for s in sources if s["status"] == "video")
+    stored = sum(shard.bytes for shard in dataset.shards())
+    keys = [
+        Key(length(kept_s), "kept", f"of {length(footage_s)} of footage" + (f", {share(kept_s / footage_s)}" if footage_s else "")),
+        Key(f"{len(kept):,}", "clips kept", f"{len(clips) - len(kept):,} rejected; {size(stored)} in {len(dataset.shards()):,} shards"),
+    ]
+    psnr = first_and_last(found.vae, "val_psnr_db") if found.vae else None
+    if psnr:
+        keys.append(Key(f"{psnr[1]:.1f} dB", "VAE PSNR", "held-out frames, after compression and back"))
+    loss = first_and_last(found.dit, "val_loss") if found.dit else None
+    if loss:
+        keys.append(Key(f"{figure(loss[0])} → {figure(loss[1])}", "held-out loss", f"of the DiT, before and after training: {-share_fallen(loss):+.0f}%"))
+    if videos:
+        keys.append(Key(share(videos.share), "retrieval", f"videos nearest to their caption's own clip; chance is {share(videos.chance)}"))
+    return keys
+
+
+def share_fallen(loss: tuple[float, float]) -> float:
+    """How far a loss fell, percent of where it began."""
+    return 100 * (loss[0] - loss[1]) / loss[0]
+
+
+def _steps(records: Mapping[str, Mapping[str, Any]]) -> list[Step]:
+    total = sum(r["seconds"] for r in records.values()) or 1.0
+    return [Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2)) for job, r in records.items()]
+
+
+def render(view: View) -> str:
+    """The page."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    style, script = _read("page.css"), _read("page.js")
+    environment = Environment(loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("page.html").render(view=view, style=style, script=script, policy=_policy(style, script))
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is fetched; only this style and this script count, whatever a caption may contain."""
+    return (
+        f"default-src 'none'; img-src data:; media-src data:; style-src-elem '{_hash(style)}'; style-src-attr 'unsafe-inline'; "
+        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _read(name: str) -> str:
+    return resources.files("jobs.reporting").joinpath(name).read_text(encoding="utf-8")

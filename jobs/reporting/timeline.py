@@ -1,0 +1,105 @@
+"""Each source as a timeline: its shots and clips in time, with pictures, kept and rejected marked.
+
+In: the sources and clips of a dataset. Out: sources with segments placed in percent of the source's length, filmstrips inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from jobs.reporting.charts import Axis, Tick
+from jobs.reporting.media import Footage, clip_frames, picture_width, strip_uri
+from jobs.reporting.sampling import spread
+from jobs.reporting.text import clock, count, figure, length, words
+from pipelines.dataset import Dataset
+
+_MOST_SOURCES = 16
+_HEIGHT = 72  # of the pictures, px
+_WIDTH = 1180  # of the timeline on a wide screen, px: decides how many pictures a segment takes
+_NARROWEST = 14  # px: below it a picture shows nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One clip on the timeline: left and width in percent."""
+
+    left: float
+    width: float
+    status: str
+    divided: bool
+    label: str
+    reasons: str
+    title: str
+    picture: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """One source of footage."""
+
+    name: str
+    uri: str
+    facts: str
+    verdict: str
+    segments: list[Segment]
+    ticks: list[Tick]
+    more_segments: int
+
+
+@dataclass(frozen=True, slots=True)
+class FootageView:
+    """The sources that are shown, and how many there are."""
+
+    sources: list[SourceView]
+    all_sources: int
+
+
+def footage_view(dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], footage: Footage, most: int) -> FootageView:
+    """Timelines of the sources that are videos.
+
+    Args:
+        clips: the index, kept and rejected.
+        most: most segments that get pictures, over all sources.
+    """
+    videos = [s for s in sources if s["status"] == "video"]
+    by_source: dict[str, list[Mapping[str, Any]]] = {}
+    for row in clips:
+        by_source.setdefault(row["source_uri"], []).append(row)
+    shown = spread(sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES)
+    each = max(1, most // max(1, len(shown)))
+    views = [_source_view(dataset, source, by_source[source["uri"]], footage, each) for source in shown]
+    return FootageView(views, len(videos))
+
+
+def _source_view(dataset: Dataset, source: Mapping[str, Any], clips: Sequence[Mapping[str, Any]], footage: Footage, most: int) -> SourceView:
+    clips = sorted(clips, key=lambda c: (c["start_s"], c["clip_id"]))
+    begin_s, end_s = clips[0]["start_s"], max(c["end_s"] for c in clips)
+    scale = Axis(begin_s, max(end_s, begin_s + (source["duration_s"] or 0.0), begin_s + 1e-3))
+    pictured = {c["clip_id"] for c in spread(clips, most)}
+    segments = [_segment(dataset, c, scale, footage, c["clip_id"] in pictured) for c in clips]
+    first = clips[0]
+    codec = first.get("codec")
+    facts = [f"{first['width']} × {first['height']}", f"{figure(first['fps'])} fps", length(scale.high - scale.low), *([codec] if codec else [])]
+    shots, rejected = len({c["shot_index"] for c in clips}), sum(c["status"] == "rejected" for c in clips)
+    verdict = [count(shots, "shot"), count(len(clips), "clip"), f"{len(clips) - rejected} kept", *([f"{rejected} rejected"] if rejected else [])]
+    ticks = [Tick(t.at, clock(scale.value(t.at) - begin_s)) for t in Axis(0.0, scale.high - scale.low).ticks(6)]
+    uri = source["uri"]
+    return SourceView(PurePosixPath(uri).name, uri, " · ".join(facts), " · ".join(verdict), segments, ticks, len(clips) - len(pictured))
+
+
+def _segment(dataset: Dataset, row: Mapping[str, Any], scale: Axis, footage: Footage, pictured: bool) -> Segment:
+    left, right = scale.place(row["start_s"]), scale.place(row["end_s"])
+    width_px = (right - left) / 100 * _WIDTH
+    frames = None
+    if pictured and width_px >= _NARROWEST:
+        num = max(1, round(width_px / picture_width(row, _HEIGHT)))
+        frames = clip_frames(dataset, row, num, _HEIGHT) if row["status"] == "kept" else footage.frames(row, num, _HEIGHT)
+    span_s, reasons = row["end_s"] - row["start_s"], words(row["reject_reasons"] or ())
+    title = f"{clock(row['start_s'])} to {clock(row['end_s'])} ({length(span_s)}), {row['status']}" + (f": {reasons}" if reasons else "")
+    return Segment(
+        left=round(left, 3), width=round(right - left, 3), status=row["status"], divided=row["start_kind"] == "divided", label=length(span_s),
+        reasons=reasons, title=title, picture=None if frames is None else strip_uri(frames),
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""Generated videos beside the training clips they are nearest to.
+
+In: what `rushes evaluate` left, and the dataset. Out: a row per caption with its own clip and every seed's video, all as data URIs, and the table
+of distances. Of many captions, a sample spread over all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from jobs.progress import Bar
+from jobs.reporting.found import METRICS_OF_EVALUATE
+from jobs.reporting.media import data_uri
+from jobs.reporting.sampling import spread
+from jobs.reporting.text import figure
+from pipelines.batches.frames import FrameReader
+from pipelines.dataset import Dataset
+from pipelines.media.decode import decode_frames, probe_clip
+
+_MOST_CAPTIONS = 24
+_MOST_COLUMNS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class VideoView:
+    """A video as a data URI, with its size."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeedView:
+    """One generated video: whether its nearest clip is its caption's, how far off that clip is, and the other clip if it is another."""
+
+    seed: int
+    video: VideoView
+    right: bool
+    distance: str
+    nearest_id: str
+    nearest_distance: str
+    nearest: VideoView | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionView:
+    """One caption with the clip it was written of and what was made from it."""
+
+    prompt: str
+    clip_id: str
+    source: str
+    own: VideoView
+    seeds: list[SeedView]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Mean distance of a caption's videos to a clip; `heat` from 0 (farthest in its row) to 1 (nearest)."""
+
+    value: str
+    heat: float
+    own: bool
+    nearest: bool
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Captions down, clips across."""
+
+    columns: list[tuple[int, str]]
+    rows: list[tuple[int, str, list[Cell]]]
+    all_captions: int
+
+
+@dataclass(frozen=True, slots=True)
+class VideosView:
+    """What was generated."""
+
+    captions: list[CaptionView]
+    all_captions: int
+    share: float
+    chance: float
+    num_videos: int
+    seeds: int
+    steps: int
+    matrix: Matrix
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """metrics.json of `rushes evaluate`, or None where it has not finished."""
+    path = folder / METRICS_OF_EVALUATE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def videos_view(dataset: Dataset, clips: Mapping[str, Mapping[str, Any]], folder: Path, found: Mapping[str, Any], bar: Bar) -> VideosView:
+    """What `rushes evaluate` made.
+
+    Args:
+        clips: kept rows of the index by clip_id.
+        folder, found: of the evaluation, and its metrics.json.
+
+    Raises:
+        FileNotFoundError: a video that metrics.json names is gone.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for video in found["videos"]:
+        if video["clip_id"] in clips:  # footage may have left the dataset since
+            groups.setdefault(video["clip_id"], []).append(video)
+    ordered = sorted(groups, key=lambda c: (clips[c]["source_uri"], clips[c]["start_s"]))
+    fps = probe_clip((folder / found["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
+    stretches, captions = _Stretches(dataset, fps), []
+    for clip_id in spread(ordered, _MOST_CAPTIONS):
+        captions.append(_caption(stretches, clips, folder, sorted(groups[clip_id], key=lambda v: v["seed"])))
+        bar.advance()
+    return VideosView(
+        captions, len(ordered), found["retrieval_share"], found["chance"], len(found["videos"]), found["seeds"], found["steps"],
+        _matrix([groups[c] for c in spread(ordered, _MOST_COLUMNS)], clips, len(ordered)),
+    )  # fmt: skip
+
+
+class _Stretches:
+    """Finds and writes the stretches of clips that videos are nearest to."""
+
+    def __init__(self, dataset: Dataset, fps: float):
+        self._fps, self._reader = fps, FrameReader(dataset, fps)
+
+    def nearest_to(self, made_THWC: np.ndarray, row: Mapping[str, Any]) -> VideoView:
+        """The stretch of a clip at the video's frame rate and number of pixels, at the clip's aspect."""
+        from jobs.generation.pipeline import write_mp4
+        from jobs.generation.retrieval import thumbnails
+
+        num, rows, columns, _ = made_THWC.shape
+        side = math.sqrt(rows * columns * row["height"] / row["width"])
+        height, width = 2 * round(side / 2), 2 * round(rows * columns / side / 2)
+        frames = self._reader.clip(row, height, width)
+        small, clip = thumbnails(made_THWC), thumbnails(frames)
+        length = min(num, len(clip))
+        first = min(range(len(clip) - length + 1), key=lambda o: float(np.mean((small[:length] - clip[o : o + length]) ** 2)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "stretch.mp4"
+            write_mp4(path, frames[first : first + length], self._fps)
+            return VideoView(data_uri(path.read_bytes(), "video/mp4"), width, height)
+
+
+def _caption(stretches: _Stretches, clips: Mapping[str, Mapping[str, Any]], folder: Path, videos: Sequence[Mapping[str, Any]]) -> CaptionView:
+    own = clips[videos[0]["clip_id"]]
+    seeds, all_made = [], []
+    for video in videos:
+        content = (folder / video["file"]).read_bytes()
+        made = _frames(content)
+        distances, nearest = video["distances"], video["nearest"]
+        right = nearest == video["clip_id"]
+        all_made.append((distances[own["clip_id"]], video["seed"], made))
+        other = None if right or nearest not in clips else stretches.nearest_to(made, clips[nearest])
+        seeds.append(
+            SeedView(
+                video["seed"], VideoView(data_uri(content, "video/mp4"), made.shape[2], made.shape[1]), right, figure(distances[own["clip_id"]]),
+                nearest, figure(distances[nearest]), other,
+            )
+        )  # fmt: skip
+    best = min(all_made, key=lambda m: m[:2])[2]
+    return CaptionView(videos[0]["prompt"], own["clip_id"], Path(own["source_uri"]).name, stretches.nearest_to(best, own), seeds)
+
+
+def _frames(content: bytes) -> np.ndarray:
+    num_frames, _, width, height, fps = probe_clip(content)
+    return decode_frames(content, [k / fps for k in range(num_frames)], height, width)
+
+
+def _matrix(groups: Sequence[Sequence[Mapping[str, Any]]], clips: Mapping[str, Mapping[str, Any]], all_captions: int) -> Matrix:
+    shown = [videos[0]["clip_id"] for videos in groups]
+    rows = []
+    for number, videos in enumerate(groups):
+        means = {c: fmean(v["distances"][c] for v in videos) for c in shown}
+        low, high = min(means.values()), max(means.values())
+        cells = [
+            Cell(
+                figure(mean), round((high - mean) / (high - low), 3) if high > low else 1.0, c == videos[0]["clip_id"], mean == low,
+                f"caption {number + 1} to clip {k + 1}: {figure(mean)}",
+            )
+            for k, (c, mean) in enumerate(means.items())
+        ]  # fmt: skip
+        rows.append((number + 1, videos[0]["prompt"], cells))
+    columns = [(k + 1, f"{Path(clips[c]['source_uri']).name}, {c}") for k, c in enumerate(shown)]
+    return Matrix(columns, rows, all_captions)
