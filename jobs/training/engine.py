@@ -76,6 +76,7 @@ class Engine:
         for group in self._zero.param_groups:
             group["lr"] = lr
         self._engine.step()
+        self._step += 1
         return float(self._engine.get_global_grad_norm() or 0.0)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -115,10 +116,6 @@ class Engine:
                     safe_set_full_optimizer_state(p, state[f"{key}/{name}"].to(self.device), key)
         self._refresh_working_copy(state)
         self._set_adam_step(adam_step)
-
-    def count_step(self) -> None:
-        """One update has been made."""
-        self._step += 1
 
     def _make_optimizer_state(self) -> None:
         """Adam makes its state at the first step; a resumed run needs it before."""
