@@ -27,7 +27,9 @@ def check(cfg: ReportConfig) -> None:
         open_dataset(str(found.dataset))
     except FileNotFoundError:
         if cfg.dataset is not None and (found.dataset / RECORDS).is_dir():
-            raise FileNotFoundError(f"dataset={cfg.dataset} is the folder of a workflow; give run={cfg.dataset}") from None
+            raise FileNotFoundError(
+                f"dataset={cfg.dataset} is the folder of a workflow; give run={cfg.dataset}"
+            ) from None
         raise
 
 
@@ -63,7 +65,13 @@ def _target(cfg: ReportConfig) -> Path:
     if (cfg.dataset is None) == (cfg.run is None):
         given = "both are given" if cfg.dataset is not None else "neither is given"
         raise ValueError(f"report is about dataset= or about run= (the out= of rushes run), and {given}; give one")
-    out = Path(cfg.out) if cfg.out is not None else _find(cfg).dataset / _PAGE if cfg.dataset is not None else Path(str(cfg.run)) / _PAGE
+    out = (
+        Path(cfg.out)
+        if cfg.out is not None
+        else _find(cfg).dataset / _PAGE
+        if cfg.dataset is not None
+        else Path(str(cfg.run)) / _PAGE
+    )
     if out.is_dir():
         raise ValueError(f"out={cfg.out} is a folder; give the file to write, like out={out / _PAGE}")
     return out

@@ -1,6 +1,7 @@
 """The books: what came in and where it went, how the kept clips are stored, and what could not be processed.
 
-In: the tables and the manifest of a dataset, the ledger of its newest curation. Out: two accounts whose sides add up, buckets, shards, lists.
+In: the tables and the manifest of a dataset, the ledger of its newest curation. Out: two accounts whose sides add up,
+buckets, shards, lists.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ class BooksView:
 
 
 def books_view(
-    dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], ledger: tuple[str, Mapping[str, int]] | None
+    dataset: Dataset,
+    sources: Sequence[Mapping[str, Any]],
+    clips: Sequence[Mapping[str, Any]],
+    ledger: tuple[str, Mapping[str, int]] | None,
 ) -> BooksView:
     """The books of a dataset.
 
@@ -85,7 +89,10 @@ def books_view(
     """
     quarantine = dataset.quarantine().to_pylist()
     troubles = [
-        Trouble(PurePosixPath(q["source_uri"]).name, q["source_uri"], q["stage"], q["reason"], q["message"], q["clip_id"]) for q in spread(quarantine, _MOST_ROWS)
+        Trouble(
+            PurePosixPath(q["source_uri"]).name, q["source_uri"], q["stage"], q["reason"], q["message"], q["clip_id"]
+        )
+        for q in spread(quarantine, _MOST_ROWS)
     ]
     ignored, duplicates = _with_status(sources, "ignored"), _with_status(sources, "duplicate")
     return BooksView(
@@ -108,36 +115,47 @@ def _with_status(sources: Sequence[Mapping[str, Any]], status: str) -> list[tupl
     return [(PurePosixPath(s["uri"]).name, s["uri"], s["why"] or "") for s in rows]
 
 
-def _count(sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _count(
+    sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
+) -> dict[str, int]:
     """The ledger's figures from the tables."""
     of = lambda status: sum(s["status"] == status for s in sources)  # noqa: E731
     kept, lost = sum(c["status"] == KEPT for c in clips), sum(q["clip_id"] is not None for q in quarantine)
     return {
-        "sources": len(sources), "videos": of("video"), "duplicates": of("duplicate"), "ignored": of("ignored"), "sources_quarantined": of("quarantined"),
-        "clips": len(clips) + lost, "clips_kept": kept, "clips_rejected": len(clips) - kept, "clips_quarantined": lost,
-    }  # fmt: skip
+        "sources": len(sources),
+        "videos": of("video"),
+        "duplicates": of("duplicate"),
+        "ignored": of("ignored"),
+        "sources_quarantined": of("quarantined"),
+        "clips": len(clips) + lost,
+        "clips_kept": kept,
+        "clips_rejected": len(clips) - kept,
+        "clips_quarantined": lost,
+    }
 
 
 def _accounts(ledger: Mapping[str, int]) -> list[Account]:
     return [
         Account(
-            "sources", ledger["sources"],
+            "sources",
+            ledger["sources"],
             [
                 ("videos", ledger["videos"], "read, and divided into clips", "kept"),
                 ("duplicates", ledger["duplicates"], "the same bytes as another source", "quiet"),
                 ("ignored", ledger["ignored"], "not media: notes, lists, captions", "quiet"),
-                ("quarantined", ledger["sources_quarantined"], "could not be processed; listed below", "quarantined"),
+                ("quarantined", ledger["sources_quarantined"], "could not be processed; see below", "quarantined"),
             ],
         ),
         Account(
-            "clips", ledger["clips"],
+            "clips",
+            ledger["clips"],
             [
                 ("kept", ledger["clips_kept"], "captioned, cut, in a shard", "kept"),
                 ("rejected", ledger["clips_rejected"], "against the recipe; a row in the index", "rejected"),
-                ("quarantined", ledger["clips_quarantined"], "could not be cut or captioned; listed below", "quarantined"),
+                ("quarantined", ledger["clips_quarantined"], "could not be captioned or cut; see below", "quarantined"),
             ],
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _buckets(dataset: Dataset, clips: Sequence[Mapping[str, Any]]) -> list[BucketView]:
@@ -148,8 +166,11 @@ def _buckets(dataset: Dataset, clips: Sequence[Mapping[str, Any]]) -> list[Bucke
     most = max((sum(lengths) for lengths in held.values()), default=1.0)
     return [
         BucketView(
-            name, len(lengths), length(sum(lengths)), round(100 * sum(lengths) / most, 2),
+            name,
+            len(lengths),
+            length(sum(lengths)),
+            round(100 * sum(lengths) / most, 2),
             spread([(s.id, s.clips, size(s.bytes)) for s in dataset.shards() if s.bucket == name], 8),
         )
         for name, lengths in sorted(held.items(), key=lambda item: -sum(item[1]))
-    ]  # fmt: skip
+    ]

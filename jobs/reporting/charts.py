@@ -1,7 +1,7 @@
 """Series of numbers → charts as geometry in percent. Pure; the template draws it.
 
-In: values. Out: axes with ticks, lines as SVG paths in a 100 × 100 box, bars as rectangles. The box is stretched to the page's width and its labels
-are HTML, so text keeps its size on a phone and strokes keep their width.
+In: values. Out: axes with ticks, lines as SVG paths in a 100 × 100 box, bars as rectangles. The box is stretched to the
+page's width and its labels are HTML, so text keeps its size on a phone and strokes keep their width.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _log_ticks(low: float, high: float, about: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: its name, a style class, its SVG path, and (x percent, y percent, text) of its points for reading off."""
+    """One series: its name, a style class, its SVG path, and its points as (x percent, y percent, text) to read off."""
 
     name: str
     style: str
@@ -111,7 +111,9 @@ class LineChart:
 Series = Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, note: str, series: Mapping[str, tuple[str, Series]], log: bool | None = None) -> LineChart | None:
+def line_chart(
+    title: str, note: str, series: Mapping[str, tuple[str, Series]], log: bool | None = None
+) -> LineChart | None:
     """Lines over a common axis.
 
     Args:
@@ -125,7 +127,7 @@ def line_chart(title: str, note: str, series: Mapping[str, tuple[str, Series]], 
     if not any(len(points) > 1 for _, points in shown.values()):
         return None
     xs = [x for _, points in shown.values() for x, _ in points]
-    x_axis = Axis(min(0.0, min(xs)), max(xs))
+    x_axis = Axis(min(0.0, *xs), max(1.0, *xs))
     y_axis = axis([y for _, points in shown.values() for _, y in points], log=log)
     lines = []
     for name, (style, points) in shown.items():
@@ -196,11 +198,17 @@ def histogram(kept: Sequence[float], rejected: Sequence[float], bounds: Mapping[
     most = max(sum(c) for c in counts)
     bars = [
         Bar(
-            left=round(100 * k / _BINS, 3), width=round(100 / _BINS, 3), kept=round(100 * n_kept / most, 2), rejected=round(100 * n_rejected / most, 2),
+            left=round(100 * k / _BINS, 3),
+            width=round(100 / _BINS, 3),
+            kept=round(100 * n_kept / most, 2),
+            rejected=round(100 * n_rejected / most, 2),
             title=f"{figure(edges[k])} to {figure(edges[k + 1])}: {n_kept:,} kept, {n_rejected:,} rejected",
         )
         for k, (n_kept, n_rejected) in enumerate(counts)
         if n_kept or n_rejected
-    ]  # fmt: skip
-    marks = [Bound(round(x_axis.place(v), 2), side, f"{'≥' if side == 'min' else '≤'} {figure(v)}") for side, v in sorted(bounds.items())]
+    ]
+    marks = [
+        Bound(round(x_axis.place(v), 2), side, f"{'≥' if side == 'min' else '≤'} {figure(v)}")
+        for side, v in sorted(bounds.items())
+    ]
     return Histogram(bars, marks, x_axis.ticks(4), most, x_axis.log)

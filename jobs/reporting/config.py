@@ -10,6 +10,16 @@ class ReportConfig:
     """One HTML page about a dataset, or about a whole run of the workflow."""
 
     dataset: str | None = field(default=None, metadata={"doc": "a dataset to report on"})
-    run: str | None = field(default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead"})
-    out: str | None = field(default=None, metadata={"doc": "file to write; null: report.html in the dataset's newest curation run, or in the workflow's folder"})
-    clips: int = field(default=200, metadata={"doc": "most clips shown with thumbnails", "min": 1})
+    run: str | None = field(
+        default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead"}
+    )
+    out: str | None = field(
+        default=None, metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"}
+    )
+    clips: int = field(
+        default=200,
+        metadata={
+            "doc": "most kept clips shown one by one, and as many rejected ones; charts and counts are of all",
+            "min": 1,
+        },
+    )

@@ -57,7 +57,9 @@ def vae_view(folder: Path, clips: Mapping[str, Mapping[str, Any]]) -> TrainingVi
     losses = {"training": ("train", _series(entries, "loss")), "held out": ("held", _series(entries, "val_loss"))}
     charts = [
         line_chart("Loss", "L1 + KL; held-out: whole frames of moments that training never saw", losses),
-        line_chart("Held-out PSNR, dB", "higher is better", {"held out": ("held", _series(entries, "val_psnr_db"))}, log=False),
+        line_chart(
+            "Held-out PSNR, dB", "higher is better", {"held out": ("held", _series(entries, "val_psnr_db"))}, log=False
+        ),
         _learning_rate(entries),
     ]
     return TrainingView("VAE", _facts(folder, "vae", entries), [c for c in charts if c], _pictures(folder, clips))
@@ -68,12 +70,21 @@ def dit_view(folder: Path) -> TrainingView:
     entries = read_metrics(folder)
     losses = {"training": ("train", _series(entries, "loss")), "held out": ("held", _series(entries, "val_loss"))}
     times = sorted({m[1] for e in entries for name in e if (m := _TIME.match(name))}, key=float)
-    shapes = sorted({m[1] for e in entries for name in e if (m := _SHAPE.match(name))}, key=lambda s: [int(n) for n in s.split("x")])
+    shapes = sorted(
+        {m[1] for e in entries for name in e if (m := _SHAPE.match(name))}, key=lambda s: [int(n) for n in s.split("x")]
+    )
     by_time = {f"t = {t}": (f"ramp{k % 5}", _series(entries, f"val_loss_t{t}")) for k, t in enumerate(times)}
-    by_shape = {s.replace("x", " × "): (f"hue{k}", _series(entries, f"val_loss_{s}")) for k, s in enumerate(shapes[:_MOST_SHAPES])}
+    by_shape = {
+        s.replace("x", " × "): (f"hue{k}", _series(entries, f"val_loss_{s}"))
+        for k, s in enumerate(shapes[:_MOST_SHAPES])
+    }
     more = f"; {_MOST_SHAPES} of {len(shapes)} shown" if len(shapes) > _MOST_SHAPES else ""
     charts = [
-        line_chart("Loss", "mean squared error of the velocity; held-out: moments that training never saw, at five fixed times", losses),
+        line_chart(
+            "Loss",
+            "mean squared error of the velocity; held-out: moments that training never saw, at five fixed times",
+            losses,
+        ),
         line_chart("Held-out loss by time", "t = 0 is data, t = 1 is noise; times are before the shift", by_time),
         line_chart("Held-out loss by shape", f"width × height × frames{more}", by_shape),
         _learning_rate(entries),

@@ -1,6 +1,7 @@
 """Where the parts of what is reported on lie: the dataset, its newest ledger, the trainings, the generated videos.
 
-In: the folder of a dataset, or of a `rushes run`. Out: paths and what their JSON files say. What has not been made yet is None.
+In: the folder of a dataset, or of a `rushes run`. Out: paths and what their JSON files say. What has not been made yet
+is None.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _NODES = ("curate", "train_vae", "encode", "train", "evaluate")
 class Found:
     """What there is to report on.
 
-    dataset: its folder. records: what each finished node of the workflow left (path, result, seconds). vae, dit, videos: the folders of the
-    trainings and of the evaluation.
+    dataset: its folder. records: what each finished node of the workflow left (path, result, seconds). vae, dit,
+    videos: the folders of the trainings and of the evaluation.
     """
 
     title: str
@@ -51,12 +52,18 @@ def find_run(folder: str) -> Found:
         raise FileNotFoundError(f"run={folder}: there is no such folder; give the out= of rushes run")
     records = {job: record for job in _NODES if (record := read_record(root, job))}
     if "curate" not in records:
-        hint = f"; it looks like a dataset: give dataset={folder}" if (root / "manifests").is_dir() else "; give the out= of rushes run"
+        hint = (
+            f"; it looks like a dataset: give dataset={folder}"
+            if (root / "manifests").is_dir()
+            else "; give the out= of rushes run"
+        )
         raise FileNotFoundError(f"run={folder}: no {RECORDS}/curate.json is there{hint}")
     paths = {job: _path(root, record) for job, record in records.items()}
     dataset = paths["curate"]
     if dataset is None:
-        raise FileNotFoundError(f"run={folder}: its dataset {records['curate']['path']} is gone; run the workflow again")
+        raise FileNotFoundError(
+            f"run={folder}: its dataset {records['curate']['path']} is gone; run the workflow again"
+        )
     return Found(root.name, dataset, records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate"))
 
 

@@ -1,6 +1,7 @@
 """The clips one by one: what each looks like, what is said of it, what was measured.
 
-In: the index of a dataset. Out: cards of kept clips with a filmstrip, and of rejected ones with the reason. Of many, a sample spread over all.
+In: the index of a dataset. Out: cards of kept clips with a filmstrip, and of rejected ones with the reason. Of many, a
+sample spread over all.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Card:
     strip_height: int
     short: str
     dense: str
+    own_text: str
     captioner: str
     tags: list[tuple[str, str]]
     facts: list[str]
@@ -64,10 +66,15 @@ class GalleryView:
 def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Kept and rejected clips to show, `most` of each at the most, in the order of the footage."""
     ordered = sorted(clips, key=lambda c: (c["source_uri"], c["start_s"], c["clip_id"]))
-    return (spread([c for c in ordered if c["status"] == "kept"], most), spread([c for c in ordered if c["status"] == "rejected"], most))
+    return (
+        spread([c for c in ordered if c["status"] == "kept"], most),
+        spread([c for c in ordered if c["status"] == "rejected"], most),
+    )
 
 
-def gallery_view(dataset: Dataset, clips: Sequence[Mapping[str, Any]], footage: Footage, most: int, bar: Bar) -> GalleryView:
+def gallery_view(
+    dataset: Dataset, clips: Sequence[Mapping[str, Any]], footage: Footage, most: int, bar: Bar
+) -> GalleryView:
     """Cards of at most `most` kept and as many rejected clips."""
     kept, rejected = choose(clips, most)
     cards: dict[str, list[Card]] = {"kept": [], "rejected": []}
@@ -82,7 +89,11 @@ def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
     is_kept = row["status"] == "kept"
     num = min(12, max(2, round(_STRIP_ASPECT / (row["width"] / row["height"])))) if is_kept else 1
     frames = clip_frames(dataset, row, num, _STRIP_HEIGHT) if is_kept else footage.frames(row, num, _STRIP_HEIGHT)
-    facts = [f"{row['width']} × {row['height']}", f"{figure(row['fps'])} fps", f"{length(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames"]
+    facts = [
+        f"{row['width']} × {row['height']}",
+        f"{figure(row['fps'])} fps",
+        f"{length(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames",
+    ]
     if is_kept:
         facts += [row["bucket"], size(row["size"]), _cut(row)]
     return Card(
@@ -96,10 +107,14 @@ def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
         strip_height=_STRIP_HEIGHT,
         short=row["caption_short"] or "",
         dense=row["caption_dense"] or "",
+        own_text=row.get("source_text") or "",
         captioner=row.get("caption_model") or "",
         tags=[(kind, tag) for kind in _TAGS for tag in row.get(f"tag_{kind}") or ()],
         facts=facts,
-        measures=[Measure(words([name]), _value(row.get(name)), score.unit if not score.is_label else "") for name, score in SCORES.items()],
+        measures=[
+            Measure(words([name.removesuffix("_s")]), _value(row.get(name)), score.unit if not score.is_label else "")
+            for name, score in SCORES.items()
+        ],
     )
 
 

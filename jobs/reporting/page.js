@@ -2,6 +2,7 @@
 // Everything is readable without this script. It searches clips, reads values off charts, and plays only the videos that are seen.
 
 for (const box of document.querySelectorAll(".search")) {
+  box.hidden = false;
   const input = box.querySelector("input"), output = box.querySelector("output");
   const cards = [...document.querySelectorAll(".card")].map((card) => [card, card.textContent.toLowerCase()]);
   input.addEventListener("input", () => {

@@ -1,7 +1,8 @@
 """Everything on one page: the parts that there are, and the HTML that shows them.
 
-In: what was found, and how many clips to show. Out: one HTML document that fetches nothing: pictures and videos are data URIs, style and script are
-inside and named by hash in a content security policy that forbids everything else. The template escapes every value.
+In: what was found, and how many clips to show. Out: one HTML document that fetches nothing: pictures and videos are
+data URIs, style and script are inside and named by hash in a content security policy that forbids everything else. The
+template escapes every value.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class View:
     """What the template draws; a part that has not been made is None."""
 
     title: str
+    summary: str
     is_run: bool
     manifest: int
     keys: list[Key]
@@ -96,6 +98,7 @@ def make_view(found: Found, most_clips: int) -> View:
             videos = videos_view(dataset, by_id, found.videos, evaluation, bar)
     return View(
         title=found.title,
+        summary=_summary(found, videos),
         is_run=bool(found.records),
         manifest=dataset.number,
         keys=_keys(found, dataset, sources, clips, videos),
@@ -103,42 +106,80 @@ def make_view(found: Found, most_clips: int) -> View:
         total=length(sum(r["seconds"] for r in found.records.values())),
         footage=timelines,
         gallery=gallery,
-        scores=scores_view(clips, dataset.manifest.recipe, recipe_of(dataset.manifest.recipe, list(curation_configs(found.dataset)))),
+        scores=scores_view(
+            clips, dataset.manifest.recipe, recipe_of(dataset.manifest.recipe, list(curation_configs(found.dataset)))
+        ),
         books=books_view(dataset, sources, clips, newest_ledger(found.dataset)),
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
     )
 
 
+def _summary(found: Found, videos: VideosView | None) -> str:
+    if videos:
+        return (
+            "What went in, what was kept and why, what was learned, and what comes out: the first seed of each caption."
+        )
+    return "What went in, what was kept and why" + (", and what was learned from it." if found.vae else ".")
+
+
 def _keys(
-    found: Found, dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], videos: VideosView | None
+    found: Found,
+    dataset: Dataset,
+    sources: Sequence[Mapping[str, Any]],
+    clips: Sequence[Mapping[str, Any]],
+    videos: VideosView | None,
 ) -> list[Key]:
     kept = [c for c in clips if c["status"] == KEPT]
-    kept_s, footage_s = sum(c["end_s"] - c["start_s"] for c in kept), sum(s["duration_s"] or 0.0 for s in sources if s["status"] == "video")
+    kept_s, footage_s = (
+        sum(c["end_s"] - c["start_s"] for c in kept),
+        sum(s["duration_s"] or 0.0 for s in sources if s["status"] == "video"),
+    )
     stored = sum(shard.bytes for shard in dataset.shards())
     keys = [
-        Key(length(kept_s), "kept", f"of {length(footage_s)} of footage" + (f", {share(kept_s / footage_s)}" if footage_s else "")),
-        Key(f"{len(kept):,}", "clips kept", f"{len(clips) - len(kept):,} rejected; {size(stored)} in {len(dataset.shards()):,} shards"),
+        Key(
+            length(kept_s),
+            "kept",
+            f"of {length(footage_s)} of footage" + (f", {share(kept_s / footage_s)}" if footage_s else ""),
+        ),
+        Key(
+            f"{len(kept):,}",
+            "clips kept",
+            f"{len(clips) - len(kept):,} rejected; {size(stored)} in {len(dataset.shards()):,} shards",
+        ),
     ]
     psnr = first_and_last(found.vae, "val_psnr_db") if found.vae else None
     if psnr:
         keys.append(Key(f"{psnr[1]:.1f} dB", "VAE PSNR", "held-out frames, after compression and back"))
     loss = first_and_last(found.dit, "val_loss") if found.dit else None
     if loss:
-        keys.append(Key(f"{figure(loss[0])} → {figure(loss[1])}", "held-out loss", f"of the DiT, before and after training: {-share_fallen(loss):+.0f}%"))
+        keys.append(
+            Key(
+                f"{figure(loss[0])} → {figure(loss[1])}",
+                "held-out loss",
+                f"of the DiT, before and after training, {_change(loss)}",
+            )
+        )
     if videos:
-        keys.append(Key(share(videos.share), "retrieval", f"videos nearest to their caption's own clip; chance is {share(videos.chance)}"))
+        keys.append(
+            Key(
+                share(videos.share),
+                "retrieval",
+                f"videos nearest to their caption's own clip; chance is {share(videos.chance)}",
+            )
+        )
     return keys
 
 
-def share_fallen(loss: tuple[float, float]) -> float:
-    """How far a loss fell, percent of where it began."""
-    return 100 * (loss[0] - loss[1]) / loss[0]
+def _change(loss: tuple[float, float]) -> str:
+    return f"{100 * (loss[1] - loss[0]) / loss[0]:+.0f}%".replace("-", "−")
 
 
 def _steps(records: Mapping[str, Mapping[str, Any]]) -> list[Step]:
     total = sum(r["seconds"] for r in records.values()) or 1.0
-    return [Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2)) for job, r in records.items()]
+    return [
+        Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2)) for job, r in records.items()
+    ]
 
 
 def render(view: View) -> str:
@@ -146,15 +187,19 @@ def render(view: View) -> str:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     style, script = _read("page.css"), _read("page.js")
-    environment = Environment(loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html").render(view=view, style=style, script=script, policy=_policy(style, script))
+    environment = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        view=view, style=style, script=script, policy=_policy(style, script)
+    )
 
 
 def _policy(style: str, script: str) -> str:
     """Nothing is fetched; only this style and this script count, whatever a caption may contain."""
     return (
-        f"default-src 'none'; img-src data:; media-src data:; style-src-elem '{_hash(style)}'; style-src-attr 'unsafe-inline'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; media-src data:; style-src-elem '{_hash(style)}'; "
+        f"style-src-attr 'unsafe-inline'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -49,7 +49,7 @@ class ScoreView:
 
 @dataclass(frozen=True, slots=True)
 class ScoresView:
-    """All scores; `recipe_name` and `recipe_hash` say what decided, `has_bounds` whether its thresholds are known here."""
+    """All scores; `has_bounds` says whether the thresholds of the recipe that decided are known here."""
 
     scores: list[ScoreView]
     recipe_name: str
@@ -75,7 +75,9 @@ def recipe_of(manifest_recipe: Mapping[str, str], run_configs: Sequence[Mapping[
     return None
 
 
-def scores_view(clips: Sequence[Mapping[str, Any]], manifest_recipe: Mapping[str, str], recipe: Recipe | None) -> ScoresView:
+def scores_view(
+    clips: Sequence[Mapping[str, Any]], manifest_recipe: Mapping[str, str], recipe: Recipe | None
+) -> ScoresView:
     """Distributions over all clips, kept and rejected."""
     bounds = {} if recipe is None else {rule.score: _bounds(rule.min, rule.max) for rule in recipe.rules}
     reasons = Counter(reason for clip in clips for reason in clip["reject_reasons"] or ())
@@ -99,13 +101,28 @@ def _score_view(name: str, clips: Sequence[Mapping[str, Any]], bounds: Mapping[s
     own = {score.low, score.high} - {""}
     low, high = bounds.get("min", -math.inf), bounds.get("max", math.inf)
     refused = sum(not low <= value <= high for value, _ in measured) if own and bounds else 0
-    return ScoreView(words([name]), score.doc, "" if score.is_label else score.unit, score.model, chart, labels, refused, len(clips) - len(measured))
+    return ScoreView(
+        words([name.removesuffix("_s")]),
+        score.doc,
+        "" if score.is_label else score.unit,
+        score.model,
+        chart,
+        labels,
+        refused,
+        len(clips) - len(measured),
+    )
 
 
 def _label_bars(measured: Sequence[tuple[str, bool]]) -> list[LabelBar]:
     kept, everything = Counter(label for label, is_kept in measured if is_kept), Counter(label for label, _ in measured)
     most = max(everything.values(), default=1)
     return [
-        LabelBar(label, kept[label], n - kept[label], round(100 * kept[label] / most, 2), round(100 * (n - kept[label]) / most, 2))
+        LabelBar(
+            label,
+            kept[label],
+            n - kept[label],
+            round(100 * kept[label] / most, 2),
+            round(100 * (n - kept[label]) / most, 2),
+        )
         for label, n in sorted(everything.items(), key=lambda item: (-item[1], item[0]))
     ]

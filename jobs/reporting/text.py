@@ -42,7 +42,7 @@ def size(num_bytes: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Three significant digits, plain where plain is short: 0.0042, 3.14, 128, 12,300; a dash for what was not measured."""
+    """Three significant digits: 0.0042, 3.14, 128, 12,300, 1.00e+09; a dash for what was not measured."""
     if value is None or math.isnan(value):
         return "–"
     if value == 0 or math.isinf(value):

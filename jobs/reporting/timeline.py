@@ -1,10 +1,12 @@
 """Each source as a timeline: its shots and clips in time, with pictures, kept and rejected marked.
 
-In: the sources and clips of a dataset. Out: sources with segments placed in percent of the source's length, filmstrips inside.
+In: the sources and clips of a dataset. Out: sources with segments placed in percent of the source's length, with
+filmstrips inside.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -57,7 +59,13 @@ class FootageView:
     all_sources: int
 
 
-def footage_view(dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], footage: Footage, most: int) -> FootageView:
+def footage_view(
+    dataset: Dataset,
+    sources: Sequence[Mapping[str, Any]],
+    clips: Sequence[Mapping[str, Any]],
+    footage: Footage,
+    most: int,
+) -> FootageView:
     """Timelines of the sources that are videos.
 
     Args:
@@ -70,11 +78,21 @@ def footage_view(dataset: Dataset, sources: Sequence[Mapping[str, Any]], clips: 
         by_source.setdefault(row["source_uri"], []).append(row)
     shown = spread(sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES)
     each = max(1, most // max(1, len(shown)))
-    views = [_source_view(dataset, source, by_source[source["uri"]], footage, each) for source in shown]
+    lost = Counter(q["source_uri"] for q in dataset.quarantine().to_pylist() if q["clip_id"])
+    views = [
+        _source_view(dataset, source, by_source[source["uri"]], lost[source["uri"]], footage, each) for source in shown
+    ]
     return FootageView(views, len(videos))
 
 
-def _source_view(dataset: Dataset, source: Mapping[str, Any], clips: Sequence[Mapping[str, Any]], footage: Footage, most: int) -> SourceView:
+def _source_view(
+    dataset: Dataset,
+    source: Mapping[str, Any],
+    clips: Sequence[Mapping[str, Any]],
+    quarantined: int,
+    footage: Footage,
+    most: int,
+) -> SourceView:
     clips = sorted(clips, key=lambda c: (c["start_s"], c["clip_id"]))
     begin_s, end_s = clips[0]["start_s"], max(c["end_s"] for c in clips)
     scale = Axis(begin_s, max(end_s, begin_s + (source["duration_s"] or 0.0), begin_s + 1e-3))
@@ -82,12 +100,30 @@ def _source_view(dataset: Dataset, source: Mapping[str, Any], clips: Sequence[Ma
     segments = [_segment(dataset, c, scale, footage, c["clip_id"] in pictured) for c in clips]
     first = clips[0]
     codec = first.get("codec")
-    facts = [f"{first['width']} × {first['height']}", f"{figure(first['fps'])} fps", length(scale.high - scale.low), *([codec] if codec else [])]
+    facts = [
+        f"{first['width']} × {first['height']}",
+        f"{figure(first['fps'])} fps",
+        length(scale.high - scale.low),
+        *([codec] if codec else []),
+    ]
     shots, rejected = len({c["shot_index"] for c in clips}), sum(c["status"] == "rejected" for c in clips)
-    verdict = [count(shots, "shot"), count(len(clips), "clip"), f"{len(clips) - rejected} kept", *([f"{rejected} rejected"] if rejected else [])]
+    became = (("kept", len(clips) - rejected), ("rejected", rejected), ("quarantined", quarantined))
+    verdict = [
+        count(shots, "shot"),
+        count(len(clips) + quarantined, "clip"),
+        *(f"{n:,} {what}" for what, n in became if n),
+    ]
     ticks = [Tick(t.at, clock(scale.value(t.at) - begin_s)) for t in Axis(0.0, scale.high - scale.low).ticks(6)]
     uri = source["uri"]
-    return SourceView(PurePosixPath(uri).name, uri, " · ".join(facts), " · ".join(verdict), segments, ticks, len(clips) - len(pictured))
+    return SourceView(
+        PurePosixPath(uri).name,
+        uri,
+        " · ".join(facts),
+        " · ".join(verdict),
+        segments,
+        ticks,
+        len(clips) - len(pictured),
+    )
 
 
 def _segment(dataset: Dataset, row: Mapping[str, Any], scale: Axis, footage: Footage, pictured: bool) -> Segment:
@@ -96,10 +132,20 @@ def _segment(dataset: Dataset, row: Mapping[str, Any], scale: Axis, footage: Foo
     frames = None
     if pictured and width_px >= _NARROWEST:
         num = max(1, round(width_px / picture_width(row, _HEIGHT)))
-        frames = clip_frames(dataset, row, num, _HEIGHT) if row["status"] == "kept" else footage.frames(row, num, _HEIGHT)
+        frames = (
+            clip_frames(dataset, row, num, _HEIGHT) if row["status"] == "kept" else footage.frames(row, num, _HEIGHT)
+        )
     span_s, reasons = row["end_s"] - row["start_s"], words(row["reject_reasons"] or ())
-    title = f"{clock(row['start_s'])} to {clock(row['end_s'])} ({length(span_s)}), {row['status']}" + (f": {reasons}" if reasons else "")
+    title = f"{clock(row['start_s'])} to {clock(row['end_s'])} ({length(span_s)}), {row['status']}" + (
+        f": {reasons}" if reasons else ""
+    )
     return Segment(
-        left=round(left, 3), width=round(right - left, 3), status=row["status"], divided=row["start_kind"] == "divided", label=length(span_s),
-        reasons=reasons, title=title, picture=None if frames is None else strip_uri(frames),
-    )  # fmt: skip
+        left=round(left, 3),
+        width=round(right - left, 3),
+        status=row["status"],
+        divided=row["start_kind"] == "divided",
+        label=length(span_s),
+        reasons=reasons,
+        title=title,
+        picture=None if frames is None else strip_uri(frames),
+    )

@@ -1,7 +1,7 @@
 """Generated videos beside the training clips they are nearest to.
 
-In: what `rushes evaluate` left, and the dataset. Out: a row per caption with its own clip and every seed's video, all as data URIs, and the table
-of distances. Of many captions, a sample spread over all.
+In: what `rushes evaluate` left, and the dataset. Out: a row per caption with its own clip and every seed's video, all
+as data URIs, and the table of distances. Of many captions, a sample spread over all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class VideoView:
 
 @dataclass(frozen=True, slots=True)
 class SeedView:
-    """One generated video: whether its nearest clip is its caption's, how far off that clip is, and the other clip if it is another."""
+    """One generated video: whether its caption's own clip is the nearest, how far off it is, the nearer one if not."""
 
     seed: int
     video: VideoView
@@ -103,7 +103,9 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def videos_view(dataset: Dataset, clips: Mapping[str, Mapping[str, Any]], folder: Path, found: Mapping[str, Any], bar: Bar) -> VideosView:
+def videos_view(
+    dataset: Dataset, clips: Mapping[str, Mapping[str, Any]], folder: Path, found: Mapping[str, Any], bar: Bar
+) -> VideosView:
     """What `rushes evaluate` made.
 
     Args:
@@ -124,9 +126,15 @@ def videos_view(dataset: Dataset, clips: Mapping[str, Mapping[str, Any]], folder
         captions.append(_caption(stretches, clips, folder, sorted(groups[clip_id], key=lambda v: v["seed"])))
         bar.advance()
     return VideosView(
-        captions, len(ordered), found["retrieval_share"], found["chance"], len(found["videos"]), found["seeds"], found["steps"],
+        captions,
+        len(ordered),
+        found["retrieval_share"],
+        found["chance"],
+        len(found["videos"]),
+        found["seeds"],
+        found["steps"],
         _matrix([groups[c] for c in spread(ordered, _MOST_COLUMNS)], clips, len(ordered)),
-    )  # fmt: skip
+    )
 
 
 class _Stretches:
@@ -146,14 +154,18 @@ class _Stretches:
         frames = self._reader.clip(row, height, width)
         small, clip = thumbnails(made_THWC), thumbnails(frames)
         length = min(num, len(clip))
-        first = min(range(len(clip) - length + 1), key=lambda o: float(np.mean((small[:length] - clip[o : o + length]) ** 2)))
+        first = min(
+            range(len(clip) - length + 1), key=lambda o: float(np.mean((small[:length] - clip[o : o + length]) ** 2))
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stretch.mp4"
             write_mp4(path, frames[first : first + length], self._fps)
             return VideoView(data_uri(path.read_bytes(), "video/mp4"), width, height)
 
 
-def _caption(stretches: _Stretches, clips: Mapping[str, Mapping[str, Any]], folder: Path, videos: Sequence[Mapping[str, Any]]) -> CaptionView:
+def _caption(
+    stretches: _Stretches, clips: Mapping[str, Mapping[str, Any]], folder: Path, videos: Sequence[Mapping[str, Any]]
+) -> CaptionView:
     own = clips[videos[0]["clip_id"]]
     seeds, all_made = [], []
     for video in videos:
@@ -165,12 +177,19 @@ def _caption(stretches: _Stretches, clips: Mapping[str, Mapping[str, Any]], fold
         other = None if right or nearest not in clips else stretches.nearest_to(made, clips[nearest])
         seeds.append(
             SeedView(
-                video["seed"], VideoView(data_uri(content, "video/mp4"), made.shape[2], made.shape[1]), right, figure(distances[own["clip_id"]]),
-                nearest, figure(distances[nearest]), other,
+                video["seed"],
+                VideoView(data_uri(content, "video/mp4"), made.shape[2], made.shape[1]),
+                right,
+                figure(distances[own["clip_id"]]),
+                nearest,
+                figure(distances[nearest]),
+                other,
             )
-        )  # fmt: skip
+        )
     best = min(all_made, key=lambda m: m[:2])[2]
-    return CaptionView(videos[0]["prompt"], own["clip_id"], Path(own["source_uri"]).name, stretches.nearest_to(best, own), seeds)
+    return CaptionView(
+        videos[0]["prompt"], own["clip_id"], Path(own["source_uri"]).name, stretches.nearest_to(best, own), seeds
+    )
 
 
 def _frames(content: bytes) -> np.ndarray:
@@ -178,7 +197,9 @@ def _frames(content: bytes) -> np.ndarray:
     return decode_frames(content, [k / fps for k in range(num_frames)], height, width)
 
 
-def _matrix(groups: Sequence[Sequence[Mapping[str, Any]]], clips: Mapping[str, Mapping[str, Any]], all_captions: int) -> Matrix:
+def _matrix(
+    groups: Sequence[Sequence[Mapping[str, Any]]], clips: Mapping[str, Mapping[str, Any]], all_captions: int
+) -> Matrix:
     shown = [videos[0]["clip_id"] for videos in groups]
     rows = []
     for number, videos in enumerate(groups):
@@ -186,11 +207,14 @@ def _matrix(groups: Sequence[Sequence[Mapping[str, Any]]], clips: Mapping[str, M
         low, high = min(means.values()), max(means.values())
         cells = [
             Cell(
-                figure(mean), round((high - mean) / (high - low), 3) if high > low else 1.0, c == videos[0]["clip_id"], mean == low,
+                figure(mean),
+                round((high - mean) / (high - low), 3) if high > low else 1.0,
+                c == videos[0]["clip_id"],
+                mean == low,
                 f"caption {number + 1} to clip {k + 1}: {figure(mean)}",
             )
             for k, (c, mean) in enumerate(means.items())
-        ]  # fmt: skip
+        ]
         rows.append((number + 1, videos[0]["prompt"], cells))
     columns = [(k + 1, f"{Path(clips[c]['source_uri']).name}, {c}") for k, c in enumerate(shown)]
     return Matrix(columns, rows, all_captions)

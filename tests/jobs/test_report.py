@@ -1,0 +1,326 @@
+"""The report page: everything is on it, nothing is fetched, and nothing that it shows can do anything."""
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+from contextlib import nullcontext
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from jobs import curate, report
+from jobs.curation.analysis import Analyst
+from jobs.curation.captions import CaptionWorker
+from jobs.curation.config import CurateConfig
+from jobs.curation.cutting import ShardWriter
+from jobs.curation.fingerprints import Fingerprints
+from jobs.generation.pipeline import write_mp4
+from jobs.reporting.config import ReportConfig
+from jobs.run_folder import open_run
+from pipelines.config import ClipConfig, RecipeConfig
+from pipelines.dataset import open_dataset
+from pipelines.manifest import publish
+from pipelines.media.decode import decode_frames
+from pipelines.schema import INDEX, parquet_bytes, table
+from tests.footage import film, pan, write, zoom
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+HOSTILE_FILE = "<script>document.title='owned'<script>.mp4"
+
+
+def run_job(module, cfg):
+    module.check(cfg)
+    return module.run(cfg, open_run(module.__name__.split(".")[-1], module.run_folder(cfg), "job: test\n"))
+
+
+class InThisProcess:
+    """The graph of curation without Ray: the same stages, one after another. Ray itself is tested with curation."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
+        self._args = (dataset, cfg, prints)
+
+    def analyse(self, sources):
+        analyst = Analyst(*self._args)
+        return (analyst.measure(analyst.identify(source)) for source in sources)
+
+    def caption(self, batches):
+        dataset, cfg, prints = self._args
+        worker = CaptionWorker(dataset, cfg, prints.captions)
+        return (worker(batch)["rows"] for batch in batches)
+
+    def write(self, plans):
+        return map(ShardWriter(*self._args), plans)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """Three long shots and a short one in two videos, a stray note, a fake with a hostile name, a hostile caption."""
+    folder = tmp_path_factory.mktemp("report") / "footage"
+    folder.mkdir()
+    write(folder / "two.mp4", film(pan(1, 32, 48, 64), zoom(2, 32, 48, 64), pan(5, 8, 48, 64)))
+    write(folder / "tall.mp4", pan(3, 40, 64, 36, right=0.0, down=1.0))
+    (folder / "notes.txt").write_text("a shot list\n")
+    (folder / HOSTILE_FILE).write_text("not a video\n")
+    cfg = CurateConfig(
+        footage=str(folder),
+        dataset=str(folder.parent / "dataset"),
+        clips=ClipConfig(min_s=1.0),
+        recipe=RecipeConfig(name="permissive", max={"luma_mean": 254.0}),
+    )
+    config = OmegaConf.to_yaml(OmegaConf.structured(cfg))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.curation.graph.Graph", InThisProcess)
+        patch.setattr(curate, "connect", nullcontext)
+        curate.run(cfg, open_run("curate", curate.run_folder(cfg), config))
+    _say_something_hostile(Path(cfg.dataset))
+    return Path(cfg.dataset)
+
+
+def _say_something_hostile(path: Path) -> None:
+    """The next manifest, with one caption replaced: captioners repeat what they read in footage."""
+    dataset = open_dataset(str(path))
+    rows = dataset.index().to_pylist()
+    next(row for row in rows if row["status"] == "kept").update(
+        caption_short=HOSTILE, caption_dense=HOSTILE, source_text=HOSTILE, tag_subject=[HOSTILE]
+    )
+    data = parquet_bytes(table(rows, INDEX))
+    dataset.store.put_new("index/hostile.parquet", data)
+    publish(dataset.store, dataset.number, dataclasses.replace(dataset.manifest, index=("index/hostile.parquet",)))
+
+
+@pytest.fixture(scope="module")
+def page(dataset) -> str:
+    out = run_job(report, ReportConfig(dataset=str(dataset)))["out"]
+    assert Path(out) == dataset / "report.html"
+    return Path(out).read_text()
+
+
+@pytest.fixture(scope="module")
+def workflow(dataset, tmp_path_factory) -> Path:
+    """A workflow's folder: trainings that left curves, an evaluation that left videos (stretches of the clips)."""
+    out = tmp_path_factory.mktemp("workflow")
+    for name in ("vae", "dit", "videos", "workflow"):
+        (out / name).mkdir()
+    shutil.copytree(dataset, out / "dataset")
+    lines = [{"step": s, "loss": 1 / (s + 1), "lr": 1e-3} for s in range(1, 9)]
+    held = [
+        {"step": s, "val_loss": v, "val_psnr_db": 20 + s, "val_loss_t0.5": v, "val_loss_64x48x5": v}
+        for s, v in ((0, 2.0), (8, 0.5))
+    ]
+    for name in ("vae", "dit"):
+        (out / name / "metrics.jsonl").write_text(
+            "".join(json.dumps({"time_s": 0.0, **e}) + "\n" for e in lines + held)
+        )
+    kept = open_dataset(str(dataset)).kept()
+    videos = []
+    for number, row in enumerate(kept):
+        shown = kept[(number + 1) % len(kept)] if number == 0 else row  # the first caption's video shows another clip
+        frames = decode_frames(open_dataset(str(dataset)).read(shown, "mp4"), [k / 12 for k in range(5)], 48, 64)
+        write_mp4(out / "videos" / f"{number}.mp4", frames, 12.0)
+        distances = {r["clip_id"]: 0.0 if r is shown else 0.25 for r in kept}
+        videos.append(
+            {
+                "clip_id": row["clip_id"],
+                "prompt": row["caption_short"],
+                "seed": 7,
+                "file": f"{number}.mp4",
+                "nearest": shown["clip_id"],
+                "distances": distances,
+            }
+        )
+    found = {"retrieval_share": 2 / 3, "chance": 1 / 3, "clips": 3, "seeds": 1, "steps": 4, "videos": videos}
+    (out / "videos" / "metrics.json").write_text(json.dumps(found))
+    for job, folder in (
+        ("curate", "dataset"),
+        ("train_vae", "vae"),
+        ("encode", "dataset"),
+        ("train", "dit"),
+        ("evaluate", "videos"),
+    ):
+        _record(out, job, folder)
+    return out
+
+
+def _record(out: Path, job: str, folder: str) -> None:
+    (out / "workflow").mkdir(exist_ok=True)
+    record = {"fingerprint": "", "digest": "", "path": str(out / folder), "result": {}, "seconds": 2.0}
+    (out / "workflow" / f"{job}.json").write_text(json.dumps(record))
+
+
+class Reader(HTMLParser):
+    """Collects tags with attributes, and the visible text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def assert_self_contained(text: str) -> None:
+    for tag, attributes in Reader(text).tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form"), f"<{tag}> can fetch"
+        for name in ("src", "href", "srcset", "poster", "data", "action", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("data:image/jpeg;", "data:video/mp4;", "#")), (
+                f"{tag} {name}={attributes.get(name)[:80]}"
+            )
+        assert "url(" not in (attributes.get("style") or "")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_the_page_fetches_nothing_and_forbids_it(page, workflow):
+    assert_self_contained(page)
+    assert_self_contained(Path(run_job(report, ReportConfig(run=str(workflow)))["out"]).read_text())
+    policy = next(
+        a["content"]
+        for tag, a in Reader(page).tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe-eval" not in policy
+    assert re.search(r"script-src 'sha256-[^']+';", policy)
+
+
+def test_every_kept_clip_is_there_with_its_captions_tags_and_place(page, dataset):
+    text = "".join(Reader(page).text)
+    kept = open_dataset(str(dataset)).kept()
+    assert len(kept) == 3
+    for row in kept:
+        for said in (row["caption_short"], row["caption_dense"], row["bucket"], row["clip_id"], *row["tag_style"]):
+            assert said in text
+    assert page.count('class="strip"') == 3
+
+
+def test_rejected_clips_carry_their_reason_and_thresholds_are_marked(page):
+    assert "too short" in page
+    assert "≥ 1<" in page
+    assert "≤ 254<" in page
+
+
+def test_hostile_captions_and_names_are_text(page):
+    assert html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
+    scripts = [a for tag, a in Reader(page).tags if tag == "script"]
+    assert scripts == [{}], "there is one script, the page's own"
+    assert not [a for _, a in Reader(page).tags if any(name.startswith("on") for name in a)]
+    assert HOSTILE_FILE in "".join(Reader(page).text)
+
+
+def test_the_account_is_the_ledger_and_balances(page, dataset):
+    ledger = json.loads(next((dataset / "runs").glob("*/ledger.json")).read_text())
+    sides = {(a, side): int(n) for side, a, n in re.findall(r'data-(in|out)="(\w+)">([\d,]+)<', page)}
+    assert sides == {("sources", "in"): 4, ("sources", "out"): 4, ("clips", "in"): 4, ("clips", "out"): 4}
+    assert sides["sources", "in"] == ledger["sources"]
+    assert sides["clips", "in"] == ledger["clips"]
+    assert page.count("✓ balances") == 2
+    for name, key in (("ignored", "ignored"), ("rejected", "clips_rejected"), ("kept", "clips_kept")):
+        assert re.search(rf'</i>{name} <span>[^<]*</span></th><td class="n">{ledger[key]}</td>', page)
+    assert "not video" in page  # the message of the quarantined file
+
+
+def test_many_clips_are_sampled_and_the_page_says_so(dataset, tmp_path):
+    out = tmp_path / "small.html"
+    run_job(report, ReportConfig(dataset=str(dataset), out=str(out), clips=1))
+    assert out.read_text().count('class="strip"') == 1
+    assert "1 of 3 kept clips are shown" in out.read_text()
+
+
+def test_the_same_dataset_makes_the_same_page(page, dataset, tmp_path):
+    run_job(report, ReportConfig(dataset=str(dataset), out=str(tmp_path / "again.html")))
+    assert (tmp_path / "again.html").read_text() == page
+
+
+def test_a_run_shows_its_trainings_and_each_video_beside_its_nearest_clip(workflow):
+    text = Path(run_job(report, ReportConfig(run=str(workflow)))["out"]).read_text()
+    assert (workflow / "report.html").read_text() == text
+    assert "28.0 dB" in text
+    assert "2 → 0.5" in text
+    assert "67%" in text
+    for title in ("Held-out PSNR, dB", "Held-out loss by time", "Held-out loss by shape", "64 × 48 × 5"):
+        assert title in text
+    takes = text[text.index('<section id="videos">') :]
+    assert (takes.count("✓ seed 7"), takes.count("✗ seed 7")) == (2, 1)
+    # a clip and a video for each caption, and the clip that the wrong one is nearer to
+    assert takes.count("<video ") == 3 + 3 + 1
+
+
+def test_what_was_not_made_is_absent(dataset, tmp_path, page):
+    shutil.copytree(dataset, tmp_path / "dataset")
+    _record(tmp_path, "curate", "dataset")
+    text = Path(run_job(report, ReportConfig(run=str(tmp_path)))["out"]).read_text()
+    assert 'id="clips"' in text
+    for missing in ('id="training"', 'id="videos"', "VAE PSNR", "retrieval"):
+        assert missing not in text
+        assert missing not in page
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({}, "neither is given"),
+        ({"dataset": "a", "run": "b"}, "both are given"),
+        ({"dataset": "nowhere"}, "no dataset is there"),
+        ({"run": "nowhere"}, "no such folder"),
+    ],
+)
+def test_wrong_usage_is_said_before_anything_runs(keys, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        report.check(ReportConfig(**keys))
+
+
+def test_dataset_and_run_are_told_apart(dataset, workflow):
+    with pytest.raises(FileNotFoundError, match=f"give dataset={dataset}"):
+        report.check(ReportConfig(run=str(dataset)))
+    with pytest.raises(FileNotFoundError, match=f"give run={workflow}"):
+        report.check(ReportConfig(dataset=str(workflow)))
+    with pytest.raises(ValueError, match="is a folder"):
+        report.check(ReportConfig(dataset=str(dataset), out=str(dataset)))
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install -y chromium")
+def test_in_a_browser_only_the_pages_own_script_runs(page, tmp_path):
+    # even where something slips through unescaped, the policy stops it
+    leaky = page.replace("<main", f"{HOSTILE}<main", 1)
+    assert leaky != page
+    (tmp_path / "report.html").write_text(leaky)
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    command = [
+        CHROMIUM,
+        *flags,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+        (tmp_path / "report.html").as_uri(),
+    ]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    title = re.search(r"<title>(.*?)</title>", dom)[1]
+    assert title.endswith("Rushes report"), title
+    cards = [a for tag, a in Reader(dom).tags if tag == "article" and a.get("class") == "card"]
+    assert len(cards) == 3
