@@ -145,7 +145,7 @@ def _explain(error: BaseException) -> str:
         error = error.__cause__
     text = str(error)
     key = re.search(r"full_key: (\S+)", text)
-    reason = _first_line(error)
+    reason = next((line.strip() for line in text.splitlines() if line.strip() and not line.startswith("In '")), text)
     wrong = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason)
     if wrong and key:
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}

@@ -78,6 +78,8 @@ def keys(config: Any, prefix: str = "", instance: Any = None) -> Iterator[Key]:
         default = getattr(instance, field.name) if instance is not None else _default(field)
         path = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(hints[field.name]):
+            if isinstance(default, str):  # a reference to a part of the workflow's own config
+                continue
             nested = default if dataclasses.is_dataclass(default) else None
             yield from keys(hints[field.name], f"{path}.", nested)
             continue

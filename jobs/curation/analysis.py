@@ -1,4 +1,4 @@
-"""A source → its clips with their scores: hash, probe, signals, shots, clips. One decode, or none if it was done before.
+"""A source → its clips with their scores: hash, probe, signals, shots, clips. One decode, or none if it was done.
 
 In: one source. Out: its video and clips, or why it is quarantined. Each step looks first whether its stage has the unit
 already; what it finds out it commits before it goes on. Runs inside a Ray task, and without Ray in tests.

@@ -15,8 +15,8 @@ from jobs.curation.fingerprints import Fingerprints
 from pipelines.footage import Footage
 from pipelines.ledger import Ledger
 from pipelines.pack import Packable, Packed
-from pipelines.records import Quarantined
 from pipelines.recipe import Recipe
+from pipelines.records import Quarantined
 from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED
 
 _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full
@@ -139,7 +139,7 @@ def _first_sources(analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
 
 
 def _carried(base: Base, analysed: set[str | None], clips: Iterable[Row]) -> list[Row]:
-    """Clips of videos that this run did not analyse. Where a clip was made again, its place in a shard is taken over."""
+    """Clips of videos that this run did not analyse. A clip made again takes over its place in a shard."""
     stored = {row["clip_id"]: row for row in base.index}
     for clip in clips:
         old = stored.get(clip["clip_id"], {})

@@ -74,7 +74,7 @@ class ShardWriter:
         self._failures = Stage(self._store, "cut", prints.cut)
 
     def __call__(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "encoded": how many were encoded}."""
+        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "encoded": how many}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
             return {"rows": done.to_pylist(), "encoded": 0}

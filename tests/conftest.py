@@ -1,0 +1,73 @@
+"""What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = [
+    "ray.num_cpus=2",
+    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5", "windows.holdout_min_frames=1",
+    "curate.clips.min_s=0.5", "curate.recipe.name=permissive",
+    "train_vae.size=tiny", "train_vae.model.base_channels=16", "train_vae.max_steps=6", "train_vae.crop=32", "train_vae.workers.num=2",
+    "train_vae.budget.max_tokens=64", "train_vae.budget.batches_per_step=2", "train_vae.validate_every=3", "train_vae.checkpoint_every=3",
+    "train.size=tiny", "train.model.width=32", "train.model.depth=2", "train.max_steps=6", "train.workers.num=2", "train.optim.schedule=constant",
+    "train.budget.max_tokens=32", "train.budget.batches_per_step=2", "train.log_every=1", "train.validate_every=3", "train.checkpoint_every=3",
+    "evaluate.seeds=1", "evaluate.steps=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[str]:
+    """A Ray with a dashboard, for jobs in this process and, by its address, in others."""
+    import ray
+
+    from jobs.cluster import connect
+    from jobs.config import RayConfig
+
+    with connect(RayConfig(num_cpus=2)):
+        yield ray.get_runtime_context().gcs_address
+
+
+def run_job(name: str, *overrides: str) -> Any:
+    """Compose, check and run a job in this process; what it returns."""
+    from jobs.compose import compose
+    from jobs.registry import JOBS
+    from jobs.run_folder import open_run
+
+    job = JOBS[name]
+    composed = compose(job, list(overrides))
+    module = job.module()
+    module.check(composed.cfg)
+    return module.run(composed.cfg, open_run(name, module.run_folder(composed.cfg), composed.yaml))
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A finished run of the workflow: its folder, its command line, its metrics."""
+
+    out: Path
+    overrides: list[str]
+    metrics: dict[str, Any]
+
+    def made(self, job: str) -> Path:
+        """Where a node's output is."""
+        from jobs.workflow.graph import read_record
+
+        record = read_record(self.out, job)
+        assert record is not None
+        return Path(record["path"])
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared_ray: str, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The whole workflow on three shots of 64 × 48 and 48 × 64: seconds of footage, a handful of steps."""
+    from tests.footage import film, pan, write, zoom
+
+    footage, out = tmp_path_factory.mktemp("footage"), tmp_path_factory.mktemp("run")
+    write(footage / "wide.mp4", film(pan(1, 24, 48, 64), zoom(2, 24, 48, 64)), fps=16)
+    write(footage / "tall.mp4", pan(3, 24, 64, 48), fps=16)
+    overrides = [f"footage={footage}", f"out={out}", *TINY]
+    return TinyRun(out, overrides, run_job("run", *overrides))
