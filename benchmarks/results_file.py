@@ -21,18 +21,30 @@ def hardware() -> dict[str, str | int]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            cpu,
+        )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    return {"cpu": cpu, "cores": os.cpu_count() or 0, "memory_gib": round(memory_gib), "python": platform.python_version()}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(memory_gib),
+        "python": platform.python_version(),
+    }
 
 
 def _commit() -> str:
     root = Path(__file__).resolve().parent
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
-def report(name: str, figures: Mapping[str, float], rows: Sequence[Sequence[object]] = (), headings: Sequence[str] = ()) -> Path:
+def report(
+    name: str, figures: Mapping[str, float], rows: Sequence[Sequence[object]] = (), headings: Sequence[str] = ()
+) -> Path:
     """Print the table and write the JSON.
 
     Args:
@@ -50,7 +62,13 @@ def report(name: str, figures: Mapping[str, float], rows: Sequence[Sequence[obje
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    content = {"name": name, "figures": dict(figures), "hardware": hardware(), "date": datetime.now(UTC).date().isoformat(), "commit": _commit()}
+    content = {
+        "name": name,
+        "figures": dict(figures),
+        "hardware": hardware(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+    }
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     print(f"written to {path}")
     return path

@@ -40,7 +40,9 @@ def main() -> None:
             if run:
                 times[name].append(elapsed_s)
     figures = {name: statistics.median(values) for name, values in times.items()}
-    figures["help_over_python"] = statistics.median(h / p for h, p in zip(times["help_s"], times["python_s"], strict=True))
+    figures["help_over_python"] = statistics.median(
+        h / p for h, p in zip(times["help_s"], times["python_s"], strict=True)
+    )
     report("startup", figures)
 
 

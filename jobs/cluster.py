@@ -41,7 +41,9 @@ def connect(cfg: RayConfig) -> Iterator[None]:
         ConnectionError: the cluster at `ray.address` does not answer.
     """
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keep CUDA_VISIBLE_DEVICES on CPU workers; silences a warning
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # keep CUDA_VISIBLE_DEVICES on CPU workers; silences a warning
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray
@@ -68,7 +70,9 @@ def connect(cfg: RayConfig) -> Iterator[None]:
         try:
             ray.init(address=cfg.address, log_to_driver=False, configure_logging=False, runtime_env=runtime_env)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConnectionError(f"ray.address={cfg.address}: no Ray answers there ({error}); start one or leave the key out for a local Ray") from error
+            raise ConnectionError(
+                f"ray.address={cfg.address}: no Ray answers there ({error}); start one or leave the key out for a local Ray"
+            ) from error
     _quiet_data()
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
     try:

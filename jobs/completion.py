@@ -36,7 +36,9 @@ def print_script(shell: str) -> int:
         ValueError: the shell is not known.
     """
     if shell not in _SCRIPTS:
-        raise ValueError(f"no completion for shell '{shell}'{near_miss(shell, _SCRIPTS)} (there is {', '.join(_SCRIPTS)})")
+        raise ValueError(
+            f"no completion for shell '{shell}'{near_miss(shell, _SCRIPTS)} (there is {', '.join(_SCRIPTS)})"
+        )
     print(_SCRIPTS[shell], end="")
     return 0
 

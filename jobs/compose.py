@@ -108,7 +108,9 @@ def _literal(job: Job, overrides: list[str]) -> list[str]:
     for override in overrides:
         name, equals, value = override.partition("=")
         if equals and value not in text_keys.get(name, (value,)) and value[0] not in "'\"":
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"') if value.endswith("\\") else value.replace('"', '\\"')
+            escaped = (
+                value.replace("\\", "\\\\").replace('"', '\\"') if value.endswith("\\") else value.replace('"', '\\"')
+            )
             override = f'{name}="{escaped}"'
         elif name.startswith(maps):
             override = f"++{override}"
@@ -127,7 +129,9 @@ def _check_names(job: Job, overrides: list[str]) -> None:
             chosen = str(override.value())
             if chosen not in names and override.value() is not None:
                 listed = ", ".join(names) or "none exist for this job"
-                raise ConfigError(f"experiment '{chosen}' is not known{near_miss(chosen, names)} (experiments of {job.name}: {listed})")
+                raise ConfigError(
+                    f"experiment '{chosen}' is not known{near_miss(chosen, names)} (experiments of {job.name}: {listed})"
+                )
             continue
         in_map = any(name.startswith(f"{path}.") and key.is_map for path, key in known.items())
         if name not in known and name not in parents and not in_map:

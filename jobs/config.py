@@ -9,8 +9,11 @@ class RayConfig:
 
     address: str | None = field(
         default=None,
-        metadata={"doc": "a running cluster (ray://host:10001, host:6379 or auto); null starts a local Ray and stops it"},
+        metadata={
+            "doc": "a running cluster (ray://host:10001, host:6379 or auto); null starts a local Ray and stops it"
+        },
     )
     num_cpus: int | None = field(
-        default=None, metadata={"doc": "CPUs of the local Ray; null takes all of the machine", "unit": "cores", "min": 1}
+        default=None,
+        metadata={"doc": "CPUs of the local Ray; null takes all of the machine", "unit": "cores", "min": 1},
     )

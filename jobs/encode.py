@@ -48,7 +48,9 @@ def check(cfg: EncodeConfig) -> None:
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
     stride = read_record(vae_folder(cfg.vae))["config"]["stride_space"]
     if cfg.shapes.multiple % stride:
-        raise ValueError(f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}")
+        raise ValueError(
+            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}"
+        )
     text_encoder(cfg.text_encoder)
 
 
@@ -110,7 +112,9 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     return result
 
 
-def _encode_on_ray(cfg: EncodeConfig, vae: Path, key: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]) -> int:
+def _encode_on_ray(
+    cfg: EncodeConfig, vae: Path, key: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]
+) -> int:
     """Encode shards on a pool of actors; returns how many captions were cut."""
     import ray
     from ray.util import ActorPool

@@ -48,7 +48,13 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
         for row in rows:
             clip_id, prompt, done = row["clip_id"], row["caption_short"], bar.done
             made = pipeline.generate(
-                [prompt] * len(seeds), sizes[clip_id], seeds, facts["fps"], steps, cfg.guidance, lambda n, _, done=done: bar.update(done + n)
+                [prompt] * len(seeds),
+                sizes[clip_id],
+                seeds,
+                facts["fps"],
+                steps,
+                cfg.guidance,
+                lambda n, _, done=done: bar.update(done + n),
             )
             for seed, frames in zip(seeds, made, strict=True):
                 file = f"{clip_id}_{seed}.mp4"
@@ -56,9 +62,27 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
                 small = thumbnails(frames)
                 distances = {other: distance(small, clip) for other, clip in clips.items()}
                 nearest = min(distances, key=lambda c: distances[c])
-                videos.append({"clip_id": clip_id, "prompt": prompt, "seed": seed, "file": file, "nearest": nearest, "distances": distances})
+                videos.append(
+                    {
+                        "clip_id": clip_id,
+                        "prompt": prompt,
+                        "seed": seed,
+                        "file": file,
+                        "nearest": nearest,
+                        "distances": distances,
+                    }
+                )
     share = sum(v["nearest"] == v["clip_id"] for v in videos) / len(videos)
-    result = {"retrieval_share": share, "chance": 1 / len(rows), "clips": len(rows), "seeds": len(seeds), "steps": steps, "videos": videos}
+    result = {
+        "retrieval_share": share,
+        "chance": 1 / len(rows),
+        "clips": len(rows),
+        "seeds": len(seeds),
+        "steps": steps,
+        "videos": videos,
+    }
     run.write_json("metrics.json", result)
-    run.say(f"evaluate: {len(videos)} videos in {cfg.out}; {share:.0%} are nearest to their own clip (by chance {1 / len(rows):.0%})")
+    run.say(
+        f"evaluate: {len(videos)} videos in {cfg.out}; {share:.0%} are nearest to their own clip (by chance {1 / len(rows):.0%})"
+    )
     return result

@@ -28,6 +28,7 @@ class Key:
     choices: tuple | None
     min: float | None
     max: float | None
+    path_like: bool
 
     @property
     def type_name(self) -> str:
@@ -93,6 +94,7 @@ def keys(config: Any, prefix: str = "", instance: Any = None) -> Iterator[Key]:
             choices=meta.get("choices"),
             min=meta.get("min"),
             max=meta.get("max"),
+            path_like=meta.get("path", False),
         )
 
 

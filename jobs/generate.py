@@ -49,13 +49,24 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     size = _size(cfg, pipeline.facts, fps)
     trained = pipeline.facts["max_pixels"], pipeline.facts["max_frames"] / pipeline.facts["fps"]
     if size.width * size.height > 1.5 * trained[0] or size.num_frames / fps > 1.5 * trained[1]:
-        run.say(f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} pixels and {trained[1]:.1f} s); expect less")
+        run.say(
+            f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} pixels and {trained[1]:.1f} s); expect less"
+        )
     steps = cfg.steps or pipeline.sampling.steps
     with progress("generate", total=steps, unit="steps") as bar:
-        video = pipeline.generate([cfg.prompt], size, [cfg.seed], fps, steps, cfg.guidance, lambda done, _: bar.update(done))[0]
+        video = pipeline.generate(
+            [cfg.prompt], size, [cfg.seed], fps, steps, cfg.guidance, lambda done, _: bar.update(done)
+        )[0]
     out = Path(cfg.out)
     write_mp4(out, video, fps)
-    facts = {"prompt": cfg.prompt, "seed": cfg.seed, "fps": fps, "steps": steps, **dataclasses.asdict(size), "checkpoint": str(checkpoint_folder(cfg.checkpoint))}
+    facts = {
+        "prompt": cfg.prompt,
+        "seed": cfg.seed,
+        "fps": fps,
+        "steps": steps,
+        **dataclasses.asdict(size),
+        "checkpoint": str(checkpoint_folder(cfg.checkpoint)),
+    }
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")

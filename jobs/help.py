@@ -70,7 +70,10 @@ def _describe(key: Key) -> list[str]:
     if limits:
         text += f" ({', '.join(limits)})"
     width = max(60, min(shutil.get_terminal_size().columns, 120) - 6)
-    return [f"  {key.path}  [{', '.join(facts)}]", *textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return [
+        f"  {key.path}  [{', '.join(facts)}]",
+        *textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6),
+    ]
 
 
 def _show(value: object) -> str:

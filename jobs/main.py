@@ -51,7 +51,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name == SUBMIT:
         from jobs import submit
 
-        return _usage_checked(lambda: submit.main(rest))
+        return _usage_checked(lambda: submit.run(rest))
     return _usage_checked(lambda: _job(job_named(name), rest))
 
 
@@ -83,7 +83,9 @@ def _job(job: Job, arguments: list[str]) -> int:
         print(compose(job, overrides).yaml, end="")
         return DONE
     if flags:
-        raise ConfigError(f"option '{flags[0]}' is not known; rushes --help lists the options, keys are given as key=value")
+        raise ConfigError(
+            f"option '{flags[0]}' is not known; rushes --help lists the options, keys are given as key=value"
+        )
     composed = compose(job, overrides)
     return execute(job, composed.cfg, composed.yaml)
 

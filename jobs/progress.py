@@ -67,7 +67,13 @@ class _LineBar(Bar):
 
     def _print(self, ending: str) -> None:
         share = 100 * self.done / self.total if self.total else 100
-        parts = [f"{self.done:g}/{self.total:g} {self.unit}", f"{share:.0f}%", f"{self.rate():.3g}/s" if self.done else "", ending, self.note]
+        parts = [
+            f"{self.done:g}/{self.total:g} {self.unit}",
+            f"{share:.0f}%",
+            f"{self.rate():.3g}/s" if self.done else "",
+            ending,
+            self.note,
+        ]
         print(f"{self.label}: {', '.join(p for p in parts if p)}", file=sys.stderr, flush=True)
 
     def finish(self) -> None:

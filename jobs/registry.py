@@ -32,15 +32,40 @@ class Job:
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
-        Job("curate", "cut footage into scored, captioned clips in WebDataset shards", "jobs.curation.config:CurateConfig", "dataset"),
+        Job(
+            "curate",
+            "cut footage into scored, captioned clips in WebDataset shards",
+            "jobs.curation.config:CurateConfig",
+            "dataset",
+        ),
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
-        Job("train_vae", "train the video compression network on a dataset", "jobs.training.config:TrainVaeConfig", "out"),
+        Job(
+            "train_vae",
+            "train the video compression network on a dataset",
+            "jobs.training.config:TrainVaeConfig",
+            "out",
+        ),
         Job("encode", "cache the latents and text embeddings of a dataset", "jobs.encoding.config:EncodeConfig"),
         Job("train", "train the diffusion transformer on cached latents", "jobs.training.config:TrainConfig", "out"),
         Job("generate", "make a video from a sentence", "jobs.generation.config:GenerateConfig", "out"),
-        Job("evaluate", "generate from a dataset's own captions and measure what comes out", "jobs.generation.config:EvaluateConfig", "out"),
-        Job("report", "write one self-contained HTML page about a dataset or a run", "jobs.reporting.config:ReportConfig", "out"),
-        Job("run", "run the workflow: every job above in order, skipping what is up to date", "jobs.workflow.config:RunConfig", "out"),
+        Job(
+            "evaluate",
+            "generate from a dataset's own captions and measure what comes out",
+            "jobs.generation.config:EvaluateConfig",
+            "out",
+        ),
+        Job(
+            "report",
+            "write one self-contained HTML page about a dataset or a run",
+            "jobs.reporting.config:ReportConfig",
+            "out",
+        ),
+        Job(
+            "run",
+            "run the workflow: every job above in order, skipping what is up to date",
+            "jobs.workflow.config:RunConfig",
+            "out",
+        ),
     )
 }
 

@@ -74,10 +74,18 @@ def _execute(node: Node, made: dict[str, Made], key: str, folder: str, run: Run,
     config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
     module.check(config)
     ray.start()
-    result = module.run(config, open_run(node.job, module.run_folder(config), OmegaConf.to_yaml(OmegaConf.structured(config))))
+    result = module.run(
+        config, open_run(node.job, module.run_folder(config), OmegaConf.to_yaml(OmegaConf.structured(config)))
+    )
     open_run(run.job, run.folder, (run.folder / "config.yaml").read_text())  # the log is the workflow's again
     seconds = time.monotonic() - began_s
-    return {"fingerprint": key, "digest": node.digest(folder, result), "path": folder, "result": result, "seconds": seconds}
+    return {
+        "fingerprint": key,
+        "digest": node.digest(folder, result),
+        "path": folder,
+        "result": result,
+        "seconds": seconds,
+    }
 
 
 def _farewell(run: Run, made: dict[str, Made]) -> None:

@@ -10,23 +10,42 @@ import asyncio
 import hashlib
 import shlex
 import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.cluster import project_root
 from jobs.compose import ConfigError, compose
-from jobs.fields import keys
+from jobs.fields import Key, keys
 from jobs.help import job_help
 from jobs.registry import SUBMIT_SUMMARY, job_named
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
 ADDRESS = "ray.address"
-_EXCLUDED = [".git", ".venv", "demo", "runs", "tests", "benchmarks", "docs", "**/__pycache__", ".cache", "*.mp4", "*.safetensors"]
+_READY_WITHIN_S = 60.0
+_EXCLUDED = [
+    ".git",
+    ".venv",
+    "demo",
+    "runs",
+    "tests",
+    "benchmarks",
+    "docs",
+    "**/__pycache__",
+    ".cache",
+    "*.mp4",
+    "*.safetensors",
+]
 
 
-def main(arguments: list[str]) -> int:
-    """Submit and follow; returns 0 when the job succeeded, 1 when it failed.
+def run(arguments: list[str]) -> int:
+    """Submit and follow; returns 0 when the job succeeded, 1 when it failed or the cluster did not take it.
 
     Raises:
-        ValueError: wrong usage.
-        ConnectionError: no cluster answers.
+        ValueError: wrong usage, or no cluster answers.
     """
     if not arguments or arguments[0] in ("--help", "-h"):
         print(f"usage: {SUBMIT_SUMMARY.partition(': ')[2]}\n\n{SUBMIT_SUMMARY}")
@@ -38,12 +57,25 @@ def main(arguments: list[str]) -> int:
     address = next((a.partition("=")[2] for a in rest if a.startswith(f"{ADDRESS}=")), None)
     if not address:
         raise ConfigError(f"submit needs {ADDRESS}=http://host:8265, the dashboard of a running cluster")
-    overrides = [a for a in rest if not a.startswith(f"{ADDRESS}=")]
-    if any(k.path == ADDRESS for k in keys(job.config_class())):
+    known = {k.path: k for k in keys(job.config_class())}
+    overrides = [_absolute(a, known) for a in rest if not a.startswith(f"{ADDRESS}=")]
+    if ADDRESS in known:
         overrides.append(f"{ADDRESS}=auto")  # inside the cluster
     composed = compose(job, overrides)
     submission_id = f"{job.name}-{hashlib.sha256(composed.yaml.encode()).hexdigest()[:16]}"
-    return _submit(address, submission_id, ["python", "-m", "jobs.main", job.name, *overrides])
+    try:
+        return _submit(address, submission_id, ["python", "-m", "jobs.main", job.name, *overrides])
+    except RuntimeError as error:
+        print(f"rushes: submit failed: {error}", file=sys.stderr)
+        return 1
+
+
+def _absolute(override: str, known: Mapping[str, Key]) -> str:
+    """The job runs in a folder of Ray's: paths must not depend on this one."""
+    name, equals, value = override.partition("=")
+    if not (equals and name in known and known[name].path_like) or "://" in value:
+        return override
+    return f"{name}={Path(value).expanduser().absolute()}"
 
 
 def _submit(address: str, submission_id: str, command: list[str]) -> int:
@@ -52,7 +84,9 @@ def _submit(address: str, submission_id: str, command: list[str]) -> int:
     try:
         client = JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:
-        raise ConfigError(f"{ADDRESS}={address}: no Ray dashboard answers there ({error}); `ray start --head` prints its address") from error
+        raise ConfigError(
+            f"{ADDRESS}={address}: no Ray dashboard answers there ({error}); `ray start --head` prints its address"
+        ) from error
     known = {j.submission_id: j.status for j in client.list_jobs()}
     if known.get(submission_id) in (JobStatus.FAILED, JobStatus.STOPPED):
         client.delete_job(submission_id)  # jobs go on where they stopped, so trying again is the same job
@@ -61,12 +95,34 @@ def _submit(address: str, submission_id: str, command: list[str]) -> int:
         print(f"submit: {submission_id} is there already ({known[submission_id]}); following it", flush=True)
     else:
         runtime_env = {"working_dir": str(project_root()), "excludes": _EXCLUDED}
-        client.submit_job(entrypoint=shlex.join(command), submission_id=submission_id, runtime_env=runtime_env)
+        _when_ready(
+            lambda: client.submit_job(
+                entrypoint=shlex.join(command), submission_id=submission_id, runtime_env=runtime_env
+            )
+        )
         print(f"submit: {submission_id} on {address}", flush=True)
     return asyncio.run(_follow(client, submission_id))
 
 
-async def _follow(client, submission_id: str) -> int:
+def _when_ready(submit: Callable[[], object]) -> None:
+    """Submit, and again while the cluster is still starting: its dashboard answers before its job agent does.
+
+    Raises:
+        RuntimeError: what the cluster says.
+    """
+    deadline_s = time.monotonic() + _READY_WITHIN_S
+    while True:
+        try:
+            submit()
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline_s:
+                raise RuntimeError(f"the cluster took no job: {error}") from error
+        print("submit: waiting for the cluster's job agent", flush=True)
+        time.sleep(2)  # nothing to wait on: the agent announces itself to the cluster only
+
+
+async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
     from ray.job_submission import JobStatus
 
     async for lines in client.tail_job_logs(submission_id):

@@ -18,7 +18,14 @@ def check(cfg: TrainConfig) -> None:
     from model.config import dit_config
 
     latents = open_latents(open_store(cfg.dataset), cfg.latents)
-    dit_config(cfg.size, **{"latent_channels": latents.manifest["latent_channels"], "text_dim": latents.manifest["text_dim"], **cfg.model})
+    dit_config(
+        cfg.size,
+        **{
+            "latent_channels": latents.manifest["latent_channels"],
+            "text_dim": latents.manifest["text_dim"],
+            **cfg.model,
+        },
+    )
     check_continues(cfg)
 
 

@@ -20,7 +20,9 @@ def check(cfg: TrainVaeConfig) -> None:
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
     vae = vae_config(cfg.size, **cfg.model)
     if cfg.crop is not None and cfg.crop % vae.stride_space:
-        raise ValueError(f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}")
+        raise ValueError(
+            f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}"
+        )
     check_continues(cfg)
 
 
@@ -32,5 +34,7 @@ def run(cfg: TrainVaeConfig, run: Run) -> dict[str, Any]:
     """Train; returns the held-out PSNR and the speed."""
     result = fit(cfg, run)
     run.write_json("metrics.json", result)
-    run.say(f"train_vae: {result['steps']} steps; held-out PSNR {result['val_psnr_db_last']:.2f} dB; VAE in {Path(cfg.out) / EXPORT / 'vae'}")
+    run.say(
+        f"train_vae: {result['steps']} steps; held-out PSNR {result['val_psnr_db_last']:.2f} dB; VAE in {Path(cfg.out) / EXPORT / 'vae'}"
+    )
     return result

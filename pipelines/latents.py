@@ -91,12 +91,17 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
     rows = []
     for clip in clips:
         offset, size = places[clip.clip_id]
-        rows += [asdict(WindowRow(**row, shard=shard_key(fingerprint, bucket, shard), offset=offset, size=size)) for row in clip.rows]
+        rows += [
+            asdict(WindowRow(**row, shard=shard_key(fingerprint, bucket, shard), offset=offset, size=size))
+            for row in clip.rows
+        ]
     store.put_new(shard_key(fingerprint, bucket, shard), data)
     store.put_new(_rows_key(fingerprint, shard), json.dumps(rows, sort_keys=True).encode())
 
 
-def commit(store: Store, fingerprint: str, number: int, shards: Sequence[tuple[str, str]], facts: Mapping[str, Any]) -> str:
+def commit(
+    store: Store, fingerprint: str, number: int, shards: Sequence[tuple[str, str]], facts: Mapping[str, Any]
+) -> str:
     """Publish the manifest of a finished encoding; returns its key.
 
     Args:
@@ -138,10 +143,14 @@ def open_latents(store: Store, fingerprint: str | None) -> Latents:
     """
     known = fingerprints(store)
     if not known:
-        raise FileNotFoundError(f"dataset {store.uri} has no cached latents; make them with: rushes encode dataset={store.uri} vae=<folder of train_vae>")
+        raise FileNotFoundError(
+            f"dataset {store.uri} has no cached latents; make them with: rushes encode dataset={store.uri} vae=<folder of train_vae>"
+        )
     if fingerprint is None:
         if len(known) > 1:
-            raise ValueError(f"dataset {store.uri} has several latents; choose one with latents=<one of {', '.join(known)}>")
+            raise ValueError(
+                f"dataset {store.uri} has several latents; choose one with latents=<one of {', '.join(known)}>"
+            )
         fingerprint = known[0]
     if fingerprint not in known:
         raise FileNotFoundError(f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}")
@@ -156,7 +165,9 @@ class Latents:
         import pyarrow.parquet as pq
 
         if manifest["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads {SCHEMA_VERSION}; encode again")
+            raise ValueError(
+                f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads {SCHEMA_VERSION}; encode again"
+            )
         self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
         table = pq.read_table(io.BytesIO(store.read(manifest["index"])))
         self.rows = {(r["clip_id"], r["window"]): WindowRow(**r) for r in table.to_pylist()}
@@ -173,7 +184,10 @@ class Latents:
         tensors = load(self._store.read_range(row.shard, row.offset, row.size))
         with self._lock:
             self._cache[row.clip_id] = tensors
-            while len(self._cache) > 1 and sum(t.nbytes for c in self._cache.values() for t in c.values()) > self._cache_bytes:
+            while (
+                len(self._cache) > 1
+                and sum(t.nbytes for c in self._cache.values() for t in c.values()) > self._cache_bytes
+            ):
                 self._cache.popitem(last=False)
         return tensors
 

@@ -19,16 +19,24 @@ TINY = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SharedRay:
+    """Addresses of the Ray that the tests share: for `ray.address=`, and of its dashboard for `rushes submit`."""
+
+    address: str
+    dashboard: str
+
+
 @pytest.fixture(scope="session")
-def shared_ray() -> Iterator[str]:
+def shared_ray() -> Iterator[SharedRay]:
     """A Ray with a dashboard, for jobs in this process and, by its address, in others."""
     import ray
 
-    from jobs.cluster import connect
-    from jobs.config import RayConfig
-
-    with connect(RayConfig(num_cpus=2)):
-        yield ray.get_runtime_context().gcs_address
+    context = ray.init(
+        num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False, object_store_memory=256 * 1024**2
+    )
+    yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
+    ray.shutdown()
 
 
 def run_job(name: str, *overrides: str) -> Any:
@@ -62,7 +70,7 @@ class TinyRun:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(shared_ray: str, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+def tiny_run(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """The whole workflow on three shots of 64 × 48 and 48 × 64: seconds of footage, a handful of steps."""
     from tests.footage import film, pan, write, zoom
 

@@ -47,4 +47,6 @@ def test_packages_import_only_what_is_below_them(package):
 def test_model_knows_no_ray_deepspeed_or_hydra():
     for path in (ROOT / "model").rglob("*.py"):
         for name in imports(path):
-            assert name.split(".")[0] not in ("ray", "deepspeed", "hydra", "omegaconf"), f"{path.relative_to(ROOT)} imports {name}"
+            assert name.split(".")[0] not in ("ray", "deepspeed", "hydra", "omegaconf"), (
+                f"{path.relative_to(ROOT)} imports {name}"
+            )

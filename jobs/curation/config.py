@@ -22,9 +22,9 @@ class CurateConfig:
 
     footage: str = field(
         default="???",
-        metadata={"doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)"},
+        metadata={"doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)", "path": True},
     )
-    dataset: str = field(default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it"})
+    dataset: str = field(default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it", "path": True})
     limit: int | None = field(
         default=None, metadata={"doc": "take only the first so many sources, in the order of their URIs", "min": 1}
     )
@@ -46,7 +46,7 @@ class CurateConfig:
 class InspectConfig:
     """What a dataset holds."""
 
-    dataset: str = field(default="???", metadata={"doc": "the dataset"})
+    dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
     format: str = field(
         default="text", metadata={"doc": "text for people, json for programs", "choices": ("text", "json")}
     )

@@ -12,11 +12,15 @@ from pipelines.batches.config import ShapeConfig, WindowConfig
 class EncodeConfig:
     """Latents and text embeddings, computed once."""
 
-    dataset: str = field(default="???", metadata={"doc": "the dataset to encode"})
-    vae: str = field(default="???", metadata={"doc": "a trained VAE: the out= of train_vae, or its export/vae folder"})
+    dataset: str = field(default="???", metadata={"doc": "the dataset to encode", "path": True})
+    vae: str = field(
+        default="???", metadata={"doc": "a trained VAE: the out= of train_vae, or its export/vae folder", "path": True}
+    )
     text_encoder: str = field(default="minilm", metadata={"doc": "named text encoder"})
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
-    workers: int = field(default=1, metadata={"doc": "encoders side by side, a CPU (and a GPU if gpu=true) each", "min": 1})
+    workers: int = field(
+        default=1, metadata={"doc": "encoders side by side, a CPU (and a GPU if gpu=true) each", "min": 1}
+    )
     gpu: bool = field(default=False, metadata={"doc": "a GPU for each encoder"})
     ray: RayConfig = field(default_factory=RayConfig)

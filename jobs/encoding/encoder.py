@@ -66,4 +66,6 @@ class Encoder:
             )  # fmt: skip
         texts = {kind: row[column] for kind, column in CAPTION_KINDS.items() if row.get(column)}
         embedded, cut = self._text.encode_counted(list(texts.values()))
-        return EncodedClip(row["clip_id"], windows, {k: e.numpy() for k, e in zip(texts, embedded, strict=True)}, facts), cut
+        return EncodedClip(
+            row["clip_id"], windows, {k: e.numpy() for k, e in zip(texts, embedded, strict=True)}, facts
+        ), cut

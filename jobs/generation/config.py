@@ -9,16 +9,33 @@ from dataclasses import dataclass, field
 class GenerateConfig:
     """A sentence to a video."""
 
-    checkpoint: str = field(default="???", metadata={"doc": "a trained model: the out= of train, or its export folder"})
-    prompt: str = field(default="???", metadata={"doc": "what the video shows; empty for a video of nothing in particular"})
-    out: str = field(default="???", metadata={"doc": "file to write, .mp4"})
-    width: int | None = field(default=None, metadata={"doc": "null: 16:9 at the size the model was trained on", "unit": "pixels", "min": 16, "max": 8192})
-    height: int | None = field(default=None, metadata={"doc": "null: 16:9 at the size the model was trained on", "unit": "pixels", "min": 16, "max": 8192})
-    duration_s: float | None = field(default=None, metadata={"doc": "null: the longest window the model was trained on; 0 makes one frame", "unit": "s", "min": 0})
-    fps: float | None = field(default=None, metadata={"doc": "null: as the model was trained", "unit": "frames/s", "min": 0.1})
+    checkpoint: str = field(
+        default="???", metadata={"doc": "a trained model: the out= of train, or its export folder", "path": True}
+    )
+    prompt: str = field(
+        default="???", metadata={"doc": "what the video shows; empty for a video of nothing in particular"}
+    )
+    out: str = field(default="???", metadata={"doc": "file to write, .mp4", "path": True})
+    width: int | None = field(
+        default=None,
+        metadata={"doc": "null: 16:9 at the size the model was trained on", "unit": "pixels", "min": 16, "max": 8192},
+    )
+    height: int | None = field(
+        default=None,
+        metadata={"doc": "null: 16:9 at the size the model was trained on", "unit": "pixels", "min": 16, "max": 8192},
+    )
+    duration_s: float | None = field(
+        default=None,
+        metadata={"doc": "null: the longest window the model was trained on; 0 makes one frame", "unit": "s", "min": 0},
+    )
+    fps: float | None = field(
+        default=None, metadata={"doc": "null: as the model was trained", "unit": "frames/s", "min": 0.1}
+    )
     seed: int = field(default=0, metadata={"doc": "another seed, another video", "min": 0})
     steps: int | None = field(default=None, metadata={"doc": "solver steps; null: as the checkpoint says", "min": 1})
-    guidance: float | None = field(default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0})
+    guidance: float | None = field(
+        default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
+    )
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})
 
 
@@ -26,11 +43,15 @@ class GenerateConfig:
 class EvaluateConfig:
     """A dataset's own captions to videos, and how near they are to the clips that the captions came from."""
 
-    checkpoint: str = field(default="???", metadata={"doc": "a trained model: the out= of train, or its export folder"})
-    dataset: str = field(default="???", metadata={"doc": "whose captions are the prompts"})
-    out: str = field(default="???", metadata={"doc": "folder for the videos and metrics.json"})
+    checkpoint: str = field(
+        default="???", metadata={"doc": "a trained model: the out= of train, or its export folder", "path": True}
+    )
+    dataset: str = field(default="???", metadata={"doc": "whose captions are the prompts", "path": True})
+    out: str = field(default="???", metadata={"doc": "folder for the videos and metrics.json", "path": True})
     seeds: int = field(default=4, metadata={"doc": "videos per caption", "min": 1})
     clips: int | None = field(default=64, metadata={"doc": "most clips whose captions are used; null: all", "min": 2})
     steps: int | None = field(default=None, metadata={"doc": "solver steps; null: as the checkpoint says", "min": 1})
-    guidance: float | None = field(default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0})
+    guidance: float | None = field(
+        default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
+    )
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})

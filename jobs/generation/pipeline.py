@@ -57,7 +57,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     facts = json.loads((folder / PIPELINE).read_text())
     if facts.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"{folder / PIPELINE} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}; export it again")
+        raise ValueError(
+            f"{folder / PIPELINE} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}; export it again"
+        )
     return facts
 
 
@@ -100,13 +102,20 @@ class Pipeline:
         texts = [e if prompt.strip() else e[:0] for prompt, e in zip(prompts, self.text.encode(prompts), strict=True)]
         stride = self.vae.cfg.stride_time
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
-            latents = sample(self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress)
+            latents = sample(
+                self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress
+            )
         return [self._decode(z, size) for z in latents]
 
     def _latent_shape(self, size: Size) -> tuple[int, int, int, int]:
         config, (_, ph, pw) = self.vae.cfg, self.dit.cfg.patch
         up = lambda pixels, patch: math.ceil(pixels / (config.stride_space * patch)) * patch  # noqa: E731
-        return (config.latent_channels, math.ceil((size.num_frames - 1) / config.stride_time) + 1, up(size.height, ph), up(size.width, pw))
+        return (
+            config.latent_channels,
+            math.ceil((size.num_frames - 1) / config.stride_time) + 1,
+            up(size.height, ph),
+            up(size.width, pw),
+        )
 
     @torch.no_grad()
     def _decode(self, z_CTHW: torch.Tensor, size: Size) -> np.ndarray:

@@ -14,7 +14,10 @@ SIDE = 16
 
 def thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
     """float32 (T, 16, 16, 3) in [0, 1]; the aspect is given up."""
-    return np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames_THWC]).astype(np.float32) / 255
+    return (
+        np.stack([cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in frames_THWC]).astype(np.float32)
+        / 255
+    )
 
 
 def distance(video: np.ndarray, clip: np.ndarray) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 class ReportConfig:
     """One HTML page about a dataset, or about a whole run of the workflow."""
 
-    dataset: str | None = field(default=None, metadata={"doc": "a dataset to report on"})
+    dataset: str | None = field(default=None, metadata={"doc": "a dataset to report on", "path": True})
     run: str | None = field(
-        default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead"}
+        default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead", "path": True}
     )
     out: str | None = field(
         default=None, metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"}

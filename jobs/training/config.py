@@ -16,15 +16,20 @@ class OptimConfig:
 
     lr: float = field(default=1e-4, metadata={"doc": "peak learning rate", "min": 0})
     warmup_steps: int = field(default=1000, metadata={"doc": "linear warm-up", "unit": "steps", "min": 0})
-    schedule: str = field(default="cosine", metadata={"doc": "the rate after warm-up", "choices": ("cosine", "constant")})
-    final_lr_share: float = field(default=0.1, metadata={"doc": "where the cosine ends, as a share of lr", "min": 0, "max": 1})
+    schedule: str = field(
+        default="cosine", metadata={"doc": "the rate after warm-up", "choices": ("cosine", "constant")}
+    )
+    final_lr_share: float = field(
+        default=0.1, metadata={"doc": "where the cosine ends, as a share of lr", "min": 0, "max": 1}
+    )
     weight_decay: float = field(default=0.0, metadata={"doc": "AdamW weight decay", "min": 0})
     beta1: float = field(default=0.9, metadata={"doc": "AdamW beta 1", "min": 0, "max": 1})
     beta2: float = field(default=0.99, metadata={"doc": "AdamW beta 2", "min": 0, "max": 1})
     eps: float = field(default=1e-10, metadata={"doc": "AdamW epsilon", "min": 0})
     clip_norm: float = field(default=1.0, metadata={"doc": "largest norm of a step's gradient", "min": 0})
     ema_decay: float = field(
-        default=0.9999, metadata={"doc": "decay of the moving average of the weights; 0.99 for short runs", "min": 0, "max": 1}
+        default=0.9999,
+        metadata={"doc": "decay of the moving average of the weights; 0.99 for short runs", "min": 0, "max": 1},
     )
 
 
@@ -33,7 +38,11 @@ class ZeroConfig:
     """DeepSpeed ZeRO."""
 
     stage: int = field(
-        default=2, metadata={"doc": "what is sharded over workers: 1 optimiser state, 2 gradients too, 3 weights too", "choices": (1, 2, 3)}
+        default=2,
+        metadata={
+            "doc": "what is sharded over workers: 1 optimiser state, 2 gradients too, 3 weights too",
+            "choices": (1, 2, 3),
+        },
     )
 
 
@@ -44,26 +53,40 @@ class WorkersConfig:
     num: int = field(default=1, metadata={"doc": "workers; one per GPU, or one per CPU core or so", "min": 1})
     cpus: float = field(default=1, metadata={"doc": "CPUs of a worker, and its threads", "unit": "cores", "min": 0.1})
     gpu: bool = field(default=False, metadata={"doc": "a GPU for each worker (nccl instead of gloo)"})
-    max_failures: int = field(default=2, metadata={"doc": "restarts from the newest checkpoint when workers die; -1 for ever", "min": -1})
+    max_failures: int = field(
+        default=2, metadata={"doc": "restarts from the newest checkpoint when workers die; -1 for ever", "min": -1}
+    )
 
 
 @dataclass
 class TrainingConfig:
     """What both trainings share."""
 
-    dataset: str = field(default="???", metadata={"doc": "the dataset to train on"})
-    out: str = field(default="???", metadata={"doc": "folder of the run: checkpoints, logs, the exported model; run again to go on"})
+    dataset: str = field(default="???", metadata={"doc": "the dataset to train on", "path": True})
+    out: str = field(
+        default="???",
+        metadata={"doc": "folder of the run: checkpoints, logs, the exported model; run again to go on", "path": True},
+    )
     max_steps: int = field(default=100_000, metadata={"doc": "optimiser steps in all", "unit": "steps", "min": 1})
     seed: int = field(default=0, metadata={"doc": "key of every random draw"})
-    model: dict[str, Any] = field(default_factory=dict, metadata={"doc": "changes to the size, such as model.latent_channels=16"})
-    precision: str = field(default="bf16", metadata={"doc": "of matrix products; weights and moments are fp32", "choices": ("bf16", "fp32")})
+    model: dict[str, Any] = field(
+        default_factory=dict, metadata={"doc": "changes to the size, such as model.latent_channels=16"}
+    )
+    precision: str = field(
+        default="bf16",
+        metadata={"doc": "of matrix products; weights and moments are fp32", "choices": ("bf16", "fp32")},
+    )
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     zero: ZeroConfig = field(default_factory=ZeroConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
     log_every: int = field(default=10, metadata={"doc": "scalars are written", "unit": "steps", "min": 1})
-    validate_every: int = field(default=500, metadata={"doc": "held-out windows are evaluated", "unit": "steps", "min": 1})
-    sample_every: int = field(default=2000, metadata={"doc": "pictures are made for TensorBoard", "unit": "steps", "min": 1})
+    validate_every: int = field(
+        default=500, metadata={"doc": "held-out windows are evaluated", "unit": "steps", "min": 1}
+    )
+    sample_every: int = field(
+        default=2000, metadata={"doc": "pictures are made for TensorBoard", "unit": "steps", "min": 1}
+    )
     checkpoint_every: int = field(default=500, metadata={"doc": "state is saved", "unit": "steps", "min": 1})
     keep_checkpoints: int = field(default=2, metadata={"doc": "newest states kept", "min": 1})
     ray: RayConfig = field(default_factory=RayConfig)
@@ -76,7 +99,14 @@ class TrainVaeConfig(TrainingConfig):
     size: str = field(default="small", metadata={"doc": "named size of the network", "choices": tuple(VAE_SIZES)})
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
-    crop: int | None = field(default=64, metadata={"doc": "side of the random crops that are trained on; null: whole frames", "unit": "pixels", "min": 16})
+    crop: int | None = field(
+        default=64,
+        metadata={
+            "doc": "side of the random crops that are trained on; null: whole frames",
+            "unit": "pixels",
+            "min": 16,
+        },
+    )
     image_share: float = field(default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1})
     kl_weight: float = field(default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0})
 
@@ -85,11 +115,21 @@ class TrainVaeConfig(TrainingConfig):
 class TrainConfig(TrainingConfig):
     """The diffusion transformer."""
 
-    latents: str | None = field(default=None, metadata={"doc": "which cached latents (a folder name under latents/); null: the only ones there are"})
+    latents: str | None = field(
+        default=None,
+        metadata={"doc": "which cached latents (a folder name under latents/); null: the only ones there are"},
+    )
     size: str = field(default="B", metadata={"doc": "named size of the network", "choices": tuple(DIT_SIZES)})
     flow: FlowConfig = field(default_factory=FlowConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     captions: dict[str, float] = field(
-        default_factory=lambda: {"short": 0.5, "dense": 0.5}, metadata={"doc": "weights by which a sample's text is drawn among its captions"}
+        default_factory=lambda: {"short": 0.5, "dense": 0.5},
+        metadata={"doc": "weights by which a sample's text is drawn among its captions"},
     )
-    overfit: int | None = field(default=None, metadata={"doc": "train on the first N windows only, again and again: a network that can't is broken", "min": 1})
+    overfit: int | None = field(
+        default=None,
+        metadata={
+            "doc": "train on the first N windows only, again and again: a network that can't is broken",
+            "min": 1,
+        },
+    )

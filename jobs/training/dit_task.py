@@ -22,7 +22,16 @@ from jobs.training.vae_task import to_pixels
 from model.conditions import drop_text
 from model.config import dit_config
 from model.dit import DiT
-from model.flow import add_noise, flow_loss, sample_times, segment_means, shift_times, token_errors, token_weights, velocity
+from model.flow import (
+    add_noise,
+    flow_loss,
+    sample_times,
+    segment_means,
+    shift_times,
+    token_errors,
+    token_weights,
+    velocity,
+)
 from model.sampler import sample
 from model.seeding import seeded
 from model.tokens import Sample, pack, patchify, token_count
@@ -55,7 +64,9 @@ class DitTask:
         self._store = open_store(cfg.dataset)
         self.latents = open_latents(self._store, cfg.latents)
         facts = self.latents.manifest
-        self.config = dit_config(cfg.size, **{"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"], **cfg.model})
+        self.config = dit_config(
+            cfg.size, **{"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"], **cfg.model}
+        )
         self.stride_time = facts["stride_time"]
 
     def build(self) -> DiT:
@@ -69,7 +80,9 @@ class DitTask:
                 continue
             latent = (self.config.latent_channels, row.latent_frames, row.latent_height, row.latent_width)
             shape, tokens = (row.num_frames, row.height, row.width), token_count(latent, self.config.patch)
-            items += [Item(clip_id, window, draw, shape, tokens) for draw in range(1 if held_out else self.cfg.budget.repeats)]
+            items += [
+                Item(clip_id, window, draw, shape, tokens) for draw in range(1 if held_out else self.cfg.budget.repeats)
+            ]
         return items
 
     def items(self) -> Sequence[Item]:
@@ -89,7 +102,9 @@ class DitTask:
         texts = self.latents.texts(item.clip_id, item.window)
         kinds = sorted(kind for kind in texts if self.cfg.captions.get(kind, 0) > 0)
         if not kinds:
-            raise ValueError(f"clip {item.clip_id} has captions {sorted(texts)}, and captions={dict(self.cfg.captions)} wants none of them")
+            raise ValueError(
+                f"clip {item.clip_id} has captions {sorted(texts)}, and captions={dict(self.cfg.captions)} wants none of them"
+            )
         chosen = random.Random(key).choices(kinds, [self.cfg.captions[k] for k in kinds])[0]
         return torch.from_numpy(texts[chosen]).float()
 
@@ -111,8 +126,12 @@ class DitTask:
 
     def _velocities(self, network: Any, draws: Sequence[Draw], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Predicted and true velocity of each token, (N, D) each, and its segment (N,)."""
-        t_S = shift_times(torch.tensor([d.t for d in draws]), [d.x0_CTHW.shape for d in draws], self.config.patch, self.cfg.flow)
-        noisy = [Sample(add_noise(d.x0_CTHW, d.noise_CTHW, t), d.fps, d.text_LE) for d, t in zip(draws, t_S, strict=True)]
+        t_S = shift_times(
+            torch.tensor([d.t for d in draws]), [d.x0_CTHW.shape for d in draws], self.config.patch, self.cfg.flow
+        )
+        noisy = [
+            Sample(add_noise(d.x0_CTHW, d.noise_CTHW, t), d.fps, d.text_LE) for d, t in zip(draws, t_S, strict=True)
+        ]
         packed = pack(noisy, self.config.patch, self.stride_time).to(device)
         v_ND = torch.cat([patchify(velocity(d.x0_CTHW, d.noise_CTHW), self.config.patch) for d in draws]).to(device)
         return network(**packed.inputs(t_S.to(device))), v_ND, packed.segment_N
@@ -132,7 +151,10 @@ class DitTask:
         predicted_ND, v_ND, segment_N = self._velocities(network, draws, device)
         losses = segment_means(token_errors(predicted_ND, v_ND), segment_N).tolist()
         frames, height, width = item.shape
-        figures = {"loss": (sum(losses), float(len(losses))), f"loss_{width}x{height}x{frames}": (sum(losses), float(len(losses)))}
+        figures = {
+            "loss": (sum(losses), float(len(losses))),
+            f"loss_{width}x{height}x{frames}": (sum(losses), float(len(losses))),
+        }
         return figures | {f"loss_t{t}": (loss, 1.0) for t, loss in zip(_HELD_OUT_TIMES, losses, strict=True)}
 
     def pictures(self, network: nn.Module, device: torch.device) -> Mapping[str, np.ndarray]:
@@ -143,10 +165,21 @@ class DitTask:
         for clip_id, item in sorted(first.items())[:_PICTURED_CLIPS]:
             x0 = self._latents(item)
             fps = self.latents.rows[item.clip_id, item.window].fps
-            made = sample(network, [tuple(x0.shape)], [self._text(item, 0)], self.cfg.sample, self.cfg.flow, [0], fps, self.stride_time)[0]
+            made = sample(
+                network,
+                [tuple(x0.shape)],
+                [self._text(item, 0)],
+                self.cfg.sample,
+                self.cfg.flow,
+                [0],
+                fps,
+                self.stride_time,
+            )[0]
             rows = [to_pixels(vae.decode_latents(z[None].to(device), item.shape[1:]))[0] for z in (made, x0)]
             chosen = sorted({0, item.shape[0] // 2, item.shape[0] - 1})
-            pictures[f"made_above_trained/{clip_id}"] = np.concatenate([np.concatenate([v[i] for i in chosen], axis=1) for v in rows])
+            pictures[f"made_above_trained/{clip_id}"] = np.concatenate(
+                [np.concatenate([v[i] for i in chosen], axis=1) for v in rows]
+            )
         return pictures
 
     def _vae_folder(self) -> Path:

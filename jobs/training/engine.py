@@ -31,7 +31,12 @@ def deepspeed_config(optim: OptimConfig, zero: ZeroConfig, world: int) -> dict:
         "managed_gradient_accumulation": False,
         "gradient_clipping": optim.clip_norm,
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": zero.stage, "overlap_comm": False, "contiguous_gradients": True, "stage3_param_persistence_threshold": 0},
+        "zero_optimization": {
+            "stage": zero.stage,
+            "overlap_comm": False,
+            "contiguous_gradients": True,
+            "stage3_param_persistence_threshold": 0,
+        },
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
     }

@@ -19,7 +19,18 @@ from jobs.training.config import TrainingConfig
 from jobs.training.names import METRICS
 
 # What may differ between a run and its continuation: none of it changes what a step computes.
-_FREE = ("out", "workers", "zero", "ray", "log_every", "validate_every", "sample_every", "checkpoint_every", "keep_checkpoints", "max_steps")
+_FREE = (
+    "out",
+    "workers",
+    "zero",
+    "ray",
+    "log_every",
+    "validate_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "max_steps",
+)
 _SETTINGS = "settings.json"
 
 
@@ -47,7 +58,9 @@ def check_continues(cfg: TrainingConfig) -> None:
     then, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(settings(cfg))))
     for key in sorted(then.keys() | now.keys()):
         if then.get(key) != now.get(key):
-            raise ValueError(f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has {now.get(key)}; give it back, or another out=")
+            raise ValueError(
+                f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has {now.get(key)}; give it back, or another out="
+            )
 
 
 def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
@@ -68,7 +81,9 @@ def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
             train_loop_config={"cfg": cfg},
             torch_config=TorchConfig(backend="nccl" if cfg.workers.gpu else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=cfg.workers.num, use_gpu=cfg.workers.gpu, resources_per_worker={"CPU": cfg.workers.cpus} | ({"GPU": 1} if cfg.workers.gpu else {})
+                num_workers=cfg.workers.num,
+                use_gpu=cfg.workers.gpu,
+                resources_per_worker={"CPU": cfg.workers.cpus} | ({"GPU": 1} if cfg.workers.gpu else {}),
             ),
             run_config=RunConfig(
                 name=f"{run.job}-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}",

@@ -51,7 +51,8 @@ class VaeTask:
         self._rows = {row["clip_id"]: row for row in dataset.kept()}
         self._frames = FrameReader(dataset, cfg.shapes.fps)
         self._windows: dict[str, list[Window]] = {
-            clip_id: plan_windows(row["end_s"] - row["start_s"], cfg.shapes, cfg.windows) for clip_id, row in self._rows.items()
+            clip_id: plan_windows(row["end_s"] - row["start_s"], cfg.shapes, cfg.windows)
+            for clip_id, row in self._rows.items()
         }
 
     def build(self) -> VAE:
@@ -64,7 +65,11 @@ class VaeTask:
 
     def _tokens(self, frames: int, height: int, width: int) -> int:
         """Cost of a convolution is in its pixels; counted in latents, as the DiT's budget is."""
-        return ((frames - 1) // self.config.stride_time + 1) * -(-height // self.config.stride_space) * -(-width // self.config.stride_space)
+        return (
+            ((frames - 1) // self.config.stride_time + 1)
+            * -(-height // self.config.stride_space)
+            * -(-width // self.config.stride_space)
+        )
 
     def items(self) -> Sequence[Item]:
         items = []
@@ -80,12 +85,20 @@ class VaeTask:
                     # all lengths, or the lengths never seen come out blurred
                     image = rng.random() < self.cfg.image_share or window.num_frames == 1
                     frames = 1 if image else rng.choice(range(5, window.num_frames + 1, 4))
-                    items.append(Item(clip_id, window.index, draw, (frames, height, width), self._tokens(frames, height, width)))
+                    items.append(
+                        Item(clip_id, window.index, draw, (frames, height, width), self._tokens(frames, height, width))
+                    )
         return items
 
     def held_out(self) -> Sequence[Item]:
         return [
-            Item(clip_id, w.index, 0, (w.num_frames, *self._shape(clip_id)), self._tokens(w.num_frames, *self._shape(clip_id)))
+            Item(
+                clip_id,
+                w.index,
+                0,
+                (w.num_frames, *self._shape(clip_id)),
+                self._tokens(w.num_frames, *self._shape(clip_id)),
+            )
             for clip_id, windows in self._windows.items()
             for w in windows
             if w.split == HELD_OUT
@@ -100,14 +113,18 @@ class VaeTask:
         trained, _ = time_blocks(row["end_s"] - row["start_s"], self.cfg.shapes.fps, self.cfg.windows)
         first = rng.randint(0, trained - frames)
         top, left = rng.randint(0, full_height - height), rng.randint(0, full_width - width)
-        pixels = self._frames.window(row, first, frames, full_height, full_width)[:, top : top + height, left : left + width]
+        pixels = self._frames.window(row, first, frames, full_height, full_width)[
+            :, top : top + height, left : left + width
+        ]
         return pixels[:, :, ::-1] if rng.random() < 0.5 else pixels
 
     def load(self, batch: MicroBatch, epoch: int) -> tuple[Tensor, int]:
         frames = np.stack([self._crop(item, epoch) for item in batch.items])
         return to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior")
 
-    def loss(self, network: Any, loaded: tuple[Tensor, int], device: torch.device) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(
+        self, network: Any, loaded: tuple[Tensor, int], device: torch.device
+    ) -> tuple[Tensor, Mapping[str, float]]:
         x_BCTHW, key = loaded[0].to(device), loaded[1]
         posterior, recon = network(x_BCTHW, torch.Generator(device).manual_seed(key))
         loss, parts = vae_loss(x_BCTHW, posterior, recon, self.cfg.kl_weight)
@@ -138,7 +155,9 @@ class VaeTask:
             recon = network.decode(network.encode(x).mean, size=x.shape[-2:])
             original, made = to_pixels(x)[0], to_pixels(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})
-            pictures[f"held_out/{item.clip_id}"] = np.concatenate([np.concatenate([v[i] for i in chosen], axis=1) for v in (original, made)])
+            pictures[f"held_out/{item.clip_id}"] = np.concatenate(
+                [np.concatenate([v[i] for i in chosen], axis=1) for v in (original, made)]
+            )
         return pictures
 
     def _means(self, vae: VAE) -> Iterator[Tensor]:

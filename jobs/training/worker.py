@@ -42,7 +42,9 @@ def train(cfg: TrainingConfig) -> None:
     from jobs.training.engine import Engine
 
     rank, world = dist.get_rank(), dist.get_world_size()
-    deepspeed.init_distributed(dist_backend="nccl" if cfg.workers.gpu else "gloo", auto_mpi_discovery=False, verbose=False)
+    deepspeed.init_distributed(
+        dist_backend="nccl" if cfg.workers.gpu else "gloo", auto_mpi_discovery=False, verbose=False
+    )
     out = Path(cfg.out)
     _log_to(out, rank)
     task = task_for(cfg)
@@ -75,7 +77,9 @@ def train(cfg: TrainingConfig) -> None:
         lr = learning_rate(step, cfg.max_steps, cfg.optim)
         norm = engine.step(lr)
         if not torch.isfinite(torch.tensor(norm)):
-            raise FloatingPointError(f"step {step}: the gradient is not finite; lower optim.lr, or use precision=fp32. The newest checkpoint is kept")
+            raise FloatingPointError(
+                f"step {step}: the gradient is not finite; lower optim.lr, or use precision=fp32. The newest checkpoint is kept"
+            )
         seen_samples += samples
         seen_tokens += sum(i.tokens for b in batches for i in b.items)
         done = step + 1

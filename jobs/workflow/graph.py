@@ -118,9 +118,13 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: A
         extra: what else decides, such as which files the footage holds.
     """
     settings = {
-        k: v for k, v in dataclasses.asdict(config).items() if k not in (*_FREE, "dataset", "out", "footage", "vae", "latents", "checkpoint", "run")
+        k: v
+        for k, v in dataclasses.asdict(config).items()
+        if k not in (*_FREE, "dataset", "out", "footage", "vae", "latents", "checkpoint", "run")
     }
-    return fingerprint({"job": node.job, "settings": settings, "inputs": {n: made[n].digest for n in node.needs}, "extra": extra})
+    return fingerprint(
+        {"job": node.job, "settings": settings, "inputs": {n: made[n].digest for n in node.needs}, "extra": extra}
+    )
 
 
 def read_record(out: Path, job: str) -> dict[str, Any] | None:

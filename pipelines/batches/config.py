@@ -9,24 +9,45 @@ from dataclasses import dataclass, field
 class ShapeConfig:
     """Exact (frames, height, width) from any native size."""
 
-    max_pixels: int = field(default=256 * 256, metadata={"doc": "most pixels of a frame; clips are scaled down to it at their own aspect", "unit": "pixels", "min": 256})
-    multiple: int = field(default=16, metadata={"doc": "height and width are multiples of this (VAE stride × patch)", "unit": "pixels", "min": 8})
-    fps: float = field(default=12.0, metadata={"doc": "frames per second that the model sees", "unit": "frames/s", "min": 0.1})
+    max_pixels: int = field(
+        default=256 * 256,
+        metadata={
+            "doc": "most pixels of a frame; clips are scaled down to it at their own aspect",
+            "unit": "pixels",
+            "min": 256,
+        },
+    )
+    multiple: int = field(
+        default=16,
+        metadata={"doc": "height and width are multiples of this (VAE stride × patch)", "unit": "pixels", "min": 8},
+    )
+    fps: float = field(
+        default=12.0, metadata={"doc": "frames per second that the model sees", "unit": "frames/s", "min": 0.1}
+    )
     max_frames: int = field(default=17, metadata={"doc": "longest window, 4k+1", "unit": "frames", "min": 1})
 
     def __post_init__(self) -> None:
         if isinstance(self.max_frames, int) and self.max_frames % 4 != 1:
             near = 4 * ((self.max_frames - 1) // 4) + 1
-            raise ValueError(f"shapes.max_frames={self.max_frames} is not 4k+1, which the VAE needs; try {near} or {near + 4}")
+            raise ValueError(
+                f"shapes.max_frames={self.max_frames} is not 4k+1, which the VAE needs; try {near} or {near + 4}"
+            )
 
 
 @dataclass
 class WindowConfig:
     """Which stretches of a clip are trained on, and which are held out."""
 
-    stride_s: float = field(default=1.0, metadata={"doc": "from the start of one training window to the next", "unit": "s", "min": 0.01})
-    holdout_share: float = field(default=0.2, metadata={"doc": "the end of every clip that is never trained on", "min": 0, "max": 0.9})
-    holdout_min_frames: int = field(default=5, metadata={"doc": "the held-out end is at least this long, or the clip has none", "unit": "frames", "min": 1})
+    stride_s: float = field(
+        default=1.0, metadata={"doc": "from the start of one training window to the next", "unit": "s", "min": 0.01}
+    )
+    holdout_share: float = field(
+        default=0.2, metadata={"doc": "the end of every clip that is never trained on", "min": 0, "max": 0.9}
+    )
+    holdout_min_frames: int = field(
+        default=5,
+        metadata={"doc": "the held-out end is at least this long, or the clip has none", "unit": "frames", "min": 1},
+    )
 
 
 @dataclass
@@ -34,10 +55,22 @@ class BudgetConfig:
     """How much a micro-batch and a step hold."""
 
     max_tokens: int = field(default=16384, metadata={"doc": "most tokens in a micro-batch", "min": 1})
-    max_cost: float = field(default=float("inf"), metadata={"doc": "largest cost a·S + b·S² summed over a micro-batch, S tokens of a sample", "min": 0})
-    cost_linear: float = field(default=1.0, metadata={"doc": "a: cost of a token", "min": 0})
-    cost_quadratic: float = field(default=0.0, metadata={"doc": "b: cost of a pair of tokens (attention), fitted from measured step times", "min": 0})
-    batches_per_step: int = field(
-        default=8, metadata={"doc": "micro-batches of one optimiser step, over all workers; a multiple of their number leaves none idle", "min": 1}
+    max_cost: float = field(
+        default=float("inf"),
+        metadata={"doc": "largest cost a·S + b·S² summed over a micro-batch, S tokens of a sample", "min": 0},
     )
-    repeats: int = field(default=1, metadata={"doc": "draws of each window in an epoch, each with its own noise", "min": 1})
+    cost_linear: float = field(default=1.0, metadata={"doc": "a: cost of a token", "min": 0})
+    cost_quadratic: float = field(
+        default=0.0,
+        metadata={"doc": "b: cost of a pair of tokens (attention), fitted from measured step times", "min": 0},
+    )
+    batches_per_step: int = field(
+        default=8,
+        metadata={
+            "doc": "micro-batches of one optimiser step, over all workers; a multiple of their number leaves none idle",
+            "min": 1,
+        },
+    )
+    repeats: int = field(
+        default=1, metadata={"doc": "draws of each window in an epoch, each with its own noise", "min": 1}
+    )

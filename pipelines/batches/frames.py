@@ -45,5 +45,7 @@ class FrameReader:
     def window(self, row: Mapping[str, Any], first: int, num_frames: int, height: int, width: int) -> np.ndarray:
         """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3)."""
         frames = self.clip(row, height, width)[first : first + num_frames]
-        assert len(frames) == num_frames, f"clip {row['clip_id']} has no frames {first} … {first + num_frames} at {self._fps}/s"
+        assert len(frames) == num_frames, (
+            f"clip {row['clip_id']} has no frames {first} … {first + num_frames} at {self._fps}/s"
+        )
         return frames

@@ -77,7 +77,9 @@ def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) 
         ValueError: there is nothing to plan.
     """
     if not items:
-        raise ValueError("there is nothing to train on: no window fits; lower windows.holdout_share or use longer clips")
+        raise ValueError(
+            "there is nothing to train on: no window fits; lower windows.holdout_share or use longer clips"
+        )
     by_shape: dict[tuple, list[Item]] = defaultdict(list)
     for item in items:
         by_shape[(item.shape, item.tokens)].append(item)

@@ -26,7 +26,9 @@ def fit_shape(width: int, height: int, max_pixels: int, multiple: int) -> tuple[
         ValueError: not even one multiple × multiple block fits the budget.
     """
     if max_pixels < multiple * multiple:
-        raise ValueError(f"shapes.max_pixels={max_pixels} is less than one block of {multiple} × {multiple}; raise it to at least {multiple**2}")
+        raise ValueError(
+            f"shapes.max_pixels={max_pixels} is less than one block of {multiple} × {multiple}; raise it to at least {multiple**2}"
+        )
     best, best_worth = (multiple, multiple), 0.0
     for h in range(multiple, math.ceil(height / multiple) * multiple + 1, multiple):
         w_most = min(max_pixels // h, math.ceil(width / multiple) * multiple)

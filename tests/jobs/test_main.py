@@ -12,11 +12,15 @@ HEAVY = ("torch", "ray", "deepspeed", "cv2", "av", "decord", "transformers", "py
 
 
 def rushes(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "jobs.main", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.main", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_help_names_every_job_and_imports_nothing_heavy():
-    script = "import sys; from jobs.main import main; main(['--help']); print([m for m in %r if m in sys.modules])" % (HEAVY,)
+    script = "import sys; from jobs.main import main; main(['--help']); print([m for m in %r if m in sys.modules])" % (
+        HEAVY,
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     *text, imported = done.stdout.splitlines()
     assert imported == "[]"
@@ -26,7 +30,10 @@ def test_help_names_every_job_and_imports_nothing_heavy():
 
 @pytest.mark.parametrize("name", sorted(JOBS))
 def test_help_of_a_job_shows_every_key_with_its_meaning_and_imports_nothing_heavy(name):
-    script = "import sys; from jobs.main import main; main([%r, '--help']); print([m for m in %r if m in sys.modules])" % (name, HEAVY)
+    script = (
+        "import sys; from jobs.main import main; main([%r, '--help']); print([m for m in %r if m in sys.modules])"
+        % (name, HEAVY)
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     from jobs.fields import keys
@@ -73,7 +80,10 @@ def test_cfg_prints_the_composed_configuration():
     assert "stage: 2" in done.stdout
 
 
-@pytest.mark.parametrize("prompt", ["a red kite, flying: (high) {up} [now]", 'she said "go"', "it's 5 o'clock", "50% \\", "null", "true", "3"])
+@pytest.mark.parametrize(
+    "prompt",
+    ["a red kite, flying: (high) {up} [now]", 'she said "go"', "it's 5 o'clock", "50% \\", "null", "true", "3"],
+)
 def test_a_prompt_is_taken_as_typed(prompt):
     cfg = compose(JOBS["generate"], ["checkpoint=c", "out=a.mp4", f"prompt={prompt}"]).cfg
     assert cfg.prompt == prompt
@@ -100,7 +110,12 @@ def test_a_sweep_runs_each_combination_into_its_own_output():
 
     runs = combinations(["dataset=d", "out=runs/x", "optim.lr=1e-4,3e-4", "seed=1,2"])
     assert len(runs) == 4
-    outs = {o for i, c in enumerate(runs) for o in _own_output(JOBS["train"], c, ["optim.lr", "seed"], i) if o.startswith("out=")}
+    outs = {
+        o
+        for i, c in enumerate(runs)
+        for o in _own_output(JOBS["train"], c, ["optim.lr", "seed"], i)
+        if o.startswith("out=")
+    }
     assert len(outs) == 4
     assert all(o.startswith("out='runs/x/") for o in outs)
 

@@ -37,7 +37,9 @@ def test_save_and_resume_gives_the_same_next_losses_on_another_number_of_workers
 
 def test_a_run_is_not_gone_on_with_under_other_settings(tiny_run, uninterrupted):
     with pytest.raises(ValueError, match=r"holds a run with optim\.lr=0\.001, and this one has 0\.002"):
-        run_job("train", f"dataset={tiny_run.out}/dataset", f"out={uninterrupted}", *STEPS, "max_steps=4", "optim.lr=2e-3")
+        run_job(
+            "train", f"dataset={tiny_run.out}/dataset", f"out={uninterrupted}", *STEPS, "max_steps=4", "optim.lr=2e-3"
+        )
 
 
 def test_a_worker_that_fails_is_told_in_its_own_words(tiny_run, tmp_path):
