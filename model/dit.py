@@ -70,9 +70,9 @@ class Conditioning(nn.Module):
     def __init__(self, cfg: DiTConfig) -> None:
         super().__init__()
         self.time = TimeEmbedding(cfg.width)
-        self.modulation = Linear(cfg.width, 6 * cfg.width, std=0.0)
-        self.text_enter = Linear(cfg.text_dim, cfg.width, std=0.02)
-        self.text_leave = Linear(cfg.width, cfg.width, std=0.02)
+        self.modulation = Linear(cfg.width, 6 * cfg.width, zero=True)
+        self.text_enter = Linear(cfg.text_dim, cfg.width)
+        self.text_leave = Linear(cfg.width, cfg.width)
         self.null_D = nn.Parameter(torch.randn(cfg.width) * 0.02)
         self.known_D = nn.Parameter(torch.zeros(cfg.width))
 
@@ -144,7 +144,7 @@ class TextAttention(nn.Module):
         self.q = Linear(cfg.width, cfg.width)
         self.kv = Linear(cfg.width, 2 * cfg.width)
         self.norm_q, self.norm_k = HeadNorm(cfg.head_dim), HeadNorm(cfg.head_dim)
-        self.out = Linear(cfg.width, cfg.width, std=0.0)
+        self.out = Linear(cfg.width, cfg.width, zero=True)
 
     def forward(self, x_ND: Tensor, text_MD: Tensor, layout: Layout) -> Tensor:
         q = self.norm_q(self.q(x_ND).unflatten(-1, (self.heads, -1)))
@@ -158,7 +158,7 @@ class Head(nn.Module):
     def __init__(self, width: int, token_size: int) -> None:
         super().__init__()
         self.table_2D = nn.Parameter(torch.randn(2, width) * width**-0.5)
-        self.map = Linear(width, token_size, std=0.0)
+        self.map = Linear(width, token_size, zero=True)
 
     def forward(self, x_ND: Tensor, time_KD: Tensor, time_index_N: Tensor) -> Tensor:
         shift_KD, scale_KD = (time_KD.float()[:, None] + self.table_2D.float()).unbind(1)
