@@ -1,11 +1,13 @@
 """The command line as a user meets it: real processes, exit codes, near misses, and nothing heavy imported for help."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
 from jobs.compose import ConfigError, compose
+from jobs.fields import keys
 from jobs.registry import JOBS
 
 HEAVY = ("torch", "ray", "deepspeed", "cv2", "av", "decord", "transformers", "pyarrow")
@@ -17,29 +19,27 @@ def rushes(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_help_names_every_job_and_imports_nothing_heavy():
-    script = "import sys; from jobs.main import main; main(['--help']); print([m for m in %r if m in sys.modules])" % (
-        HEAVY,
-    )
+def heavy_modules_after(*arguments: str) -> tuple[list[str], str]:
+    """Which heavy modules a command has imported when it ends, and what it printed."""
+    script = f"import sys; from jobs.main import main; main({list(arguments)}); print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     *text, imported = done.stdout.splitlines()
-    assert imported == "[]"
+    return ast.literal_eval(imported), "\n".join(text)
+
+
+def test_help_names_every_job_and_imports_nothing_heavy():
+    imported, text = heavy_modules_after("--help")
+    assert imported == []
     for name in [*JOBS, "submit"]:
-        assert any(line.split()[:1] == [name] for line in text), f"{name} is not in the help"
+        assert any(line.split()[:1] == [name] for line in text.splitlines()), f"{name} is not in the help"
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))
 def test_help_of_a_job_shows_every_key_with_its_meaning_and_imports_nothing_heavy(name):
-    script = (
-        "import sys; from jobs.main import main; main([%r, '--help']); print([m for m in %r if m in sys.modules])"
-        % (name, HEAVY)
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    from jobs.fields import keys
-
+    imported, text = heavy_modules_after(name, "--help")
+    assert imported == []
     for key in keys(JOBS[name].config_class()):
-        assert f"  {key.path}  [" in done.stdout
+        assert f"  {key.path}  [" in text
         assert key.doc, f"{name}: {key.path} has no doc"
 
 
