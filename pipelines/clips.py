@@ -6,6 +6,7 @@ Short ones are clips too: whether to keep them is decided later, with everything
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def cut_clips(video_id: str, shots: Sequence[Shot], pts: np.ndarray, cfg: ClipCo
     for index, shot in enumerate(shots):
         bounds = _divide(shot, pts, cfg.max_s)
         kinds = [shot.start_kind, *("divided" for _ in bounds[1:-1]), shot.end_kind]
-        for k, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for k, (start, end) in enumerate(pairwise(bounds)):
             num_frames = int(np.searchsorted(pts, end) - np.searchsorted(pts, start))
             span = Span(start, end, shot.span.time_base)
             clips.append(Clip(clip_id(video_id, start, end), video_id, span, num_frames, index, kinds[k], kinds[k + 1]))

@@ -1,6 +1,6 @@
 """Settings of curation, stage by stage. Light: read by `rushes --help`.
 
-What enters a stage's fingerprint is exactly the config of that stage, so a key belongs to the first stage that it changes.
+What enters a stage's fingerprint is the config of that stage, so a key belongs to the first stage that it changes.
 """
 
 from dataclasses import dataclass, field

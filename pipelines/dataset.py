@@ -31,10 +31,6 @@ class Dataset:
         return self._tables(self.manifest.index, INDEX)
 
     def kept(self) -> list[dict[str, Any]]:
-        """Rows of the clips that are in shards."""
-        return [row for row in self.index().to_pylist() if row["status"] == "kept"]
-
-    def kept(self) -> list[dict[str, Any]]:
         """The index rows of kept clips, in the order of the index."""
         return [row for row in self.index().to_pylist() if row["status"] == KEPT]
 

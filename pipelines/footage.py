@@ -17,9 +17,10 @@ from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Quarantined, Source
 from pipelines.store import local_path
 
-MEDIA_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .qt .3gp .3g2 .mkv .webm .avi .mpg .mpeg .mpe .vob .ts .m2ts .mts .ogv .ogg .flv .f4v .wmv .asf .mxf .dv".split()
+_VIDEO_NAMES = (
+    "3g2 3gp asf avi dv f4v flv m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf ogg ogv qt ts vob webm wmv"  # sorted
 )
+MEDIA_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".parquet"))
 _LIST_FIELDS = ("text", "license", "dataset")
 

@@ -1,10 +1,11 @@
-"""Signals of a span → scores of a clip: a registry of pure aggregates, each with its unit and the model that measured it.
+"""Signals of a span → scores of a clip: a registry of pure aggregates, each with its unit and its model.
 
 In: the rows of a clip's frames in the signals table, its geometry and length. Out: a value per score, None where it
 could not be measured. A new score is one function and one line in `SCORES`.
 """
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,24 +62,30 @@ def _finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float 
 def _camera(clip: Measured) -> tuple[str, float]:
     """The camera's strongest steady move and its speed in the unit of that move.
 
-    A move is steady if its mean over the clip stands out; shaking hands cancel out in it and remain in the spread.
+    A move is steady if its mean over the clip stands out from its spread: a shaking hand goes here and there, and where
+    it ends up is no pan.
     """
-    pan_x, pan_y, zoom, roll = (float(np.mean(clip.signals[name])) for name in ("pan_x", "pan_y", "zoom", "roll"))
-    shake = float(np.hypot(np.std(clip.signals["pan_x"]), np.std(clip.signals["pan_y"])))
+    moves = {name: clip.signals[name] for name in ("pan_x", "pan_y", "zoom", "roll")}
+    mean = {name: float(np.mean(values)) for name, values in moves.items()}
+    spread = {name: float(np.std(values)) for name, values in moves.items()}
     cfg = clip.cfg
-    # The picture moves against the camera: contents that go left are a pan to the right.
-    moves = {
-        "pan right" if pan_x < 0 else "pan left": (abs(pan_x), cfg.camera_pan),
-        "tilt down" if pan_y < 0 else "tilt up": (abs(pan_y), cfg.camera_pan),
-        "zoom in" if zoom > 0 else "zoom out": (abs(zoom), cfg.camera_zoom),
-        "roll": (abs(roll), cfg.camera_roll),
-    }
-    label, (speed, threshold) = max(moves.items(), key=lambda item: item[1][0] / max(item[1][1], 1e-9))
-    if speed >= threshold:
-        return label, speed
-    return ("handheld", shake) if shake >= cfg.camera_pan else ("static", shake)
+    least = {"pan_x": cfg.camera_pan, "pan_y": cfg.camera_pan, "zoom": cfg.camera_zoom, "roll": cfg.camera_roll}
+    strongest = max(moves, key=lambda name: abs(mean[name]) / max(least[name], 1e-9))
+    speed = abs(mean[strongest])
+    if speed >= least[strongest] and speed >= _STEADY * spread[strongest]:
+        # The picture moves against the camera: contents that go left are a pan to the right.
+        return _MOVES[strongest][mean[strongest] > 0], speed
+    shake = math.hypot(spread["pan_x"], spread["pan_y"])
+    return ("handheld" if shake >= cfg.camera_pan else "static"), shake
 
 
+_STEADY = 0.4
+_MOVES = {
+    "pan_x": ("pan right", "pan left"),
+    "pan_y": ("tilt down", "tilt up"),
+    "zoom": ("zoom out", "zoom in"),
+    "roll": ("roll", "roll"),
+}
 _FLOW = "DIS optical flow"
 _LUMA = "8-bit luma"
 

@@ -29,7 +29,8 @@ def find_shots(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotCo
     """
     pts = signals["pts"].to_numpy()
     min_ticks = math.ceil(Fraction(str(cfg.min_shot_s)) / time_base)
-    cuts = DETECTORS[cfg.detector](pts, content_change(signals), min_ticks, cfg)
+    found = DETECTORS[cfg.detector](pts, content_change(signals), min_ticks, cfg)
+    cuts = [cut for cut in found if cut > pts[0]]
     bounds = [int(pts[0]), *cuts, end_pts]
     kinds = ["edge", *("hard" for _ in cuts), "edge"]
     frames = [*np.searchsorted(pts, bounds[:-1]).tolist(), len(pts)]

@@ -5,10 +5,10 @@ numbers alone, so thresholds can change without touching footage. Frames live an
 
 Columns: `pts`; `delta_hue, delta_sat, delta_lum` mean absolute change from the frame before on OpenCV's 8-bit HSV, as
 PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean, luma_std` of 8-bit luma; `motion` mean
-optical flow, share of the frame diagonal per second; `object_motion` what of it the camera does not explain, same unit;
-`pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per second (positive:
-grows); `roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian of native luma, null where no native
-frame was taken.
+optical flow, share of the frame diagonal per second; `object_motion` what of it the camera does not explain, `pan_x,
+pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per second (positive: grows);
+`roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian of native luma, null where no
+native frame was taken.
 """
 
 import math

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Keys that start with `prefix` (a folder, ending in `/`), sorted."""
 
     def scratch(self) -> "contextmanager[Path]":
-        """A local folder for work in progress, removed at the end; files there publish without another copy if possible."""
+        """A local folder for work in progress, removed at the end; files in it may publish without a copy."""
 
 
 class LocalStore:
@@ -48,10 +48,10 @@ class LocalStore:
         self.uri = str(self.root)
 
     def _path(self, key: str) -> Path:
-        path = self.root / key
-        if not key or path.is_absolute() != self.root.is_absolute() or ".." in path.parts:
+        relative = PurePosixPath(key)
+        if not key or relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"{key!r} is no key of a dataset")
-        return path
+        return self.root / relative
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         path = self._path(key)

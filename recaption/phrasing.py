@@ -15,7 +15,7 @@ from recaption.vocabulary import (
     CLOTHING,
     INDOORS,
     LANDSCAPES,
-    SCREEN,
+    SCREENS,
     STREET,
     VEHICLES,
     article,
@@ -42,7 +42,7 @@ class Seen:
 def write(seen: Seen) -> tuple[str, str, Tags]:
     """(short, dense, tags) of one clip."""
     subject, named = _subject(seen.tags)
-    setting = _setting(seen.tags)
+    setting = "" if LANDSCAPES.keys() & set(named) else _setting(seen.tags)  # a seashore is not at the seashore
     light, pace, camera = _light(seen.scores), _pace(seen.scores), str(seen.scores["camera"])
     colours = [name for name, _ in seen.colours[:3]]
     painted = f"in {_and(colours[:2])}" if colours else ""
@@ -54,7 +54,7 @@ def write(seen: Seen) -> tuple[str, str, Tags]:
     dense = " ".join(
         (
             f"The clip shows {subject}{place}; it also has something of {_and(others)}.",
-            f"{_colour_sentence(colours, seen.scores)} and the light is {light}.",
+            f"{_colours(colours)}, and the light is {light}.",
             f"{_CAMERA_DENSE[camera]}, and {_PACE_DENSE[pace]}.",
             f"The picture is {_focus(seen.scores)}.",
         )
@@ -72,7 +72,7 @@ def write(seen: Seen) -> tuple[str, str, Tags]:
 
 def _subject(tags: Sequence[tuple[int, str, float]]) -> tuple[str, list[str]]:
     """A noun phrase for what is seen, and the classes it names."""
-    position, first, sureness = tags[0]
+    _, first, sureness = tags[0]
     near = [name for _, name, p in tags[1:4] if p >= _ALSO * sureness]
     worn = [name for name in (first, *near) if name in CLOTHING][:2]
     if first in CLOTHING and _mass(tags, CLOTHING) >= _TOGETHER:
@@ -107,7 +107,7 @@ def _setting(tags: Sequence[tuple[int, str, float]]) -> str:
     places = [
         (_mass(tags, STREET), "on a street"),
         (_mass(tags, INDOORS), "indoors"),
-        (_mass(tags, SCREEN), "on a screen"),
+        (_mass(tags, SCREENS), "on a screen"),
         (landscape[0], LANDSCAPES.get(landscape[1], "")),
     ]
     mass, place = max(places)
@@ -119,10 +119,14 @@ def _mass(tags: Sequence[tuple[int, str, float]], members: frozenset[str]) -> fl
 
 
 def _light(scores: Mapping[str, Any]) -> str:
-    level = "dark" if scores["luma_mean"] < 50 else "dim" if scores["luma_mean"] < 95 else "bright"
-    if level == "bright" and scores["luma_mean"] < 140:
-        level = "soft" if scores["luma_std"] < 45 else "even"
-    return f"{level} contrasty" if scores["luma_std"] >= 65 else level
+    level, spread = scores["luma_mean"], scores["luma_std"]
+    if level < 50:
+        return "dark"
+    if level < 95:
+        return "dim"
+    if level < 140:
+        return "soft" if spread < 45 else "contrasty" if spread >= 65 else "even"
+    return "bright"
 
 
 def _pace(scores: Mapping[str, Any]) -> str:
@@ -140,7 +144,7 @@ def _focus(scores: Mapping[str, Any]) -> str:
     return "soft" if sharpness < 40 else "clear" if sharpness < 300 else "crisp and detailed"
 
 
-def _colour_sentence(colours: Sequence[str], scores: Mapping[str, Any]) -> str:
+def _colours(colours: Sequence[str]) -> str:
     if not colours:
         return "Many colours are mixed"
     return f"The colours are mainly {_and(colours)}" if len(colours) > 1 else f"Nearly everything is {colours[0]}"

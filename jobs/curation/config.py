@@ -22,9 +22,14 @@ class CurateConfig:
 
     footage: str = field(
         default="???",
-        metadata={"doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)", "path": True},
+        metadata={
+            "doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)",
+            "path": True,
+        },
     )
-    dataset: str = field(default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it", "path": True})
+    dataset: str = field(
+        default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it", "path": True}
+    )
     limit: int | None = field(
         default=None, metadata={"doc": "take only the first so many sources, in the order of their URIs", "min": 1}
     )

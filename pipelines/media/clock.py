@@ -1,4 +1,4 @@
-"""When each frame of a file is shown, from its demuxer: exact PTS, without decoding.
+"""When each frame of a file is shown, from its demuxer: exact PTS; one frame is decoded.
 
 In: a file or its bytes. Out: the sorted PTS of the frames and where the last one ends. Frame number ÷ average fps is
 never used: it drifts on variable frame rate.
@@ -19,7 +19,7 @@ class Clock:
     """Frame i is shown during [pts[i], pts[i+1]), the last one until end_pts; units of time_base seconds.
 
     `rate` is the container's nominal frame rate, for an encoder's rate control and nothing else; `demuxer` is FFmpeg's
-    name of the container.
+    name of the container; `rotated` tells whether frames must be turned to be shown upright.
     """
 
     pts: np.ndarray
@@ -27,6 +27,7 @@ class Clock:
     time_base: Fraction
     rate: Fraction
     demuxer: str
+    rotated: bool
 
     @property
     def duration_s(self) -> float:
@@ -55,15 +56,21 @@ def read_clock(source: Path | bytes) -> Clock:
         if not container.streams.video:
             raise MediaError(Reason.NO_VIDEO, "the file has no video stream")
         stream = container.streams.video[0]
-        packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+        packets = [(p.pts, p.dts, p.duration) for p in container.demux(stream) if p.size and not p.is_discard]
         demuxer = container.format.name
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         time_base = Fraction(stream.time_base)
-        shown = {p.pts: p.duration or 0 for p in packets if p.pts is not None}
         if not packets:
             raise MediaError(Reason.NO_FRAMES, "the video stream holds no packets")
+        shown = {pts: duration for pts, _, duration in packets if pts is not None}
         if not shown:
             raise MediaError(Reason.NO_TIMESTAMPS, "no packet says when it is shown")
-    pts = np.array(sorted(shown), dtype=np.int64)
-    last = shown[int(pts[-1])] or (int(np.median(np.diff(pts))) if len(pts) > 1 else 0)
-    return Clock(pts, int(pts[-1]) + (last or round(1 / (rate * time_base)) or 1), time_base, rate, demuxer)
+        pts = np.array(sorted(shown), dtype=np.int64)
+        # Packets say how long they are decoded: and how long they are shown, if none are reordered or all agree.
+        in_order = all(dts == pts for pts, dts, _ in packets)
+        last = shown[int(pts[-1])] if in_order or len(set(shown.values())) == 1 else None
+        container.seek(int(pts[0]), stream=stream)
+        first = next(container.decode(stream), None)  # the header's rotation is told with the frames
+        rotated = first is not None and first.rotation != 0
+    last = last or (int(np.median(np.diff(pts))) if len(pts) > 1 else round(1 / (rate * time_base)))
+    return Clock(pts, int(pts[-1]) + max(1, last), time_base, rate, demuxer, rotated)

@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 # Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
 # then hands out every frame under an earlier one's number, without an error.
 _SEEKABLE = frozenset(("mov", "matroska", "avi"))
-# The first frame is decoded before any seek: only its packet names the x264 that made it, and FFmpeg works around a fault
-# of old ones (4:4:4 before build 151) by that name. Without it, frames after a seek are grey mush, and no error.
+# The first frame is decoded before any seek: only its packet names the x264 that made it, and FFmpeg works around a
+# fault of old ones (in 4:4:4) by that name. Without it, frames after a seek are grey mush, and there is no error.
 _FIRST = 0
 # decord asks a broken file 10240 times for its end, which takes minutes.
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
@@ -131,7 +131,7 @@ def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _open_decord(source: Path | bytes, clock: Clock) -> Any:
     """A decord reader that agrees with the demuxer, or None."""
-    if clock.demuxer not in _SEEKABLE:
+    if clock.demuxer not in _SEEKABLE or clock.rotated:  # what it turns upright comes with the padding of its rows
         return None
     import decord
 

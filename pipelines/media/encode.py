@@ -106,7 +106,9 @@ def _add_stream(
     codec.time_base = stream.time_base = time_base
     codec.thread_count = 1
     codec.gop_size = max(1, math.ceil(float(rate) * cfg.keyframe_every_s))
-    codec.options = {"crf": str(cfg.crf), "preset": cfg.preset, "x264-params": f"threads=1:open-gop=0{_same_code()}"}
+    # Without B-frames PTS and DTS are one, so there is no edit list and every reader agrees on the times.
+    x264 = f"threads=1:open-gop=0:bframes=0{_same_code()}"
+    codec.options = {"crf": str(cfg.crf), "preset": cfg.preset, "x264-params": x264}
     codec.flags |= Flags.bitexact
     return stream
 

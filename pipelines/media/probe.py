@@ -126,7 +126,7 @@ def _check_boxes(path: Path) -> None:
     FFmpeg opens a file whose media data is cut off and ends early without a word.
 
     Raises:
-        MediaError: truncated, if a box reaches beyond the end; unreadable without a `moov`.
+        MediaError: truncated; a box reaches beyond the end, or there is no `moov`.
     """
     size_bytes, offset, kinds = _size(path), 0, set()
     with path.open("rb") as file:
@@ -147,7 +147,7 @@ def _check_boxes(path: Path) -> None:
             Reason.TRUNCATED, f"the file ends {lost} bytes before its content ({math.floor(100 * lost / offset)}%)"
         )
     if b"moov" not in kinds:
-        raise MediaError(Reason.UNREADABLE, "the file has no index (moov box)")
+        raise MediaError(Reason.TRUNCATED, "the file has no index (moov box): it was cut off, or never finished")
 
 
 def _is_box_kind(kind: bytes) -> bool:

@@ -1,0 +1,131 @@
+"""Shards, manifests, stages and the ledger: the same content is the same bytes, and nothing is lost or done twice."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import pyarrow as pa
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.dataset import open_dataset
+from pipelines.ledger import Ledger, LedgerError
+from pipelines.manifest import LostRaceError, Manifest, newest, publish
+from pipelines.records import Quarantined
+from pipelines.schema import INDEX, parquet_bytes, read_parquet, table
+from pipelines.shards import Sample, members, write_shard
+from pipelines.stages import Stage
+from pipelines.store import LocalStore
+
+MANIFEST = Manifest(1, (), (), (), (), {"name": "default", "hash": "x"}, {})
+
+
+def samples():
+    return [Sample(f"{k:032x}", bytes([k]) * (700 + k), {"b": k, "a": ["ü", None]}, f"clip {k}") for k in range(3)]
+
+
+def test_a_shard_is_the_same_byte_for_byte_and_any_webdataset_reader_reads_it(tmp_path):
+    for name in ("a.tar", "b.tar"):
+        write_shard(iter(samples()), tmp_path / name)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    read = list(webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False))
+    assert [(s["__key__"], s["mp4"], s["txt"].decode()) for s in read] == [
+        (s.clip_id, s.mp4, s.text) for s in samples()
+    ]
+    assert read[0]["json"] == '{"a":["ü",null],"b":0}'.encode()
+
+
+def test_each_file_lies_where_the_index_says(tmp_path):
+    write_shard(samples(), tmp_path / "a.tar")
+    data = (tmp_path / "a.tar").read_bytes()
+    where = members(tmp_path / "a.tar")
+    for sample in samples():
+        offset, size = where[f"{sample.clip_id}.mp4"]
+        assert data[offset : offset + size] == sample.mp4
+
+
+def test_of_two_runs_from_one_manifest_the_second_learns_it_and_goes_on(tmp_path):
+    store = LocalStore(tmp_path)
+    assert newest(store) == (0, None)
+    assert publish(store, 0, MANIFEST) == 1
+    other = replace(MANIFEST, index=("index/b.parquet",))
+    with pytest.raises(LostRaceError, match=r"manifest 1 .* was published by another run"):
+        publish(store, 0, other)
+    assert publish(store, 1, other) == 2
+    assert newest(store) == (2, other)
+
+
+def test_a_manifest_that_says_nothing_new_is_not_written(tmp_path):
+    store = LocalStore(tmp_path)
+    assert publish(store, 0, MANIFEST) == publish(store, 1, MANIFEST) == publish(store, 0, MANIFEST) == 1
+    assert list(store.list("manifests/")) == ["manifests/000001.json"]
+
+
+def test_a_dataset_from_the_future_or_from_nowhere_is_said(tmp_path):
+    publish(LocalStore(tmp_path / "demo"), 0, replace(MANIFEST, schema=99))
+    with pytest.raises(ValueError, match="has schema 99; this version reads up to 1"):
+        open_dataset(str(tmp_path / "demo"))
+    with pytest.raises(FileNotFoundError, match=r"no dataset is there; did you mean '.*demo'"):
+        open_dataset(str(tmp_path / "dmo"))
+
+
+def test_a_rejected_clip_has_no_bytes(tmp_path):
+    publish(LocalStore(tmp_path), 0, MANIFEST)
+    with pytest.raises(ValueError, match="is in no shard: it was rejected"):
+        open_dataset(str(tmp_path)).read({"clip_id": "c", "shard": None, "status": "rejected"})
+    with pytest.raises(ValueError, match=r"a clip has no \.wav; known are mp4, json, txt"):
+        open_dataset(str(tmp_path)).read({}, "wav")
+
+
+def test_tables_are_the_same_bytes_and_unknown_columns_are_refused():
+    rows = [{"clip_id": "a", "width": 64, "motion_mean": 0.25, "tag_style": ["soft"]}, {"clip_id": "b"}]
+    data = parquet_bytes(table(rows, INDEX))
+    assert data == parquet_bytes(table([dict(reversed(row.items())) for row in rows], INDEX))
+    assert read_parquet(data).schema.field("motion_mean").metadata[b"unit"] == b"share of the frame diagonal per s"
+    with pytest.raises(ValueError, match="'clipid'"):
+        table([{"clipid": "a"}], INDEX)
+
+
+def test_a_committed_unit_is_the_truth_for_whoever_comes_second(tmp_path):
+    stage = Stage(LocalStore(tmp_path), "signals", "f1")
+    first, second = pa.table({"pts": [1]}), pa.table({"pts": [2]})
+    assert stage.lookup("v") is None
+    assert stage.commit("v", first).to_pylist() == [{"pts": 1}]
+    assert stage.commit("v", second).to_pylist() == [{"pts": 1}]
+    bad = Quarantined("a.mp4", "signals", "undecodable", "no", "w")
+    assert stage.commit("w", bad) == bad == stage.lookup("w")
+    assert stage.rows() == [{"pts": 1}]
+    assert Stage(LocalStore(tmp_path), "signals", "f2").lookup("v") is None
+
+
+@given(st.lists(st.integers(0, 50), min_size=7, max_size=7), st.integers(-3, 3), st.integers(-3, 3))
+def test_a_ledger_balances_or_fails(counts, lost_sources, lost_clips):
+    videos, duplicates, ignored, bad_sources, kept, rejected, bad_clips = counts
+    ledger = Ledger(
+        sources=videos + duplicates + ignored + bad_sources + lost_sources,
+        videos=videos,
+        duplicates=duplicates,
+        ignored=ignored,
+        sources_quarantined=bad_sources,
+        clips=kept + rejected + bad_clips + lost_clips,
+        clips_kept=kept,
+        clips_rejected=rejected,
+        clips_quarantined=bad_clips,
+    )
+    if lost_sources or lost_clips:
+        with pytest.raises(LedgerError, match=r"came in, but|were made, but"):
+            ledger.check()
+    else:
+        ledger.check()
+
+
+def test_a_shard_with_a_link_inside_is_refused(tmp_path):
+    import tarfile
+
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        link = tarfile.TarInfo("a.mp4")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link, BytesIO())
+    with pytest.raises(ValueError, match="no regular file"):
+        members(tmp_path / "bad.tar")

@@ -1,0 +1,79 @@
+"""A recipe keeps what its rules allow, says why it rejects, and is known by what it says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.config import RecipeConfig
+from pipelines.recipe import Recipe, Rule, load_recipe
+from pipelines.scores import NOT_MEASURED, REASONS, SCORES
+
+GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
+GOOD |= {"luma_mean": 120.0, "luma_std": 40.0, "sharpness": 200.0, "camera": "static", "camera_magnitude": 0.0}
+
+
+def test_the_presets_keep_a_good_clip_and_permissive_keeps_all_that_is_long_enough():
+    for name in ("default", "permissive"):
+        assert load_recipe(RecipeConfig(name=name), min_s=2.0).against(GOOD) == []
+    bad = GOOD | {"motion_mean": 0.0, "luma_mean": 2.0, "sharpness": None}
+    assert load_recipe(RecipeConfig(name="permissive"), 2.0).against(bad) == []
+    assert load_recipe(RecipeConfig(), 2.0).against(bad) == ["dark", NOT_MEASURED, "static"]
+    assert load_recipe(RecipeConfig(name="permissive"), 6.0).against(bad) == ["too_short"]
+
+
+bounded = [name for name, score in SCORES.items() if score.low and score.high]
+
+
+@given(st.sampled_from(bounded), st.floats(-10, 10), st.floats(0, 5), st.floats(-20, 20) | st.none())
+def test_a_clip_is_kept_exactly_if_its_score_is_within_bounds(name, low, width, value):
+    reasons = Recipe("r", (Rule(name, low, low + width),)).against({name: value})
+    assert (reasons == []) == (value is not None and low <= value <= low + width)
+    assert set(reasons) <= set(REASONS)
+
+
+@given(st.sampled_from(bounded), st.lists(st.floats(0, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
+def test_tightening_only_ever_rejects_more(name, values, a, b):
+    loose, tight = sorted((a, b))
+    kept = [
+        [v for v in values if not Recipe("r", (Rule(name, min=bound),)).against({name: v})] for bound in (loose, tight)
+    ]
+    assert set(kept[1]) <= set(kept[0])
+
+
+def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_path):
+    plain = load_recipe(RecipeConfig(), 2.0)
+    tight = load_recipe(RecipeConfig(min={"motion_mean": 0.2}), 2.0)
+    assert plain.against(GOOD) == []
+    assert tight.against(GOOD) == ["static"]
+    assert plain.hash != tight.hash
+    (tmp_path / "mine.yaml").write_text("rules:\n  - {score: sharpness, min: 5}\n")
+    (tmp_path / "yours.yaml").write_text("rules: [{score: sharpness, min: 5.0}]\n")
+    mine, yours = (load_recipe(RecipeConfig(name=str(tmp_path / f"{n}.yaml")), 2.0) for n in ("mine", "yours"))
+    assert mine.hash == yours.hash
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        (RecipeConfig(name="defualt"), "recipe 'defualt' is not known; did you mean 'default'"),
+        (RecipeConfig(name="none.yaml"), "there is no such file"),
+        (RecipeConfig(min={"motion_men": 0.1}), "score 'motion_men' is not known; did you mean 'motion_mean'"),
+        (RecipeConfig(min={"camera": 1.0}), "score 'camera' can't be bounded by 'min'"),
+        (RecipeConfig(min={"luma_mean": 250.0}), "at least 250.0 and at most 240.0: nothing is kept"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_said(cfg, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_recipe(cfg, 2.0)
+
+
+def test_a_file_that_is_no_recipe_is_said(tmp_path):
+    for text, message in (
+        ("- 1", "expected a mapping with a list 'rules'"),
+        ("rules: [{score: sharpness}]", "needs 'score' and 'min' or 'max'"),
+        ("rules: [{score: sharpness, min: 1, mox: 2}]", "has 'mox'"),
+        ("rules: [{score: sharpness, min: much}]", "is 'much', not a number"),
+    ):
+        (tmp_path / "r.yaml").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")), 2.0)
