@@ -25,6 +25,7 @@ from recaption.vocabulary import (
 
 _SURE = 0.2  # one class speaks for itself
 _TOGETHER = 0.25  # a group of classes speaks together
+_PLACE = 0.35  # tags agree on where it is
 _ALSO = 0.4  # a further tag is named if it is at least this share of the first
 
 
@@ -111,7 +112,7 @@ def _setting(tags: Sequence[tuple[int, str, float]]) -> str:
         (landscape[0], LANDSCAPES.get(landscape[1], "")),
     ]
     mass, place = max(places)
-    return place if mass >= _TOGETHER else ""
+    return place if mass >= _PLACE else ""
 
 
 def _mass(tags: Sequence[tuple[int, str, float]], members: frozenset[str]) -> float:

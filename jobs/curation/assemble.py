@@ -102,7 +102,7 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
         quarantine.append(asdict(item))
     run = {status: sum(row["status"] == status for row in sources.values()) for status in STATUSES}
     run["sources"] = len(footage.sources) + len(footage.ignored) + len(footage.missing)
-    clips += _carried(base, {found.video_id for found in analyses}, clips)
+    clips += _carried(base, set(sources), clips)
     carried = [row for row in base.sources if row["uri"] not in sources]
     quarantine += [row for row in base.quarantine if row["source_uri"] not in sources]
     run["clips"] = len(clips)
@@ -138,13 +138,20 @@ def _first_sources(analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
     }
 
 
-def _carried(base: Base, analysed: set[str | None], clips: Iterable[Row]) -> list[Row]:
-    """Clips of videos that this run did not analyse. A clip made again takes over its place in a shard."""
+def _carried(base: Base, seen: set[str], clips: Iterable[Row]) -> list[Row]:
+    """Clips that this run says nothing of: those of other videos from other sources.
+
+    What came from a source that this run saw is made again or gone, since its bytes may have changed. A clip made again
+    takes over its place in a shard.
+    """
     stored = {row["clip_id"]: row for row in base.index}
+    videos = set()
     for clip in clips:
+        videos.add(clip["video_id"])
         old = stored.get(clip["clip_id"], {})
         clip.update({name: old.get(name) for name in _STORED}, old_bucket=old.get("bucket"))
-    return [{**row, "old_bucket": row["bucket"]} for row in base.index if row["video_id"] not in analysed]
+    carried = [row for row in base.index if row["video_id"] not in videos and row["source_uri"] not in seen]
+    return [{**row, "old_bucket": row["bucket"]} for row in carried]
 
 
 def decide(clips: Iterable[Row], recipe: Recipe) -> None:

@@ -70,7 +70,7 @@ def write_of(*likely, colours=(("green", 0.5), ("blue", 0.3)), **scores):
             "An elephant resembling an African elephant,",
         ),
         ([("suit", 0.3), ("Windsor tie", 0.2)], "A person wearing a suit and a tie,"),
-        ([("streetcar", 0.15), ("minibus", 0.14)], "A vehicle resembling a streetcar on a street,"),
+        ([("streetcar", 0.19), ("minibus", 0.18)], "A vehicle resembling a streetcar on a street,"),
         ([("envelope", 0.1)], "Something like an envelope,"),
         ([("unicycle", 0.5)], "A unicycle on a street,"),
         ([("seashore", 0.7)], "A seashore,"),
