@@ -10,6 +10,7 @@ are fractional and memory is set, so that two cores make progress and a large ma
 """
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -87,9 +88,17 @@ def _analysis(value: dict[str, Any]) -> Analysis:
 def _items(values: Sequence[dict[str, Any]]) -> Any:
     import ray.data
 
-    # They measure resident memory, which counts the shared object store once for each worker, and write to the console.
+    # Its detectors take the shared object store, which each worker maps, for memory that the worker uses.
     ray.data.DataContext.get_current().issue_detectors_config.detectors = []
+    _keep_console()
     return ray.data.from_items([_pack(value) for value in values], override_num_blocks=min(len(values), _MAX_BLOCKS))
+
+
+def _keep_console() -> None:
+    """The console is for what a person reads. What Ray Data says stays in its own log, and failures are raised."""
+    logger = logging.getLogger("ray.data")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]:
+        logger.removeHandler(handler)
 
 
 def _values(rows: Any) -> Iterator[dict[str, Any]]:
