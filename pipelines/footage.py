@@ -124,11 +124,11 @@ def _list_rows(path: Path) -> Iterable[dict[str, str]]:
             reader = csv.DictReader(file)
             _need_uri(path, reader.fieldnames or ())
             return list(reader)
-    import pyarrow.parquet as pq
+    from pipelines.schema import read_parquet
 
-    names = pq.read_schema(path).names
-    _need_uri(path, names)
-    return pq.read_table(path, columns=[n for n in ("uri", *_LIST_FIELDS) if n in names]).to_pylist()
+    rows = read_parquet(path.read_bytes())
+    _need_uri(path, rows.column_names)
+    return rows.select([name for name in ("uri", *_LIST_FIELDS) if name in rows.column_names]).to_pylist()
 
 
 def _need_uri(path: Path, names: Iterable[str]) -> None:
