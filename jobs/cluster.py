@@ -56,6 +56,8 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     logger.propagate = True  # into the run's log; without handlers of its own it would print to the console
     runtime_env: dict = {"env_vars": _worker_env()}
     if cfg.address is None:
+        # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(
             num_cpus=cfg.num_cpus,
             include_dashboard=False,
@@ -82,9 +84,13 @@ def connect(cfg: RayConfig) -> Iterator[None]:
 
 
 def _quiet_data() -> None:
-    """Ray Data's own bars and banners would break ours."""
+    """Ray Data's own bars and banners would break ours; what it logs goes into the run's log."""
     from ray.data import DataContext
 
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

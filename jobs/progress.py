@@ -24,19 +24,25 @@ class Bar(ABC):
         self.label, self.total, self.unit = label, total, unit
         self.done, self.note = 0.0, ""
         self._start_s = time.monotonic()
+        self._first: tuple[float, float] | None = None
 
     def advance(self, amount: float = 1, note: str | None = None) -> None:
         self.update(self.done + amount, note)
 
     def update(self, done: float, note: str | None = None) -> None:
         self.done = done
+        if self._first is None and done:
+            self._first = (time.monotonic(), done)
         if note is not None:
             self.note = note
         self._show()
 
     def rate(self) -> float:
-        """Units per second since the start."""
-        return self.done / max(time.monotonic() - self._start_s, 1e-9)
+        """Units per second since the first were done: what happens before that is starting, not working."""
+        since_s, before = self._first or (self._start_s, 0.0)
+        if self.done == before:
+            since_s, before = self._start_s, 0.0
+        return (self.done - before) / max(time.monotonic() - since_s, 1e-9)
 
     @abstractmethod
     def _show(self) -> None: ...

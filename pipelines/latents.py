@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.schema import read_parquet
 from pipelines.store import Store
 
 ROOT = "latents"
@@ -162,14 +163,12 @@ class Latents:
     """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
 
     def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
-        import pyarrow.parquet as pq
-
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise ValueError(
                 f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads {SCHEMA_VERSION}; encode again"
             )
         self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
-        table = pq.read_table(io.BytesIO(store.read(manifest["index"])))
+        table = read_parquet(store.read(manifest["index"]))
         self.rows = {(r["clip_id"], r["window"]): WindowRow(**r) for r in table.to_pylist()}
         self._cache: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
         self._cache_bytes, self._lock = cache_bytes, Lock()

@@ -11,7 +11,8 @@ class ReportConfig:
 
     dataset: str | None = field(default=None, metadata={"doc": "a dataset to report on", "path": True})
     run: str | None = field(
-        default=None, metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead", "path": True}
+        default=None,
+        metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead", "path": True},
     )
     out: str | None = field(
         default=None, metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"}

@@ -80,9 +80,7 @@ class DitTask:
                 continue
             latent = (self.config.latent_channels, row.latent_frames, row.latent_height, row.latent_width)
             shape, tokens = (row.num_frames, row.height, row.width), token_count(latent, self.config.patch)
-            items += [
-                Item(clip_id, window, draw, shape, tokens) for draw in range(1 if held_out else self.cfg.budget.repeats)
-            ]
+            items.append(Item(clip_id, window, 0, shape, tokens))
         return items
 
     def items(self) -> Sequence[Item]:
@@ -94,7 +92,7 @@ class DitTask:
 
     def held_out(self) -> Sequence[Item]:
         if self.cfg.overfit is not None:  # whether it can learn these by heart is all that is asked
-            return [i for i in self.items() if i.draw == 0]
+            return self.items()
         return self._items(held_out=True)
 
     def _text(self, item: Item, key: int) -> Tensor:

@@ -80,14 +80,13 @@ class VaeTask:
             for window in windows:
                 if window.split == HELD_OUT:
                     continue
-                for draw in range(self.cfg.budget.repeats):
-                    rng = random.Random(draw_key(self.cfg.seed, "length", clip_id, window.index, draw))
-                    # all lengths, or the lengths never seen come out blurred
-                    image = rng.random() < self.cfg.image_share or window.num_frames == 1
-                    frames = 1 if image else rng.choice(range(5, window.num_frames + 1, 4))
-                    items.append(
-                        Item(clip_id, window.index, draw, (frames, height, width), self._tokens(frames, height, width))
-                    )
+                rng = random.Random(draw_key(self.cfg.seed, "length", clip_id, window.index))
+                # all lengths, or the lengths never seen come out blurred
+                image = rng.random() < self.cfg.image_share or window.num_frames == 1
+                frames = 1 if image else rng.choice(range(5, window.num_frames + 1, 4))
+                items.append(
+                    Item(clip_id, window.index, 0, (frames, height, width), self._tokens(frames, height, width))
+                )
         return items
 
     def held_out(self) -> Sequence[Item]:

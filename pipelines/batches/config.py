@@ -41,6 +41,14 @@ class WindowConfig:
     stride_s: float = field(
         default=1.0, metadata={"doc": "from the start of one training window to the next", "unit": "s", "min": 0.01}
     )
+    min_frames: int = field(
+        default=5,
+        metadata={
+            "doc": "windows are cut at the longest length that fits and at its halves down to this",
+            "unit": "frames",
+            "min": 1,
+        },
+    )
     holdout_share: float = field(
         default=0.2, metadata={"doc": "the end of every clip that is never trained on", "min": 0, "max": 0.9}
     )
@@ -71,6 +79,10 @@ class BudgetConfig:
             "min": 1,
         },
     )
-    repeats: int = field(
-        default=1, metadata={"doc": "draws of each window in an epoch, each with its own noise", "min": 1}
+    windows_per_clip: int | None = field(
+        default=None,
+        metadata={
+            "doc": "windows drawn of each clip in an epoch, so that long clips don't outweigh short ones; null: every window once",
+            "min": 1,
+        },
     )

@@ -2,7 +2,7 @@
 
 In: items (windows of clips with their exact shapes and token counts). Out: steps of micro-batches of one shape each. A plan knows
 nothing of ranks: they take a step's micro-batches by cost, so a run can be stopped and resumed on any number of workers.
-Nothing is dropped, nothing padded: every draw of every window is in exactly one micro-batch of its epoch.
+Nothing is dropped, nothing padded: every window drawn for an epoch is in exactly one of its micro-batches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.batches.config import BudgetConfig
 
@@ -67,6 +67,20 @@ def _shuffled(values: Sequence, key: int) -> list:
     return sorted(values, key=lambda v: hashlib.blake2b(f"{key}\x1f{v!r}".encode(), digest_size=8).digest())
 
 
+def _draw_windows(items: Sequence[Item], seed: int, epoch: int, per_clip: int | None) -> list[Item]:
+    """The items of an epoch: all of them, or `per_clip` of each clip, none twice before every other was drawn once."""
+    if per_clip is None:
+        return list(items)
+    by_clip: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        by_clip[item.clip_id].append(item)
+    drawn = []
+    for clip_id, windows in by_clip.items():
+        order = _shuffled(sorted(windows), draw_key(seed, epoch, "windows", clip_id))
+        drawn += [replace(order[i % len(order)], draw=i // len(order)) for i in range(per_clip)]
+    return drawn
+
+
 def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) -> list[Step]:
     """The steps of an epoch.
 
@@ -76,20 +90,22 @@ def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) 
     Raises:
         ValueError: there is nothing to plan.
     """
-    if not items:
+    chosen = _draw_windows(items, seed, epoch, cfg.windows_per_clip)
+    if not chosen:
         raise ValueError(
             "there is nothing to train on: no window fits; lower windows.holdout_share or use longer clips"
         )
     by_shape: dict[tuple, list[Item]] = defaultdict(list)
-    for item in items:
+    for item in chosen:
         by_shape[(item.shape, item.tokens)].append(item)
     batches: list[MicroBatch] = []
     for (_, tokens), group in sorted(by_shape.items()):
         order = _shuffled(sorted(group), draw_key(seed, epoch, "items"))
         size = batch_size(tokens, cfg)
         for start in range(0, len(order), size):
-            chosen = tuple(order[start : start + size])
-            batches.append(MicroBatch(chosen, cost(tokens, cfg) * len(chosen)))
+            batches.append(
+                MicroBatch(tuple(order[start : start + size]), cost(tokens, cfg) * len(order[start : start + size]))
+            )
     order = _shuffled(batches, draw_key(seed, epoch, "batches"))
     return [tuple(order[start : start + cfg.batches_per_step]) for start in range(0, len(order), cfg.batches_per_step)]
 

@@ -35,17 +35,25 @@ def time_blocks(duration_s: float, fps: float, cfg: WindowConfig) -> tuple[int, 
     return total - held, held
 
 
+def window_lengths(longest: int, shortest: int) -> list[int]:
+    """Lengths of training windows: the longest (4k+1), and what is left of it by halving down to `shortest`. 17 gives 17, 9, 5 and 1."""
+    lengths = [longest]
+    while (half := fit_frames(lengths[-1] // 2 + 1, longest)) < lengths[-1] and half >= shortest:
+        lengths.append(half)
+    return lengths
+
+
 def plan_windows(duration_s: float, shapes: ShapeConfig, cfg: WindowConfig) -> list[Window]:
-    """All windows of a clip: trained ones every `stride_s`, the last one ending with the block; then the held-out ones, end to end."""
+    """All windows of a clip: trained ones of each length every `stride_s`, the last one ending with the block; then the held-out ones, end
+    to end, at the longest length that fits.
+    """
     trained, held = time_blocks(duration_s, shapes.fps, cfg)
-    windows: list[Window] = []
-    length = fit_frames(trained, shapes.max_frames)
-    if length:
-        stride = max(1, round(cfg.stride_s * shapes.fps))
-        starts = [*range(0, trained - length, stride), trained - length]
-        windows += [Window(i, TRAIN, start / shapes.fps, length) for i, start in enumerate(starts)]
-    length = fit_frames(held, shapes.max_frames)
-    if length:
-        starts = range(trained, trained + held - length + 1, length)
-        windows += [Window(len(windows) + i, HELD_OUT, start / shapes.fps, length) for i, start in enumerate(starts)]
-    return windows
+    places: list[tuple[str, int, int]] = []
+    longest = fit_frames(trained, shapes.max_frames)
+    stride = max(1, round(cfg.stride_s * shapes.fps))
+    for length in window_lengths(longest, cfg.min_frames) if longest else ():
+        places += [(TRAIN, start, length) for start in (*range(0, trained - length, stride), trained - length)]
+    longest = fit_frames(held, shapes.max_frames)
+    if longest:
+        places += [(HELD_OUT, start, longest) for start in range(trained, trained + held - longest + 1, longest)]
+    return [Window(i, split, start / shapes.fps, length) for i, (split, start, length) in enumerate(places)]

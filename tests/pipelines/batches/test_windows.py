@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.shapes import fit_frames, fit_shape, kept_share
-from pipelines.batches.windows import HELD_OUT, TRAIN, plan_windows, time_blocks
+from pipelines.batches.windows import HELD_OUT, TRAIN, plan_windows, time_blocks, window_lengths
 
 
 @given(width=st.integers(64, 4096), height=st.integers(64, 4096), blocks=st.integers(4, 2000))
@@ -64,6 +64,15 @@ def test_no_moment_is_both_trained_on_and_held_out(duration_s, fps, stride_s, sh
         assert max(round(w.start_s * fps) + w.num_frames for w in windows if w.split == TRAIN) == trained
     if share == 0:
         assert all(w.split == TRAIN for w in windows)
+
+
+def test_window_lengths_by_hand():
+    assert window_lengths(17, 1) == [17, 9, 5, 1]
+    assert window_lengths(17, 5) == [17, 9, 5]
+    assert window_lengths(13, 5) == [13, 5]
+    assert window_lengths(5, 5) == [5]
+    assert window_lengths(1, 5) == [1]
+    assert window_lengths(17, 17) == [17]
 
 
 def test_a_clip_too_short_to_hold_anything_out_is_trained_on_whole():
