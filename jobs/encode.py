@@ -22,7 +22,7 @@ from pipelines.ids import fingerprint
 from pipelines.latents import ROOT, commit, has_shard
 from pipelines.store import open_store
 
-VERSION = 1
+VERSION = 2
 _CLIPS_PER_SHARD = 64
 
 

@@ -83,8 +83,8 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
     buffer = io.BytesIO()
     with webdataset.TarWriter(buffer, mtime=0, user="rushes", group="rushes", encoder=False) as writer:
         for clip in sorted(clips, key=lambda c: c.clip_id):
-            tensors = {f"window_{i:04d}": z.astype(np.float16) for i, z in clip.windows.items()}
-            tensors |= {f"text_{kind}": e.astype(np.float16) for kind, e in clip.texts.items()}
+            tensors = {f"window_{i:04d}": _half(z) for i, z in clip.windows.items()}
+            tensors |= {f"text_{kind}": _half(e) for kind, e in clip.texts.items()}
             writer.write({"__key__": clip.clip_id, "safetensors": save(tensors)})
     data = buffer.getvalue()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -98,6 +98,11 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
         ]
     store.put_new(shard_key(fingerprint, bucket, shard), data)
     store.put_new(_rows_key(fingerprint, shard), json.dumps(rows, sort_keys=True).encode())
+
+
+def _half(x: np.ndarray) -> np.ndarray:
+    """float16 in C order: safetensors writes an array's memory as it lies, and a permuted one would come back scrambled."""
+    return np.ascontiguousarray(x, dtype=np.float16)
 
 
 def commit(

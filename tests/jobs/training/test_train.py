@@ -1,10 +1,15 @@
 """Training on a real Ray with DeepSpeed: a run that stops goes on as if it had not, on any number of workers."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from jobs.training.checkpoint import newest, read_step
 from tests.conftest import run_job
 
 STEPS = [
@@ -17,6 +22,12 @@ def losses(out: Path) -> dict[int, float]:
     """Training loss by step."""
     entries = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {e["step"]: e["loss"] for e in entries if "loss" in e}
+
+
+def checkpoint_step(out: Path) -> int | None:
+    """The step that a run would go on from."""
+    state = newest(out)
+    return read_step(state) if state else None
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +57,24 @@ def test_a_worker_that_fails_is_told_in_its_own_words(tiny_run, tmp_path):
     with pytest.raises(RuntimeError, match=r"worker 0: ValueError: clip \w+ has captions"):
         run_job("train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=2", "captions.short=0", "captions.dense=0",
                 "workers.max_failures=0")  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, shared_ray, tmp_path, stop):
+    command = ["train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "workers.num=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.main", *command, "max_steps=100000", f"ray.address={shared_ray.address}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while checkpoint_step(tmp_path) is None:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    process.send_signal(stop)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "run the same command to go on" in said
+    reached = checkpoint_step(tmp_path)
+    assert reached is not None
+    result = run_job(*command, f"max_steps={reached + 2}")
+    assert result["steps"] == reached + 2
+    assert list(losses(tmp_path)) == list(range(1, reached + 3)), "every step is in the record once"
