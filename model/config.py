@@ -142,17 +142,6 @@ class SampleConfig:
     )
 
 
-@dataclass
-class EMAConfig:
-    """The running average of weights that is sampled from and published."""
-
-    decay: float = field(default=0.999, metadata={"doc": "decay once warmed up", "min": 0.0, "max": 1.0})
-    power: float = field(
-        default=7.0,
-        metadata={"doc": "warm-up: decay ≤ (1 − 1/k)^power at update k; 1 is the plain mean of all so far", "min": 1.0},
-    )
-
-
 VAE_SIZES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"base_channels": 48, "multipliers": [1, 2, 2]},
     "small": {"base_channels": 96, "multipliers": [1, 2, 4], "decoder_blocks": 2, "latent_channels": 16},

@@ -33,7 +33,6 @@ from model.flow import (
     velocity,
 )
 from model.sampler import sample
-from model.seeding import seeded
 from model.tokens import Sample, pack, patchify, token_count
 from model.weights import load_vae, save_weights
 from pipelines.batches.planner import Item, MicroBatch, draw_key
@@ -70,8 +69,7 @@ class DitTask:
         self.stride_time = facts["stride_time"]
 
     def build(self) -> DiT:
-        with seeded(draw_key(self.cfg.seed, "weights")):
-            return DiT(self.config)
+        return DiT(self.config, seed=draw_key(self.cfg.seed, "weights"))
 
     def _items(self, held_out: bool) -> list[Item]:
         items = []

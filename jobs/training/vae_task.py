@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from jobs.training.config import TrainVaeConfig
 from model.config import vae_config
-from model.seeding import seeded
 from model.vae import VAE, latent_stats
 from model.vae_loss import psnr_db, vae_loss
 from model.weights import save_weights
@@ -56,8 +55,7 @@ class VaeTask:
         }
 
     def build(self) -> VAE:
-        with seeded(draw_key(self.cfg.seed, "weights")):
-            return VAE(self.config)
+        return VAE(self.config, seed=draw_key(self.cfg.seed, "weights"))
 
     def _shape(self, clip_id: str) -> tuple[int, int]:
         row = self._rows[clip_id]

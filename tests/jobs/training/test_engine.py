@@ -24,14 +24,12 @@ from jobs.training.config import OptimConfig, ZeroConfig
 from jobs.training.engine import Engine
 from model.config import DiTConfig
 from model.dit import DiT
-from model.seeding import seeded
 from model.tokens import Sample, pack
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous-{world}-{stage}-{start}", rank=rank, world_size=world)
 deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
-with seeded(0):
-    model = DiT(DiTConfig(width=32, depth=2, heads=2, latent_channels=4, text_dim=8))
+model = DiT(DiTConfig(width=32, depth=2, heads=2, latent_channels=4, text_dim=8), seed=0)
 engine = Engine(model, OptimConfig(lr=1e-2, ema_decay=0.9), ZeroConfig(stage=stage), world)
 if start:
     assert checkpoint.load(engine, checkpoint.newest(Path(folder))) == start
