@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import shlex
 import sys
 import time
@@ -27,18 +28,9 @@ if TYPE_CHECKING:
 ADDRESS = "ray.address"
 _READY_WITHIN_S = 60.0
 _EXCLUDED = [
-    ".git",
-    ".venv",
-    "demo",
-    "runs",
-    "tests",
-    "benchmarks",
-    "docs",
-    "**/__pycache__",
-    ".cache",
-    "*.mp4",
-    "*.safetensors",
-]
+    ".git", ".venv", ".cache", ".ruff_cache", ".hypothesis", "**/__pycache__", "*.mp4", "*.safetensors",
+    "/demo", "/runs", "/tests", "/benchmarks", "/docs",
+]  # fmt: skip
 
 
 def run(arguments: list[str]) -> int:
@@ -64,10 +56,16 @@ def run(arguments: list[str]) -> int:
     composed = compose(job, overrides)
     submission_id = f"{job.name}-{hashlib.sha256(composed.yaml.encode()).hexdigest()[:16]}"
     try:
-        return _submit(address, submission_id, ["python", "-m", "jobs.main", job.name, *overrides])
+        return _submit(address, submission_id, _entrypoint(["-m", "jobs.main", job.name, *overrides]))
     except RuntimeError as error:
         print(f"rushes: submit failed: {error}", file=sys.stderr)
         return 1
+
+
+def _entrypoint(arguments: list[str]) -> str:
+    """A shell line: this very Python where the cluster has it too (one machine, a shared file system), else the cluster's own."""
+    own = shlex.quote(sys.executable)
+    return f"if [ -x {own} ]; then exec {own} {shlex.join(arguments)}; else exec python {shlex.join(arguments)}; fi"
 
 
 def _absolute(override: str, known: Mapping[str, Key]) -> str:
@@ -78,9 +76,10 @@ def _absolute(override: str, known: Mapping[str, Key]) -> str:
     return f"{name}={Path(value).expanduser().absolute()}"
 
 
-def _submit(address: str, submission_id: str, command: list[str]) -> int:
+def _submit(address: str, submission_id: str, entrypoint: str) -> int:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file that it packs
     try:
         client = JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:
@@ -96,9 +95,7 @@ def _submit(address: str, submission_id: str, command: list[str]) -> int:
     else:
         runtime_env = {"working_dir": str(project_root()), "excludes": _EXCLUDED}
         _when_ready(
-            lambda: client.submit_job(
-                entrypoint=shlex.join(command), submission_id=submission_id, runtime_env=runtime_env
-            )
+            lambda: client.submit_job(entrypoint=entrypoint, submission_id=submission_id, runtime_env=runtime_env)
         )
         print(f"submit: {submission_id} on {address}", flush=True)
     return asyncio.run(_follow(client, submission_id))

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from contextlib import nullcontext
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,11 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from jobs import curate, report
-from jobs.curation.analysis import Analyst
-from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
-from jobs.curation.cutting import ShardWriter
-from jobs.curation.fingerprints import Fingerprints
 from jobs.generation.pipeline import write_mp4
 from jobs.reporting.config import ReportConfig
 from jobs.run_folder import open_run
@@ -38,27 +33,8 @@ def run_job(module, cfg):
     return module.run(cfg, open_run(module.__name__.split(".")[-1], module.run_folder(cfg), "job: test\n"))
 
 
-class InThisProcess:
-    """The graph of curation without Ray: the same stages, one after another. Ray itself is tested with curation."""
-
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
-        self._args = (dataset, cfg, prints)
-
-    def analyse(self, sources):
-        analyst = Analyst(*self._args)
-        return (analyst.measure(analyst.identify(source)) for source in sources)
-
-    def caption(self, batches):
-        dataset, cfg, prints = self._args
-        worker = CaptionWorker(dataset, cfg, prints.captions)
-        return (worker(batch)["rows"] for batch in batches)
-
-    def write(self, plans):
-        return map(ShardWriter(*self._args), plans)
-
-
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory) -> Path:
+def dataset(shared_ray, tmp_path_factory) -> Path:
     """Three long shots and a short one in two videos, a stray note, a fake with a hostile name, a hostile caption."""
     folder = tmp_path_factory.mktemp("report") / "footage"
     folder.mkdir()
@@ -73,10 +49,7 @@ def dataset(tmp_path_factory) -> Path:
         recipe=RecipeConfig(name="permissive", max={"luma_mean": 254.0}),
     )
     config = OmegaConf.to_yaml(OmegaConf.structured(cfg))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.curation.graph.Graph", InThisProcess)
-        patch.setattr(curate, "connect", nullcontext)
-        curate.run(cfg, open_run("curate", curate.run_folder(cfg), config))
+    curate.run(cfg, open_run("curate", curate.run_folder(cfg), config))
     _say_something_hostile(Path(cfg.dataset))
     return Path(cfg.dataset)
 
