@@ -18,10 +18,10 @@ from pipelines.dataset import open_dataset
 
 
 def check(cfg: EvaluateConfig) -> None:
-    """The checkpoint is there, and the dataset has clips to tell apart."""
+    """The checkpoint is there, and the dataset has clips."""
     checkpoint_folder(cfg.checkpoint)
-    if len(open_dataset(cfg.dataset).kept()) < 2:
-        raise ValueError(f"dataset={cfg.dataset} has fewer than 2 kept clips; there is nothing to tell apart")
+    if not open_dataset(cfg.dataset).kept():
+        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
 
 
 def run_folder(cfg: EvaluateConfig) -> Path:

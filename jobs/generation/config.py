@@ -49,7 +49,7 @@ class EvaluateConfig:
     dataset: str = field(default="???", metadata={"doc": "whose captions are the prompts", "path": True})
     out: str = field(default="???", metadata={"doc": "folder for the videos and metrics.json", "path": True})
     seeds: int = field(default=4, metadata={"doc": "videos per caption", "min": 1})
-    clips: int | None = field(default=64, metadata={"doc": "most clips whose captions are used; null: all", "min": 2})
+    clips: int | None = field(default=64, metadata={"doc": "most clips whose captions are used; null: all", "min": 1})
     steps: int | None = field(default=None, metadata={"doc": "solver steps; null: as the checkpoint says", "min": 1})
     guidance: float | None = field(
         default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
