@@ -7,11 +7,10 @@ Imports nothing heavy: `rushes --help` answers at once.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 
+from jobs import interruption
 from jobs.registry import SUBMIT, Job, job_named
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -56,7 +55,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _usage_checked(action: Callable[[], int]) -> int:
-    _interrupt_on_sigterm()
+    interruption.install()
     try:
         return action()
     except KeyboardInterrupt:
@@ -108,15 +107,6 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         return _complain(f"{job.name} failed: {first_line} (the whole story: {run.log})", FAILED)
     return DONE
-
-
-def _interrupt_on_sigterm() -> None:
-    """SIGTERM is how schedulers say Ctrl-C."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def _interrupted() -> int:

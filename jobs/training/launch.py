@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from jobs import interruption
 from jobs.cluster import connect
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
@@ -124,6 +125,7 @@ def _fit_and_watch(trainer: Any, out: Path, bar: Bar) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(1.0)
+        interruption.check()
         _show_newest(out, bar)
     if failures:
         raise RuntimeError(_what_failed(failures[0])) from failures[0]
