@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.training.names import EXPORT
+from jobs.training.names import EXPORT, PIPELINE
 from jobs.training.vae_task import to_pixels
 from model.config import FlowConfig, SampleConfig
 from model.sampler import sample
 from model.text import text_encoder
 from model.weights import load_dit, load_vae
 
-PIPELINE = "pipeline.json"
 FORMAT_VERSION = 1
 
 

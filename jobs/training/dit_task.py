@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.training.config import TrainConfig
+from jobs.training.names import PIPELINE
 from jobs.training.vae_task import to_pixels
 from model.conditions import drop_text
 from model.config import dit_config
@@ -42,7 +43,6 @@ from pipelines.store import open_store
 
 _HELD_OUT_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # before the shift
 _PICTURED_CLIPS = 4
-PIPELINE = "pipeline.json"
 
 
 class Draw(NamedTuple):

@@ -2,3 +2,4 @@
 
 METRICS = "metrics.jsonl"
 EXPORT = "export"
+PIPELINE = "pipeline.json"

@@ -22,7 +22,7 @@ from model.vae_loss import psnr_db, vae_loss
 from model.weights import save_weights
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
-from pipelines.batches.shapes import fit_frames, fit_shape
+from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
 from pipelines.dataset import open_dataset
 
@@ -163,7 +163,7 @@ class VaeTask:
                 height, width = self._shape(clip_id)
                 for window in windows:
                     if window.split != HELD_OUT:
-                        frames = fit_frames(window.num_frames, window.num_frames)
+                        frames = window.num_frames
                         first = round(window.start_s * self.cfg.shapes.fps)
                         pixels = self._frames.window(self._rows[clip_id], first, frames, height, width)
                         yield vae.encode(to_network(pixels[None])).mean

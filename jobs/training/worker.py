@@ -23,6 +23,7 @@ import torch.distributed as dist
 from jobs.deepspeed_build import build
 from jobs.training.config import TrainingConfig
 from jobs.training.names import EXPORT, METRICS
+from jobs.training.optimizer import learning_rate
 from jobs.training.tasks import task_for
 from pipelines.batches.planner import MicroBatch, Step, assign, steps_from
 
@@ -63,8 +64,6 @@ def train(cfg: TrainingConfig) -> None:
     steps = islice(steps_from(task.items(), cfg.seed, start, cfg.budget), max(0, cfg.max_steps - start))
     began_s, seen_samples, seen_tokens, sums = time.monotonic(), 0, 0, _Sums()
     for step, epoch, batches, loaded in _read_ahead(task, steps, rank, world):
-        from jobs.training.optimizer import learning_rate
-
         samples = sum(len(b.items) for b in batches)
         for own, data in loaded:
             with torch.autocast(engine.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
