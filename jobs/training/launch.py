@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,26 +108,36 @@ def _absolute(uri: str) -> str:
 
 
 def _fit_and_watch(trainer: Any, out: Path, bar: Bar) -> None:
-    """Fit in a thread and follow the workers' metrics in this one, which Ctrl-C reaches.
+    """Fit in a Ray task and follow the workers' metrics here, where Ctrl-C arrives.
 
-    In the main thread Ray Train would put its own handler in place of Ctrl-C's, and end the process as if it had failed.
+    In this process Ray Train would put its own handler in place of Ctrl-C's and end as if it had failed; in a thread of it,
+    the thread would still speak with Ray when Ray has been left, and Ray then ends the process itself.
     """
-    failures: list[BaseException] = []
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def fit() -> None:
-        try:
-            trainer.fit()
-        except Exception as error:
-            failures.append(error)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(trainer)
+    try:
+        while not ray.wait([task], timeout=1.0)[0]:
+            interruption.check()
+            _show_newest(out, bar)
+    except KeyboardInterrupt:
+        ray.cancel(task, force=True)
+        raise
+    _show_newest(out, bar)
+    failure = ray.get(task)
+    if failure:
+        raise RuntimeError(failure)
 
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(1.0)
-        interruption.check()
-        _show_newest(out, bar)
-    if failures:
-        raise RuntimeError(_what_failed(failures[0])) from failures[0]
+
+def _fit(trainer: Any) -> str | None:
+    """What went wrong, if something did."""
+    try:
+        trainer.fit()
+    except Exception as error:
+        return _what_failed(error)
+    return None
 
 
 def _what_failed(error: BaseException) -> str:
