@@ -1,0 +1,71 @@
+"""One decoded picture → what is measured of it: small RGB pixels, native RGB pixels, a hash of all its samples.
+
+In: FFmpeg's own frame, as coded. Out: upright RGB, uint8 (H, W, 3); a hash that two pictures share exactly if they are
+the same, bit for bit. Nothing here depends on which reader decoded it, or on where in the file decoding began.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from pipelines.media.probe import clockwise_deg
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
+
+
+def upright(picture: "VideoFrame") -> np.ndarray:
+    """RGB as displayed, native size, uint8 (H, W, 3)."""
+    return _turn(picture.to_ndarray(format="rgb24"), picture)
+
+
+def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
+    """RGB as displayed with its longer side at most so long, averaged down; uint8 (H, W, 3). Smaller ones keep their size."""
+    from av.video.reformatter import Interpolation
+
+    scale = min(1.0, longer_side / max(picture.width, picture.height))
+    width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    small = _reformatter().reformat(picture, width, height, "rgb24", interpolation=Interpolation.AREA)
+    return _turn(small.to_ndarray(), picture)
+
+
+@cache
+def _reformatter() -> "VideoReformatter":
+    """One for all pictures: it keeps its tables while sizes stay the same, and making them takes milliseconds."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
+
+
+def picture_hash(picture: "VideoFrame") -> int:
+    """64 bits of XXH3 over the samples of every plane, as coded: padding, timestamps and metadata left out."""
+    digest = xxhash.xxh3_64(f"{picture.format.name}:{picture.width}:{picture.height}".encode())
+    for index, plane in enumerate(picture.planes):
+        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
+        digest.update(np.ascontiguousarray(rows[:, : _row_bytes(picture, index)]))
+    return digest.intdigest()
+
+
+def _row_bytes(picture: "VideoFrame", plane: int) -> int:
+    """Bytes of a row of a plane that hold samples."""
+    wide = [c for c in picture.format.components if c.plane == plane]
+    if not wide:  # a palette
+        return picture.planes[plane].line_size
+    if not picture.format.is_planar or len(wide) > 1:
+        bits = (
+            picture.format.padded_bits_per_pixel if not picture.format.is_planar else sum(_bits(c.bits) for c in wide)
+        )
+        return -(-picture.planes[plane].width * bits // 8)
+    return picture.planes[plane].width * _bits(wide[0].bits) // 8
+
+
+def _bits(bits: int) -> int:
+    return 8 if bits <= 8 else 16 if bits <= 16 else 32
+
+
+def _turn(frame: np.ndarray, picture: "VideoFrame") -> np.ndarray:
+    turns = clockwise_deg(picture.rotation) // 90
+    return np.ascontiguousarray(np.rot90(frame, k=-turns)) if turns else frame
