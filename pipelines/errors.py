@@ -20,6 +20,9 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"  # above a limit of size, dimensions or duration
     UNWRITABLE = "unwritable"  # a clip that could not be encoded
     UNFAITHFUL = "unfaithful"  # a written clip that is not what was asked for
+    TIMED_OUT = "timed_out"  # its process was ended at the deadline
+    OUT_OF_MEMORY = "out_of_memory"  # its process asked for more than it may have
+    CRASHED = "crashed"  # its process died of a signal
     INTERNAL = "internal"  # a fault of ours: tried again by the next run
 
 
