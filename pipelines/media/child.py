@@ -1,0 +1,212 @@
+"""A function call in a child process that can be killed: one broken file takes no worker with it.
+
+In: a module-level function, its arguments, limits on wall and processor time, memory and file size. Out: what it returns
+(plain JSON values, a numpy array, an Arrow table), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
+crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
+a child that a file has taken over can return wrong numbers, but run nothing here.
+
+Each process that calls has one server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
+call costs milliseconds, and whatever a decoder leaks ends with the call.
+"""
+
+import io
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import MediaError, Reason
+
+_MIB = 1024**2
+_PIPE_BYTES = 1 * _MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may use.
+
+    `deadline_s` of wall time, and as much processor time; `memory_bytes` of address space beyond what the libraries take;
+    `file_bytes` for the largest file it writes.
+    """
+
+    deadline_s: float
+    memory_bytes: int
+    file_bytes: int = 0
+
+
+class ChildError(RuntimeError):
+    """The function raised something else than `MediaError`: a fault of ours, with the child's traceback in the message."""
+
+
+def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Callable[[], None] | None = None) -> Any:
+    """The function's result, made in a child process.
+
+    Args:
+        function: of a module, not a closure.
+        args: whatever pickles.
+        preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
+            must start no thread.
+
+    Raises:
+        MediaError: what the function raised; timed_out, out_of_memory, crashed.
+        ChildError: the function raised anything else.
+    """
+    return _server().call(function, args, limits, preload)
+
+
+def peak_bytes() -> int:
+    """Resident memory of the last call's child at its peak, what it shares with the server included."""
+    return _server().peak_bytes
+
+
+def stop() -> None:
+    """End this process's server, if it has one."""
+    global _running
+    if _running is not None and _running.owner == os.getpid():
+        _running.kill()
+    _running = None
+
+
+_running: "_Server | None" = None
+_starting = threading.Lock()
+
+
+def _server() -> "_Server":
+    global _running
+    with _starting:
+        if _running is None or _running.owner != os.getpid():  # a forked process must not share its parent's
+            _running = _Server()
+        return _running
+
+
+class _Server:
+    """The process that forks, and the socket to it. Started at the first call; started anew after it had to be killed."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.peak_bytes = 0
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._socket: socket.socket | None = None
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        limits: Limits,
+        preload: Callable[[], None] | None = None,
+    ) -> Any:
+        request = pickle.dumps((function.__module__, preload, pickle.dumps((function, args, limits))))
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            receiver, sender = os.pipe()
+            try:
+                try:
+                    self._send(request, sender)
+                finally:
+                    os.close(sender)
+                answer = self._receive(receiver, limits.deadline_s)
+                status = self._status()
+            except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
+                self.kill()
+                raise
+            finally:
+                os.close(receiver)
+        return _value(answer, status, limits)
+
+    def kill(self) -> None:
+        """End the server and whatever it forked."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _start(self) -> None:
+        self.kill()
+        ours, theirs = socket.socketpair()
+        code = f"from pipelines.media.child_server import serve; serve({theirs.fileno()})"
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
+                env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        self._socket = ours
+
+    def _send(self, request: bytes, sender: int) -> None:
+        socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], [sender])
+        self._socket.sendall(request)
+
+    def _receive(self, receiver: int, deadline_s: float) -> bytes:
+        """Everything the child writes, until it ends."""
+        until = monotonic() + deadline_s
+        answer = bytearray()
+        poll = select.poll()
+        poll.register(receiver, select.POLLIN)
+        while True:
+            left_s = until - monotonic()
+            if left_s <= 0 or not poll.poll(1000 * left_s):
+                raise MediaError(Reason.TIMED_OUT, f"no answer within {deadline_s:g} s; the process was ended")
+            piece = os.read(receiver, _PIPE_BYTES)
+            if not piece:
+                return bytes(answer)
+            answer += piece
+
+    def _status(self) -> int:
+        """How the child ended, as waitpid says it."""
+        message = self._socket.recv(16, socket.MSG_WAITALL)
+        if len(message) < 16:
+            raise ChildError("the process that decodes could not be started; see the worker's log")
+        self.peak_bytes = int.from_bytes(message[8:], "little")
+        return int.from_bytes(message[:8], "little")
+
+
+def _value(answer: bytes, status: int, limits: Limits) -> Any:
+    if os.WIFSIGNALED(status):
+        raise _death(os.WTERMSIG(status), limits)
+    kind, data = answer[:1], answer[1:]
+    if kind == b"J":
+        return json.loads(data)
+    if kind == b"A":
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    if kind == b"T":
+        import pyarrow as pa
+
+        return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    if kind == b"M":
+        reason, message = json.loads(data)
+        raise MediaError(Reason(reason), message)
+    if kind == b"X":
+        raise ChildError(data.decode())
+    raise MediaError(
+        Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
+    )
+
+
+def _death(number: int, limits: Limits) -> MediaError:
+    if number == signal.SIGXCPU:
+        return MediaError(Reason.TIMED_OUT, f"more than {limits.deadline_s:g} s of processor time")
+    if number == signal.SIGKILL:  # not by us: the machine had no memory left
+        return MediaError(Reason.OUT_OF_MEMORY, "the system ended the process, most likely for its memory")
+    return MediaError(Reason.CRASHED, f"the process was ended by {signal.Signals(number).name}")

@@ -1,0 +1,162 @@
+"""The other side of `pipelines.media.child`: a process with one thread that has the decoders loaded, and forks for each call.
+
+In: requests on a socket, each with a pipe to answer on. Out: the answer on the pipe; on the socket, how the fork ended and
+what memory it used. Ends with the process that started it, and a fork with its server.
+"""
+
+import ctypes
+import errno
+import gc
+import importlib
+import io
+import json
+import math
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import MediaError, Reason
+from pipelines.media.child import Limits
+
+# Loaded once, shared by all forks. Neither starts a thread: a fork of a process with threads may find a lock held for ever.
+_LIBRARIES = ("av", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash")
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(descriptor: int) -> None:
+    """Answer requests until the other side closes."""
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    importlib.import_module("cv2").setNumThreads(1)
+    loaded: set[str] = set()
+    with socket.socket(fileno=descriptor) as requests:
+        while (received := _receive(requests)) is not None:
+            module, preload, request = pickle.loads(received[0])
+            _load(module, preload, loaded)
+            _serve_one(requests, request, received[1])
+
+
+def _load(module: str, preload: Callable[[], None] | None, loaded: set[str]) -> None:
+    """Once per server, so that forks need not: the function's module, and what it asks to have loaded."""
+    if module not in loaded:
+        importlib.import_module(module)
+        loaded.add(module)
+    if preload is not None and (name := f"{preload.__module__}.{preload.__qualname__}") not in loaded:
+        preload()
+        loaded.add(name)
+    gc.freeze()  # a collection in a fork would otherwise write to, and so copy, every page
+
+
+def _receive(requests: socket.socket) -> tuple[bytes, int] | None:
+    header, descriptors, _, _ = socket.recv_fds(requests, 8, 1)
+    if not header:
+        return None
+    return requests.recv(int.from_bytes(header, "little"), socket.MSG_WAITALL), descriptors[0]
+
+
+def _serve_one(requests: socket.socket, request: bytes, sender: int) -> None:
+    server = os.getpid()
+    fork = os.fork()
+    if fork == 0:
+        try:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != server:  # it ended before we could ask to end with it
+                os._exit(1)
+            requests.close()
+            _answer(request, sender)
+        finally:
+            os._exit(0)
+    os.close(sender)
+    _wait_or_end(requests, fork)
+    _, status, usage = os.wait4(fork, 0)
+    requests.sendall(status.to_bytes(8, "little") + (usage.ru_maxrss * 1024).to_bytes(8, "little"))
+
+
+def _wait_or_end(requests: socket.socket, fork: int) -> None:
+    """Until the fork has ended; end with it if nobody waits for it any more."""
+    ended = os.pidfd_open(fork)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(requests, 0)  # only the other side's closing wakes us
+    if ended not in dict(poll.poll()):
+        os._exit(1)
+    os.close(ended)
+
+
+def _answer(request: bytes, sender: int) -> None:
+    limits: Limits | None = None
+    try:
+        function, args, limits = pickle.loads(request)
+        _limit(limits)
+        message = _message(function, args)
+    except MediaError as error:
+        message = _media_error(error, limits)
+    except MemoryError:
+        message = _refused(Reason.OUT_OF_MEMORY, _too_much(limits))
+    except OSError as error:
+        too_long = error.errno == errno.EFBIG and limits is not None
+        message = (
+            _refused(Reason.UNWRITABLE, f"the file would be longer than {limits.file_bytes} bytes")
+            if too_long
+            else b"X" + traceback.format_exc().encode()
+        )
+    except BaseException:
+        message = b"X" + traceback.format_exc().encode()
+    with os.fdopen(sender, "wb") as pipe:
+        pipe.write(message)
+
+
+def _message(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    value = function(*args)
+    if isinstance(value, np.ndarray):
+        out = io.BytesIO()
+        np.save(out, value, allow_pickle=False)
+        return b"A" + out.getvalue()
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(value, arrow.Table):
+        sink = arrow.BufferOutputStream()
+        with arrow.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_table(value)
+        return b"T" + sink.getvalue().to_pybytes()
+    return b"J" + json.dumps(value).encode()
+
+
+def _media_error(error: MediaError, limits: Limits | None) -> bytes:
+    cause: BaseException | None = error
+    while cause is not None:  # FFmpeg says for itself that it had no memory
+        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM:
+            return _refused(Reason.OUT_OF_MEMORY, _too_much(limits))
+        cause = cause.__cause__
+    return _refused(error.reason, error.message)
+
+
+def _too_much(limits: Limits | None) -> str:
+    return f"more than {limits.memory_bytes // 1024**2} MiB of memory" if limits else "no memory to begin with"
+
+
+def _refused(reason: Reason, message: str) -> bytes:
+    return b"M" + json.dumps([reason.value, message]).encode()
+
+
+def _limit(limits: Limits) -> None:
+    # A core file of a crashed decoder would fill the disk; Python turns the signal for long files into an error.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
+    seconds = math.ceil(limits.deadline_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    address_space = _address_space_bytes() + limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+
+
+def _address_space_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()

@@ -1,0 +1,177 @@
+"""The killable child: what it returns, and what becomes of a function that hangs, crashes or takes too much."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.errors import MediaError, Reason
+from pipelines.media import child
+from pipelines.media.child import ChildError, Limits, call
+
+LIMITS = Limits(deadline_s=20, memory_bytes=256 * 1024**2, file_bytes=1024**2)
+
+
+def echo(value):
+    return value
+
+
+def table(rows):
+    return pa.table({"pts": list(range(rows))})
+
+
+def refuse():
+    raise MediaError(Reason.NO_VIDEO, "nothing to see")
+
+
+def fail():
+    raise KeyError("colour")
+
+
+def hang_with_the_lock():
+    ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the interpreter's lock, as decord does when it hangs
+
+
+def spin():
+    while True:
+        pass
+
+
+def crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave():
+    os._exit(3)
+
+
+def eat(num_bytes):
+    return len(bytearray(num_bytes))
+
+
+def decode_without_memory(path):
+    from pipelines.media.clock import read_clock
+    from pipelines.media.decode import iterate_pictures
+
+    clock = read_clock(Path(path))
+    return len(list(iterate_pictures(Path(path), int(clock.pts[0]), clock.end_pts)))
+
+
+def write(path, num_bytes):
+    Path(path).write_bytes(bytes(num_bytes))
+
+
+_model = []
+
+
+def load_model():
+    _model.append(os.getpid())
+
+
+def model_and_pid():
+    return [*_model, os.getpid()]
+
+
+def pid():
+    return os.getpid()
+
+
+def wait_for(seconds, path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended():
+    yield
+    child.stop()
+
+
+def test_values_arrays_and_tables_come_back():
+    assert call(echo, {"pts": [1, None], "name": "x"}, limits=LIMITS) == {"pts": [1, None], "name": "x"}
+    array = np.arange(3_000_000, dtype=np.int64).reshape(3, -1)  # more than a pipe holds
+    assert np.array_equal(call(echo, array, limits=LIMITS), array)
+    assert call(table, 5, limits=LIMITS).equals(table(5))
+
+
+def test_every_call_is_a_process_of_its_own_that_leaves_nothing():
+    pids = {call(pid, limits=LIMITS) for _ in range(3)}
+    assert len(pids) == 3
+    assert not any(Path(f"/proc/{number}").exists() for number in pids)
+
+
+def test_what_is_preloaded_is_loaded_once_in_the_server_and_seen_by_every_fork():
+    first, second = (call(model_and_pid, limits=LIMITS, preload=load_model) for _ in range(2))
+    assert len(first) == len(second) == 2
+    assert first[0] == second[0] != first[1] != second[1]
+
+
+def test_errors_keep_their_reason_and_faults_their_traceback():
+    with pytest.raises(MediaError, match="nothing to see") as caught:
+        call(refuse, limits=LIMITS)
+    assert caught.value.reason is Reason.NO_VIDEO
+    with pytest.raises(ChildError, match=r"in fail\n(.|\n)*KeyError: 'colour'"):
+        call(fail, limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "limits", "reason"),
+    [
+        (hang_with_the_lock, (), Limits(1.0, 2**28), Reason.TIMED_OUT),
+        (spin, (), Limits(1.0, 2**28), Reason.TIMED_OUT),
+        (crash, (), LIMITS, Reason.CRASHED),
+        (leave, (), LIMITS, Reason.CRASHED),
+        (eat, (2**29,), LIMITS, Reason.OUT_OF_MEMORY),
+    ],
+)
+def test_what_hangs_crashes_or_eats_memory_is_a_reason_and_the_next_call_works(function, args, limits, reason):
+    with pytest.raises(MediaError) as caught:
+        call(function, *args, limits=limits)
+    assert caught.value.reason is reason
+    assert call(echo, 1, limits=LIMITS) == 1
+
+
+def test_ffmpeg_without_memory_is_out_of_memory(tmp_path):
+    from tests.footage import pan
+    from tests.footage import write as write_video
+
+    path = write_video(tmp_path / "a.mp4", np.broadcast_to(pan(1, 1, 480, 640), (300, 480, 640, 3)))
+    assert call(decode_without_memory, str(path), limits=LIMITS) == 300
+    with pytest.raises(MediaError) as caught:
+        call(decode_without_memory, str(path), limits=Limits(20, 16 * 1024**2))
+    assert caught.value.reason is Reason.OUT_OF_MEMORY
+
+
+def test_a_file_may_not_grow_beyond_its_limit(tmp_path):
+    call(write, str(tmp_path / "a"), 1024**2, limits=LIMITS)
+    assert (tmp_path / "a").stat().st_size == 1024**2
+    with pytest.raises(MediaError, match="longer than 1048576 bytes") as caught:
+        call(write, str(tmp_path / "b"), 1024**2 + 1, limits=LIMITS)
+    assert caught.value.reason is Reason.UNWRITABLE
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_dies_takes_its_child_with_it(tmp_path, how):
+    code = (
+        "from tests.pipelines.test_child import *\n"
+        f"call(wait_for, 3600, {str(tmp_path / 'pid')!r}, limits=Limits(3600, 2**28))"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert worker.poll() is None
+        time.sleep(0.05)
+    worker.send_signal(how)
+    worker.wait()
+    running = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
+    for _ in range(200):
+        if not running.exists():
+            break
+        time.sleep(0.05)
+    assert not running.exists()
