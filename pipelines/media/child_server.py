@@ -30,6 +30,9 @@ from pipelines.media.child import Limits
 # Loaded once, shared by all forks. Neither starts a thread: a fork of a process with threads may find a lock held for ever.
 _LIBRARIES = ("av", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash")
 _PR_SET_PDEATHSIG = 1
+_NEARLY_ALL = 0.9  # of the memory that a call may use
+
+_base_bytes = 0  # address space of a fork before it does anything
 
 
 def serve(descriptor: int) -> None:
@@ -131,11 +134,9 @@ def _message(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
 
 
 def _media_error(error: MediaError, limits: Limits | None) -> bytes:
-    cause: BaseException | None = error
-    while cause is not None:  # FFmpeg says for itself that it had no memory
-        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM:
-            return _refused(Reason.OUT_OF_MEMORY, _too_much(limits))
-        cause = cause.__cause__
+    """FFmpeg takes a failed allocation now and then for broken data: who used nearly all its memory failed for that."""
+    if limits is not None and _address_space_bytes("VmPeak") - _base_bytes >= _NEARLY_ALL * limits.memory_bytes:
+        return _refused(Reason.OUT_OF_MEMORY, f"{_too_much(limits)}: {error.message}")
     return _refused(error.reason, error.message)
 
 
@@ -153,10 +154,12 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     seconds = math.ceil(limits.deadline_s)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    address_space = _address_space_bytes() + limits.memory_bytes
+    global _base_bytes
+    _base_bytes = _address_space_bytes("VmSize")
+    address_space = _base_bytes + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
 
 
-def _address_space_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+def _address_space_bytes(which: str) -> int:
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(which))

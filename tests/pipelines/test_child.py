@@ -161,7 +161,7 @@ def test_a_file_may_not_grow_beyond_its_limit(tmp_path):
 def test_a_worker_that_dies_takes_its_child_with_it(tmp_path, how):
     code = (
         "from tests.pipelines.test_child import *\n"
-        f"call(wait_for, 3600, {str(tmp_path / 'pid')!r}, limits=Limits(3600, 2**28))"
+        f"call(wait_for, 3600, {str(tmp_path / 'pid')!r}, limits=Limits(3600, 2**28, 2**20))"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()})
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
