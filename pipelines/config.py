@@ -28,6 +28,21 @@ class FootageConfig:
 
 
 @dataclass
+class LimitConfig:
+    """What the child process that decodes a file may use. A file that needs more is quarantined, and nothing else is harmed."""
+
+    deadline_s: float = field(
+        default=120.0, metadata={"doc": "time that any look at a file may take", "unit": "s", "min": 1}
+    )
+    deadline_per_s: float = field(
+        default=20.0, metadata={"doc": "further time for every second of footage it decodes", "unit": "s per s", "min": 0}
+    )
+    memory_bytes: int = field(
+        default=4 * 1024**3, metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2}
+    )
+
+
+@dataclass
 class SignalConfig:
     """What is measured on every frame while a video is decoded, once."""
 

@@ -1,0 +1,87 @@
+"""What is done with footage inside the killable child: everything that opens, demuxes or decodes a file of somebody else's.
+
+In: a local path and plain settings. Out: tables, arrays and plain values, the only things that come out of a child. Call
+these through `pipelines.media.child.call`; they are ordinary functions all the same.
+"""
+
+import dataclasses
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.config import FootageConfig, LimitConfig, ShotConfig, SignalConfig
+from pipelines.media.child import Limits
+from pipelines.media.clock import Clock
+from pipelines.records import Video
+from pipelines.units import Unit
+
+_FRACTIONS = ("pixel_aspect", "time_base", "rate")
+
+
+def limits(cfg: LimitConfig, footage_s: float = 0.0, file_bytes: int = 0) -> Limits:
+    """For a call that looks at so many seconds of footage and writes at most so many bytes."""
+    return Limits(cfg.deadline_s + cfg.deadline_per_s * footage_s, cfg.memory_bytes, file_bytes)
+
+
+def read_header(path: Path, video_id: str, cfg: FootageConfig) -> pa.Table:
+    """What a file is and when each of its frames is shown: rows (pts, key), and all else in the schema's metadata.
+
+    Raises:
+        MediaError: unreadable, truncated, beyond a limit, …
+    """
+    from pipelines.media.clock import read_clock
+    from pipelines.media.probe import probe
+
+    video, clock = probe(path, video_id, cfg), read_clock(path)
+    about = {name: value for name, value in dataclasses.asdict(clock).items() if not isinstance(value, np.ndarray)}
+    metadata = {"video": json.dumps(dataclasses.asdict(video), default=str), "clock": json.dumps(about, default=str)}
+    return pa.table({"pts": clock.pts, "key": np.isin(clock.pts, clock.keyframes)}).replace_schema_metadata(metadata)
+
+
+def header_video(header: pa.Table) -> Video:
+    """The `Video` in a header's table."""
+    return Video(**_fields(header, b"video"))
+
+
+def header_clock(header: pa.Table) -> Clock:
+    """The `Clock` in a header's table."""
+    pts = header["pts"].to_numpy()
+    return Clock(pts=pts, keyframes=pts[header["key"].to_numpy()], **_fields(header, b"clock"))
+
+
+def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
+    fields = json.loads(header.schema.metadata[name])
+    return fields | {key: Fraction(fields[key]) for key in _FRACTIONS if key in fields}
+
+
+def measure_unit(path: Path, clock: Clock, unit: Unit, cfg: SignalConfig, shots: ShotConfig) -> pa.Table:
+    """Signals of a unit's frames.
+
+    Raises:
+        MediaError: undecodable, truncated.
+    """
+    from pipelines.media.decode import iterate_pictures
+    from pipelines.signals import context_frames, measure
+
+    first, last = unit
+    around = context_frames(cfg, shots)
+    begin, end = max(0, first - around), min(len(clock.pts), last + around)
+    end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
+    pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts)
+    return measure(pictures, clock, first, last, cfg, shots)
+
+
+def pick_frames(path: Path, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:
+    """`count` frames, evenly spread over the `num_frames` from `start_pts` on; uint8 (count, H, W, 3), upright, native size.
+
+    Raises:
+        MediaError: undecodable, truncated.
+    """
+    from pipelines.media.decode import frames_at
+
+    first = clock.index_of(start_pts)
+    return frames_at(path, clock, [first + int(num_frames * (k + 0.5) / count) for k in range(count)])
