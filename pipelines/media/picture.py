@@ -4,6 +4,7 @@ In: FFmpeg's own frame, as coded. Out: upright RGB, uint8 (H, W, 3); a hash that
 the same, bit for bit. Nothing here depends on which reader decoded it, or on where in the file decoding began.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,14 @@ def picture_hash(picture: "VideoFrame") -> int:
         rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
         digest.update(np.ascontiguousarray(rows[:, : _row_bytes(picture, index)]))
     return digest.intdigest()
+
+
+def frames_hash(hashes: Iterable[int]) -> str:
+    """One name for a sequence of pictures, by their `picture_hash`: two clips share it if they show the same, bit for bit."""
+    digest = xxhash.xxh3_128()
+    for value in hashes:
+        digest.update(value.to_bytes(8, "little"))
+    return digest.hexdigest()
 
 
 def _row_bytes(picture: "VideoFrame", plane: int) -> int:
