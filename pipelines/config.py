@@ -20,7 +20,25 @@ class FootageConfig:
     )
     max_pixels: int = field(
         default=8192 * 4320,
-        metadata={"doc": "videos with more width × height are quarantined", "unit": "pixels", "min": 1},
+        metadata={
+            "doc": "videos with more width × height are quarantined",
+            "unit": "pixels",
+            "min": 1,
+            "max": 16384 * 16384,
+        },
+    )
+    max_side: int = field(
+        default=16384, metadata={"doc": "wider or higher videos are quarantined", "unit": "px", "min": 1}
+    )
+    max_fps: float = field(
+        default=480.0, metadata={"doc": "videos with more frames per second are quarantined", "unit": "1/s", "min": 1}
+    )
+    max_frames: int = field(
+        default=6 * 3600 * 120, metadata={"doc": "videos with more frames are quarantined", "unit": "frames", "min": 1}
+    )
+    max_streams: int = field(
+        default=64,
+        metadata={"doc": "files with more streams (pictures, sound, text, covers) are quarantined", "min": 1},
     )
     max_duration_s: float = field(
         default=6 * 3600.0, metadata={"doc": "longer videos are quarantined", "unit": "s", "min": 0}
@@ -140,10 +158,45 @@ class RecipeConfig:
 
 
 @dataclass
+class CutConfig:
+    """How a clip's mp4 is made from its source."""
+
+    method: str = field(
+        default="auto",
+        metadata={
+            "doc": "auto (the source's own packets, bit for bit; re-encoded only where that can't work) or encode (always)",
+            "choices": ("auto", "encode"),
+        },
+    )
+    max_lead_share: float = field(
+        default=0.5,
+        metadata={
+            "doc": "a copied clip with a larger share of frames that are not its own is re-encoded: "
+            "a reader decodes those before it, and a shard stores them",
+            "unit": "share of the file's frames",
+            "min": 0,
+            "max": 1,
+        },
+    )
+    min_db: float = field(
+        default=40.0,
+        metadata={
+            "doc": "the worst frame of a re-encoded clip; below it the clip is encoded again, finer, at last without loss",
+            "unit": "dB of PSNR",
+            "min": 20,
+            "max": 60,
+        },
+    )
+    audio: str = field(
+        default="drop", metadata={"doc": "whether clips keep their source's sound", "choices": ("drop", "keep")}
+    )
+
+
+@dataclass
 class EncodeConfig:
     """How clips are written when they are re-encoded: native size, native aspect, near-lossless."""
 
-    crf: int = field(default=16, metadata={"doc": "x264's constant rate factor; lower is better", "min": 0, "max": 51})
+    crf: int = field(default=16, metadata={"doc": "x264's constant rate factor to begin with; lower is better", "min": 0, "max": 51})
     preset: str = field(
         default="veryfast",
         metadata={

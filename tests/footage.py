@@ -71,27 +71,33 @@ def write(
     rotate_deg: int = 0,
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
+    container: dict[str, str] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Write frames as a video file; the container follows the suffix.
 
     Args:
         pts: of each frame in `time_base`; 0, 1, 2 … in frames by default.
         rotate_deg: display rotation written into the header, counterclockwise.
+        options: of the encoder.
+        container: options of the muxer.
     """
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps))
+    with av.open(str(path), "w", options=container or {}) as muxer:
+        stream = muxer.add_stream(codec, rate=Fraction(fps))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format
         stream.codec_context.time_base = time_base or 1 / Fraction(fps)
         stream.codec_context.thread_count = 1
         stream.options = {"crf": "12", "preset": "veryfast"} if codec == "libx264" else {}
         stream.options |= options or {}
+        if pixel_aspect:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotate_deg:
             stream.set_display_rotation(rotate_deg)
         for k, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture.pts = k if pts is None else pts[k]
             picture.time_base = stream.codec_context.time_base
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+            muxer.mux(stream.encode(picture))
+        muxer.mux(stream.encode(None))
     return path

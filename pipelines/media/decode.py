@@ -15,7 +15,8 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock, read_clock
-from pipelines.media.probe import clockwise_deg, open_container
+from pipelines.media.packets import pictures_between
+from pipelines.media.probe import clockwise_deg
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -25,8 +26,7 @@ logger = logging.getLogger(__name__)
 # Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
 # then hands out every frame under an earlier one's number, without an error.
 _SEEKABLE = frozenset(("mov", "matroska", "avi"))
-# The first frame is decoded before any seek: only its packet names the x264 that made it, and FFmpeg works around a
-# fault of old ones (in 4:4:4) by that name. Without it, frames after a seek are grey mush, and there is no error.
+# The first frame is decoded before any seek; see `packets_from`.
 _FIRST = 0
 # decord asks a broken file 10240 times for its end, which takes minutes.
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
@@ -57,7 +57,7 @@ def iterate_frames(
             return
         except _decord_error() as error:
             logger.info("decord gave up after pts %d (%s); PyAV goes on", done, _first_line(error))
-    yield from _iterate_pyav(source, done + 1, end)
+    yield from _iterate_pyav(source, clock, done + 1, end)
 
 
 def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.ndarray:
@@ -77,7 +77,7 @@ def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.
             logger.info("decord could not pick frames (%s); PyAV does", _first_line(error))
     if not frames:
         by_pts = {int(clock.pts[index]): index for index in wanted}
-        for pts, frame in _iterate_pyav(source, min(by_pts), max(by_pts) + 1):
+        for pts, frame in _iterate_pyav(source, clock, min(by_pts), max(by_pts) + 1):
             if pts in by_pts:
                 frames[by_pts[pts]] = frame
         if len(frames) < len(wanted):
@@ -111,7 +111,7 @@ def decode_frames(source: Path | bytes, times_s: Sequence[float], height: int, w
 def probe_clip(source: Path | bytes) -> tuple[int, float, int, int, float]:
     """(num_frames, duration_s, width, height, fps) of a clip; the rate is the mean over its length."""
     clock = read_clock(source)
-    _, first = next(_iterate_pyav(source, int(clock.pts[0]), clock.end_pts))
+    _, first = next(_iterate_pyav(source, clock, int(clock.pts[0]), clock.end_pts))
     return len(clock.pts), clock.duration_s, first.shape[1], first.shape[0], len(clock.pts) / clock.duration_s
 
 
@@ -131,7 +131,8 @@ def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _open_decord(source: Path | bytes, clock: Clock) -> Any:
     """A decord reader that agrees with the demuxer, or None."""
-    if clock.demuxer not in _SEEKABLE or clock.rotated:  # what it turns upright comes with the padding of its rows
+    # What it turns upright comes with the padding of its rows.
+    if clock.demuxer not in _SEEKABLE or clock.rotated or not clock.plain:
         return None
     import decord
 
@@ -158,33 +159,22 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-def iterate_pictures(source: Path | bytes, start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
+def iterate_pictures(
+    source: Path | bytes, start_pts: int, end_pts: int, clock: Clock | None = None
+) -> Iterator["VideoFrame"]:
     """FFmpeg's own frames in [start_pts, end_pts), as coded: not rotated, in the video's pixel format.
+
+    Args:
+        clock: of this very file; it is read if not given.
 
     Raises:
         MediaError: undecodable, no_timestamps.
     """
-    with open_container(source) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        if container.format.name in _SEEKABLE and start_pts > (stream.start_time or 0):
-            next(container.decode(stream), None)  # see _FIRST
-            container.seek(start_pts, stream=stream, backward=True)
-        last = start_pts - 1
-        for frame in container.decode(stream):
-            if frame.pts is None:
-                frame.pts = frame.dts
-            if frame.pts is None:
-                raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
-            if frame.pts >= end_pts:
-                return
-            if frame.pts > last:
-                last = frame.pts
-                yield frame
+    return pictures_between(source, clock or read_clock(source), start_pts, end_pts)
 
 
-def _iterate_pyav(source: Path | bytes, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
-    for picture in iterate_pictures(source, start_pts, end_pts):
+def _iterate_pyav(source: Path | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
+    for picture in pictures_between(source, clock, start_pts, end_pts):
         yield picture.pts, upright(picture)
 
 

@@ -20,11 +20,18 @@ from pipelines.records import Video
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+# What `footage_options.max_pixels` may be at most, and so what a decoder is ever allowed.
+_MOST_PIXELS = 16384 * 16384
 
 
 @contextmanager
-def open_container(source: Path | bytes) -> Iterator["InputContainer"]:
+def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iterator["InputContainer"]:
     """A demuxer on a sniffed file, or on the bytes of one; FFmpeg's own errors come out as `MediaError`.
+
+    Args:
+        max_pixels: width × height above which decoders refuse to allocate, whatever the container said.
 
     Raises:
         MediaError: missing, unreadable, truncated; undecodable for whatever FFmpeg says inside the block.
@@ -37,7 +44,12 @@ def open_container(source: Path | bytes) -> Iterator["InputContainer"]:
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
         # One demuxer, and local files only: no playlist, no reference elsewhere can be followed.
-        with av.open(file, format=demuxer, options={"protocol_whitelist": "file"}) as container:
+        options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels)}
+        with av.open(file, format=demuxer, options=options) as container:
+            for stream in container.streams.video:
+                if stream.codec_context is not None:
+                    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+                    stream.codec_context.thread_count = 1  # work is shared out by file, not by picture
             yield container
     except av.error.FileNotFoundError as error:
         raise MediaError(Reason.MISSING, str(error.strerror)) from error
@@ -52,19 +64,17 @@ def probe(path: Path, video_id: str, cfg: FootageConfig) -> Video:
         MediaError: see the module.
     """
     size_bytes = _size(path)
-    if size_bytes > cfg.max_bytes:
-        raise MediaError(
-            Reason.TOO_LARGE, f"{size_bytes} bytes are more than footage_options.max_bytes={cfg.max_bytes}"
-        )
-    with open_container(path) as container:
-        if not container.streams.video:
-            raise MediaError(Reason.NO_VIDEO, "the file has no video stream")
-        stream = container.streams.video[0]
-        duration_s = _duration_s(container)
-        _check_limits(stream.codec_context.width, stream.codec_context.height, duration_s, cfg)
-        frame = next(container.decode(stream), None)
+    _limit(size_bytes, "bytes", "max_bytes", cfg)
+    with open_container(path, cfg.max_pixels) as container:
+        stream = video_stream(container)
+        check_header(container, stream, cfg)
+        duration_s = _duration_s(container, stream)
+        # A recording may begin in the middle: what is shown first need not be what comes first.
+        packets = (packet for packet in container.demux(stream) if packet.size or packet.dts is None)
+        frame = next((frame for packet in packets for frame in packet.decode()), None)
         if frame is None or not stream.time_base:
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
+        _check_size(frame.width, frame.height, cfg)
         rotation_deg = clockwise_deg(frame.rotation)
         return Video(
             video_id=video_id,
@@ -80,21 +90,57 @@ def probe(path: Path, video_id: str, cfg: FootageConfig) -> Video:
         )
 
 
-def _check_limits(width: int, height: int, duration_s: float, cfg: FootageConfig) -> None:
-    """Before a decoder allocates anything for them."""
+def video_stream(container: "InputContainer") -> "VideoStream":
+    """The first video stream that is no cover picture.
+
+    Raises:
+        MediaError: no_video; undecodable, if there is no decoder for it.
+    """
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    for stream in container.streams.video:
+        if not stream.disposition & still:
+            if stream.codec_context is None:
+                raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
+            return stream
+    covers = len(container.streams.video)
+    raise MediaError(
+        Reason.NO_VIDEO,
+        f"the file has {covers} cover pictures and no video" if covers else "the file has no video stream",
+    )
+
+
+def check_header(container: "InputContainer", stream: "VideoStream", cfg: FootageConfig) -> None:
+    """What the header says, against the limits, before a decoder allocates anything for it.
+
+    Raises:
+        MediaError: too_large.
+    """
+    _limit(len(container.streams), "streams", "max_streams", cfg)
+    _check_size(stream.codec_context.width, stream.codec_context.height, cfg)
+    _limit(_duration_s(container, stream), "s", "max_duration_s", cfg)
+    _limit(stream.frames, "frames", "max_frames", cfg)
+    if stream.frames and stream.average_rate:  # without a count of frames, the rate is FFmpeg's guess
+        _limit(float(stream.average_rate), "frames per second", "max_fps", cfg)
+
+
+def _check_size(width: int, height: int, cfg: FootageConfig) -> None:
+    _limit(max(width, height), "pixels wide or high", "max_side", cfg)
     if width * height > cfg.max_pixels:
         raise MediaError(
             Reason.TOO_LARGE, f"{width} × {height} are more pixels than footage_options.max_pixels={cfg.max_pixels}"
         )
-    if duration_s > cfg.max_duration_s:
-        raise MediaError(
-            Reason.TOO_LARGE, f"{duration_s:.0f} s are more than footage_options.max_duration_s={cfg.max_duration_s}"
-        )
 
 
-def _duration_s(container: "InputContainer") -> float:
-    """Header duration; 0.0 where the container tells none (the signals will)."""
-    stream = container.streams.video[0]
+def _limit(value: float, unit: str, key: str, cfg: FootageConfig) -> None:
+    limit = getattr(cfg, key)
+    if value > limit:
+        raise MediaError(Reason.TOO_LARGE, f"{value:.10g} {unit} are more than footage_options.{key}={limit:.10g}")
+
+
+def _duration_s(container: "InputContainer", stream: "VideoStream") -> float:
+    """Header duration; 0.0 where the container tells none (the clock will)."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return container.duration / 1_000_000 if container.duration else 0.0

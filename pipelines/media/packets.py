@@ -1,0 +1,220 @@
+"""A file's video packets → when pictures are shown; from any time on → its packets and pictures.
+
+In: an open container. Out: times of all packets; packets, then pictures, from a keyframe or from the start. The same
+picture comes out for a time wherever decoding began: it begins only where the bitstream says that this is so, or at the
+start.
+"""
+
+import itertools
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import MediaError, Reason
+from pipelines.media.probe import open_container, video_stream
+from pipelines.media.random_access import begins_anew, has_fields, is_shown, nal_length_bytes, parameter_sets
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+    from pipelines.media.clock import Clock
+
+# Containers with an index to seek by, and absolute times in it. In all others packets are read from the start: that
+# costs reading, not decoding.
+_INDEXED = frozenset(("mov", "matroska", "avi"))
+# An index may be sorted by decode time and lead behind the keyframe: then one looks further back.
+_LOOK_BACK_S = (0, 2, 16)
+# An MPEG-4 packet this small may be no picture: a place held for one in the packet before, or a repetition.
+_PLACEHOLDER_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """All packets of a stream that show a picture, in decode order, from the container's first keyframe on.
+
+    `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the latter if
+    also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when. `plain`: every
+    keyframe of the container is one of them, and nothing comes before the first.
+    """
+
+    pts: np.ndarray
+    durations: np.ndarray
+    keyframes: np.ndarray
+    closed_keyframes: np.ndarray
+    head: int
+    count: int
+    doubtful: bool
+    plain: bool
+
+
+def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: int) -> Packets:
+    """Read all packets; nothing is decoded.
+
+    Raises:
+        MediaError: too_large.
+    """
+    codec, extradata = stream.codec_context.name, stream.codec_context.extradata
+    nal_length = nal_length_bytes(codec, extradata)
+    doubtful = has_fields(codec, parameter_sets(codec, extradata), 0)
+    sometimes_hidden, sometimes_empty = codec in ("vp8", "vp9"), codec == "mpeg4"
+    pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
+    count, head, highest, before, flagged = 0, None, None, 0, 0
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        is_key = packet.is_keyframe
+        flagged += is_key
+        if is_key and head is None:
+            head, before = count, len(pts)
+            doubtful = doubtful or has_fields(codec, memoryview(packet), nal_length)
+        count += 1
+        if count > max_frames:
+            raise MediaError(Reason.TOO_LARGE, f"more frames than footage_options.max_frames={max_frames}")
+        if packet.is_discard or (sometimes_hidden and not is_shown(codec, memoryview(packet))):
+            continue
+        shown_at = packet.pts
+        if shown_at is None:
+            doubtful = True
+            continue
+        if is_key:
+            if highest is not None and shown_at <= highest:
+                doubtful = True  # time goes back, or stands
+            elif begins_anew(codec, memoryview(packet), nal_length):
+                keyframes.append(shown_at)
+                if begins_anew(codec, memoryview(packet), nal_length, closed=True):
+                    closed.append(shown_at)
+        if sometimes_empty and packet.size < _PLACEHOLDER_BYTES:
+            doubtful = True
+        pts.append(shown_at)
+        durations.append(packet.duration or 0)
+        highest = shown_at if highest is None else max(highest, shown_at)
+    return Packets(
+        pts=np.frombuffer(pts, np.int64)[before:] if pts else np.empty(0, np.int64),
+        durations=np.frombuffer(durations, np.int64)[before:] if pts else np.empty(0, np.int64),
+        keyframes=np.array(keyframes, np.int64),
+        closed_keyframes=np.array(closed, np.int64),
+        head=head or 0,
+        count=count,
+        doubtful=doubtful or len(pts) == before,
+        plain=flagged == len(keyframes) and not head,
+    )
+
+
+def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
+    """FFmpeg's own pictures in [start_pts, end_pts), as coded, each once, at the clock's times.
+
+    Raises:
+        MediaError: undecodable, no_timestamps.
+    """
+    first = clock.index_of(start_pts)
+    if first == len(clock.pts) or int(clock.pts[first]) >= end_pts:
+        return
+    keyframe = clock.keyframe_before(int(clock.pts[first]))
+    number = 0 if keyframe is None else clock.index_of(keyframe)
+    last = None
+    for picture in pictures(packets_from(source, clock, keyframe), ordered=not clock.counted):
+        if clock.counted:
+            if number == len(clock.pts):
+                raise MediaError(Reason.NO_TIMESTAMPS, f"more pictures than the {number} times of the packets")
+            picture.pts = int(clock.pts[number])
+            number += 1
+        if picture.pts >= end_pts:
+            return
+        if picture.pts >= start_pts and picture.pts != last:
+            last = picture.pts
+            yield picture
+
+
+def pictures(packets: Iterator["Packet"], ordered: bool = True) -> Iterator["VideoFrame"]:
+    """What packets show, in order of display.
+
+    Args:
+        ordered: times must not go back; otherwise they mean nothing.
+
+    Raises:
+        MediaError: no_timestamps.
+    """
+    last = None
+    for packet in packets:
+        for picture in packet.decode():
+            if picture.pts is None:
+                picture.pts = picture.dts
+            if ordered:
+                if picture.pts is None:
+                    raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
+                if last is not None and picture.pts < last:
+                    back_s = float((last - picture.pts) * picture.time_base)
+                    raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
+                last = picture.pts
+            yield picture
+
+
+def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None) -> Iterator["Packet"]:
+    """The packets to decode from a keyframe of the clock on, or from the start if None.
+
+    The first picture of the file is decoded before any other: only its packet names the x264 that made the video, and
+    FFmpeg works around a fault of old ones (in 4:4:4) by that name. Without it, frames after a seek are grey mush, and
+    there is no error. Parameters, too, may come with that packet alone.
+
+    Raises:
+        MediaError: see `open_container`.
+    """
+    if keyframe is None or keyframe == clock.pts[0]:
+        with open_container(source) as container:
+            yield from packets_from_start(container, video_stream(container), clock.head_packets)
+        return
+    if clock.demuxer in _INDEXED:
+        with open_container(source) as container:
+            stream = video_stream(container)
+            next(pictures(packets_from_start(container, stream, clock.head_packets), ordered=False), None)
+            for packets in _seek(container, stream, keyframe):
+                yield from packets
+                return
+    with open_container(source) as container:
+        stream = video_stream(container)
+        packets, begun = packets_from_start(container, stream, clock.head_packets), False
+        for packet in packets:
+            if _is_at(packet, keyframe):
+                stream.codec_context.flush_buffers()
+                yield packet
+                yield from packets
+                return
+            begun = begun or bool(packet.decode())
+    raise MediaError(Reason.NO_TIMESTAMPS, f"the keyframe at {keyframe} is not found again")
+
+
+def packets_from_start(container: "InputContainer", stream: "VideoStream", skip: int) -> Iterator["Packet"]:
+    """All packets of a container just opened, but for the first `skip`; the last one is empty and flushes the decoder."""
+    for packet in container.demux(stream):
+        if packet.size and skip:
+            skip -= 1
+        elif packet.size or packet.dts is None:  # other empty ones repeat the picture before
+            yield packet
+
+
+def _seek(container: "InputContainer", stream: "VideoStream", keyframe: int) -> Iterator[Iterator["Packet"]]:
+    """The packets from a keyframe on, if the container's index leads to it; else nothing."""
+    import av
+
+    for back_s in _LOOK_BACK_S:
+        try:
+            container.seek(keyframe - round(back_s / stream.time_base), stream=stream)
+        except av.error.FFmpegError:
+            return  # an index that says nothing
+        packets = packets_from_start(container, stream, 0)
+        for packet in packets:
+            if _is_at(packet, keyframe):
+                yield itertools.chain((packet,), packets)
+                return
+            if packet.dts is not None and packet.dts > keyframe:
+                break
+
+
+def _is_at(packet: "Packet", keyframe: int) -> bool:
+    return packet.pts == keyframe and packet.is_keyframe and not packet.is_discard and packet.size > 0
