@@ -53,10 +53,12 @@ class LimitConfig:
         default=120.0, metadata={"doc": "time that any look at a file may take", "unit": "s", "min": 1}
     )
     deadline_per_s: float = field(
-        default=20.0, metadata={"doc": "further time for every second of footage it decodes", "unit": "s per s", "min": 0}
+        default=20.0,
+        metadata={"doc": "further time for every second of footage it decodes", "unit": "s per s", "min": 0},
     )
     memory_bytes: int = field(
-        default=4 * 1024**3, metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2}
+        default=4 * 1024**3,
+        metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2},
     )
 
 
@@ -196,7 +198,9 @@ class CutConfig:
 class EncodeConfig:
     """How clips are written when they are re-encoded: native size, native aspect, near-lossless."""
 
-    crf: int = field(default=16, metadata={"doc": "x264's constant rate factor to begin with; lower is better", "min": 0, "max": 51})
+    crf: int = field(
+        default=16, metadata={"doc": "x264's constant rate factor to begin with; lower is better", "min": 0, "max": 51}
+    )
     preset: str = field(
         default="veryfast",
         metadata={

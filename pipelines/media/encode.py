@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import EncodeConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.decode import upright
+from pipelines.media.fidelity import Fidelity
+from pipelines.media.picture import upright
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
@@ -31,6 +32,7 @@ def encode_mp4(
     rate: Fraction,
     aspect: Fraction,
     cfg: EncodeConfig,
+    fidelity: Fidelity | None = None,
 ) -> tuple[bytes, int]:
     """Encode one clip.
 
@@ -40,6 +42,7 @@ def encode_mp4(
         time_base: of the PTS, seconds.
         rate: nominal frame rate, a hint for the encoder only.
         aspect: width ÷ height of a pixel as displayed, kept.
+        fidelity: measures what is lost; encoding ends early, and the file is of no use, once it is not good any more.
 
     Returns:
         The file's bytes, and how many frames are in it.
@@ -61,10 +64,16 @@ def encode_mp4(
                     stream = _add_stream(container, picture, time_base, rate, aspect, cfg)
                 picture.pts, picture.time_base = shown[-1] - shown[0], time_base
                 picture.pict_type = 0  # the source's choice of I, P and B is not x264's
-                packets += stream.encode(picture)
+                if fidelity is not None:
+                    fidelity.expect(picture)
+                packets += _measured(stream, stream.encode(picture), fidelity)
+                if fidelity is not None and not fidelity.good:
+                    break
             if stream is None:
                 raise MediaError(Reason.NO_FRAMES, "the span holds no frame")
-            packets += stream.encode(None)
+            packets += _measured(stream, stream.encode(None), fidelity)
+            if fidelity is not None:
+                fidelity.finish()
             # The muxer would guess how long the last frame is shown.
             until = dict(zip(shown, [*shown[1:], end_pts], strict=True))
             for packet in packets:
@@ -73,6 +82,12 @@ def encode_mp4(
     except av.error.FFmpegError as error:
         raise MediaError(Reason.UNWRITABLE, f"x264 in mp4: {error.strerror}") from error
     return file.getvalue(), len(shown)
+
+
+def _measured(stream: "VideoStream", packets: list["Packet"], fidelity: Fidelity | None) -> list["Packet"]:
+    for packet in packets if fidelity is not None else ():
+        fidelity.compare(packet, stream.codec_context.extradata or b"")
+    return packets
 
 
 def _as_displayed(picture: "VideoFrame") -> "VideoFrame":

@@ -1,0 +1,63 @@
+"""How near an encoder's pictures are to those it was given, measured while it encodes.
+
+In: pictures as they go into the encoder, and packets as they come out. Out: the PSNR of the worst frame, over the samples
+of all coded planes, 8 bits each. Holds only the pictures that the encoder still looks at, so memory does not grow.
+"""
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from av import Packet, VideoCodecContext, VideoFrame
+
+_PEAK = 255
+
+
+class Fidelity:
+    """Decodes what one H.264 encoder without B-frames writes, beside it.
+
+    Args:
+        min_db: a frame below it makes the encoding no good.
+    """
+
+    def __init__(self, min_db: float):
+        self.worst_db = math.inf
+        self._min_db = min_db
+        self._waiting: deque[np.ndarray] = deque()
+        self._decoder: VideoCodecContext | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.worst_db >= self._min_db
+
+    def expect(self, picture: "VideoFrame") -> None:
+        """A picture that goes into the encoder."""
+        self._waiting.append(picture.to_ndarray().copy())
+
+    def compare(self, packet: "Packet", extradata: bytes) -> None:
+        """A packet that came out of it, with the parameter sets of its stream."""
+        self._take(self._open(extradata).decode(packet))
+
+    def finish(self) -> None:
+        """Compare what the decoder still holds."""
+        if self._decoder is not None:
+            self._take(self._decoder.decode(None))
+        assert not self._waiting, f"{len(self._waiting)} pictures never came out of the encoder"
+
+    def _open(self, extradata: bytes) -> "VideoCodecContext":
+        import av
+
+        if self._decoder is None:
+            self._decoder = av.CodecContext.create("h264", "r")
+            self._decoder.extradata = extradata
+            self._decoder.thread_count = 1
+        return self._decoder
+
+    def _take(self, pictures: list["VideoFrame"]) -> None:
+        for picture in pictures:
+            difference = picture.to_ndarray().astype(np.int32) - self._waiting.popleft()
+            error = float(np.mean(np.square(difference)))
+            self.worst_db = min(self.worst_db, 10 * math.log10(_PEAK**2 / error) if error else math.inf)
