@@ -28,11 +28,14 @@ def cut_clips(video_id: str, shots: Sequence[Shot], pts: np.ndarray, cfg: ClipCo
     clips: list[Clip] = []
     for index, shot in enumerate(shots):
         bounds = _divide(shot, pts, cfg.max_s)
-        kinds = [shot.start_kind, *("divided" for _ in bounds[1:-1]), shot.end_kind]
+        ends = [(shot.start_kind, shot.start_confidence), *(("divided", 1.0) for _ in bounds[1:-1])]
+        ends.append((shot.end_kind, shot.end_confidence))
         for k, (start, end) in enumerate(pairwise(bounds)):
             num_frames = int(np.searchsorted(pts, end) - np.searchsorted(pts, start))
             span = Span(start, end, shot.span.time_base)
-            clips.append(Clip(clip_id(video_id, start, end), video_id, span, num_frames, index, kinds[k], kinds[k + 1]))
+            (start_kind, start_sure), (end_kind, end_sure) = ends[k], ends[k + 1]
+            identity = clip_id(video_id, start, end)
+            clips.append(Clip(identity, video_id, span, num_frames, index, start_kind, end_kind, start_sure, end_sure))
     return clips
 
 

@@ -82,14 +82,18 @@ class SignalConfig:
 
 @dataclass
 class ShotConfig:
-    """How transitions are found in the signals: PySceneDetect's measures and thresholds, over exact time."""
+    """How transitions are found: which detector, and its thresholds, over exact time. docs/shots.md helps to choose."""
 
     detector: str = field(
-        default="content",
+        default="cascade",
         metadata={
-            "doc": "content (change above a threshold) or adaptive (change above its surroundings)",
-            "choices": ("content", "adaptive"),
+            "doc": "cascade (cheap differences propose, TransNetV2 looks there), transnet (TransNetV2 looks everywhere), "
+            "content (change above a threshold) or adaptive (change above its surroundings)",
+            "choices": ("cascade", "transnet", "content", "adaptive"),
         },
+    )
+    transition_threshold: float = field(
+        default=0.3, metadata={"doc": "TransNetV2's probability of a transition's frames", "min": 0, "max": 1}
     )
     content_threshold: float = field(
         default=27.0, metadata={"doc": "mean change of hue, saturation and luma that is a cut", "min": 0, "max": 255}

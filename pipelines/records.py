@@ -68,12 +68,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A span between two transitions; each end says what it is (`edge` of the video, `hard` cut)."""
+    """A span between two transitions, whose frames belong to neither shot.
+
+    Each end says what it is, and how surely in 0…1: `edge` of the video, `hard` cut, `fade` or `dissolve`.
+    """
 
     span: Span
     num_frames: int
     start_kind: str
     end_kind: str
+    start_confidence: float
+    end_confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Clip:
     shot_index: int
     start_kind: str
     end_kind: str
+    start_confidence: float
+    end_confidence: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,50 +1,60 @@
-"""A video → its signals: one decode, dense measurements on small frames, sparse ones on native frames, keyed by PTS.
+"""Pictures of a stretch of a video → its signals: dense measurements on small frames, sparse ones on native frames, by PTS.
 
-In: frames in order with their PTS. Out: a table of a row per frame. Shots, scores and labels are decided from these
-numbers alone, so thresholds can change without touching footage. Frames live and die in here.
+In: decoded pictures in order, and the clock that says which frames they are. Out: a table of a row per frame. Shots,
+scores and labels are decided from these numbers alone, so thresholds can change without touching footage. Frames live and
+die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are the same in however many
+stretches it is measured.
 
-Columns: `pts`; `delta_hue, delta_sat, delta_lum` mean absolute change from the frame before on OpenCV's 8-bit HSV, as
-PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean, luma_std` of 8-bit luma; `motion` mean
-optical flow, share of the frame diagonal per second; `object_motion` what of it the camera does not explain, `pan_x,
-pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per second (positive: grows);
-`roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian of native luma, null where no
-native frame was taken.
+Columns: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, delta_lum` mean absolute change from the
+frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean,
+luma_std` of 8-bit luma; `motion` mean optical flow, share of the frame diagonal per second; `object_motion` what of it
+the camera does not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the
+size per second (positive: grows); `roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian
+of native luma, null where no native frame was taken; and what the detector asks for, null where it does not: `alike_…`
+and `transition`, see `pipelines.shot_detection`.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import SignalConfig
+from pipelines.config import ShotConfig, SignalConfig
+from pipelines.errors import MediaError, Reason
 from pipelines.media.camera import Camera, camera_of
+from pipelines.media.clock import Clock
+from pipelines.media.picture import picture_hash, upright, upright_small
+from pipelines.shot_detection import observation, transnet
+from pipelines.shots import looks_of
 
-VERSION = 1
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+VERSION = 2
 STAGE = "signals"
 
+_MEASURED = (
+    "delta_hue",
+    "delta_sat",
+    "delta_lum",
+    "luma_mean",
+    "luma_std",
+    "motion",
+    "object_motion",
+    "pan_x",
+    "pan_y",
+    "zoom",
+    "roll",
+    "sharpness",
+)
 SCHEMA = pa.schema(
-    [pa.field("pts", pa.int64(), nullable=False)]
-    + [
-        pa.field(name, pa.float64())
-        for name in (
-            "delta_hue",
-            "delta_sat",
-            "delta_lum",
-            "luma_mean",
-            "luma_std",
-            "motion",
-            "object_motion",
-            "pan_x",
-            "pan_y",
-            "zoom",
-            "roll",
-            "sharpness",
-        )
-    ]
+    [pa.field("pts", pa.int64(), nullable=False), pa.field("picture_hash", pa.uint64(), nullable=False)]
+    + [pa.field(name, pa.float32()) for name in (*_MEASURED, *observation.COLUMNS)]
 )
 
 
@@ -57,49 +67,102 @@ class _Before:
     gray: np.ndarray
 
 
-def measure(frames: Iterable[tuple[int, np.ndarray]], time_base: Fraction, cfg: SignalConfig) -> pa.Table:
-    """Signals of a video.
+def signals_settings(cfg: SignalConfig, shots: ShotConfig) -> dict[str, Any]:
+    """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it."""
+    looks = looks_of(shots)
+    return asdict(cfg) | {"looks": looks, "weights": None if looks == "none" else transnet.weights_id()}
+
+
+def preload(shots: ShotConfig) -> Callable[[], None] | None:
+    """What a process does once before it measures or forks those that do; None if there is nothing to load."""
+    return None if looks_of(shots) == "none" else _load_network
+
+
+def _load_network() -> None:
+    transnet.load()
+
+
+def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
+    """Frames needed on either side of a stretch for its rows to be right: at least one, for what changes in between."""
+    return max(1, observation.context_frames(looks_of(shots)))
+
+
+def measure(
+    pictures: Iterable["VideoFrame"], clock: Clock, first: int, last: int, cfg: SignalConfig, shots: ShotConfig
+) -> pa.Table:
+    """Signals of frames first … last − 1 of a video.
 
     Args:
-        frames: (pts, RGB uint8 (H, W, 3)), ascending.
-        time_base: of the PTS, seconds.
+        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded.
+        clock: of the whole video.
+        first, last: numbers of frames in `clock.pts`.
 
     Returns:
         A table of `SCHEMA`, one row per frame.
+
+    Raises:
+        MediaError: truncated, if a frame that the clock lists is missing; undecodable, if one is there that it does not
+            list. A guess at what was lost could invent or hide a cut.
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
+    total, context, looks = len(clock.pts), context_frames(cfg, shots), looks_of(shots)
+    begin, end = max(0, first - context), min(total, last + context)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     rows: list[dict[str, float | int | None]] = []
     before: _Before | None = None
-    native_s = -math.inf
-    for pts, frame in frames:
-        small = shrink(frame, cfg.small_side)
-        hsv, gray = cv2.cvtColor(small, cv2.COLOR_RGB2HSV), cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        row: dict[str, float | int | None] = {
-            "pts": pts,
-            "luma_mean": float(gray.mean()),
-            "luma_std": float(gray.std()),
-        }
-        row.update(_changes(before, hsv))
-        row.update(_motion(before, gray, pts, time_base, flow))
-        seconds = float(pts * time_base)
-        changed = max(row["delta_hue"], row["delta_sat"], row["delta_lum"]) >= cfg.keyframe_change
-        row["sharpness"] = None
-        if changed or seconds - native_s >= cfg.keyframe_every_s:
-            native_s = seconds
-            row["sharpness"] = sharpness(frame)
-        rows.append(row)
-        before = _Before(pts, hsv, gray)
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    for number, picture in _numbered(pictures, clock, begin, end):
+        small = upright_small(picture, cfg.small_side)
+        tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
+        if not first - 1 <= number < last:
+            continue
+        now = _Before(
+            int(clock.pts[number]), cv2.cvtColor(small, cv2.COLOR_RGB2HSV), cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        )
+        if number >= first:
+            row = _row(now, before, clock.time_base, flow) | {"picture_hash": picture_hash(picture)}
+            if _takes_native(row, before, clock, cfg):
+                row["sharpness"] = sharpness(upright(picture))
+            rows.append(row)
+        before = now
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    for name, column in observation.observe(tiny, begin, first, last, total, looks).items():
+        table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(column, from_pandas=True))
+    return table
 
 
-def shrink(frame: np.ndarray, longer_side: int) -> np.ndarray:
-    """The frame with its longer side at most so long, averaged down; smaller frames stay as they are."""
-    h, w = frame.shape[:2]
-    scale = longer_side / max(h, w)
-    if scale >= 1:
-        return frame
-    return cv2.resize(frame, (max(1, round(w * scale)), max(1, round(h * scale))), interpolation=cv2.INTER_AREA)
+def _numbered(
+    pictures: Iterable["VideoFrame"], clock: Clock, begin: int, end: int
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    """Each picture with its number, if they are exactly those that the clock lists."""
+    number = begin
+    for picture in pictures:
+        if number == end or picture.pts != clock.pts[number]:
+            expected = "no more frames" if number == end else f"the frame at pts {clock.pts[number]}"
+            missing = number < end and picture.pts > clock.pts[number]
+            reason = Reason.TRUNCATED if missing else Reason.UNDECODABLE
+            raise MediaError(reason, f"the index lists {expected}, but the one at {picture.pts} was decoded")
+        yield number, picture
+        number += 1
+    if number < end:
+        raise MediaError(
+            Reason.TRUNCATED, f"the last {end - number} of {end - begin} frames that the index lists don't decode"
+        )
+
+
+def _row(now: _Before, before: _Before | None, time_base: Fraction, flow: "cv2.DISOpticalFlow") -> dict[str, Any]:
+    row: dict[str, Any] = {"pts": now.pts, "luma_mean": float(now.gray.mean()), "luma_std": float(now.gray.std())}
+    return row | _changes(before, now.hsv) | _motion(before, now.gray, now.pts, time_base, flow)
+
+
+def _takes_native(row: dict[str, Any], before: _Before | None, clock: Clock, cfg: SignalConfig) -> bool:
+    """At the first frame of every interval of a grid in time, and where the content changes."""
+    if before is None:
+        return True
+    every = Fraction(str(cfg.keyframe_every_s)) / clock.time_base
+    start = int(clock.pts[0])
+    changed = max(row["delta_hue"], row["delta_sat"], row["delta_lum"]) >= cfg.keyframe_change
+    return changed or (row["pts"] - start) // every != (before.pts - start) // every
 
 
 def sharpness(frame: np.ndarray) -> float:
@@ -111,8 +174,8 @@ def _changes(before: _Before | None, hsv: np.ndarray) -> dict[str, float]:
     names = ("delta_hue", "delta_sat", "delta_lum")
     if before is None:
         return dict.fromkeys(names, 0.0)
-    means = cv2.absdiff(hsv, before.hsv).reshape(-1, 3).mean(axis=0)
-    return {name: float(mean) for name, mean in zip(names, means, strict=True)}
+    difference = cv2.absdiff(hsv, before.hsv)
+    return dict(zip(names, cv2.mean(difference)[:3], strict=True))
 
 
 def _motion(

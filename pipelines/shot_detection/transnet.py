@@ -7,6 +7,8 @@ Its batch norms are folded into weights, and its convolutions run in two dimensi
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -52,7 +54,21 @@ def load() -> "TransNet":
     """The network, once per process; in bfloat16 where the processor multiplies it, which costs 0.01 of probability."""
     import torch
 
-    return TransNet(torch.bfloat16 if _multiplies_bfloat16() else torch.float32)
+    with _one_thread():
+        return TransNet(torch.bfloat16 if _multiplies_bfloat16() else torch.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out the same wherever they run, and no pool of threads is lost in a fork."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _multiplies_bfloat16() -> bool:
@@ -73,7 +89,7 @@ class _Branch:
 
 
 class TransNet:
-    """The network in one number format. Runs on one thread: sums then come out the same wherever it runs.
+    """The network in one number format. Runs on one thread.
 
     Args:
         dtype: of the convolutions, which are nearly all of the work; the rest is float32.
@@ -99,25 +115,19 @@ class TransNet:
         import torch
         import torch.nn.functional as F
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with torch.inference_mode():
-                pixels = torch.from_numpy(np.ascontiguousarray(frames))
-                x = pixels.permute(0, 3, 1, 2).to(self._dtype).div_(255)
-                x = x.contiguous(memory_format=torch.channels_last)
-                pooled = []
-                for first, second in self._stacks:
-                    shortcut = _convolve(x, first).relu_()
-                    x = F.avg_pool2d(_convolve(shortcut, second).relu_().add_(shortcut), 2)
-                    pooled.append(x.mean(dim=(2, 3), dtype=torch.float32))
-                content = x.permute(0, 2, 3, 1).flatten(1).float()
-                features = [self._alike_frames(torch.cat(pooled, 1)), self._alike_colours(pixels), content]
-                # The package puts colours before similarities before content.
-                hidden = self._linear("fc1", torch.cat([features[1], features[0], features[2]], 1)).relu_()
-                return self._linear("cls_layer2", hidden)[:, 0].sigmoid().numpy()
-        finally:
-            torch.set_num_threads(threads)
+        with _one_thread(), torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(frames))
+            x = pixels.permute(0, 3, 1, 2).to(self._dtype).div_(255)
+            x = x.contiguous(memory_format=torch.channels_last)
+            pooled = []
+            for first, second in self._stacks:
+                shortcut = _convolve(x, first).relu_()
+                x = F.avg_pool2d(_convolve(shortcut, second).relu_().add_(shortcut), 2)
+                pooled.append(x.mean(dim=(2, 3), dtype=torch.float32))
+            colours, places = self._alike_colours(pixels), self._alike_frames(torch.cat(pooled, 1))
+            content = x.permute(0, 2, 3, 1).flatten(1).float()
+            hidden = self._linear("fc1", torch.cat([colours, places, content], 1)).relu_()
+            return self._linear("cls_layer2", hidden)[:, 0].sigmoid().numpy()
 
     def _linear(self, name: str, x: "torch.Tensor") -> "torch.Tensor":
         return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]

@@ -13,7 +13,7 @@ from scenedetect import AdaptiveDetector, ContentDetector, detect
 from pipelines.clips import cut_clips
 from pipelines.config import ClipConfig, ShotConfig, SignalConfig
 from pipelines.media.clock import read_clock
-from pipelines.media.decode import iterate_frames
+from pipelines.media.decode import iterate_pictures
 from pipelines.shots import find_shots
 from pipelines.signals import SCHEMA, measure
 from tests.footage import REAL_CLIPS, film, pan, real_clips, write
@@ -21,9 +21,13 @@ from tests.footage import REAL_CLIPS, film, pan, real_clips, write
 
 @cache
 def signals_of(name):
-    path = real_clips()[name]
+    return signals_at(real_clips()[name], ShotConfig(detector="content"))
+
+
+def signals_at(path, cfg):
     clock = read_clock(path)
-    return measure(iterate_frames(path, clock), clock.time_base, SignalConfig()), clock
+    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
+    return measure(pictures, clock, 0, len(clock.pts), SignalConfig(), cfg), clock
 
 
 @pytest.mark.parametrize("name", REAL_CLIPS)
@@ -39,7 +43,7 @@ def test_cuts_are_those_of_pyscenedetect_on_real_footage(name, detector):
 
 def test_the_cuts_of_bikes_are_where_they_are_seen():
     signals, clock = signals_of("bikes.mp4")
-    shots = find_shots(signals, clock.end_pts, clock.time_base, ShotConfig())
+    shots = find_shots(signals, clock.end_pts, clock.time_base, ShotConfig(detector="content"))
     assert [clock.index_of(shot.span.start_pts) for shot in shots] == [0, 30, 76, 137, 187, 242]
     assert [shot.start_kind for shot in shots] == ["edge"] + ["hard"] * 5
 
@@ -48,14 +52,14 @@ def test_cuts_of_a_variable_frame_rate_are_in_its_own_time(tmp_path):
     pts = [k * 4 for k in range(30)] + [120 + k * 10 for k in range(20)]
     frames = film(pan(1, 30, 48, 64), pan(2, 20, 48, 64))
     path = write(tmp_path / "vfr.mp4", frames, pts=pts, time_base=Fraction(1, 100))
-    clock = read_clock(path)
-    signals = measure(iterate_frames(path, clock), clock.time_base, SignalConfig())
-    shots = find_shots(signals, clock.end_pts, clock.time_base, ShotConfig())
+    cfg = ShotConfig(detector="content")
+    signals, clock = signals_at(path, cfg)
+    shots = find_shots(signals, clock.end_pts, clock.time_base, cfg)
     assert [shot.span.start_s for shot in shots] == [0.0, 1.2]
 
 
 def table_of(pts, changes):
-    columns = {name: [0.0] * len(pts) for name in SCHEMA.names}
+    columns = {name: [0] * len(pts) for name in SCHEMA.names}
     columns |= {"pts": pts} | dict.fromkeys(("delta_hue", "delta_sat", "delta_lum"), changes)
     return pa.table(columns, schema=SCHEMA)
 
@@ -87,7 +91,7 @@ def test_shots_make_up_the_video_and_clips_make_up_the_shots(steps, detector, mi
 def test_a_long_shot_is_divided_into_equal_pieces():
     pts = np.arange(250) * 40
     signals = table_of(pts.tolist(), [0.0] * 250)
-    shots = find_shots(signals, 10_000, Fraction(1, 1000), ShotConfig())
+    shots = find_shots(signals, 10_000, Fraction(1, 1000), ShotConfig(detector="content"))
     clips = cut_clips("v", shots, pts, ClipConfig(min_s=1.0, max_s=4.0))
     assert [clip.num_frames for clip in clips] == [84, 83, 83]
     assert [(clip.start_kind, clip.end_kind) for clip in clips] == [
