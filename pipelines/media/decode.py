@@ -4,32 +4,23 @@ In: a local path, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W,
 lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it stopped.
 """
 
-import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock, read_clock
+from pipelines.media.fast_reader import GaveUp, open_fast
 from pipelines.media.packets import pictures_between
-from pipelines.media.probe import clockwise_deg
+from pipelines.media.picture import upright
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 logger = logging.getLogger(__name__)
-
-# Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
-# then hands out every frame under an earlier one's number, without an error.
-_SEEKABLE = frozenset(("mov", "matroska", "avi"))
-# The first frame is decoded before any seek; see `packets_from`.
-_FIRST = 0
-# decord asks a broken file 10240 times for its end, which takes minutes.
-os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
 
 
 def iterate_frames(
@@ -43,20 +34,16 @@ def iterate_frames(
     start = int(clock.pts[0]) if start_pts is None else start_pts
     end = clock.end_pts if end_pts is None else end_pts
     done = start - 1
-    reader = _open_decord(source, clock)
+    reader = open_fast(source, clock)
     if reader is not None:
-        first, last = clock.index_of(start), clock.index_of(end)
+        shown = clock.pts[clock.index_of(start) : clock.index_of(end)].tolist()
         try:
-            if first:
-                reader.next()  # see _FIRST
-                reader.seek_accurate(first)
-            for index in range(first, last):
-                frame = reader.next().asnumpy()
-                done = int(clock.pts[index])
-                yield done, frame
+            for pts, frame in zip(shown, reader.iterate(clock.index_of(start), clock.index_of(end)), strict=True):
+                done = pts
+                yield pts, frame
             return
-        except _decord_error() as error:
-            logger.info("decord gave up after pts %d (%s); PyAV goes on", done, _first_line(error))
+        except GaveUp as error:
+            logger.info("decord gave up after pts %d (%s); PyAV goes on", done, error)
     yield from _iterate_pyav(source, clock, done + 1, end)
 
 
@@ -67,14 +54,13 @@ def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.
         MediaError: undecodable, no_timestamps, truncated.
     """
     wanted = sorted(set(indices))
-    reader = _open_decord(source, clock)
+    reader = open_fast(source, clock)
     frames: dict[int, np.ndarray] = {}
     if reader is not None:
         try:
-            picked = sorted({_FIRST, *wanted})
-            frames = dict(zip(picked, reader.get_batch(picked).asnumpy(), strict=True))
-        except _decord_error() as error:
-            logger.info("decord could not pick frames (%s); PyAV does", _first_line(error))
+            frames = reader.pick(wanted)
+        except GaveUp as error:
+            logger.info("decord could not pick frames (%s); PyAV does", error)
     if not frames:
         by_pts = {int(clock.pts[index]): index for index in wanted}
         for pts, frame in _iterate_pyav(source, clock, min(by_pts), max(by_pts) + 1):
@@ -129,36 +115,6 @@ def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def _open_decord(source: Path | bytes, clock: Clock) -> Any:
-    """A decord reader that agrees with the demuxer, or None."""
-    # What it turns upright comes with the padding of its rows.
-    if clock.demuxer not in _SEEKABLE or clock.rotated or not clock.plain:
-        return None
-    import decord
-
-    try:
-        reader = decord.VideoReader(io.BytesIO(source) if isinstance(source, bytes) else str(source), num_threads=1)
-        if len(reader) != len(clock.pts):
-            return None
-        shown_s = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
-    except (*_decord_error(), RuntimeError, IndexError) as error:
-        logger.info("decord can't open this one (%s); PyAV does", _first_line(error))
-        return None
-    expected_s = (clock.pts - clock.pts[0]) * float(clock.time_base)
-    tolerance_s = 0.25 * clock.duration_s / len(clock.pts)
-    return reader if np.allclose(shown_s - shown_s[0], expected_s, rtol=0, atol=tolerance_s) else None
-
-
-def _decord_error() -> tuple[type[Exception], ...]:
-    from decord import DECORDError
-
-    return (DECORDError,)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
 def iterate_pictures(
     source: Path | bytes, start_pts: int, end_pts: int, clock: Clock | None = None
 ) -> Iterator["VideoFrame"]:
@@ -176,10 +132,3 @@ def iterate_pictures(
 def _iterate_pyav(source: Path | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
     for picture in pictures_between(source, clock, start_pts, end_pts):
         yield picture.pts, upright(picture)
-
-
-def upright(picture: "VideoFrame") -> np.ndarray:
-    """RGB as displayed, uint8 (H, W, 3)."""
-    turns = clockwise_deg(picture.rotation) // 90
-    frame = picture.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(frame, k=-turns)) if turns else frame

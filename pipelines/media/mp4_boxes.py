@@ -1,16 +1,17 @@
-"""Exact edit lists: which stretch of each track of an mp4 is shown, patched in place after the muxer wrote it.
+"""Exact edit lists: which stretch of each track of an mp4 is shown, read from it and written into it.
 
-In: the path of an mp4 and, per track, a stretch in the track's own ticks. Out: the same file, of the same size, whose
-edit lists and durations say exactly that. Source: ISO/IEC 14496-12, 4.2 (boxes), 8.2.2 (mvhd), 8.3.2 (tkhd), 8.6.6 (elst).
+In: an mp4. Out: the same file, of the same size, whose edit lists and durations say exactly what is to be shown; or what
+they say; or the file without them. Source: ISO/IEC 14496-12, 4.2 (boxes), 8.2.2 (mvhd), 8.3.2 (tkhd), 8.4.2 (mdhd),
+8.4.3 (hdlr), 8.6.6 (elst), 8.7.3 (stsz).
 """
 
+import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
-
-_SIZE_KIND = struct.Struct(">I4s")
+from typing import Any, BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class Edit:
     duration: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how long; and
+    how many samples the track has, shown or not."""
+
+    start_s: Fraction
+    duration_s: Fraction
+    samples: int
+
+
 def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """The boxes that lie one after another in [start, end).
 
@@ -39,10 +50,10 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
     """
     while start < end:
         file.seek(start)
-        size, kind = _SIZE_KIND.unpack(file.read(8))
+        size, kind = _read(file, ">I4s")
         content = start + 8
         if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8))
+            (size,) = _read(file, ">Q")
             content += 8
         if start + size > end or start + size < content:
             raise ValueError(f"the box {kind!r} at byte {start} reaches beyond byte {end}")
@@ -57,7 +68,7 @@ def find(file: BinaryIO, within: Box, *path: str) -> Box:
         ValueError: there is none.
     """
     for kind in path:
-        found = next((box for box in boxes(file, within.start, within.end) if box.kind == kind), None)
+        found = _first(file, within, kind)
         if found is None:
             raise ValueError(f"the box {within.kind} at byte {within.start} holds no {kind}")
         within = found
@@ -81,17 +92,82 @@ def set_edits(path: Path, edits: Sequence[Edit]) -> None:
         _put(file, header, (16, "I"), (24, "Q"), max(lengths))
 
 
+def video_edit(data: bytes) -> Shown | None:
+    """What the edit list of an mp4's video shows; None if it has none of one stretch, or is no mp4 of ours.
+
+    Raises:
+        ValueError: its boxes are broken.
+    """
+    file = io.BytesIO(data)
+    track = _video_track(file, len(data))
+    edits = track and _first(file, track, "edts")
+    if not edits:
+        return None
+    file.seek(find(file, edits, "elst").start)
+    version, count = _read(file, ">B3xI")
+    if count != 1:
+        return None
+    duration, media_time, rate = _read(file, ">Qqi" if version else ">Iii")
+    if media_time < 0 or rate != 1 << 16:
+        return None
+    movie_scale = _timescale(file, find(file, Box("file", 0, len(data)), "moov", "mvhd"))
+    track_scale = _timescale(file, find(file, track, "mdia", "mdhd"))
+    file.seek(find(file, track, "mdia", "minf", "stbl", "stsz").start + 8)
+    (samples,) = _read(file, ">I")
+    return Shown(Fraction(media_time, track_scale), Fraction(duration, movie_scale), samples)
+
+
+def without_video_edit(data: bytes) -> bytes:
+    """The same mp4, showing all of its video's samples: the edit list's box is named a free one.
+
+    Raises:
+        ValueError: it has no edit list.
+    """
+    file = io.BytesIO(data)
+    track = _video_track(file, len(data))
+    edits = track and _first(file, track, "edts")
+    if not edits:
+        raise ValueError("the file's video has no edit list")
+    changed = bytearray(data)
+    changed[edits.start - 4 : edits.start] = b"free"
+    return bytes(changed)
+
+
+def _video_track(file: BinaryIO, size_bytes: int) -> Box | None:
+    movie = _first(file, Box("file", 0, size_bytes), "moov")
+    for track in boxes(file, movie.start, movie.end) if movie else ():
+        if track.kind == "trak":
+            file.seek(find(file, track, "mdia", "hdlr").start + 8)
+            if file.read(4) == b"vide":
+                return track
+    return None
+
+
+def _first(file: BinaryIO, within: Box, kind: str) -> Box | None:
+    return next((box for box in boxes(file, within.start, within.end) if box.kind == kind), None)
+
+
+def _timescale(file: BinaryIO, header: Box) -> int:
+    """Ticks per second, of an mvhd or mdhd box."""
+    file.seek(header.start)
+    file.seek(header.start + (20 if file.read(1)[0] else 12))
+    (scale,) = _read(file, ">I")
+    if not scale:
+        raise ValueError(f"the box {header.kind} at byte {header.start} has no time scale")
+    return scale
+
+
 def _set_edit(file: BinaryIO, track: Box, edit: Edit) -> int:
     """The whole length of the track in ticks of the movie."""
     box = find(file, track, "edts", "elst")
     file.seek(box.start)
-    version, count = struct.unpack(">B3xI", file.read(8))
+    version, count = _read(file, ">B3xI")
     entry = struct.Struct(">Qqi" if version else ">Iii")
     if box.end - box.start != 8 + count * entry.size or not 1 <= count <= 2:
         raise ValueError(f"the edit list at byte {box.start} has {count} entries in {box.end - box.start} bytes")
     delay = 0
     if count == 2:
-        delay, media_time, _ = entry.unpack(file.read(entry.size))
+        delay, media_time, _ = _read(file, entry.format)
         if media_time != -1:
             raise ValueError(f"the edit list at byte {box.start} shows two stretches")
     try:
@@ -114,3 +190,11 @@ def _put(file: BinaryIO, box: Box, short: tuple[int, str], long: tuple[int, str]
         raise ValueError(f"{value} does not fit the box {box.kind} at byte {box.start}") from error
     file.seek(box.start + offset)
     file.write(packed)
+
+
+def _read(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+    data = file.read(struct.calcsize(layout))
+    try:
+        return struct.unpack(layout, data)
+    except struct.error as error:
+        raise ValueError(f"the file ends within a box, at byte {file.tell()}") from error

@@ -15,6 +15,7 @@ from pipelines.media import decode
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.encode import encode_mp4
+from pipelines.media.picture import upright
 from pipelines.media.probe import probe
 from tests.footage import film, pan, real_clips, write
 
@@ -75,7 +76,7 @@ def test_size_and_frames_are_as_displayed(folder, rotate_deg):
     assert (video.height, video.width) == turned.shape[1:3]
     clock = read_clock(path)
     shown = np.stack([frame for _, frame in iterate_frames(path, clock)])
-    by_pyav = np.stack([decode.upright(picture) for picture in iterate_pictures(path, 0, clock.end_pts)])
+    by_pyav = np.stack([upright(picture) for picture in iterate_pictures(path, 0, clock.end_pts)])
     np.testing.assert_array_equal(shown, by_pyav)
     assert np.abs(shown.astype(int) - turned).mean() < 6
 
@@ -101,7 +102,7 @@ def test_any_part_of_a_video_is_the_same_as_in_the_whole(folder, name, codec):
     whole = dict(iterate_frames(path, clock))
     assert list(whole) == clock.pts.tolist()
     reference = {
-        picture.pts: decode.upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
+        picture.pts: upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
     }
     assert list(reference) == list(whole)
     for pts, frame in whole.items():
@@ -185,4 +186,4 @@ def test_real_clips_decode_alike_in_both_decoders():
         for index, frame in zip(indices, picked, strict=True):
             pts = int(clock.pts[index])
             (picture,) = iterate_pictures(path, pts, pts + 1)
-            np.testing.assert_array_equal(frame, decode.upright(picture))
+            np.testing.assert_array_equal(frame, upright(picture))

@@ -1,0 +1,131 @@
+"""decord, where it can be trusted: random access to frames, several times as fast as PyAV's.
+
+In: a source and its clock. Out: a reader whose frame i is the clock's frame i, pixel for pixel what PyAV shows; or none.
+decord half honours edit lists: it counts the samples that they hide, but does not show them, so its numbers shift with
+every seek. A clip's bytes are therefore given to it without their edit list, and its numbers begin behind the lead.
+"""
+
+import io
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.media.clock import Clock, read_clock
+from pipelines.media.mp4_boxes import video_edit, without_video_edit
+from pipelines.media.probe import open_container, video_stream
+
+logger = logging.getLogger(__name__)
+
+# Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
+# then hands out every frame under an earlier one's number, without an error.
+_SEEKABLE = frozenset(("mov", "matroska", "avi"))
+# The first frame is decoded before any seek; see `packets_from`.
+_FIRST = 0
+# decord asks a broken file 10240 times for its end, which takes minutes.
+os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
+
+
+class GaveUp(Exception):
+    """decord could not go on."""
+
+
+class FastReader:
+    """Frames by number, as in the clock that it was opened with."""
+
+    def __init__(self, reader: Any, lead_frames: int):
+        self._reader = reader
+        self._lead = lead_frames
+
+    def pick(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
+        """Frames with these numbers, each uint8 (H, W, 3).
+
+        Raises:
+            GaveUp: one does not decode.
+        """
+        wanted = sorted({_FIRST, *(self._lead + index for index in indices)})
+        try:
+            frames = self._reader.get_batch(wanted).asnumpy()
+        except _decord_error() as error:
+            raise GaveUp(_first_line(error)) from error
+        return {number - self._lead: frame for number, frame in zip(wanted, frames, strict=True)}
+
+    def iterate(self, first: int, last: int) -> Iterator[np.ndarray]:
+        """Frames first … last−1, in order.
+
+        Raises:
+            GaveUp: one does not decode.
+        """
+        try:
+            if self._lead + first:
+                self._reader.next()
+                self._reader.seek_accurate(self._lead + first)
+            for _ in range(first, last):
+                yield self._reader.next().asnumpy()
+        except _decord_error() as error:
+            raise GaveUp(_first_line(error)) from error
+
+
+def open_fast(source: Path | bytes, clock: Clock) -> FastReader | None:
+    """A reader that agrees with the clock, if decord can be one.
+
+    Raises:
+        MediaError: the source can't be opened at all.
+    """
+    # What decord turns upright comes with the padding of its rows.
+    if clock.demuxer not in _SEEKABLE or clock.rotated or not _eight_bits(source):
+        return None
+    if isinstance(source, Path):
+        return FastReader(reader, 0) if clock.plain and (reader := _open(str(source), clock)) else None
+    try:
+        edit = video_edit(source) if clock.demuxer == "mov" else None
+    except ValueError as error:
+        logger.info("PyAV reads a clip with broken boxes: %s", error)
+        return None
+    if edit is None or edit.samples == len(clock.pts):
+        return FastReader(reader, 0) if clock.plain and (reader := _open(io.BytesIO(source), clock)) else None
+    whole = without_video_edit(source)
+    everything = read_clock(whole)
+    lead = everything.index_of(round(edit.start_s / everything.time_base))
+    moved = everything.pts[lead : lead + len(clock.pts)]
+    if not everything.plain or not np.array_equal(moved - moved[:1], clock.pts - clock.pts[0]):
+        return None
+    reader = _open(io.BytesIO(whole), everything)
+    return FastReader(reader, lead) if reader else None
+
+
+def _eight_bits(source: Path | bytes) -> bool:
+    """Whether samples have 8 bits: decord rounds deeper ones to other colours than PyAV."""
+    with open_container(source) as container:
+        pixels = video_stream(container).codec_context.format
+        return pixels is not None and all(component.bits <= 8 for component in pixels.components)
+
+
+def _open(file: str | io.BytesIO, clock: Clock) -> Any:
+    """A decord reader that lists the clock's frames at the clock's times, or None."""
+    import decord
+
+    try:
+        reader = decord.VideoReader(file, num_threads=1)
+        if len(reader) != len(clock.pts):
+            return None
+        shown_s = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
+    except (_decord_error(), RuntimeError, IndexError) as error:
+        logger.info("decord can't open this one (%s); PyAV does", _first_line(error))
+        return None
+    expected_s = (clock.pts - clock.pts[0]) * float(clock.time_base)
+    tolerance_s = 0.25 * clock.duration_s / len(clock.pts)
+    return reader if np.allclose(shown_s - shown_s[0], expected_s, rtol=0, atol=tolerance_s) else None
+
+
+def _decord_error() -> type[Exception]:
+    from decord import DECORDError
+
+    return DECORDError
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
