@@ -3,14 +3,14 @@
 In: a folder. Out: files of 64 × 48 pixels. Where no muxer of ours writes the oddity, the bytes of a sound file are edited.
 """
 
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
+from tests import odd_bytes
 from tests.footage import film, pan, write
 
 HEIGHT, WIDTH = 48, 64
@@ -248,3 +248,218 @@ def fragments(path: Path) -> Path:
 @source("one.mp4")
 def one(path: Path) -> Path:
     return write(path, shots(4)[:1], options=X264)
+
+
+@source("rotated.mp4")
+def rotated(path: Path) -> Path:
+    return write(path, shots(), options=X264, rotate_deg=90)
+
+
+# Edit lists: (frames shown, first frame shown) of 36, with keyframes at 0, 12 and 24; -1 shows nothing.
+EDITS = {
+    "trimmed.mp4": [(26, 10)],
+    "trimmed_to_keyframe.mp4": [(24, 12)],
+    "delayed.mp4": [(7, -1), (36, 0)],
+    "delayed_and_trimmed.mp4": [(7, -1), (20, 5)],
+    "shortened.mp4": [(21, 0)],
+    "cut_out.mp4": [(10, 0), (12, 20)],
+    "cut_out_late.mp4": [(17, 3), (6, 30)],
+    "swapped.mp4": [(9, 20), (9, 3)],
+    "twice.mp4": [(10, 5), (10, 5)],
+}
+
+
+def _edited(edits: list[tuple[int, int]]) -> Render:
+    def render(path: Path) -> Path:
+        write(path, shots(), options=X264, container={"movie_timescale": "12800"})
+        path.write_bytes(odd_bytes.with_edit_list(path.read_bytes(), edits, frame=512))
+        return path
+
+    return render
+
+
+SOURCES |= {name: _edited(edits) for name, edits in EDITS.items()}
+
+
+@source("all_keyframes.mkv")
+def all_keyframes(path: Path) -> Path:
+    """Every frame is said to be a keyframe."""
+    return odd_bytes.remux(plain(path), odd_bytes.flag_all)
+
+
+@source("all_keyframes.avi")
+def all_keyframes_avi(path: Path) -> Path:
+    return odd_bytes.remux(mpeg4_b(path), odd_bytes.flag_all)
+
+
+@source("all_keyframes.mp4")
+def all_keyframes_mp4(path: Path) -> Path:
+    return odd_bytes.remux(open_gop_hevc(path), odd_bytes.flag_all)
+
+
+@source("no_sync_samples.mp4")
+def no_sync_samples(path: Path) -> Path:
+    path.write_bytes(odd_bytes.without_box(plain(path).read_bytes(), b"stss"))
+    return path
+
+
+@source("wrong_header.mp4")
+def wrong_header_mp4(path: Path) -> Path:
+    path.write_bytes(odd_bytes.with_durations(plain(path).read_bytes(), 77))
+    return path
+
+
+@source("wrong_header.avi")
+def wrong_header_avi(path: Path) -> Path:
+    """The header speaks of three frames."""
+    path.write_bytes(odd_bytes.with_avi_length(mjpeg(path).read_bytes(), 3))
+    return path
+
+
+@source("no_index.mkv")
+def no_index_mkv(path: Path) -> Path:
+    return write(path, shots(), options=X264, container={"live": "1"})
+
+
+@source("no_index.avi")
+def no_index_avi(path: Path) -> Path:
+    data = mpeg4_b(path).read_bytes()
+    path.write_bytes(data[: data.index(b"idx1")])
+    return path
+
+
+@source("begun_late.ts")
+def begun_late_ts(path: Path) -> Path:
+    """Recording began in the middle of a group of pictures."""
+    path.write_bytes(odd_bytes.without_first_packets(open_gop_ts(path).read_bytes(), 12))
+    return path
+
+
+@source("begun_late_mpeg2.ts")
+def begun_late_mpeg2(path: Path) -> Path:
+    path.write_bytes(odd_bytes.without_first_packets(mpeg2_ts(path).read_bytes(), 12))
+    return path
+
+
+@source("begun_late_refresh.ts")
+def begun_late_refresh(path: Path) -> Path:
+    path.write_bytes(odd_bytes.without_first_packets(refresh_ts(path).read_bytes(), 20))
+    return path
+
+
+@source("broken_off.ts")
+def broken_off_ts(path: Path) -> Path:
+    data = plain(path).read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    return path
+
+
+@source("broken_off.mkv")
+def broken_off_mkv(path: Path) -> Path:
+    return broken_off_ts(path)
+
+
+@source("broken_off.avi")
+def broken_off_avi(path: Path) -> Path:
+    data = mpeg4_b(path).read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    return path
+
+
+@source("broken_off.mpg")
+def broken_off_mpg(path: Path) -> Path:
+    data = open_gop_mpeg2(path).read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    return path
+
+
+@source("packed.avi")
+def packed(path: Path) -> Path:
+    """DivX puts a B-picture into the packet of the picture before, and a placeholder where it belongs."""
+    return odd_bytes.remux(mpeg4_b(path), odd_bytes.pack_b_pictures)
+
+
+@source("repeated.avi")
+def repeated(path: Path) -> Path:
+    """Xvid's "not coded" pictures: the one before stays on the screen."""
+    return odd_bytes.remux(write(path, shots(), codec="mpeg4", options={"g": "9"}), odd_bytes.drop_some_pictures)
+
+
+@source("repeated.mp4")
+def repeated_mp4(path: Path) -> Path:
+    return repeated(path)
+
+
+@source("hidden.webm")
+def hidden(path: Path) -> Path:
+    """VP9's pictures that are never shown, in packets of their own."""
+    return odd_bytes.remux(vp9(path), odd_bytes.split_superframes)
+
+
+@source("same_time.mkv")
+def same_time(path: Path) -> Path:
+    """More frames than the container has milliseconds."""
+    return write(path, shots(), options=X264, fps=2400)
+
+
+@source("cover.mp4")
+def cover(path: Path) -> Path:
+    """A cover picture whose stream comes before the video's."""
+    path.write_bytes(odd_bytes.with_cover_first(plain(path).read_bytes()))
+    return path
+
+
+@source("two_videos.mkv")
+def two_videos(path: Path) -> Path:
+    with av.open(str(path), "w") as muxer:
+        streams = []
+        for size in ((48, 64), (96, 128)):
+            stream = muxer.add_stream("libx264", rate=25)
+            stream.height, stream.width = size
+            stream.pix_fmt, stream.options = "yuv420p", X264
+            streams.append((stream, pan(size[0], 36, *size)))
+        for k in range(36):
+            for stream, frames in streams:
+                picture = av.VideoFrame.from_ndarray(frames[k], format="rgb24")
+                picture.pts, picture.time_base = k, Fraction(1, 25)
+                muxer.mux(stream.encode(picture))
+        for stream, _ in streams:
+            muxer.mux(stream.encode(None))
+    return path
+
+
+@source("resized.ts")
+def resized(path: Path) -> Path:
+    """The size changes in the middle, as between programmes of a broadcast."""
+    small = _late(path, 4).read_bytes()
+    write(path, pan(9, 24, 72, 96), options=X264, pts=[136 + k for k in range(24)])
+    path.write_bytes(small + path.read_bytes())
+    return path
+
+
+@source("refresh_hevc.mp4")
+def refresh_hevc(path: Path) -> Path:
+    params = "intra-refresh=1:keyint=12:bframes=0:log-level=none:pools=none:frame-threads=1"
+    return write(path, shots(), codec="libx265", options={"x265-params": params})
+
+
+@source("mpeg1.mpg")
+def mpeg1(path: Path) -> Path:
+    return write(path, shots(), codec="mpeg1video", options={"bf": "2", "g": "9"})
+
+
+@source("yuv444.mp4")
+def yuv444(path: Path) -> Path:
+    return write(path, shots(), options=X264, pixel_format="yuv444p")
+
+
+@source("dense_keyframes.mp4")
+def dense_keyframes(path: Path) -> Path:
+    """Keyframes nearer to each other than decoding is ahead of showing."""
+    return write(path, shots(), options={"bf": "3", "x264-params": "keyint=2:min-keyint=1:open-gop=1"})
+
+
+@source("skipped.avi")
+def skipped(path: Path) -> Path:
+    """Chunks of no bytes: the frame before is shown again."""
+    return odd_bytes.remux(mjpeg(path), odd_bytes.empty_some)

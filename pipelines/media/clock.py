@@ -5,6 +5,7 @@ headers say of frames and durations is not used either. Only the first pictures 
 when pictures are shown: then all are.
 """
 
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,8 +31,10 @@ class Clock:
     `rate` is the container's nominal frame rate, for an encoder's rate control and nothing else; `demuxer` is FFmpeg's
     name of the container; `rotated` tells whether frames must be turned to be shown upright; `plain`, whether a reader
     that trusts the container sees the same: one video stream, honest keyframes, a time for each packet. Decoding from the start passes over `head_packets`,
-    which come before the first keyframe of the container. `counted`: packets say only when they are decoded, so the n-th
-    picture in order of display is shown at the n-th time.
+    which come before the first keyframe of the container.
+    `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`, that
+    of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time. `delay` is
+    how much later than its packet the first picture is shown, where that is `feed`.
     """
 
     pts: np.ndarray
@@ -42,7 +45,8 @@ class Clock:
     rotated: bool
     keyframes: np.ndarray
     head_packets: int
-    counted: bool
+    timing: str
+    delay: int
     plain: bool
 
     @property
@@ -84,65 +88,101 @@ def read_clock(source: Path | bytes, limits: FootageConfig | None = None) -> Clo
         demuxer, codec = container.format.name, stream.codec_context.name
         time_base = Fraction(stream.time_base)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-        reorders = demuxer == "avi" and codec in ("h264", "hevc")  # AVI has no times of display
         only_video = len(container.streams.video) == 1
     if not packets.count:
         raise MediaError(Reason.NO_FRAMES, "the video stream holds no packets")
     rising = bool(np.all(np.diff(packets.pts) > 0))
     by_packet = codec in _PACKET_IS_PICTURE and not packets.doubtful
-    counted = by_packet and rising and reorders
-    pts, durations, rotated = _shown(source, packets, by_packet, counted, limits)
-    keyframes = packets.closed_keyframes if counted else packets.keyframes
-    last = int(durations[-1]) if rising or np.all(durations == durations[0]) else 0
-    last = last or (int(np.median(np.diff(pts))) if len(pts) > 1 else round(1 / (rate * time_base)))
-    clock = Clock(
-        pts=pts,
-        end_pts=int(pts[-1]) + max(1, last),
-        time_base=time_base,
-        rate=rate,
-        demuxer=demuxer,
-        rotated=rotated,
-        keyframes=keyframes[np.isin(keyframes, pts)],
-        head_packets=packets.head,
-        counted=counted,
-        plain=packets.plain and by_packet and not counted and only_video,
+    timing, delay = "pts", 0
+    if demuxer == "avi" and codec in ("mpeg1video", "mpeg2video", "mpeg4"):
+        timing, by_packet = "feed", False
+    elif demuxer == "avi" and codec in ("h264", "hevc"):
+        timing = "count"
+        if not (by_packet and rising):
+            raise MediaError(
+                Reason.NO_TIMESTAMPS, f"{codec} in AVI says only when it is decoded, and not of all packets"
+            )
+    shown = _shown(source, packets, by_packet, timing, limits)
+    keyframes = packets.closed_keyframes if timing == "count" else packets.keyframes
+    if timing == "feed":
+        delay = int(shown.pts[0] - packets.pts[0])
+        keyframes = _fed_keyframes(keyframes, shown, delay)
+    return _checked(
+        Clock(
+            pts=shown.pts,
+            end_pts=int(shown.pts[-1]) + _last_duration(shown, rising, 1 / (rate * time_base)),
+            time_base=time_base,
+            rate=rate,
+            demuxer=demuxer,
+            rotated=shown.rotated,
+            keyframes=keyframes[np.isin(keyframes, shown.pts[shown.unique])],
+            head_packets=packets.head,
+            timing=timing,
+            delay=delay,
+            plain=packets.plain and by_packet and timing == "pts" and only_video,
+        ),
+        limits,
     )
-    _check_clock(clock, limits)
-    return clock
 
 
-def _shown(
-    source: Path | bytes, packets: Packets, by_packet: bool, counted: bool, limits: FootageConfig
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(PTS, durations, rotated) of the pictures that a decoder shows: of the first ones by decoding, of the rest by packet.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """What a decoder shows; `unique`: where no two pictures have the same time, and what was taken for whole is."""
+
+    pts: np.ndarray
+    durations: np.ndarray
+    unique: np.ndarray
+    rotated: bool
+
+
+def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig) -> _Shown:
+    """The first pictures by decoding, the rest by packet; or all by decoding.
 
     What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere.
     """
     with open_container(source, limits.max_pixels) as container:
         stream = video_stream(container)
-        shown = pictures(packets_from_start(container, stream, packets.head), ordered=not counted)
+        shown = pictures(packets_from_start(container, stream, packets.head), timing)
         first = next(shown, None)
         if first is None:
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
         rotated = first.rotation != 0
         if not by_packet:
-            times = [(first.pts, first.duration), *((picture.pts, picture.duration) for picture in shown)]
-            pts, index = np.unique(np.array([pts for pts, _ in times], np.int64), return_index=True)
-            return pts, np.array([duration for _, duration in times], np.int64)[index], rotated
-        pts, index = np.unique(packets.pts, return_index=True)
+            every = itertools.chain((first,), shown)
+            times, lengths, whole = zip(*((p.pts, p.duration or 0, p.key_frame) for p in every), strict=True)
+            pts, index, count = np.unique(np.array(times, np.int64), return_index=True, return_counts=True)
+            unique = (count == 1) & (np.array(whole)[index] | (timing == "pts"))
+            return _Shown(pts, np.array(lengths, np.int64)[index], unique, rotated)
+        pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
-        if not counted:
+        if timing == "pts":
             early, picture = [], first
             while picture is not None and picture.pts < packets.pts[0]:
                 early.append(picture.pts)
                 picture = next(shown, None)
             begin = int(packets.pts[0]) if picture is None else picture.pts
             keep = (pts >= begin) | np.isin(pts, early)
-    return pts[keep], packets.durations[index][keep], rotated
+    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, rotated)
 
 
-def _check_clock(clock: Clock, limits: FootageConfig) -> None:
-    """What headers may have lied about."""
+def _fed_keyframes(fed: np.ndarray, shown: _Shown, delay: int) -> np.ndarray:
+    """When the keyframes that were fed come out: each is the last one fed before a whole picture is shown."""
+    times = shown.pts[shown.unique]
+    last_fed = np.searchsorted(fed, times - delay, side="right") - 1
+    _, index, count = np.unique(last_fed, return_index=True, return_counts=True)
+    return times[index[(count == 1) & (last_fed[index] >= 0)]]
+
+
+def _last_duration(shown: _Shown, rising: bool, nominal: Fraction) -> int:
+    """Packets say how long they are decoded: and how long they are shown, if none are reordered or all agree."""
+    last = int(shown.durations[-1]) if rising or np.all(shown.durations == shown.durations[0]) else 0
+    if not last:
+        last = int(np.median(np.diff(shown.pts))) if len(shown.pts) > 1 else round(nominal)
+    return max(1, last)
+
+
+def _checked(clock: Clock, limits: FootageConfig) -> Clock:
+    """The clock, against the limits: headers may have lied."""
     if clock.duration_s > limits.max_duration_s:
         raise MediaError(
             Reason.TOO_LARGE,
@@ -153,3 +193,4 @@ def _check_clock(clock: Clock, limits: FootageConfig) -> None:
             Reason.TOO_LARGE,
             f"{len(clock.pts)} frames in {clock.duration_s:.1f} s are more than footage_options.max_fps={limits.max_fps}",
         )
+    return clock

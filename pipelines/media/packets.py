@@ -6,6 +6,7 @@ start.
 """
 
 import itertools
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     nal_length = nal_length_bytes(codec, extradata)
     doubtful = has_fields(codec, parameter_sets(codec, extradata), 0)
     sometimes_hidden, sometimes_empty = codec in ("vp8", "vp9"), codec == "mpeg4"
+    demuxer = container.format.name
     pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
     count, head, highest, before, flagged = 0, None, None, 0, 0
     for packet in container.demux(stream):
@@ -78,7 +80,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
             raise MediaError(Reason.TOO_LARGE, f"more frames than footage_options.max_frames={max_frames}")
         if packet.is_discard or (sometimes_hidden and not is_shown(codec, memoryview(packet))):
             continue
-        shown_at = packet.pts
+        shown_at = _time(packet, demuxer)
         if shown_at is None:
             doubtful = True
             continue
@@ -118,8 +120,8 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
     keyframe = clock.keyframe_before(int(clock.pts[first]))
     number = 0 if keyframe is None else clock.index_of(keyframe)
     last = None
-    for picture in pictures(packets_from(source, clock, keyframe), ordered=not clock.counted):
-        if clock.counted:
+    for picture in pictures(packets_from(source, clock, keyframe), clock.timing):
+        if clock.timing == "count":
             if number == len(clock.pts):
                 raise MediaError(Reason.NO_TIMESTAMPS, f"more pictures than the {number} times of the packets")
             picture.pts = int(clock.pts[number])
@@ -131,21 +133,24 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
             yield picture
 
 
-def pictures(packets: Iterator["Packet"], ordered: bool = True) -> Iterator["VideoFrame"]:
+def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]:
     """What packets show, in order of display.
 
     Args:
-        ordered: times must not go back; otherwise they mean nothing.
+        timing: see `Clock`; the times of what is counted mean nothing here.
 
     Raises:
         MediaError: no_timestamps.
     """
-    last = None
+    last, fed = None, 0
     for packet in packets:
+        fed = packet.dts if packet.size else fed + 1
         for picture in packet.decode():
-            if picture.pts is None:
+            if timing == "feed":
+                picture.pts = fed
+            elif picture.pts is None:
                 picture.pts = picture.dts
-            if ordered:
+            if timing != "count":
                 if picture.pts is None:
                     raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
                 if last is not None and picture.pts < last:
@@ -172,21 +177,19 @@ def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None) -> 
     if clock.demuxer in _INDEXED:
         with open_container(source) as container:
             stream = video_stream(container)
-            next(pictures(packets_from_start(container, stream, clock.head_packets), ordered=False), None)
-            for packets in _seek(container, stream, keyframe):
+            next(pictures(packets_from_start(container, stream, clock.head_packets), "count"), None)
+            for packets in _seek(container, stream, clock, keyframe):
                 yield from packets
                 return
     with open_container(source) as container:
         stream = video_stream(container)
-        packets, begun = packets_from_start(container, stream, clock.head_packets), False
-        for packet in packets:
-            if _is_at(packet, keyframe):
-                stream.codec_context.flush_buffers()
-                yield packet
-                yield from packets
-                return
-            begun = begun or bool(packet.decode())
-    raise MediaError(Reason.NO_TIMESTAMPS, f"the keyframe at {keyframe} is not found again")
+        packets = packets_from_start(container, stream, clock.head_packets)
+        run = _run(_begun(packets), stream, clock, keyframe)
+        if not run:
+            raise MediaError(Reason.NO_TIMESTAMPS, f"the keyframe at {keyframe} is not found again")
+        stream.codec_context.flush_buffers()
+        yield from run
+        yield from packets
 
 
 def packets_from_start(container: "InputContainer", stream: "VideoStream", skip: int) -> Iterator["Packet"]:
@@ -198,23 +201,53 @@ def packets_from_start(container: "InputContainer", stream: "VideoStream", skip:
             yield packet
 
 
-def _seek(container: "InputContainer", stream: "VideoStream", keyframe: int) -> Iterator[Iterator["Packet"]]:
+def _seek(
+    container: "InputContainer", stream: "VideoStream", clock: "Clock", keyframe: int
+) -> Iterator[Iterator["Packet"]]:
     """The packets from a keyframe on, if the container's index leads to it; else nothing."""
     import av
 
     for back_s in _LOOK_BACK_S:
         try:
-            container.seek(keyframe - round(back_s / stream.time_base), stream=stream)
+            container.seek(keyframe - clock.delay - round(back_s / stream.time_base), stream=stream)
         except av.error.FFmpegError:
             return  # an index that says nothing
         packets = packets_from_start(container, stream, 0)
-        for packet in packets:
-            if _is_at(packet, keyframe):
-                yield itertools.chain((packet,), packets)
-                return
-            if packet.dts is not None and packet.dts > keyframe:
-                break
+        run = _run(packets, stream, clock, keyframe, most_dts=keyframe)
+        if run:
+            yield itertools.chain(run, packets)
+            return
 
 
-def _is_at(packet: "Packet", keyframe: int) -> bool:
-    return packet.pts == keyframe and packet.is_keyframe and not packet.is_discard and packet.size > 0
+def _run(
+    packets: Iterator["Packet"], stream: "VideoStream", clock: "Clock", keyframe: int, most_dts: float = math.inf
+) -> list["Packet"]:
+    """Reads on to where decoding for a keyframe begins: the packets from there on that were read; none if it isn't there."""
+    run, codec = [], stream.codec_context.name
+    for packet in packets:
+        if clock.timing == "feed":
+            # The keyframe comes out after pictures that are shown before it were fed: it is the last one fed.
+            if not packet.size or packet.dts > keyframe - clock.delay:
+                return [*run, packet] if run else []
+            if packet.is_keyframe and begins_anew(codec, memoryview(packet), 0):
+                run = [packet]
+            elif run:
+                run.append(packet)
+        elif _time(packet, clock.demuxer) == keyframe and packet.is_keyframe and not packet.is_discard:
+            return [packet]
+        elif packet.dts is not None and packet.dts > most_dts:
+            return []
+    return run
+
+
+def _begun(packets: Iterator["Packet"]) -> Iterator["Packet"]:
+    """The same packets; the first ones are decoded, until a picture comes out."""
+    shown = False
+    for packet in packets:
+        shown = shown or bool(packet.decode())
+        yield packet
+
+
+def _time(packet: "Packet", demuxer: str) -> int | None:
+    """AVI knows only when packets are decoded; the rest is FFmpeg's guess."""
+    return packet.dts if demuxer == "avi" else packet.pts

@@ -1,0 +1,181 @@
+"""Sound files → odd ones, by editing their bytes or packets: what encoders and muxers at hand don't write.
+
+In: the bytes of a small file, or its path. Out: the same with an edit list, without an index, with packed pictures …
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+_PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"udta", b"dinf"))
+NOT_CODED = b"\x00\x00\x01\xb6\x50\x00\x00\x00"
+Edit = Callable[[list[av.Packet], av.stream.Stream], Iterator[av.Packet]]
+
+
+def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    """(kind, content) of the boxes in an ISO media file, or in one of its boxes."""
+    found, offset = [], 0
+    while offset + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, offset)
+        found.append((kind, data[offset + 8 : offset + size]))
+        offset += size
+    return found
+
+
+def join(parts: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(struct.pack(">I4s", len(content) + 8, kind) + content for kind, content in parts)
+
+
+def edit_boxes(data: bytes, change: Callable[[bytes, bytes], list[tuple[bytes, bytes]]]) -> bytes:
+    """Every box replaced by what `change(kind, content)` says; those inside first. The index must follow the media."""
+    parts = []
+    for kind, content in boxes(data):
+        parts += change(kind, edit_boxes(content, change) if kind in _PARENTS else content)
+    return join(parts)
+
+
+def without_box(data: bytes, unwanted: bytes) -> bytes:
+    return edit_boxes(data, lambda kind, content: [] if kind == unwanted else [(kind, content)])
+
+
+def with_edit_list(data: bytes, edits: list[tuple[int, int]], frame: int) -> bytes:
+    """Edits as (frames shown, first frame in order of display, -1 for nothing); `frame` ticks a frame."""
+
+    def change(kind: bytes, content: bytes) -> list[tuple[bytes, bytes]]:
+        if kind == b"edts":
+            return []
+        if kind != b"trak":
+            return [(kind, content)]
+        delay = _delay(content)
+        rows = [(n * frame, -1 if first < 0 else first * frame + delay, 1, 0) for n, first in edits]
+        entries = b"".join(struct.pack(">Iihh", *row) for row in rows)
+        edts = join([(b"elst", struct.pack(">II", 0, len(rows)) + entries)])
+        parts = boxes(content)
+        return [(kind, join([parts[0], (b"edts", edts), *parts[1:]]))]
+
+    return edit_boxes(data, change)
+
+
+def _delay(trak: bytes) -> int:
+    """Composition time of the first frame shown; ours decode it first."""
+    content = trak
+    for kind in (b"mdia", b"minf", b"stbl", b"ctts"):
+        content = dict(boxes(content)).get(kind, b"")
+    return struct.unpack_from(">i", content, 12)[0] if content else 0
+
+
+def with_durations(data: bytes, ticks: int) -> bytes:
+    """Header durations of movie, track and media replaced."""
+    at = {b"mvhd": 16, b"mdhd": 16, b"tkhd": 20}
+
+    def change(kind: bytes, content: bytes) -> list[tuple[bytes, bytes]]:
+        if kind in at:
+            content = content[: at[kind]] + struct.pack(">I", ticks) + content[at[kind] + 4 :]
+        return [] if kind == b"edts" else [(kind, content)]
+
+    return edit_boxes(data, change)
+
+
+def with_cover_first(data: bytes) -> bytes:
+    """iTunes' cover (a PNG) in a `udta` before the track."""
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 32, 32, "rgb24", av.time_base and 1
+    picture = av.VideoFrame(32, 32, "rgb24")
+    png = bytes(encoder.encode(picture)[0])
+    covr = join([(b"covr", join([(b"data", struct.pack(">II", 14, 0) + png)]))])
+    hdlr = (b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    udta = (b"udta", join([(b"meta", bytes(4) + join([hdlr, (b"ilst", covr)]))]))
+
+    def change(kind: bytes, content: bytes) -> list[tuple[bytes, bytes]]:
+        if kind == b"udta":
+            return []
+        if kind == b"moov":
+            parts = boxes(content)
+            content = join([parts[0], udta, *parts[1:]])
+        return [(kind, content)]
+
+    return edit_boxes(data, change)
+
+
+def with_avi_length(data: bytes, frames: int) -> bytes:
+    """Frame counts in `avih` and `strh` replaced, and those of OpenDML left out."""
+    changed = bytearray(data)
+    struct.pack_into("<I", changed, data.index(b"avih") + 8 + 16, frames)
+    struct.pack_into("<I", changed, data.index(b"strh") + 8 + 32, frames)
+    at = data.find(b"dmlh")
+    if at >= 0:
+        struct.pack_into("<I", changed, at + 8, frames)
+    return bytes(changed)
+
+
+def without_first_packets(stream: bytes, count: int) -> bytes:
+    """A transport stream without so many of its first packets; tables are kept."""
+    packets = [stream[k : k + 188] for k in range(0, len(stream), 188)]
+    media = [k for k, packet in enumerate(packets) if (packet[1] & 0x1F) << 8 | packet[2] >= 0x100]
+    dropped = {k for k in media[:count] if (packets[k][1] & 0x1F) << 8 | packets[k][2] == 0x100}
+    return b"".join(packet for k, packet in enumerate(packets) if k not in dropped)
+
+
+def remux(path: Path, edit: Edit) -> Path:
+    """The file's packets, edited, in a container of the same kind."""
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        edited = path.with_stem(path.stem + "_edited")
+        with av.open(str(edited), "w") as target:
+            out = target.add_stream_from_template(stream)
+            for packet in edit(packets, stream):
+                packet.stream = out
+                target.mux(packet)
+    return edited.replace(path)
+
+
+def _copy(packet: av.Packet, data: bytes) -> av.Packet:
+    new = av.Packet(data)
+    new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    new.is_keyframe = packet.is_keyframe
+    return new
+
+
+def pack_b_pictures(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    """DivX's packed bitstream: reference, B | placeholder, for each first B-picture after a reference."""
+    data = [bytes(packet) for packet in packets]
+    kinds = [part[part.index(b"\x00\x00\x01\xb6") + 4] >> 6 for part in data]
+    for k in range(len(data) - 1):
+        if kinds[k] != 2 and kinds[k + 1] == 2:
+            data[k], data[k + 1] = data[k] + data[k + 1], NOT_CODED
+    marker = b"\x00\x00\x01\xb2DivX503b1393p"
+    at = data[0].index(b"\x00\x00\x01\xb6")
+    data[0] = data[0][:at] + marker + data[0][at:]
+    for packet, part in zip(packets, data, strict=True):
+        yield _copy(packet, part)
+
+
+def drop_some_pictures(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for k, packet in enumerate(packets):
+        yield _copy(packet, NOT_CODED) if k % 9 in (7, 8) else packet
+
+
+def empty_some(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for k, packet in enumerate(packets):
+        yield _copy(packet, b"") if k % 9 in (3, 4) else packet
+
+
+def flag_all(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for packet in packets:
+        packet.is_keyframe = True
+        yield packet
+
+
+def split_superframes(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    split = BitStreamFilterContext("vp9_superframe_split", stream)
+    last = -1
+    for packet in packets:
+        for part in split.filter(packet):
+            if part.pts <= last:  # the muxer wants each packet later than the one before
+                part.pts = part.dts = last + 1
+            last = part.pts
+            yield part
