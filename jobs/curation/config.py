@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from jobs.config import RayConfig
 from pipelines.config import (
     ClipConfig,
+    CutConfig,
     EncodeConfig,
     FootageConfig,
+    LimitConfig,
     RecipeConfig,
     ScoreConfig,
     ShardConfig,
@@ -36,13 +38,23 @@ class CurateConfig:
     footage_options: FootageConfig = field(
         default_factory=FootageConfig, metadata={"doc": "which footage is taken at all"}
     )
+    limits: LimitConfig = field(
+        default_factory=LimitConfig, metadata={"doc": "what decoding one file may take before it is given up"}
+    )
+    unit_s: float = field(
+        default=60.0,
+        metadata={"doc": "longer videos are measured in parallel, in pieces of this length", "unit": "s", "min": 0.5},
+    )
     signals: SignalConfig = field(default_factory=SignalConfig, metadata={"doc": "what is measured on every frame"})
     shots: ShotConfig = field(default_factory=ShotConfig, metadata={"doc": "how transitions are found"})
     clips: ClipConfig = field(default_factory=ClipConfig, metadata={"doc": "how shots become clips"})
     scores: ScoreConfig = field(default_factory=ScoreConfig, metadata={"doc": "how measurements become labels"})
     recipe: RecipeConfig = field(default_factory=RecipeConfig, metadata={"doc": "what is kept"})
     captioner: CaptionConfig = field(default_factory=CaptionConfig, metadata={"doc": "who writes the training text"})
-    encode: EncodeConfig = field(default_factory=EncodeConfig, metadata={"doc": "how clips are written"})
+    cut: CutConfig = field(default_factory=CutConfig, metadata={"doc": "how a clip's file is made from its source"})
+    encode: EncodeConfig = field(
+        default_factory=EncodeConfig, metadata={"doc": "how clips are written that can't be copied"}
+    )
     shards: ShardConfig = field(default_factory=ShardConfig, metadata={"doc": "how clips are packed"})
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
 

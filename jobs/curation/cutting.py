@@ -1,4 +1,4 @@
-"""A planned shard → a tar in the dataset: cut each clip, or copy the bytes an older shard has of it; verify; publish.
+"""A planned shard → a tar in the dataset: cut each clip, or copy the bytes an older shard has of it; publish.
 
 In: the plan of one shard with its clips' rows. Out: a row per clip with where it lies, or why it could not be cut,
 committed as one unit. A clip that fails is left out of the shard and takes no neighbour with it.
@@ -7,7 +7,9 @@ committed as one unit. A clip that fails is left out of the shard and takes no n
 import logging
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import CurateConfig
@@ -15,6 +17,7 @@ from jobs.curation.fingerprints import Fingerprints
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.pack import shard_id
+from pipelines.records import Span
 from pipelines.schema import CUTS, table
 from pipelines.shards import Sample, members, shard_key, write_shard
 from pipelines.stages import Stage
@@ -53,14 +56,22 @@ PASSPORT = (
 )
 
 
-def passport(row: dict[str, Any]) -> dict[str, Any]:
-    """What is stored beside a clip's mp4."""
-    return {name: row[name] for name in PASSPORT} | {"cut_method": "encode", "lead_frames": 0}
+_MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A clip in a shard, and how its mp4 was made."""
+
+    clip_id: str
+    content: str
+    cut_method: str
+    lead_frames: int
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
-    """What a clip's files in a shard depend on."""
-    return fingerprint([passport(row), prints.cut, prints.shards])
+    """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it."""
+    return fingerprint([{name: row[name] for name in PASSPORT}, row["frames_hash"], prints.cut, prints.shards])
 
 
 class ShardWriter:
@@ -74,44 +85,55 @@ class ShardWriter:
         self._failures = Stage(self._store, "cut", prints.cut)
 
     def __call__(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "encoded": how many}."""
+        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "encoded": how many were cut anew}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
             return {"rows": done.to_pylist(), "encoded": 0}
         failed: list[dict[str, Any]] = []
-        encoded: list[str] = []
-        kept: list[tuple[str, str]] = []
+        cut: list[str] = []
+        kept: list[Written] = []
         with self._store.scratch() as folder:
             path = folder / "shard.tar"
-            write_shard(self._samples(plan["clips"], failed, encoded, kept), path)
+            write_shard(self._samples(plan["clips"], folder / "clip.mp4", failed, cut, kept), path)
             rows = self._publish(path, plan["bucket"], kept) if kept else []
         passing = any(row["reason"] in (Reason.MISSING, Reason.INTERNAL) for row in failed)
         rows = table(rows + failed, CUTS)
         if not passing:
             rows = self._stage.commit(plan["unit"], rows)
-        return {"rows": rows.to_pylist(), "encoded": len(encoded)}
+        return {"rows": rows.to_pylist(), "encoded": len(cut)}
 
-    def _publish(self, path: Any, bucket: str, kept: list[tuple[str, str]]) -> list[dict[str, Any]]:
-        shard = shard_id(kept)
+    def _publish(self, path: Path, bucket: str, kept: list[Written]) -> list[dict[str, Any]]:
+        shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
         where = members(path)
         sha256, size_bytes = sha256_file(path), path.stat().st_size
         self._store.put_new(shard_key(bucket, shard), path)
         rows = []
-        for clip_id, _ in kept:
-            offset, size = where[f"{clip_id}.mp4"]
-            row = {"clip_id": clip_id, "cut_method": "encode", "lead_frames": 0, "shard": shard, "bucket": bucket}
-            row |= {"offset": offset, "size": size, "encode_fingerprint": self._prints.cut}
+        for clip in kept:
+            offset, size = where[f"{clip.clip_id}.mp4"]
+            row = {"clip_id": clip.clip_id, "cut_method": clip.cut_method, "lead_frames": clip.lead_frames}
+            row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
+            row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
-                row[f"{suffix}_offset"], row[f"{suffix}_size"] = where[f"{clip_id}.{suffix}"]
-            rows.append(row | {"shard_sha256": sha256, "shard_bytes": size_bytes})
+                row[f"{suffix}_offset"], row[f"{suffix}_size"] = where[f"{clip.clip_id}.{suffix}"]
+            rows.append(row)
         return rows
 
     def _samples(
-        self, clips: list[dict[str, Any]], failed: list[dict[str, Any]], encoded: list[str], kept: list[tuple[str, str]]
+        self,
+        clips: list[dict[str, Any]],
+        file: Path,
+        failed: list[dict[str, Any]],
+        cut: list[str],
+        kept: list[Written],
     ) -> Iterator[Sample]:
         for clip in clips:
             try:
-                mp4 = self._copied(clip) or self._encode(clip, encoded)
+                mp4 = self._copied(clip)
+                made = {name: clip.get(name) for name in ("cut_method", "lead_frames")}
+                if mp4 is None:
+                    cut.append(clip["clip_id"])
+                    made = self._cut(clip, file)
+                    mp4 = file.read_bytes()
             except MediaError as error:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
                 continue
@@ -120,8 +142,9 @@ class ShardWriter:
                 message = "".join(traceback.format_exception_only(error)).strip()
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
-            kept.append((clip["clip_id"], content_of(clip, self._prints)))
-            yield Sample(clip["clip_id"], mp4, passport(clip), clip["caption_short"])
+            kept.append(Written(clip["clip_id"], content_of(clip, self._prints), **made))
+            passport = {name: clip[name] for name in PASSPORT} | made
+            yield Sample(clip["clip_id"], mp4, passport, clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
         row = {"clip_id": clip["clip_id"], "reason": reason, "message": message}
@@ -135,30 +158,19 @@ class ShardWriter:
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
 
-    def _encode(self, clip: dict[str, Any], encoded: list[str]) -> bytes:
-        from pipelines.media.decode import iterate_pictures
-        from pipelines.media.encode import encode_mp4
+    def _cut(self, clip: dict[str, Any], file: Path) -> dict[str, Any]:
+        """Write a clip's mp4; how it was made."""
+        from pipelines.confined import limits
+        from pipelines.media.child import call
+        from pipelines.media.cut import cut_clip
 
-        encoded.append(clip["clip_id"])
-        start_pts, end_pts, time_base = clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"])
-        rate = (clip["num_frames"] / ((end_pts - start_pts) * time_base)).limit_denominator(100_000)
+        cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
         with local_copy(clip["source_uri"]) as path:
-            pictures = iterate_pictures(path, start_pts, end_pts)
-            mp4, _ = encode_mp4(pictures, end_pts, time_base, rate, Fraction(clip["pixel_aspect"]), self._cfg.encode)
-        _verify(mp4, clip, time_base)
-        return mp4
-
-
-def _verify(mp4: bytes, clip: dict[str, Any], time_base: Fraction) -> None:
-    """Raises MediaError unless the written clip has the frames, the length and the size that its row says."""
-    from pipelines.media.decode import probe_clip
-
-    num_frames, duration_s, width, height, _ = probe_clip(mp4)
-    got = (num_frames, width, height)
-    wanted = (clip["num_frames"], clip["width"], clip["height"])
-    wanted_s = float((clip["end_pts"] - clip["start_pts"]) * time_base)
-    if got != wanted or abs(duration_s - wanted_s) > float(time_base) / 2 + 1e-6:
-        raise MediaError(
-            Reason.UNFAITHFUL,
-            f"wrote (frames, width, height) {got} during {duration_s:.4f} s, wanted {wanted} during {wanted_s:.4f} s",
-        )
+            # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
+            raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
+            most = limits(cfg.limits, span.duration_s, max(path.stat().st_size, raw_bytes) + 64 * _MIB)
+            args = (path, file, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
+            made = call(cut_clip, *args, limits=most)
+        if made["why"] and cfg.cut.method != "encode":
+            logger.info("clip %s of %s was re-encoded: %s", clip["clip_id"], clip["source_uri"], made["why"])
+        return {"cut_method": made["method"], "lead_frames": made["lead_frames"]}

@@ -12,7 +12,7 @@ from pipelines.stages import stage_fingerprint
 from recaption.base import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,20 @@ class Fingerprints:
 def fingerprints(cfg: CurateConfig) -> Fingerprints:
     """Raises ValueError if the captioner is not known."""
     from pipelines import signals
-    from pipelines.media import encode
+    from pipelines.media import cut, encode
 
-    measured = stage_fingerprint(signals.VERSION, cfg.signals)
-    cut = stage_fingerprint(encode.VERSION, cfg.encode)
+    header = stage_fingerprint(PROBE_VERSION, cfg.footage_options)
+    measured = stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))
+    clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
-        probe=stage_fingerprint(PROBE_VERSION, cfg.footage_options),
+        probe=header,
         signals=measured,
         # clips.min_s is a decision of the recipe: it moves no cut.
         clips=stage_fingerprint(
             clips.VERSION, [shots.VERSION, cfg.shots, cfg.clips.max_s, scores.VERSION, cfg.scores], measured
         ),
         captions=captioner_fingerprint(cfg.captioner),
-        cut=cut,
-        shards=stage_fingerprint(shards.VERSION, pack.VERSION, cut),
+        cut=clip_files,
+        shards=stage_fingerprint(shards.VERSION, pack.VERSION, clip_files),
     )

@@ -20,7 +20,7 @@ from pipelines.media.encode import encode_mp4
 from pipelines.media.fidelity import Fidelity
 from pipelines.media.picture import frames_hash as hash_of
 from pipelines.media.picture import picture_hash
-from pipelines.media.probe import clockwise_deg, open_container
+from pipelines.media.probe import clockwise_deg, open_container, video_stream
 from pipelines.media.remux import CannotCopy, Run, read_run, write_clip
 from pipelines.media.sound import Sound, read_sound
 from pipelines.records import Span
@@ -121,7 +121,7 @@ def _difference(path: Path, out: Path, run: Run, frames_hash: str) -> str | None
     """What is not the source's in a copy; None if all is."""
     span, hashes, shown, look = run.span, [], [], None
     with open_container(out) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         stream.codec_context.thread_count = 1
         marked = {packet.pts for packet in container.demux(stream) if packet.is_keyframe and not packet.is_discard}
         container.seek(0, stream=stream)
@@ -139,7 +139,7 @@ def _difference(path: Path, out: Path, run: Run, frames_hash: str) -> str | None
     if hash_of(hashes) != frames_hash:
         return "the copy decodes to other pictures"
     with open_container(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         if _look(next(container.decode(stream)), stream.sample_aspect_ratio) != look:
             return "the copy lost its rotation, aspect or colours"
     return None
@@ -164,9 +164,9 @@ def _encode(
     """The worst frame's PSNR."""
     rate = (num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
     aspect = _aspect_as_displayed(path)
-    crf = encode.crf
+    clock, crf = read_clock(path), encode.crf
     while True:
-        seen = _Seen(iterate_pictures(path, span.start_pts, span.end_pts))
+        seen = _Seen(iterate_pictures(path, span.start_pts, span.end_pts, clock))
         fidelity = Fidelity(cfg.min_db)
         data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, aspect, replace(encode, crf=crf), fidelity)
         if fidelity.good or crf == _LOSSLESS:
@@ -199,7 +199,7 @@ class _Seen:
 def _aspect_as_displayed(path: Path) -> Fraction:
     """Width ÷ height of a pixel, after turning the picture upright."""
     with open_container(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         first = next(container.decode(stream), None)
         return 1 / aspect if first is not None and clockwise_deg(first.rotation) % 180 else aspect

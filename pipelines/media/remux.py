@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets
-from pipelines.media.probe import open_container
+from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import begins_anew, nal_length_bytes
 from pipelines.records import Span
 
@@ -85,7 +85,7 @@ def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0) -
 
     for before_s in _BEFORE_S:
         with open_container(path) as container:
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             if stream.codec_context.name not in COPIED:
                 raise CannotCopy(f"{stream.codec_context.name} is not copied into mp4")
             # A transport stream loses its first keyframe if one seeks to it: the beginning is read without seeking.
@@ -173,7 +173,7 @@ def write_clip(path: Path, out: Path, run: Run, sound: "Sound | None" = None, on
     edits = [Edit(-dts[0], end)]
     try:
         with open_container(path) as source, av.open(str(out), "w", format="mp4", options=options) as container:
-            track = container.add_stream_from_template(source.streams.video[0], opaque=True)
+            track = container.add_stream_from_template(video_stream(source), opaque=True)
             track.time_base = Fraction(1, scale)
             if sound is not None:
                 edits.append(sound.mux_into(container, scale))  # the muxer interleaves
