@@ -33,13 +33,25 @@ def read_header(path: Path, video_id: str, cfg: FootageConfig) -> pa.Table:
     Raises:
         MediaError: unreadable, truncated, beyond a limit, …
     """
-    from pipelines.media.clock import read_clock
     from pipelines.media.probe import probe
 
-    video, clock = probe(path, video_id, cfg), read_clock(path)
+    video = json.dumps(dataclasses.asdict(probe(path, video_id, cfg)), default=str)
+    times = read_times(path, cfg)
+    return times.replace_schema_metadata(times.schema.metadata | {b"video": video})
+
+
+def read_times(path: Path, cfg: FootageConfig) -> pa.Table:
+    """When each frame of a file is shown: rows (pts, key), the rest of its `Clock` in the schema's metadata.
+
+    Raises:
+        MediaError: see `read_clock`.
+    """
+    from pipelines.media.clock import read_clock
+
+    clock = read_clock(path, cfg)
     about = {name: value for name, value in dataclasses.asdict(clock).items() if not isinstance(value, np.ndarray)}
-    metadata = {"video": json.dumps(dataclasses.asdict(video), default=str), "clock": json.dumps(about, default=str)}
-    return pa.table({"pts": clock.pts, "key": np.isin(clock.pts, clock.keyframes)}).replace_schema_metadata(metadata)
+    rows = pa.table({"pts": clock.pts, "key": np.isin(clock.pts, clock.keyframes)})
+    return rows.replace_schema_metadata({b"clock": json.dumps(about, default=str)})
 
 
 def header_video(header: pa.Table) -> Video:
@@ -48,7 +60,7 @@ def header_video(header: pa.Table) -> Video:
 
 
 def header_clock(header: pa.Table) -> Clock:
-    """The `Clock` in a header's table."""
+    """The `Clock` in a header's table, or in one of times only."""
     pts = header["pts"].to_numpy()
     return Clock(pts=pts, keyframes=pts[header["key"].to_numpy()], **_fields(header, b"clock"))
 

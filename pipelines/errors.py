@@ -25,8 +25,10 @@ class Reason(StrEnum):
     CRASHED = "crashed"  # its process died of a signal
     INTERNAL = "internal"  # a fault of ours: tried again by the next run
 
-
-_PASSING = frozenset({Reason.MISSING, Reason.INTERNAL})
+    @property
+    def lasting(self) -> bool:
+        """Whether trying again with the same bytes and code would end the same way."""
+        return self not in (Reason.MISSING, Reason.INTERNAL)
 
 
 class MediaError(Exception):
@@ -47,5 +49,5 @@ class MediaError(Exception):
 
     @property
     def lasting(self) -> bool:
-        """Whether trying again with the same bytes and code would end the same way."""
-        return self.reason not in _PASSING
+        """See `Reason.lasting`."""
+        return self.reason.lasting

@@ -1,6 +1,6 @@
 """Finished work: stages/<stage>/<fingerprint>/<unit>.parquet, so that nothing is done twice.
 
-In: what a stage found for one unit (a video, a batch of clips, a planned shard), or the reason why it could not.
+In: what a stage found for one unit (a video, a stretch of one, a batch of clips, a planned shard), or why it could not.
 Out: the same, in any later run with the same fingerprint. Committed rows are the truth: of two workers that finish one
 unit, the second takes the first one's rows.
 """
@@ -49,9 +49,9 @@ class Stage:
         outcomes = (_outcome(self._store.read(key)) for key in self._store.list(self._folder))
         return [row for outcome in outcomes if isinstance(outcome, pa.Table) for row in outcome.to_pylist()]
 
-    def units(self) -> set[str]:
-        """Names of all finished units, quarantined ones too."""
-        names = (key.removeprefix(self._folder) for key in self._store.list(self._folder))
+    def units(self, folder: str = "") -> set[str]:
+        """Names of all finished units in a folder of them, quarantined ones too."""
+        names = (key.removeprefix(self._folder) for key in self._store.list(self._folder + folder))
         return {name.removesuffix(".parquet") for name in names}
 
     def _key(self, unit: str) -> str:

@@ -1,45 +1,51 @@
-"""A source → its clips with their scores: hash, probe, signals, shots, clips. One decode, or none if it was done.
+"""A source → its clips with their scores: hash, header, signals unit by unit, shots, clips. One decode, or none if it was done.
 
-In: one source. Out: its video and clips, or why it is quarantined. Each step looks first whether its stage has the unit
-already; what it finds out it commits before it goes on. Runs inside a Ray task, and without Ray in tests.
+In: one source, or one unit of a video. Out: its video and clips, or why it is quarantined. Each step looks first whether
+its stage has the work already; what it finds out it commits before it goes on. Whoever commits a video's last unit finds
+its shots: no worker waits for another. Runs inside a Ray task, and without Ray in tests.
 """
 
 import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
 
+from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
-from pipelines.buckets import bucket
-from pipelines.clips import cut_clips
+from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, video_id
-from pipelines.records import Clip, Quarantined, Source, Video
-from pipelines.schema import CLIPS, table
-from pipelines.scores import score_clip
-from pipelines.shots import find_shots
+from pipelines.media import child
+from pipelines.records import Quarantined, Source
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
+from pipelines.units import Unit, plan_units, unit_name
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Analysis:
-    """What is known of a source so far; `decoded` tells whether frames had to be decoded for it now."""
+    """What is known of a source so far.
+
+    `units` is how many its video was divided into, `unit` the one this is about; `finished` tells that `clips` are all
+    there are; `decoded_s` is how many seconds of footage were decoded for it now.
+    """
 
     source_uri: str
     video_id: str | None = None
     duration_s: float | None = None
     clips: list[dict[str, Any]] = field(default_factory=list)
     quarantined: Quarantined | None = None
-    decoded: bool = False
+    units: int = 0
+    unit: Unit | None = None
+    finished: bool = False
     hashed: bool = False
+    decoded_s: float = 0.0
 
 
 class NotDone(Exception):
@@ -59,19 +65,20 @@ class Analyst:
         self._cfg = cfg
         store = open_store(dataset)
         self._identities = Stage(store, "identify", prints.identify)
-        self._probes = Stage(store, "probe", prints.probe)
+        self._headers = Stage(store, "probe", prints.probe)
         self._signals = Stage(store, "signals", prints.signals)
         self._clips = Stage(store, "clips", prints.clips)
 
     def finished(self, source: Source) -> Analysis | None:
         """The analysis of a source if every step of it was committed before; nothing is hashed or decoded."""
         try:
-            return self.measure(self.identify(source, work=False), work=False)
+            found = self.identify(source, work=False)
         except NotDone:
             return None
+        return found if found.finished else None
 
     def identify(self, source: Source, work: bool = True) -> Analysis:
-        """Hash and probe."""
+        """Hash, and read the header; with the clips if they are known."""
         found = Analysis(source.uri)
 
         def hash_bytes() -> pa.Table:
@@ -86,22 +93,46 @@ class Analyst:
         identity = self._step(self._identities, unit, found, hash_bytes, work)
         if identity is not None:
             found.video_id = identity["video_id"][0].as_py()
-            header = self._step(self._probes, found.video_id, found, lambda: self._probe(found), work)
+            header = self._step(self._headers, found.video_id, found, lambda: self._read_header(found), work)
             if header is not None:
-                found.duration_s = header["duration_s"][0].as_py()
+                found.duration_s = confined.header_clock(header).duration_s
+                self._take(found, self._clips.lookup(found.video_id))
         return found
 
-    def measure(self, found: Analysis, work: bool = True) -> Analysis:
-        """Signals, shots, clips and scores of what was identified."""
-        if found.quarantined is not None:
+    def units(self, found: Analysis) -> list[Analysis]:
+        """A copy of an identified source for each unit of its video; the source itself if nothing is left to measure."""
+        if found.finished:
+            return [found]
+        clock = confined.header_clock(self._headers.lookup(found.video_id))
+        units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
+        return [
+            Analysis(
+                found.source_uri,
+                found.video_id,
+                found.duration_s,
+                units=len(units),
+                unit=unit,
+                hashed=found.hashed and not number,
+            )
+            for number, unit in enumerate(units)
+        ]
+
+    def measure(self, found: Analysis) -> Analysis:
+        """Signals of the unit that an analysis names; with the video's clips if it was the last one missing."""
+        if found.finished or self._take(found, self._clips.lookup(found.video_id)):
             return found
-        video, signals = found.video_id, None
-        if self._clips.lookup(video) is None:
-            signals = self._step(self._signals, video, found, lambda: self._measure(found), work)
-            if signals is None:
-                return found
-        rows = self._step(self._clips, video, found, lambda: self._make_clips(video, signals), work)
-        found.clips = rows.to_pylist() if rows is not None else []
+        header = self._headers.lookup(found.video_id)
+        name = unit_name(found.video_id, found.unit)
+        outcome = self._signals.lookup(name)
+        if outcome is None:
+            outcome = _attempt(self._signals, name, found, lambda: self._measure(found, header))
+        if isinstance(outcome, Quarantined) and not Reason(outcome.reason).lasting:
+            found.quarantined = outcome  # tried again by the next run
+            return found
+        clock = confined.header_clock(header)
+        names = [unit_name(found.video_id, unit) for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)]
+        if self._signals.units(f"{found.video_id}/") >= set(names):
+            self._take(found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(header, names)))
         return found
 
     def _step(
@@ -114,44 +145,56 @@ class Analyst:
                 raise NotDone
             outcome = _attempt(stage, unit, found, make)
         if isinstance(outcome, Quarantined):
+            self._take(found, outcome)
+            return None
+        return outcome
+
+    def _take(self, found: Analysis, outcome: pa.Table | Quarantined | None) -> bool:
+        """Put a final outcome into an analysis; False if there is none yet."""
+        if isinstance(outcome, Quarantined):
             # The same bytes may have come from another URI then.
             found.quarantined = Quarantined(
                 found.source_uri, outcome.stage, outcome.reason, outcome.message, found.video_id
             )
-            return None
-        return outcome
+        elif outcome is not None:
+            found.clips = outcome.to_pylist()
+        found.finished = outcome is not None
+        return found.finished
 
-    def _probe(self, found: Analysis) -> pa.Table:
-        from pipelines.media.probe import probe
-
+    def _read_header(self, found: Analysis) -> pa.Table:
         with local_copy(found.source_uri) as path:
-            video = probe(path, found.video_id, self._cfg.footage_options)
-        return _video_table(video)
+            limits = confined.limits(self._cfg.limits)
+            return child.call(
+                confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits
+            )  # fmt: skip
 
-    def _measure(self, found: Analysis) -> pa.Table:
-        from pipelines.media.clock import read_clock
-        from pipelines.media.decode import iterate_frames
-        from pipelines.signals import measure
+    def _measure(self, found: Analysis, header: pa.Table) -> pa.Table:
+        from pipelines.signals import preload
 
-        found.decoded = True
+        clock = confined.header_clock(header)
+        first, last = found.unit
+        end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
+        found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
         with local_copy(found.source_uri) as path:
-            clock = read_clock(path)
-            signals = measure(iterate_frames(path, clock), clock.time_base, self._cfg.signals)
-        if not len(signals):
-            raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
-        return signals.replace_schema_metadata({"end_pts": str(clock.end_pts)})
+            return child.call(
+                confined.measure_unit,
+                path,
+                clock,
+                found.unit,
+                self._cfg.signals,
+                self._cfg.shots,
+                limits=confined.limits(self._cfg.limits, found.decoded_s),
+                preload=preload(self._cfg.shots),
+            )
 
-    def _make_clips(self, video_id: str, signals: pa.Table) -> pa.Table:
-        video = _video(self._probes.lookup(video_id))
-        pts, end_pts = signals["pts"].to_numpy(), int(signals.schema.metadata[b"end_pts"])
-        shots = find_shots(signals, end_pts, video.time_base, self._cfg.shots)
-        clips = cut_clips(video_id, shots, pts, self._cfg.clips)
-        starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
-        rows = [
-            _clip_row(clip, video, signals.slice(start, clip.num_frames), self._cfg)
-            for start, clip in zip(starts, clips, strict=True)
-        ]
-        return table(rows, CLIPS)
+    def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
+        measured = [self._signals.lookup(name) for name in names]
+        for outcome in measured:  # of several bad units the first in time, whoever was first to finish
+            if isinstance(outcome, Quarantined):
+                raise MediaError(Reason(outcome.reason), outcome.message)
+        return clip_rows(
+            confined.header_video(header), confined.header_clock(header), pa.concat_tables(measured), self._cfg
+        )
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:
@@ -164,53 +207,3 @@ def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Tab
         logger.exception("%s of %s failed", stage.name, found.source_uri)
         message = "".join(traceback.format_exception_only(error)).strip()
         return Quarantined(found.source_uri, stage.name, Reason.INTERNAL, message, found.video_id)
-
-
-def _clip_row(clip: Clip, video: Video, signals: pa.Table, cfg: CurateConfig) -> dict[str, Any]:
-    span = clip.span
-    return {
-        "clip_id": clip.clip_id,
-        "video_id": clip.video_id,
-        "shot_index": clip.shot_index,
-        "start_kind": clip.start_kind,
-        "end_kind": clip.end_kind,
-        "start_pts": span.start_pts,
-        "end_pts": span.end_pts,
-        "time_base": str(span.time_base),
-        "start_s": span.start_s,
-        "end_s": span.end_s,
-        "num_frames": clip.num_frames,
-        "fps": clip.num_frames / span.duration_s,
-        "width": video.width,
-        "height": video.height,
-        "pixel_aspect": str(video.pixel_aspect),
-        "codec": video.codec,
-        **score_clip(signals, video.width, video.height, span.duration_s, cfg.scores),
-    }
-
-
-def bucket_of(row: dict[str, Any]) -> str:
-    """The bucket of a clip's row."""
-    return bucket(row["width"], row["height"], row["duration_s"])
-
-
-def _video_table(video: Video) -> pa.Table:
-    return pa.table(
-        {
-            "video_id": [video.video_id],
-            "container": [video.container],
-            "codec": [video.codec],
-            "width": [video.width],
-            "height": [video.height],
-            "rotation_deg": [video.rotation_deg],
-            "pixel_aspect": [str(video.pixel_aspect)],
-            "time_base": [str(video.time_base)],
-            "duration_s": [video.duration_s],
-            "bit_rate": [video.bit_rate],
-        }
-    )
-
-
-def _video(header: pa.Table) -> Video:
-    row = header.to_pylist()[0]
-    return Video(**row | {name: Fraction(row[name]) for name in ("pixel_aspect", "time_base")})

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jobs.curation.analysis import Analysis, bucket_of
+from jobs.curation.analysis import Analysis
+from jobs.curation.clip_rows import bucket_of
 from jobs.curation.cutting import content_of
 from jobs.curation.fingerprints import Fingerprints
 from pipelines.footage import Footage

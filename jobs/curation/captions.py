@@ -7,12 +7,17 @@ Each answer carries its clip's id, and is checked to be the one that was asked f
 import logging
 import traceback
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import CurateConfig
+from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
+from pipelines.media import child
+from pipelines.media.clock import Clock
 from pipelines.schema import CAPTIONS, table
+from pipelines.scores import SCORES
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
 from recaption.base import Caption, View, load_captioner
@@ -35,36 +40,47 @@ class CaptionWorker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": caption rows}."""
-        rows = [self._caption(batch["source_uri"], clip) for clip in batch["clips"]]
+        clips = batch["clips"]
+        with local_copy(batch["source_uri"]) as path:
+            try:
+                times = child.call(
+                    confined.read_times, path, self._cfg.footage_options, limits=confined.limits(self._cfg.limits)
+                )
+            except MediaError as error:
+                rows = [_failed(clip, error.reason, error.message) for clip in clips]
+            except child.ChildError as error:
+                rows = [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
+            else:
+                clock = confined.header_clock(times)
+                rows = [self._caption(path, clock, clip) for clip in clips]
         lasting = [row for row in rows if row.get("reason") not in (Reason.MISSING, Reason.INTERNAL)]
         if lasting:
             self._stage.commit(fingerprint(sorted(row["clip_id"] for row in lasting)), table(lasting, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}
 
-    def _caption(self, uri: str, clip: dict[str, Any]) -> dict[str, Any]:
+    def _caption(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
         try:
-            caption = self._captioner.caption(self._view(uri, clip))
+            caption = self._captioner.caption(self._view(path, clock, clip))
         except MediaError as error:
-            return {"clip_id": clip["clip_id"], "reason": error.reason, "message": error.message}
+            return _failed(clip, error.reason, error.message)
         except Exception as error:  # one clip must not end the run; the row says that the fault is ours
-            logger.exception("captioning clip %s of %s failed", clip["clip_id"], uri)
-            message = "".join(traceback.format_exception_only(error)).strip()
-            return {"clip_id": clip["clip_id"], "reason": Reason.INTERNAL, "message": message}
+            logger.exception("captioning clip %s of %s failed", clip["clip_id"], clip["source_uri"])
+            return _failed(clip, Reason.INTERNAL, "".join(traceback.format_exception_only(error)).strip())
         assert caption.clip_id == clip["clip_id"], "the captioner answered for another clip"
         return _row(caption)
 
-    def _view(self, uri: str, clip: dict[str, Any]) -> View:
-        from pipelines.media.clock import read_clock
-        from pipelines.media.decode import frames_at
-        from pipelines.scores import SCORES
-
+    def _view(self, path: Path, clock: Clock, clip: dict[str, Any]) -> View:
         count = min(self._cfg.captioner.num_frames, clip["num_frames"])
-        with local_copy(uri) as path:
-            clock = read_clock(path)
-            first = clock.index_of(clip["start_pts"])
-            frames = frames_at(path, clock, [first + int(clip["num_frames"] * (k + 0.5) / count) for k in range(count)])
+        limits = confined.limits(self._cfg.limits, clip["duration_s"])
+        frames = child.call(
+            confined.pick_frames, path, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
+        )
         scores = {name: clip[name] for name in SCORES}
         return View(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
+
+
+def _failed(clip: dict[str, Any], reason: Reason, message: str) -> dict[str, Any]:
+    return {"clip_id": clip["clip_id"], "reason": reason, "message": message}
 
 
 def _row(caption: Caption) -> dict[str, Any]:

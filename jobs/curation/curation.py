@@ -6,7 +6,7 @@ a run that finds everything finished reads rows, decides and stops.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -18,8 +18,9 @@ from jobs.curation.captions import BATCH_CLIPS
 from jobs.curation.commit import commit, read_base, shards_of
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
+from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
-from jobs.progress import progress
+from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from pipelines.errors import Reason
 from pipelines.footage import find_footage
@@ -77,12 +78,20 @@ class Curation:
         if pending:
             self._need_ray()
             with progress("curate: videos", total=len(pending), unit="videos") as bar:
-                for analysis in self.graph.analyse(pending):
+                for analysis in whole(self._noted(self.graph.analyse(pending), bar)):
                     analyses.append(analysis)
                     self.did["videos_hashed"] += analysis.hashed
-                    self.did["videos_decoded"] += analysis.decoded
+                    self.did["videos_decoded"] += analysis.decoded_s > 0
                     bar.advance(1)
         return analyses
+
+    def _noted(self, parts: Iterable[Analysis], bar: Bar) -> Iterator[Analysis]:
+        """The parts as they come, with what was decoded beside the bar: one long video is many parts."""
+        decoded_s = 0.0
+        for part in parts:
+            decoded_s += part.decoded_s
+            bar.update(bar.done, note=f"{decoded_s / 60:.1f} min decoded")
+            yield part
 
     def finish(self, analyses: Sequence[Analysis]) -> Row:
         """Decide, caption, cut and commit; once more on top of the other's manifest if another run was first."""

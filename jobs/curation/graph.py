@@ -1,6 +1,6 @@
 """The Ray Data graph of curation: three streams of rows, with a barrier between them.
 
-    sources ──identify──▶ ──measure──▶ clips with scores        (barrier: the recipe decides over all clips)
+    sources ──identify──▶ units ──measure──▶ clips with scores  (barrier: the recipe decides over all clips)
     kept clips, a batch per source ──caption (actors)──▶ text   (barrier: packing needs every kept clip of a bucket)
     planned shards ──cut and write──▶ where each clip lies
 
@@ -35,12 +35,12 @@ class Graph:
         self._args = (dataset, cfg, prints)
 
     def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
-        """Sources → their clips with scores, as they are finished, in any order."""
+        """Sources → an analysis for each unit of their videos, as they are finished, in any order."""
         args = self._args
         rows = _items([asdict(source) for source in sources])
-        # With one claim for both, Ray runs them as one operator: no worker processes of its own for what takes moments.
-        claim = {"num_cpus": 1, "memory": 1024 * _MIB}
-        rows = rows.map(lambda row: _identify(args, row), **claim).map(lambda row: _measure(args, row), **claim)
+        rows = rows.flat_map(lambda row: _identify(args, row), num_cpus=1, memory=512 * _MIB)
+        rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
+        rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=1024 * _MIB)
         return (_analysis(value) for value in _values(rows))
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -72,8 +72,9 @@ class _CaptionActor:
         return _pack(self._worker(_unpack(row)))
 
 
-def _identify(args: tuple[str, CurateConfig, Fingerprints], row: Row) -> Row:
-    return _pack(asdict(Analyst(*args).identify(Source(**_unpack(row)))))
+def _identify(args: tuple[str, CurateConfig, Fingerprints], row: Row) -> list[Row]:
+    analyst = Analyst(*args)
+    return [_pack(asdict(part)) for part in analyst.units(analyst.identify(Source(**_unpack(row))))]
 
 
 def _measure(args: tuple[str, CurateConfig, Fingerprints], row: Row) -> Row:

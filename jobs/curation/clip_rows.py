@@ -1,0 +1,61 @@
+"""The signals of a whole video → its clips' rows: shots, clips, scores. Pure.
+
+In: what its header says, and the measurements of all its frames. Out: rows of the `CLIPS` schema, in order.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.curation.config import CurateConfig
+from pipelines.buckets import bucket
+from pipelines.clips import cut_clips
+from pipelines.media.clock import Clock
+from pipelines.media.picture import frames_hash
+from pipelines.records import Clip, Video
+from pipelines.schema import CLIPS, table
+from pipelines.scores import score_clip
+from pipelines.shots import find_shots
+
+
+def clip_rows(video: Video, clock: Clock, signals: pa.Table, cfg: CurateConfig) -> pa.Table:
+    """A row for every clip of a video."""
+    pts = signals["pts"].to_numpy()
+    shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots)
+    clips = cut_clips(video.video_id, shots, pts, cfg.clips)
+    starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
+    rows = [
+        _row(clip, video, signals.slice(start, clip.num_frames), cfg) for start, clip in zip(starts, clips, strict=True)
+    ]
+    return table(rows, CLIPS)
+
+
+def _row(clip: Clip, video: Video, signals: pa.Table, cfg: CurateConfig) -> dict[str, Any]:
+    span = clip.span
+    return {
+        "clip_id": clip.clip_id,
+        "video_id": clip.video_id,
+        "shot_index": clip.shot_index,
+        "start_kind": clip.start_kind,
+        "end_kind": clip.end_kind,
+        "start_confidence": clip.start_confidence,
+        "end_confidence": clip.end_confidence,
+        "start_pts": span.start_pts,
+        "end_pts": span.end_pts,
+        "time_base": str(span.time_base),
+        "start_s": span.start_s,
+        "end_s": span.end_s,
+        "num_frames": clip.num_frames,
+        "frames_hash": frames_hash(signals["picture_hash"].to_pylist()),
+        "fps": clip.num_frames / span.duration_s,
+        "width": video.width,
+        "height": video.height,
+        "pixel_aspect": str(video.pixel_aspect),
+        "codec": video.codec,
+        **score_clip(signals, video.width, video.height, span.duration_s, cfg.scores),
+    }
+
+
+def bucket_of(row: dict[str, Any]) -> str:
+    """The bucket of a clip's row."""
+    return bucket(row["width"], row["height"], row["duration_s"])
