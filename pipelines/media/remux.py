@@ -112,15 +112,18 @@ def _collect(
     run: list[Coded] = []
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
+    # AVI knows only when packets are decoded; without reordering they are shown then. With it, the copy won't verify.
+    by_decoding = stream.container.format.name == "avi" and codec in ("h264", "hevc")
     for packet in packets:
         if not packet.size:
             continue
-        if packet.pts is None:
+        shown_at = packet.dts if by_decoding else packet.pts
+        if shown_at is None:
             raise CannotCopy("a packet does not say when it is shown")
         if packet.has_sidedata("new_extradata"):
             raise CannotCopy(_CHANGES)
-        data, inside = bytes(packet), span.start_pts <= packet.pts < span.end_pts
-        usable = packet.is_keyframe and packet.pts <= span.start_pts and not wanted
+        data, inside = bytes(packet), span.start_pts <= shown_at < span.end_pts
+        usable = packet.is_keyframe and shown_at <= span.start_pts and not wanted
         if usable and begins_anew(codec, memoryview(data), nal_length):
             starts.append(len(run))
             if len(starts) > keyframes_back + 1:
@@ -134,9 +137,9 @@ def _collect(
             if carried_sets(codec, data, extradata) - declared:
                 raise CannotCopy(_CHANGES)
             begins = packet.is_keyframe and begins_anew(codec, memoryview(data), nal_length, closed=True)
-            run.append(Coded(packet.pts, begins, data))
+            run.append(Coded(shown_at, begins, data))
         if inside:
-            wanted.add(packet.pts)
+            wanted.add(shown_at)
             if len(wanted) == num_frames:
                 return run
         elif packet.dts is not None and packet.dts >= span.end_pts:
