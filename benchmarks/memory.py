@@ -13,11 +13,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import av
 
 from benchmarks.results_file import report
+from jobs.curation.config import CurateConfig
+from jobs.curation.fingerprints import fingerprints
 from tests.footage import real_clips
 
 VIDEOS, EVERY = 500, 50
@@ -30,7 +33,7 @@ import json, sys
 from pathlib import Path
 from jobs.curation.analysis import Analyst
 from jobs.curation.config import CurateConfig
-from jobs.curation.fingerprints import fingerprints
+from jobs.curation.fingerprints import Fingerprints
 from pipelines.footage import find_footage
 from pipelines.media import child
 
@@ -40,9 +43,9 @@ def resident():
 def peak():
     return next(int(line.split()[1]) * 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))
 
-footage, dataset, every = sys.argv[1], sys.argv[2], int(sys.argv[3])
+footage, dataset, every, prints = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 cfg = CurateConfig(footage=footage, dataset=dataset)
-analyst = Analyst(dataset, cfg, fingerprints(cfg))
+analyst = Analyst(dataset, cfg, Fingerprints(**prints))
 sources = find_footage(footage, None).sources
 own, children = [], 0
 for number, source in enumerate(sources, 1):
@@ -60,7 +63,8 @@ print(json.dumps({'resident': own, 'peak': peak(), 'children': children, 'clips'
 def worker(footage: Path, every: int = 1) -> dict:
     """What a fresh worker used for a folder of footage."""
     with tempfile.TemporaryDirectory() as dataset:
-        command = [sys.executable, "-c", WORKER, str(footage), dataset, str(every)]
+        prints = json.dumps(asdict(fingerprints(CurateConfig())))  # as the driver gives them to a Ray worker
+        command = [sys.executable, "-c", WORKER, str(footage), dataset, str(every), prints]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
