@@ -125,7 +125,8 @@ def remux(path: Path, edit: Edit) -> Path:
         stream = source.streams.video[0]
         packets = [packet for packet in source.demux(stream) if packet.size]
         edited = path.with_stem(path.stem + "_edited")
-        with av.open(str(edited), "w") as target:
+        # No bitstream filter of the muxer's may repair what is odd.
+        with av.open(str(edited), "w", options={"fflags": "-autobsf"}) as target:
             out = target.add_stream_from_template(stream)
             for packet in edit(packets, stream):
                 packet.stream = out
@@ -172,10 +173,27 @@ def flag_all(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.
 
 def split_superframes(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
     split = BitStreamFilterContext("vp9_superframe_split", stream)
-    last = -1
     for packet in packets:
-        for part in split.filter(packet):
-            if part.pts <= last:  # the muxer wants each packet later than the one before
-                part.pts = part.dts = last + 1
-            last = part.pts
+        at, is_key = packet.pts, packet.is_keyframe
+        for k, part in enumerate(split.filter(packet)):
+            part.pts = part.dts = at + k  # the muxer wants each packet later than the one before
+            part.is_keyframe = is_key and k == 0
             yield part
+
+
+def show_again(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for k, packet in enumerate(packets):
+        yield packet
+        if k % 9 == 5:
+            again = _copy(packet, b"\x88")  # frame_marker, show_existing_frame, slot 0
+            again.pts = again.dts = packet.pts + 20
+            again.is_keyframe = False
+            yield again
+
+
+def hide_some_vp8(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for k, packet in enumerate(packets):
+        data = bytearray(bytes(packet))
+        if k % 7 == 4:
+            data[0] &= ~0x10  # show_frame
+        yield _copy(packet, bytes(data))

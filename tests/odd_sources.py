@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipelines.errors import Reason
 from tests import odd_bytes
 from tests.footage import film, pan, write
 
@@ -78,15 +79,8 @@ def late_ts(path: Path) -> Path:
 @source("wrap.ts")
 def wrap_ts(path: Path) -> Path:
     """The 33-bit clock of a transport stream starts again from zero in the middle."""
-    first = 2**33 - 60_000 - 126_000  # the muxer adds 1.4 s
+    first = 2**33 - 60_000
     return write(path, shots(), options=X264, pts=[first + 3600 * k for k in range(36)], time_base=Fraction(1, 90_000))
-
-
-@source("early.mkv")
-def early_mkv(path: Path) -> Path:
-    return write(
-        path, shots(), options=X264, pts=[k - 5 for k in range(36)], container={"avoid_negative_ts": "disabled"}
-    )
 
 
 @source("early.mp4")
@@ -220,14 +214,40 @@ def wmv(path: Path) -> Path:
 
 @source("altref.webm")
 def vp9(path: Path) -> Path:
-    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "g": "16", "deadline": "good", "cpu-used": "4", "b": "200k"}
-    return write(path, shots(), codec="libvpx-vp9", options=options)
+    """Pictures for reference only, each in one packet with the next one shown."""
+    options = {
+        "auto-alt-ref": "1",
+        "lag-in-frames": "25",
+        "g": "40",
+        "deadline": "realtime",
+        "cpu-used": "6",
+        "b": "100k",
+    }
+    return write(path, pan(1, 60, HEIGHT, WIDTH, right=0.3), codec="libvpx-vp9", options=options)
 
 
-@source("altref_vp8.webm")
+@source("hidden.webm")
+def hidden(path: Path) -> Path:
+    """Pictures for reference only, in packets of their own."""
+    return odd_bytes.remux(vp9(path), odd_bytes.split_superframes)
+
+
+@source("shown_again.webm")
+def shown_again(path: Path) -> Path:
+    """Packets of one byte that show a picture decoded before."""
+    return odd_bytes.remux(vp9(path), odd_bytes.show_again)
+
+
+@source("vp8.webm")
 def vp8(path: Path) -> Path:
-    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "g": "16", "deadline": "good", "cpu-used": "4", "b": "200k"}
-    return write(path, shots(), codec="libvpx", options=options)
+    return write(
+        path, shots(), codec="libvpx", options={"g": "12", "deadline": "realtime", "cpu-used": "4", "b": "200k"}
+    )
+
+
+@source("hidden_vp8.webm")
+def hidden_vp8(path: Path) -> Path:
+    return odd_bytes.remux(vp8(path), odd_bytes.hide_some_vp8)
 
 
 @source("av1.mp4")
@@ -362,7 +382,8 @@ def broken_off_mkv(path: Path) -> Path:
 @source("broken_off.avi")
 def broken_off_avi(path: Path) -> Path:
     data = mpeg4_b(path).read_bytes()
-    path.write_bytes(data[: len(data) * 2 // 3])
+    media, end = data.index(b"movi"), data.index(b"idx1")
+    path.write_bytes(data[: (media + end) // 2])
     return path
 
 
@@ -388,12 +409,6 @@ def repeated(path: Path) -> Path:
 @source("repeated.mp4")
 def repeated_mp4(path: Path) -> Path:
     return repeated(path)
-
-
-@source("hidden.webm")
-def hidden(path: Path) -> Path:
-    """VP9's pictures that are never shown, in packets of their own."""
-    return odd_bytes.remux(vp9(path), odd_bytes.split_superframes)
 
 
 @source("same_time.mkv")
@@ -463,3 +478,41 @@ def dense_keyframes(path: Path) -> Path:
 def skipped(path: Path) -> Path:
     """Chunks of no bytes: the frame before is shown again."""
     return odd_bytes.remux(mjpeg(path), odd_bytes.empty_some)
+
+
+def before_zero(path: Path) -> Path:
+    """Matroska can't say when frames before time zero are shown."""
+    return write(
+        path, shots(), options=X264, pts=[k - 5 for k in range(36)], container={"avoid_negative_ts": "disabled"}
+    )
+
+
+def time_goes_back(path: Path) -> Path:
+    """Two recordings, one behind the other; the clock starts again."""
+    data = plain(path).read_bytes()
+    path.write_bytes(data + data)
+    return path
+
+
+def broken_header(path: Path) -> Path:
+    path.write_bytes(mpeg4_b(path).read_bytes()[:4000])
+    return path
+
+
+def no_frames(path: Path) -> Path:
+    with av.open(str(path), "w") as muxer:
+        stream = muxer.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        muxer.start_encoding()
+    return path
+
+
+# What can't be placed in time, or does not decode, is refused, and never half shown.
+REFUSED = {
+    "before_zero.mkv": (before_zero, Reason.NO_TIMESTAMPS),
+    "time_goes_back.ts": (time_goes_back, Reason.NO_TIMESTAMPS),
+    "broken_header.avi": (broken_header, Reason.UNDECODABLE),
+    "no_frames.mkv": (no_frames, Reason.TRUNCATED),
+    "no_frames.avi": (no_frames, Reason.NO_FRAMES),
+    "no_frames.mp4": (no_frames, Reason.NO_VIDEO),
+}

@@ -6,17 +6,30 @@ when pictures are shown: then all are.
 """
 
 import itertools
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.packets import Packets, demux_times, packets_from_start, pictures
+from pipelines.media.packets import (
+    Packets,
+    demux_times,
+    packets_from_start,
+    pictures,
+    pictures_between,
+    refuse_concealed,
+)
 from pipelines.media.probe import check_header, open_container, video_stream
 from pipelines.media.random_access import FLAG_IS_TRUE
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 # Each packet that shows a picture shows one, at the packet's time: tested against what decoders show.
 _PACKET_IS_PICTURE = FLAG_IS_TRUE | {"h264", "hevc", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}
@@ -107,7 +120,7 @@ def read_clock(source: Path | bytes, limits: FootageConfig | None = None) -> Clo
     if timing == "feed":
         delay = int(shown.pts[0] - packets.pts[0])
         keyframes = _fed_keyframes(keyframes, shown, delay)
-    return _checked(
+    clock = _checked(
         Clock(
             pts=shown.pts,
             end_pts=int(shown.pts[-1]) + _last_duration(shown, rising, 1 / (rate * time_base)),
@@ -123,6 +136,8 @@ def read_clock(source: Path | bytes, limits: FootageConfig | None = None) -> Clo
         ),
         limits,
     )
+    # The boxes of an MP4 were counted when it was opened; any other recording may break off in the middle of a picture.
+    return clock if demuxer == "mov" or not by_packet else _without_broken_end(source, clock)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +163,10 @@ def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str,
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
         rotated = first.rotation != 0
         if not by_packet:
-            every = itertools.chain((first,), shown)
-            times, lengths, whole = zip(*((p.pts, p.duration or 0, p.key_frame) for p in every), strict=True)
-            pts, index, count = np.unique(np.array(times, np.int64), return_index=True, return_counts=True)
-            unique = (count == 1) & (np.array(whole)[index] | (timing == "pts"))
-            return _Shown(pts, np.array(lengths, np.int64)[index], unique, rotated)
+            rows = _rows(itertools.chain((first,), shown), packets.keyframes)
+            pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
+            unique = (count == 1) & ((rows[index, 2] == 1) | (timing == "pts"))
+            return _Shown(pts, rows[index, 1], unique, rotated)
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
         if timing == "pts":
@@ -163,6 +177,37 @@ def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str,
             begin = int(packets.pts[0]) if picture is None else picture.pts
             keep = (pts >= begin) | np.isin(pts, early)
     return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, rotated)
+
+
+def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:
+    """(PTS, duration, whether it is a keyframe) of each picture; if the last keyframe or what follows it breaks off, up to there."""
+    rows = array("q")
+    try:
+        for picture in shown:
+            refuse_concealed(picture)
+            rows.extend((picture.pts, picture.duration or 0, picture.key_frame))
+    except MediaError as error:
+        if error.reason != Reason.UNDECODABLE or not rows or len(keyframes) < 2 or rows[-3] < keyframes[-2]:
+            raise
+    return np.frombuffer(rows, np.int64).reshape(-1, 3)
+
+
+def _without_broken_end(source: Path | bytes, clock: Clock) -> Clock:
+    """The clock up to the first picture of its last group that does not decode."""
+    first = clock.index_of(clock.keyframe_before(int(clock.pts[-1])) or int(clock.pts[0]))
+    last = first
+    try:
+        for picture in pictures_between(source, clock, int(clock.pts[first]), clock.end_pts):
+            if picture.pts != clock.pts[last]:
+                break
+            last += 1
+    except MediaError as error:
+        if error.reason != Reason.UNDECODABLE or not last:
+            raise
+    if last == len(clock.pts):
+        return clock
+    end_pts = int(clock.pts[last])
+    return replace(clock, pts=clock.pts[:last], end_pts=end_pts, keyframes=clock.keyframes[clock.keyframes < end_pts])
 
 
 def _fed_keyframes(fed: np.ndarray, shown: _Shown, delay: int) -> np.ndarray:

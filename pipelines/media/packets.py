@@ -114,23 +114,33 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
     Raises:
         MediaError: undecodable, no_timestamps.
     """
-    first = clock.index_of(start_pts)
-    if first == len(clock.pts) or int(clock.pts[first]) >= end_pts:
+    first, after = clock.index_of(start_pts), clock.index_of(end_pts)
+    if first >= after:
         return
+    final = int(clock.pts[after - 1])
     keyframe = clock.keyframe_before(int(clock.pts[first]))
     number = 0 if keyframe is None else clock.index_of(keyframe)
     last = None
     for picture in pictures(packets_from(source, clock, keyframe), clock.timing):
         if clock.timing == "count":
-            if number == len(clock.pts):
-                raise MediaError(Reason.NO_TIMESTAMPS, f"more pictures than the {number} times of the packets")
             picture.pts = int(clock.pts[number])
             number += 1
-        if picture.pts >= end_pts:
-            return
-        if picture.pts >= start_pts and picture.pts != last:
+        if start_pts <= picture.pts <= final and picture.pts != last:
             last = picture.pts
+            refuse_concealed(picture)
             yield picture
+        if picture.pts >= final:  # what comes behind may be broken
+            return
+
+
+def refuse_concealed(picture: "VideoFrame") -> None:
+    """What a decoder made up where data is damaged depends on what it saw before, and is no footage.
+
+    Raises:
+        MediaError: undecodable.
+    """
+    if picture.is_corrupt:
+        raise MediaError(Reason.UNDECODABLE, f"the data of the picture at pts {picture.pts} is damaged")
 
 
 def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]:
@@ -140,12 +150,19 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
         timing: see `Clock`; the times of what is counted mean nothing here.
 
     Raises:
-        MediaError: no_timestamps.
+        MediaError: undecodable, no_timestamps.
     """
+    import av
+
     last, fed = None, 0
     for packet in packets:
-        fed = packet.dts if packet.size else fed + 1
-        for picture in packet.decode():
+        if timing == "feed":
+            fed = packet.dts if packet.size else fed + 1
+        try:
+            shown = packet.decode()
+        except av.error.FFmpegError as error:
+            raise MediaError(Reason.UNDECODABLE, f"a packet does not decode: {error.strerror}") from error
+        for picture in shown:
             if timing == "feed":
                 picture.pts = fed
             elif picture.pts is None:

@@ -53,6 +53,8 @@ def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
             yield container
     except av.error.FileNotFoundError as error:
         raise MediaError(Reason.MISSING, str(error.strerror)) from error
+    except av.error.EOFError as error:
+        raise MediaError(Reason.TRUNCATED, f"{demuxer}: the file ends before its first packet") from error
     except av.error.FFmpegError as error:
         raise MediaError(Reason.UNDECODABLE, f"{demuxer}: {error.strerror}") from error
 
