@@ -68,6 +68,7 @@ LAYOUTS = {
     "h264_rotated": Layout("mov", "libx264", _x264(), rotate_deg=-90, sound="aac"),
     "h264_anamorphic": Layout("mp4", "libx264", _x264(), aspect=Fraction(4, 3)),
     "h264_late_mkv": Layout("mkv", "libx264", _x264(), pts=lambda k: k + 1000, sound="libopus"),
+    "h264_pcm_mkv": Layout("mkv", "libx264", _x264(), sound="pcm_s16le"),
     "hevc_open_gop": Layout("mp4", "libx265", _x265()),
     "hevc_closed_ts": Layout("ts", "libx265", _x265("open-gop=0")),
     "hevc_radl": Layout("mkv", "libx265", _x265("open-gop=0:radl=2")),

@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.errors import MediaError
 from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets
 from pipelines.media.probe import open_container, video_stream
@@ -189,7 +190,7 @@ def write_clip(path: Path, out: Path, run: Run, sound: "Sound | None" = None, on
                 packet.is_keyframe = begins[index]
                 container.mux(packet)
         set_edits(out, edits)
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, MediaError, ValueError) as error:
         raise CannotCopy(f"mp4 does not take it: {error}") from error
 
 

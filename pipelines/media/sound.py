@@ -57,7 +57,7 @@ class Sound:
                 track = container.add_stream_from_template(template, opaque=True)
                 packets = [_packet(heard, rate) for heard in self.packets]
             else:
-                track = container.add_stream("aac", rate=rate, layout=template.codec_context.layout.name)
+                track = container.add_stream("aac", rate=rate, layout=_layout(template))
                 packets = self._encode(template, track)
             track.time_base = Fraction(1, rate)
             first, last = packets[0], packets[-1]
@@ -82,13 +82,20 @@ class Sound:
                 part.pts = None
                 fifo.write(part)
         at = round(self.packets[0].start_s * rate)
-        fifo.read(max(0, -at))  # the packet before the span
+        if at < 0:  # the packet before the span
+            fifo.read(-at)
         at, end, packets = max(0, at), round(self.length_s * rate), []
         while at < end and (frame := fifo.read(min(codec.frame_size or 1024, end - at), partial=True)) is not None:
             frame.pts, frame.time_base = at, Fraction(1, rate)
             at += frame.samples
             packets += track.encode(frame)
         return packets + track.encode(None)
+
+
+def _layout(stream: "AudioStream") -> str:
+    """Speakers by name; plain PCM only counts them."""
+    layout = stream.codec_context.layout
+    return {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout.name)
 
 
 def _packet(heard: Heard, rate: int) -> "Packet":

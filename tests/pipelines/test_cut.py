@@ -1,14 +1,12 @@
 """A clip's file shows its span and nothing else: the source's own pictures bit for bit, at the source's own times."""
 
 import hashlib
-import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import decord
 import numpy as np
 import pytest
 
@@ -118,3 +116,248 @@ def test_decord_reads_copied_clips_in_any_order(source, tmp_path, name):
         random.Random(first).shuffle(order)
         for index in order:
             np.testing.assert_array_equal(reader.pick([index])[index], footage.pixels[first + index])
+
+
+@pytest.mark.parametrize("name", sorted(set(LAYOUTS) - {"h264_long_gop"}))
+def test_clips_from_a_keyframe_and_from_the_middle_of_a_group_are_copied_by_default(source, tmp_path, name):
+    footage, share = source(name), CutConfig().max_lead_share
+    for first, last in ((0, 40), (24, 60), (41, NUM_FRAMES)):
+        made = footage.cut(tmp_path / "clip.mp4", first, last, max_lead_share=share)
+        assert made.method == "copy", made.why
+        assert made.lead_frames + made.tail_frames <= last - first
+        assert (made.lead_frames > 0) == (first > 0) or first == 24  # a keyframe in some layouts
+
+
+def psnr_db(footage: Source, clip: Path, first: int, last: int) -> float:
+    """Of the worst frame, over the samples of all planes, in the clip's pixel format."""
+    start, end = footage.bounds[first], footage.bounds[last]
+    worst = np.inf
+    with open_container(clip) as container:
+        shown = container.decode(video_stream(container))
+        for wanted, got in zip(iterate_pictures(footage.path, start, end), shown, strict=True):
+            if wanted.rotation:
+                wanted = av.VideoFrame.from_ndarray(upright(wanted), format="rgb24")
+            if wanted.format.name != got.format.name:
+                wanted = wanted.reformat(format=got.format.name)
+            error = np.mean((wanted.to_ndarray().astype(float) - got.to_ndarray()) ** 2)
+            worst = min(worst, 10 * np.log10(255**2 / error)) if error else worst
+    return worst
+
+
+@pytest.mark.parametrize("name", ["h264", "h264_vfr", "h264_rotated", "h264_late_mkv", "hevc_10bit", "vp9", "mpeg2_ts"])
+def test_a_re_encoded_clip_is_near_and_exact_in_time(source, tmp_path, name):
+    footage, out = source(name), tmp_path / "clip.mp4"
+    made = footage.cut(out, 7, 37, method="encode", min_db=43)
+    assert (made.method, made.lead_frames, made.why) == ("encode", 0, "cut.method=encode")
+    assert made.worst_db == pytest.approx(psnr_db(footage, out, 7, 37), abs=1e-6)
+    assert made.worst_db >= 43
+    assert shown_by_pyav(out)[0] == footage.times(7, 37)
+    num_frames, duration_s, width, height, _ = probe_clip(out.read_bytes())
+    assert (num_frames, height, width) == (30, *footage.pixels.shape[1:3])
+    assert duration_s == pytest.approx(footage.span(7, 37).duration_s)
+
+
+def test_a_clip_is_encoded_again_until_it_is_near_enough_at_last_without_loss(source, tmp_path):
+    footage, out = source("h264"), tmp_path / "clip.mp4"
+    name, span = frames_hash(footage.hashes[9:30]), footage.span(9, 30)
+    for crf, min_db, wanted in ((40, 41.0, "near"), (8, 60.0, "equal")):
+        cfg = CutConfig(method="encode", min_db=min_db)
+        made = cut(footage.path, out, span, 21, name, cfg, EncodeConfig(crf=crf, preset="medium"))
+        if wanted == "equal" and made.worst_db is None:
+            assert shown_by_pyav(out)[1] == footage.hashes[9:30]
+        else:
+            assert made.worst_db == pytest.approx(psnr_db(footage, out, 9, 30), abs=1e-6)
+            assert made.worst_db >= min_db
+
+
+def test_a_long_lead_is_not_copied_and_the_reason_is_told(source, tmp_path):
+    footage = source("h264_long_gop")
+    made = footage.cut(tmp_path / "clip.mp4", 50, 58, max_lead_share=0.5)
+    assert made.method == "encode"
+    assert made.worst_db >= CutConfig().min_db
+    assert "max_lead_share" in made.why
+    assert footage.cut(tmp_path / "clip.mp4", 50, 58, max_lead_share=0.9).lead_frames == 50
+
+
+@pytest.mark.parametrize("method", ["auto", "encode"])
+@pytest.mark.parametrize("name", ["h264_rotated", "h264_late_mkv", "hevc_open_gop", "h264_pcm_mkv"])
+def test_the_same_clip_has_the_same_bytes(source, tmp_path, name, method):
+    footage, digests = source(name), set()
+    for attempt in ("a.mp4", "b.mp4"):
+        footage.cut(tmp_path / attempt, 11, 40, method=method, audio="keep")
+        digests.add(hashlib.sha256((tmp_path / attempt).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_rotation_and_pixel_aspect_come_along(source, tmp_path):
+    out = tmp_path / "clip.mp4"
+    for name, method, rotation, aspect in (
+        ("h264_rotated", "auto", -90, 1),
+        ("h264_rotated", "encode", 0, 1),
+        ("h264_anamorphic", "auto", 0, Fraction(4, 3)),
+        ("h264_anamorphic", "encode", 0, Fraction(4, 3)),
+    ):
+        footage = source(name)
+        footage.cut(out, 5, 25, method=method)
+        with open_container(out) as container:
+            stream = video_stream(container)
+            assert (stream.sample_aspect_ratio or 1) == aspect
+            assert next(container.decode(stream)).rotation == rotation
+        shown = decode_frames(out.read_bytes(), [0.0], *footage.pixels.shape[1:3])[0]
+        assert np.abs(shown.astype(int) - footage.pixels[5]).mean() <= (4 if method == "encode" else 0)
+
+
+def heard(clip: Path) -> tuple[np.ndarray, float]:
+    """Samples of a clip's sound, and when the first one is heard, in seconds."""
+    with av.open(str(clip)) as container:
+        frames = list(container.decode(audio=0))
+        resampler = av.AudioResampler("flt", "mono", SOUND_RATE)
+        samples = [part.to_ndarray().ravel() for frame in [*frames, None] for part in resampler.resample(frame)]
+        return np.concatenate(samples), float(frames[0].pts * frames[0].time_base)
+
+
+@pytest.mark.parametrize("method", ["auto", "encode"])
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if layout.sound])
+def test_sound_is_in_sync_within_one_of_its_frames(source, tmp_path, name, method):
+    footage, out = source(name), tmp_path / "clip.mp4"
+    frame_s = {"aac": 1024, "pcm_s16le": 1024, "ac3": 1536, "libopus": 960}[LAYOUTS[name].sound] / SOUND_RATE
+    for first, last in ((0, 30), (41, NUM_FRAMES)):
+        made = footage.cut(out, first, last, method=method, audio="keep")
+        assert made.method == ("copy" if method == "auto" else "encode")
+        assert shown_by_pyav(out)[0] == footage.times(first, last)
+        samples, begin_s = heard(out)
+        begin, length_s = round(begin_s * SOUND_RATE), (last - first) / FPS
+        assert abs(begin_s) <= frame_s
+        assert abs(begin_s + len(samples) / SOUND_RATE - length_s) <= 2 * frame_s
+        middle = slice(len(samples) // 4, 3 * len(samples) // 4)
+        at = np.arange(len(samples))[middle] + begin
+        lags = range(-2400, 2401, 48)
+        match = [np.dot(samples[middle], tone(first / FPS + (at + lag) / SOUND_RATE)) for lag in lags]
+        assert abs(lags[int(np.argmax(match))]) / SOUND_RATE <= frame_s
+
+
+def test_sound_is_dropped_by_default(source, tmp_path):
+    source("h264_rotated").cut(tmp_path / "clip.mp4", 3, 30)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+def test_pictures_that_were_not_measured_are_refused(source, tmp_path):
+    footage = source("h264")
+    for cfg in (CutConfig(), CutConfig(method="encode")):
+        with pytest.raises(MediaError) as caught:
+            cut(footage.path, tmp_path / "clip.mp4", footage.span(3, 30), 27, frames_hash([1, 2]), cfg, ENCODE)
+        assert caught.value.reason == Reason.UNFAITHFUL
+
+
+def rewrite(path: Path, out: Path, change) -> Path:
+    """The same packets in a file of the same kind; `change` is told each one's number and may alter it, or return bytes."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        track = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            data = change(number, packet)
+            if data is not None:
+                other = av.Packet(data)
+                other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+                other.time_base, other.is_keyframe, packet = packet.time_base, packet.is_keyframe, other
+            packet.stream = track
+            target.mux(packet)
+    return out
+
+
+def as_measured(path: Path) -> Source:
+    clock = read_clock(path)
+    pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+    bounds = [*(picture.pts for picture in pictures), clock.end_pts]
+    return Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], np.empty(0))
+
+
+def test_keyframe_flags_that_lie_mislead_no_reader(source, tmp_path):
+    def flag_all(number, packet):
+        packet.is_keyframe = True
+
+    honest = source("h264_open_gop")
+    liar = as_measured(rewrite(honest.path, tmp_path / "liar.mp4", flag_all))
+    assert liar.hashes == honest.hashes
+    for first, last in spans("liar", 6):
+        made = liar.cut(tmp_path / "clip.mp4", first, last)
+        assert made.method == "copy", made.why
+        data = (tmp_path / "clip.mp4").read_bytes()
+        clock = read_clock(data)
+        for index in {0, (last - first) // 2, last - first - 1}:
+            np.testing.assert_array_equal(frames_at(data, clock, [index])[0], honest.pixels[first + index])
+
+
+@pytest.mark.parametrize(("name", "which"), [("h264", 1), ("mpeg4", 13), ("vp9_mp4", 13)])
+def test_a_packet_of_the_lead_that_broke_since_it_was_measured_makes_no_clip(source, tmp_path, name, which):
+    def damage(number, packet):
+        return bytes(packet)[:20] + b"\x00" * (packet.size - 20) if number == which else None
+
+    footage = source(name)
+    broken = replace(footage, path=rewrite(footage.path, tmp_path / footage.path.name, damage))
+    with pytest.raises(MediaError) as caught:
+        broken.cut(tmp_path / "clip.mp4", 15, 60)
+    assert caught.value.reason in (Reason.UNDECODABLE, Reason.UNFAITHFUL, Reason.TRUNCATED)
+
+
+def test_a_stream_that_changes_its_parameters_is_re_encoded(source, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    both, seam = tmp_path / "both.ts", 900_000
+    with av.open(str(both), "w") as target:
+        track = None
+        for path, moved in ((source("h264_ts").path, 0), (write_other_profile(other / "plain.ts"), seam)):
+            with av.open(str(path)) as part:
+                track = track or target.add_stream_from_template(part.streams.video[0], opaque=True)
+                for packet in (p for p in part.demux(video=0) if p.size):
+                    packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                    packet.stream = track
+                    target.mux(packet)
+    footage = as_measured(both)
+    made = footage.cut(tmp_path / "clip.mp4", NUM_FRAMES - 6, NUM_FRAMES + 10)
+    assert made.method == "encode"
+    assert "parameter sets" in made.why
+    assert psnr_db(footage, tmp_path / "clip.mp4", NUM_FRAMES - 6, NUM_FRAMES + 10) >= CutConfig().min_db
+    assert footage.cut(tmp_path / "clip.mp4", 3, 40).method == "copy"
+
+
+def write_other_profile(path: Path) -> Path:
+    with av.open(str(source_of_pixels := render("h264_ts", path.parent))) as part, av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=FPS, options={"x264-params": "keyint=8:bframes=0:ref=2:8x8dct=0"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for picture in part.decode(video=0):
+            picture.pict_type = 0
+            target.mux(stream.encode(picture))
+        target.mux(stream.encode(None))
+    source_of_pixels.unlink()
+    return path
+
+
+def test_plain_decord_reads_a_clip_as_docs_tell(source, tmp_path):
+    """Runs the lines of docs/clips.md."""
+    lines = Path("docs/clips.md").read_text().split("```python\n")[1].split("```")[0]
+    footage = source("h264")
+    made = footage.cut(tmp_path / "clip.mp4", 21, 60)
+    told = {"mp4": (tmp_path / "clip.mp4").read_bytes(), "lead_frames": made.lead_frames, "num_frames": 39}
+    assert made.lead_frames
+    exec(lines, told)
+    np.testing.assert_array_equal(told["frames"], footage.pixels[21:60])
+
+
+def test_edits_are_written_to_the_tick_and_refused_where_they_do_not_fit(source, tmp_path):
+    footage, out = source("h264"), tmp_path / "clip.mp4"
+    footage.cut(out, 21, 60)
+    edit = video_edit(out.read_bytes())
+    assert edit.duration_s == footage.bounds[60] * footage.time_base - footage.bounds[21] * footage.time_base
+    assert edit.samples >= 39 + 5
+    set_edits(out, [Edit(5, 700)])
+    with open_container(out) as container:
+        assert video_stream(container).duration == 700
+    for edits in ([], [Edit(0, 2**32)], [Edit(2**31, 1)]):
+        with pytest.raises(ValueError, match=r"tracks|fit"):
+            set_edits(out, edits)
+    data = without_video_edit(out.read_bytes())
+    assert len(data) == out.stat().st_size
+    assert video_edit(data) is None
+    with pytest.raises(ValueError, match=r"ends|beyond"):
+        video_edit(out.read_bytes()[:300])
