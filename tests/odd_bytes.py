@@ -111,6 +111,22 @@ def with_avi_length(data: bytes, frames: int) -> bytes:
     return bytes(changed)
 
 
+def in_two_riffs(data: bytes) -> bytes:
+    """An AVI beyond a gigabyte as OpenDML has it: a second RIFF behind the first, and no old index."""
+    media, end = data.index(b"movi") + 4, data.index(b"idx1")
+    half = data.index(b"00dc", (media + end) // 2)
+    head, first, second = data[: media - 12], data[media:half], data[half:end]
+
+    def movi(chunks: bytes) -> bytes:
+        return b"LIST" + struct.pack("<I", len(chunks) + 4) + b"movi" + chunks
+
+    first = head[12:] + movi(first)
+    second = movi(second)
+    return b"".join(
+        b"RIFF" + struct.pack("<I", len(body) + 4) + kind + body for kind, body in ((b"AVI ", first), (b"AVIX", second))
+    )
+
+
 def without_first_packets(stream: bytes, count: int) -> bytes:
     """A transport stream without so many of its first packets; tables are kept."""
     packets = [stream[k : k + 188] for k in range(0, len(stream), 188)]

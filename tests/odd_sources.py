@@ -348,6 +348,18 @@ def no_index_avi(path: Path) -> Path:
     return path
 
 
+@source("opendml.avi")
+def opendml(path: Path) -> Path:
+    path.write_bytes(odd_bytes.in_two_riffs(mpeg4_b(path).read_bytes()))
+    return path
+
+
+@source("opendml_mjpeg.avi")
+def opendml_mjpeg(path: Path) -> Path:
+    path.write_bytes(odd_bytes.in_two_riffs(mjpeg(path).read_bytes()))
+    return path
+
+
 @source("begun_late.ts")
 def begun_late_ts(path: Path) -> Path:
     """Recording began in the middle of a group of pictures."""

@@ -19,6 +19,7 @@ from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -71,11 +72,7 @@ def probe(path: Path, video_id: str, cfg: FootageConfig) -> Video:
         stream = video_stream(container)
         check_header(container, stream, cfg)
         duration_s = _duration_s(container, stream)
-        # A recording may begin in the middle: what is shown first need not be what comes first.
-        packets = (packet for packet in container.demux(stream) if packet.size or packet.dts is None)
-        frame = next((frame for packet in packets for frame in packet.decode()), None)
-        if frame is None or not stream.time_base:
-            raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
+        frame = _first_frame(container, stream)
         _check_size(frame.width, frame.height, cfg)
         rotation_deg = clockwise_deg(frame.rotation)
         return Video(
@@ -90,6 +87,24 @@ def probe(path: Path, video_id: str, cfg: FootageConfig) -> Video:
             duration_s=duration_s,
             bit_rate=8 * size_bytes / duration_s if duration_s else 0.0,
         )
+
+
+def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFrame":
+    """A recording may begin in the middle: what comes before the first picture that is whole need not decode."""
+    import av
+
+    broken = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode() if packet.size or packet.dts is None else ()
+        except av.error.InvalidDataError as error:
+            broken = error
+            continue
+        for frame in frames:
+            return frame
+    if broken is not None:
+        raise broken
+    raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
 
 
 def video_stream(container: "InputContainer") -> "VideoStream":
