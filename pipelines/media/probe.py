@@ -153,7 +153,7 @@ def _check_size(width: int, height: int, cfg: FootageConfig) -> None:
 def _limit(value: float, unit: str, key: str, cfg: FootageConfig) -> None:
     limit = getattr(cfg, key)
     if value > limit:
-        raise MediaError(Reason.TOO_LARGE, f"{value:.10g} {unit} are more than footage_options.{key}={limit:.10g}")
+        raise MediaError(Reason.TOO_LARGE, f"{value:.10g} {unit} are more than footage_options.{key}={limit}")
 
 
 def _duration_s(container: "InputContainer", stream: "VideoStream") -> float:

@@ -5,12 +5,10 @@ import subprocess
 import sys
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 
 from pipelines.config import EncodeConfig, FootageConfig
-from pipelines.errors import MediaError, Reason
 from pipelines.media import decode
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
@@ -25,46 +23,6 @@ SMALL = {"height": 48, "width": 64}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("media")
-
-
-def why(path, cfg=None) -> Reason:
-    with pytest.raises(MediaError) as caught:
-        probe(path, "v", cfg or FootageConfig())
-    return caught.value.reason
-
-
-def test_what_is_no_video_is_refused_with_its_reason(folder):
-    whole = write(folder / "whole.mp4", pan(1, 20, **SMALL)).read_bytes()
-    for name, content, reason in (
-        ("text.mp4", b"dear diary, " * 20, Reason.UNREADABLE),
-        ("empty.mp4", b"", Reason.UNREADABLE),
-        ("list.mp4", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n", Reason.UNREADABLE),
-        ("concat.mp4", b"ffconcat version 1.0\nfile '/etc/passwd'\n", Reason.UNREADABLE),
-        ("half.mp4", whole[: len(whole) // 2], Reason.TRUNCATED),
-        ("index.mp4", whole[:32], Reason.TRUNCATED),
-    ):
-        path = folder / name
-        path.write_bytes(content)
-        assert why(path) == reason, name
-    assert why(folder / "nowhere.mp4") == Reason.MISSING
-
-
-def test_a_file_with_sound_only_has_no_video(folder):
-    with av.open(str(folder / "sound.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        sound.sample_rate = 8000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    assert why(folder / "sound.mp4") == Reason.NO_VIDEO
-
-
-def test_limits_hold_before_anything_is_decoded(folder):
-    path = write(folder / "limits.mp4", pan(1, 20, **SMALL))
-    assert why(path, FootageConfig(max_pixels=48 * 64 - 1)) == Reason.TOO_LARGE
-    assert why(path, FootageConfig(max_duration_s=0.7)) == Reason.TOO_LARGE
-    assert why(path, FootageConfig(max_bytes=1000)) == Reason.TOO_LARGE
-    assert probe(path, "v", FootageConfig(max_pixels=48 * 64, max_duration_s=0.8)).duration_s == 0.8
 
 
 @pytest.mark.parametrize("rotate_deg", [0, 90, 180, -90])

@@ -1,0 +1,147 @@
+"""What is too large is refused before a decoder allocates for it, whatever the header says; the video is the first that is no cover."""
+
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from pipelines.config import FootageConfig
+from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import read_clock
+from pipelines.media.probe import open_container, probe, video_stream
+from tests.footage import pan, write
+from tests.odd_sources import SOURCES
+
+SMALL = {"height": 48, "width": 64}
+SIDE = 2048
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("probe")
+
+
+def why(path, **limits) -> MediaError:
+    with pytest.raises(MediaError) as caught:
+        probe(path, "v", FootageConfig(**limits))
+    return caught.value
+
+
+def test_a_file_cut_off_is_refused(folder):
+    whole = write(folder / "whole.mp4", pan(1, 20, **SMALL)).read_bytes()
+    for name, content in (("half.mp4", whole[: len(whole) // 2]), ("index.mp4", whole[:32])):
+        path = folder / name
+        path.write_bytes(content)
+        assert why(path).reason == Reason.TRUNCATED, name
+    assert why(folder / "nowhere.mp4").reason == Reason.MISSING
+
+
+def test_a_file_with_sound_only_has_no_video(folder):
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    assert why(folder / "sound.mp4").reason == Reason.NO_VIDEO
+
+
+@pytest.mark.parametrize(
+    ("key", "limit"),
+    [
+        ("max_pixels", 48 * 64 - 1),
+        ("max_side", 63),
+        ("max_duration_s", 0.7),
+        ("max_frames", 19),
+        ("max_fps", 24.0),
+        ("max_bytes", 1000),
+    ],
+)
+def test_each_limit_refuses_before_decoding_and_says_which_key(folder, key, limit, monkeypatch):
+    path = write(folder / "limits.mp4", pan(1, 20, **SMALL))
+    exact = {"max_pixels": 48 * 64, "max_side": 64, "max_duration_s": 0.8, "max_frames": 20, "max_fps": 25.0}
+    assert probe(path, "v", FootageConfig(**exact)).duration_s == 0.8
+    monkeypatch.setattr("pipelines.media.probe._first_frame", lambda *_: pytest.fail("something was decoded"))
+    error = why(path, **{key: limit})
+    assert error.reason == Reason.TOO_LARGE
+    assert f"footage_options.{key}={limit}" in error.message
+
+
+def test_a_file_of_many_streams_is_refused(folder):
+    path = SOURCES["two_videos.mkv"](folder / "two.mkv")
+    assert why(path, max_streams=1).reason == Reason.TOO_LARGE
+    assert probe(path, "v", FootageConfig(max_streams=2)).width == 64
+
+
+def _said_small(data: bytes) -> bytes:
+    """An MP4's track header and sample entry say 64 × 64."""
+    side, small = struct.pack(">HH", SIDE, SIDE), struct.pack(">HH", 64, 64)
+    assert side in data
+    return data.replace(side, small).replace(
+        struct.pack(">II", SIDE << 16, SIDE << 16), struct.pack(">II", 64 << 16, 64 << 16)
+    )
+
+
+@pytest.fixture(scope="module")
+def large(folder):
+    """One large picture of nothing, in every container; the MP4 says that it is small."""
+    frames = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    paths = {}
+    for suffix, codec in (
+        ("mp4", "libx264"),
+        ("mkv", "libx264"),
+        ("ts", "libx264"),
+        ("flv", "libx264"),
+        ("m2v", "mpeg2video"),
+    ):
+        options = {"preset": "ultrafast"} if codec == "libx264" else {}
+        paths[suffix] = write(folder / f"large.{suffix}", frames, codec=codec, options=options)
+    paths["mp4"].write_bytes(_said_small(paths["mp4"].read_bytes()))
+    return paths
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])
+def test_a_picture_larger_than_its_header_says_is_refused(large, suffix):
+    for read in (lambda path, cfg: probe(path, "v", cfg), read_clock):
+        with pytest.raises(MediaError) as caught:
+            read(large[suffix], FootageConfig(max_pixels=64 * 64))
+        assert caught.value.reason == Reason.TOO_LARGE
+        assert f"{SIDE} × {SIDE}" in caught.value.message
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv", "m2v"])
+def test_no_decoder_makes_a_picture_above_the_limit(large, suffix):
+    def first(max_pixels):
+        with open_container(large[suffix], max_pixels) as container:
+            return next(container.decode(video_stream(container)))
+
+    assert first(SIDE * SIDE + 64 * SIDE).width == SIDE
+    with pytest.raises(MediaError) as caught:
+        first(64 * 64)
+    assert caught.value.reason == Reason.UNDECODABLE
+    assert probe(large[suffix], "v", FootageConfig()).width == SIDE
+
+
+def test_the_largest_limit_that_may_be_set_is_the_decoders_own():
+    (most,) = (
+        field.metadata["max"] for field in FootageConfig.__dataclass_fields__.values() if field.name == "max_pixels"
+    )
+    assert open_container.__wrapped__.__defaults__ == (most,)
+
+
+def test_the_video_is_the_first_that_is_no_cover(folder):
+    video = probe(SOURCES["cover.mp4"](folder / "cover.mp4"), "v", FootageConfig())
+    assert (video.codec, video.width, video.height) == ("h264", 64, 48)
+
+
+def test_pixels_need_not_be_square(folder):
+    video = probe(SOURCES["anamorphic.mkv"](folder / "anamorphic.mkv"), "v", FootageConfig())
+    assert video.pixel_aspect == Fraction(64, 45)
+    assert (video.width, video.height) == (64, 48)
+
+
+@pytest.mark.parametrize("name", ["begun_late.ts", "begun_late_mpeg2.ts", "begun_late_refresh.ts"])
+def test_a_recording_may_begin_in_the_middle(folder, name):
+    assert probe(SOURCES[name](folder / name), "v", FootageConfig()).width == 64
