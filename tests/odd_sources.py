@@ -212,6 +212,26 @@ def wmv(path: Path) -> Path:
     return write(path, shots(), codec="wmv2", options={"g": "9"})
 
 
+@source("old.flv")
+def old_flv(path: Path) -> Path:
+    return write(path, shots(), codec="flv", options={"g": "9"})
+
+
+@source("msmpeg4.avi")
+def msmpeg4(path: Path) -> Path:
+    return write(path, shots(), codec="msmpeg4", options={"g": "9"})
+
+
+@source("all_keyframes_msmpeg4.avi")
+def all_keyframes_msmpeg4(path: Path) -> Path:
+    return odd_bytes.remux(msmpeg4(path), odd_bytes.flag_all)
+
+
+@source("tape.dv")
+def tape(path: Path) -> Path:
+    return write(path, pan(1, 6, 576, 720), codec="dvvideo")
+
+
 @source("altref.webm")
 def vp9(path: Path) -> Path:
     """Pictures for reference only, each in one packet with the next one shown."""
@@ -406,6 +426,17 @@ def broken_off_mpg(path: Path) -> Path:
     return path
 
 
+@source("few_times.ts")
+def few_times(path: Path) -> Path:
+    path.write_bytes(odd_bytes.without_most_times(mpeg2_ts(path).read_bytes()))
+    return path
+
+
+def few_times_h264(path: Path) -> Path:
+    path.write_bytes(odd_bytes.without_most_times(plain(path).read_bytes()))
+    return path
+
+
 @source("packed.avi")
 def packed(path: Path) -> Path:
     """DivX puts a B-picture into the packet of the picture before, and a placeholder where it belongs."""
@@ -521,6 +552,7 @@ def no_frames(path: Path) -> Path:
 
 # What can't be placed in time, or does not decode, is refused, and never half shown.
 REFUSED = {
+    "few_times_h264.ts": (few_times_h264, Reason.NO_TIMESTAMPS),
     "before_zero.mkv": (before_zero, Reason.NO_TIMESTAMPS),
     "time_goes_back.ts": (time_goes_back, Reason.NO_TIMESTAMPS),
     "broken_header.avi": (broken_header, Reason.UNDECODABLE),

@@ -26,7 +26,7 @@ from pipelines.media.packets import (
     refuse_concealed,
 )
 from pipelines.media.probe import check_header, open_container, video_stream
-from pipelines.media.random_access import FLAG_IS_TRUE
+from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -165,7 +165,8 @@ def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str,
         if not by_packet:
             rows = _rows(itertools.chain((first,), shown), packets.keyframes)
             pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
-            unique = (count == 1) & ((rows[index, 2] == 1) | (timing == "pts"))
+            is_whole = (rows[index, 2] == 1) | (timing == "pts" and stream.codec_context.name not in DECODER_TELLS)
+            unique = (count == 1) & is_whole
             return _Shown(pts, rows[index, 1], unique, rotated)
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)

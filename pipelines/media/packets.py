@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from pipelines.media.clock import Clock
 
-# Containers with an index to seek by, and absolute times in it. In all others packets are read from the start: that
-# costs reading, not decoding.
-_INDEXED = frozenset(("mov", "matroska", "avi"))
+# Containers with an index to seek by, or with absolute times in their packets. In all others packets are read from the
+# start: that costs reading, not decoding.
+_SOUGHT = frozenset(("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"))
 # An index may be sorted by decode time and lead behind the keyframe: then one looks further back.
 _LOOK_BACK_S = (0, 2, 16)
 # An MPEG-4 packet this small may be no picture: a place held for one in the packet before, or a repetition.
@@ -109,7 +109,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
 
 
 def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
-    """FFmpeg's own pictures in [start_pts, end_pts), as coded, each once, at the clock's times.
+    """FFmpeg's own pictures in [start_pts, end_pts), as coded: exactly those of the clock, in order.
 
     Raises:
         MediaError: undecodable, no_timestamps.
@@ -117,20 +117,25 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
     first, after = clock.index_of(start_pts), clock.index_of(end_pts)
     if first >= after:
         return
-    final = int(clock.pts[after - 1])
     keyframe = clock.keyframe_before(int(clock.pts[first]))
-    number = 0 if keyframe is None else clock.index_of(keyframe)
-    last = None
-    for picture in pictures(packets_from(source, clock, keyframe), clock.timing):
-        if clock.timing == "count":
-            picture.pts = int(clock.pts[number])
+    begin = 0 if keyframe is None else clock.index_of(keyframe)
+    for seek in (True, False):  # the second time only if the first led astray
+        number = begin
+        for picture in pictures(packets_from(source, clock, keyframe, seek), clock.timing):
+            if clock.timing == "count":
+                picture.pts = int(clock.pts[number])
+            if (keyframe is not None and picture.pts < keyframe) or (number and picture.pts == clock.pts[number - 1]):
+                continue  # it leads the keyframe, or has no time of its own
+            if picture.pts != clock.pts[number]:
+                break
             number += 1
-        if start_pts <= picture.pts <= final and picture.pts != last:
-            last = picture.pts
-            refuse_concealed(picture)
-            yield picture
-        if picture.pts >= final:  # what comes behind may be broken
-            return
+            if number > first:
+                refuse_concealed(picture)
+                yield picture
+                first = number
+            if number == after:  # what comes behind may be broken
+                return
+    raise MediaError(Reason.UNDECODABLE, f"the picture at pts {clock.pts[number]} does not decode")
 
 
 def refuse_concealed(picture: "VideoFrame") -> None:
@@ -177,8 +182,11 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
             yield picture
 
 
-def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None) -> Iterator["Packet"]:
+def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:
     """The packets to decode from a keyframe of the clock on, or from the start if None.
+
+    Args:
+        seek: look for the keyframe by the container's index or by time, and only then from the start.
 
     The first picture of the file is decoded before any other: only its packet names the x264 that made the video, and
     FFmpeg works around a fault of old ones (in 4:4:4) by that name. Without it, frames after a seek are grey mush, and
@@ -191,7 +199,7 @@ def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None) -> 
         with open_container(source) as container:
             yield from packets_from_start(container, video_stream(container), clock.head_packets)
         return
-    if clock.demuxer in _INDEXED:
+    if seek and clock.demuxer in _SOUGHT:
         with open_container(source) as container:
             stream = video_stream(container)
             next(pictures(packets_from_start(container, stream, clock.head_packets), "count"), None)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 # Every picture is whole; or, in the last ones, keyframes are and the decoder itself refuses to begin elsewhere.
 _CODED_ALONE = ("mjpeg", "prores", "dnxhd", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "dvvideo", "png")
 FLAG_IS_TRUE = frozenset((*_CODED_ALONE, "jpeg2000", "ffv1", "theora", "libdav1d", "av1"))
+# Pictures refer to the one before and to nothing else, so a whole one is enough; the decoder tells which are.
+DECODER_TELLS = frozenset(("h263", "flv", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"))
 _H264_SLICES, _H264_IDR, _H264_SEI = range(1, 6), 5, 6
 _HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA; ITU-T H.265, table 7-1
 _RECOVERY_POINT = 6  # SEI payload type; ITU-T H.264, D.1.8
@@ -33,7 +35,7 @@ def begins_anew(codec: str, packet: memoryview, nal_length: int, closed: bool = 
 
     Args:
         codec: FFmpeg's name of the decoder.
-        packet: of which the container says that it is a keyframe.
+        packet: of which the container says that it is a keyframe; for `DECODER_TELLS` its decoder must agree.
         nal_length: bytes of a NAL unit's length field; 0 for start codes.
         closed: also nothing may be shown before its own picture (no open group of pictures).
     """
@@ -56,7 +58,7 @@ def begins_anew(codec: str, packet: memoryview, nal_length: int, closed: bool = 
     if codec == "vp9":
         show_existing, inter, show = _vp9_bits(packet)
         return not show_existing and not inter and bool(show)
-    return codec in FLAG_IS_TRUE
+    return codec in FLAG_IS_TRUE or codec in DECODER_TELLS
 
 
 def nal_length_bytes(codec: str, extradata: bytes | None) -> int:

@@ -17,6 +17,7 @@ _STARTS = {
     b"\x00\x00\x01\xb3": "mpegvideo",
     b"OggS": "ogg",
     b"FLV": "flv",
+    b"\x1f\x07\x00": "dv",
     _ASF: "asf",
 }
 # What is often named like video and is none: said plainly, because nobody looks into a file called `.mp4`.

@@ -163,12 +163,13 @@ def test_keyframes_are_what_the_bitstream_allows_not_what_the_container_says(ren
         assert len(read_clock(path).keyframes) < flagged
 
 
-INDEXED = {"plain.mp4", "opengop.mp4", "opengop_hevc.mp4", "trimmed.mp4", "variable.mkv", "no_index.mkv", "altref.webm"}
-INDEXED |= {"av1.mp4", "mpeg4_b.avi", "h264_b.avi", "packed.avi", "fragments.mp4", "dense_keyframes.mp4"}
+SOUGHT = {"plain.mp4", "opengop.mp4", "opengop_hevc.mp4", "trimmed.mp4", "variable.mkv", "no_index.mkv", "altref.webm"}
+SOUGHT |= {"late.ts", "wrap.ts", "begun_late.ts", "opengop_mpeg2.mpg", "h264.flv", "wmv.asf", "msmpeg4.avi"}
+SOUGHT |= {"av1.mp4", "mpeg4_b.avi", "h264_b.avi", "packed.avi", "fragments.mp4", "dense_keyframes.mp4"}
 
 
-@pytest.mark.parametrize("name", sorted(INDEXED))
-def test_an_index_is_used_and_decoding_begins_at_the_keyframe(rendered, name, monkeypatch):
+@pytest.mark.parametrize("name", sorted(SOUGHT))
+def test_a_keyframe_is_sought_and_decoding_begins_there(rendered, name, monkeypatch):
     path = rendered(name)
     clock = read_clock(path)
     keyframe = int(clock.keyframes[-1])
