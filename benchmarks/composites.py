@@ -102,19 +102,29 @@ def plan(takes: list[Take], seed: int, shots: int = 9) -> Composite:
     look = Look(
         fps=_RATES[int(rng.choice(len(_RATES), p=(0.4, 0.15, 0.2, 0.15, 0.1)))],
         codec=list(CODECS)[int(rng.integers(len(CODECS)))],
-        gain=float(rng.uniform(0.2, 0.4)) if night else 1.0,
+        gain=float(rng.uniform(0.25, 0.45)) if night else 1.0,
         grain=float(rng.uniform(3, 9)) if night or rng.random() < 0.3 else 0.0,
         text="RUSHES  LIVE  00:17" if rng.random() < 0.3 else "",
     )
+    joins = [_draw_join(rng, look) for _ in range(shots - 1)]
     parts: list[Part] = []
-    for _ in range(shots):
-        parts.append(_draw_part(rng, takes, look, parts[-1] if parts else None))
-    return Composite(look, parts, [_draw_join(rng, look) for _ in parts[1:]])
+    for join in [Join("start"), *joins]:
+        sibling = join.kind == "hard" and rng.random() < 0.3
+        parts.append(_draw_part(rng, takes, look, parts[-1] if parts else None, sibling))
+    return Composite(look, parts, joins)
 
 
-def _draw_part(rng: np.random.Generator, takes: list[Take], look: Look, before: Part | None) -> Part:
-    sibling = before is not None and rng.random() < 0.25
-    take = before.take if sibling else takes[int(rng.integers(len(takes)))]
+def _draw_take(rng: np.random.Generator, takes: list[Take], before: Take | None) -> Take:
+    """Of a file first, the more likely the more takes it has, but by far less than in proportion."""
+    paths = sorted({take.path for take in takes})
+    weights = np.sqrt([sum(take.path == path for take in takes) for path in paths])
+    path = paths[int(rng.choice(len(paths), p=weights / weights.sum()))]
+    mine = [take for take in takes if take.path == path and take != before]
+    return mine[int(rng.integers(len(mine)))] if mine else _draw_take(rng, takes, before)
+
+
+def _draw_part(rng: np.random.Generator, takes: list[Take], look: Look, before: Part | None, sibling: bool) -> Part:
+    take = before.take if sibling else _draw_take(rng, takes, before.take if before else None)
     frames = round(float(rng.uniform(1.6, 6.0)) * float(look.fps))
     scale = float(rng.uniform(0.7, 0.95))
     if sibling:  # the same place, but never the same framing: that would be no cut at all in a still scene
@@ -204,9 +214,7 @@ def _encode(composite: Composite, path: Path) -> None:
 def _frames(composite: Composite):
     fps = float(composite.look.fps)
     joins = [Join("start"), *composite.joins, Join("end")]
-    for part, (_before, after), following in zip(
-        composite.parts, pairwise(joins), [*composite.parts[1:], None], strict=True
-    ):
+    for part, (_, after), following in zip(composite.parts, pairwise(joins), [*composite.parts[1:], None], strict=True):
         # A part's own time starts with its first unmixed frame: frames mixed before it have negative numbers.
         yield from (_film(part, k, fps) for k in range(part.frames))
         if after.kind == "dissolve":

@@ -40,11 +40,6 @@ def probabilities(tiny: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return one.numpy(), many.numpy()
 
 
-def many_hot(tiny: np.ndarray) -> np.ndarray:
-    """The many-hot probability of every frame."""
-    return probabilities(tiny)[1]
-
-
 def one_hot_shots(one: np.ndarray, threshold: float = 0.5) -> list[tuple[int, int]]:
     """The package's own scenes; they include their last frame, which is the one before the cut."""
     scenes = network().predictions_to_scenes(one, threshold)

@@ -21,11 +21,13 @@ import numpy as np
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright_small
+from pipelines.shot_detection import observation
+from pipelines.shots import DETECTORS
 from tests.footage import real_clips
 
 _SIDE = 480  # longer side that takes are kept at, px
 _LEAST = 40  # shortest take, frames
-_FLAT = 20.0  # a folder's stretch with less spread of its samples is not used
+_FLAT = 16.0  # a folder's stretch with less spread of luma is not used
 _QUIET = (
     0.05,
     18.0,
@@ -98,17 +100,17 @@ def frames_of(take: Take) -> np.ndarray:
 
 
 def _quiet_takes(path: Path) -> Iterator[Take]:
-    from benchmarks.peers import many_hot
-
     clock = read_clock(path)
     small = [upright_small(p, 256) for p in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)]
     hsv = [cv2.cvtColor(frame, cv2.COLOR_RGB2HSV) for frame in small]
     change = np.array([0.0] + [np.abs(a.astype(int) - b).mean() for a, b in pairwise(hsv)])
     tiny = np.stack([cv2.resize(frame, (48, 27), interpolation=cv2.INTER_AREA) for frame in small])
-    happens = (many_hot(tiny) > _QUIET[0]) | (change > _QUIET[1])
+    columns = observation.observe(tiny, 0, 0, len(tiny), len(tiny), DETECTORS["transnet"].look)
+    probability = columns["transition"]
+    happens = (probability > _QUIET[0]) | (change > _QUIET[1])
     bounds = [-1, *np.flatnonzero(happens).tolist(), len(small)]
     for before, after in pairwise(bounds):
-        if after - before > 1 and np.std(tiny[before + 1 : after]) < _FLAT:
+        if after - before > 1 and tiny[before + 1 : after].mean(axis=3).std() < _FLAT:
             continue  # credits on plain ground: what cuts them can't be seen
         first, last = before + 4, after - 3
         pieces = max(1, round((last - first) / 150))

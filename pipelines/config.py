@@ -95,6 +95,18 @@ class ShotConfig:
     transition_threshold: float = field(
         default=0.3, metadata={"doc": "TransNetV2's probability of a transition's frames", "min": 0, "max": 1}
     )
+    margin_frames: int = field(
+        default=1,
+        metadata={"doc": "further frames left out at both ends of a fade or dissolve", "unit": "frames", "min": 0},
+    )
+    margin_share: float = field(
+        default=0.15,
+        metadata={
+            "doc": "the same in shares of its length: the longer, the fainter it begins and ends",
+            "min": 0,
+            "max": 1,
+        },
+    )
     content_threshold: float = field(
         default=27.0, metadata={"doc": "mean change of hue, saturation and luma that is a cut", "min": 0, "max": 255}
     )
@@ -175,10 +187,10 @@ class CutConfig:
         },
     )
     max_lead_share: float = field(
-        default=0.5,
+        default=0.75,
         metadata={
-            "doc": "a copied clip with a larger share of frames that are not its own is re-encoded: "
-            "a reader decodes those before it, and a shard stores them",
+            "doc": "a clip is re-encoded if a larger share of its copy would be hidden frames, which a reader must "
+            "decode; below, a copy takes fewer bytes and less time to make",
             "unit": "share of the file's frames",
             "min": 0,
             "max": 1,

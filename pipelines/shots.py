@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.config import ShotConfig
 from pipelines.records import Shot, Span
 from pipelines.shot_detection import cascade, thresholds
+from pipelines.shot_detection.observation import Look
 from pipelines.shot_detection.transition import Transition
 
 VERSION = 2
@@ -21,17 +22,18 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`find` tells transitions from signals; `looks` is where TransNetV2 must have looked for it: none, proposed, all."""
+    """`find` tells transitions from signals, for which TransNetV2 must have looked so, or not at all."""
 
     find: Callable[[pa.Table, Fraction, ShotConfig], list[Transition]]
-    looks: str
+    look: Look | None
 
 
 DETECTORS: dict[str, Detector] = {
-    "content": Detector(thresholds.content, "none"),
-    "adaptive": Detector(thresholds.adaptive, "none"),
-    "transnet": Detector(cascade.transnet, "all"),
-    "cascade": Detector(cascade.transnet, "proposed"),
+    # Every second frame shows a gradual transition as well; hard cuts are found without the network, in every frame.
+    "cascade": Detector(cascade.find_transitions, Look(stride=2, core=30, margin=15, everywhere=False)),
+    "transnet": Detector(cascade.network_alone, Look(stride=1, core=50, margin=25, everywhere=True)),
+    "content": Detector(thresholds.content, None),
+    "adaptive": Detector(thresholds.adaptive, None),
 }
 
 
@@ -59,9 +61,9 @@ def find_shots(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotCo
     return shots
 
 
-def looks_of(cfg: ShotConfig) -> str:
-    """Where the detector wants TransNetV2 to look: none, proposed, all."""
-    return _detector(cfg.detector).looks
+def look_of(cfg: ShotConfig) -> Look | None:
+    """How the detector wants TransNetV2 to look at a video."""
+    return _detector(cfg.detector).look
 
 
 def _detector(name: str) -> Detector:

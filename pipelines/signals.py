@@ -30,7 +30,7 @@ from pipelines.media.camera import Camera, camera_of
 from pipelines.media.clock import Clock
 from pipelines.media.picture import picture_hash, upright, upright_small
 from pipelines.shot_detection import observation, transnet
-from pipelines.shots import looks_of
+from pipelines.shots import look_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -69,13 +69,13 @@ class _Before:
 
 def signals_settings(cfg: SignalConfig, shots: ShotConfig) -> dict[str, Any]:
     """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it."""
-    looks = looks_of(shots)
-    return asdict(cfg) | {"looks": looks, "weights": None if looks == "none" else transnet.weights_id()}
+    look = look_of(shots)
+    return asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
 
 
 def preload(shots: ShotConfig) -> Callable[[], None] | None:
     """What a process does once before it measures or forks those that do; None if there is nothing to load."""
-    return None if looks_of(shots) == "none" else _load_network
+    return _load_network if look_of(shots) else None
 
 
 def _load_network() -> None:
@@ -84,7 +84,7 @@ def _load_network() -> None:
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
     """Frames needed on either side of a stretch for its rows to be right: at least one, for what changes in between."""
-    return max(1, observation.context_frames(looks_of(shots)))
+    return max(1, observation.context_frames(look_of(shots)))
 
 
 def measure(
@@ -105,7 +105,8 @@ def measure(
             list. A guess at what was lost could invent or hide a cut.
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
-    total, context, looks = len(clock.pts), context_frames(cfg, shots), looks_of(shots)
+    total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
+    look = look and look.at(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
@@ -126,7 +127,7 @@ def measure(
             rows.append(row)
         before = now
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    for name, column in observation.observe(tiny, begin, first, last, total, looks).items():
+    for name, column in observation.observe(tiny, begin, first, last, total, look).items():
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(column, from_pandas=True))
     return table
 

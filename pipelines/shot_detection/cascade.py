@@ -1,6 +1,7 @@
 """Evidence and TransNetV2's probabilities → hard cuts, fades and dissolves.
 
-In: the signals of a video. Out: its transitions in order.
+In: the signals of a video. Out: its transitions in order, apart from each other. Hard cuts come from evidence; gradual
+ones, and cuts that evidence doubts, from the network, unless both sides turn out to show the same.
 """
 
 from fractions import Fraction
@@ -9,20 +10,128 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ShotConfig
+from pipelines.shot_detection import evidence
 from pipelines.shot_detection.transition import Transition
 
+_SEEDED = 0.5  # a frame belongs to a transition from this share of the threshold on, next to one above it
+_SHORT = 4  # frames that a marked stretch has at most if it may be a hard cut
+_DIP = 0.85  # alike_0 below which a short marked stretch is a hard cut at its lowest frame
+_FLASH_FRAMES = 12  # longest stretch that can be a flash or a shake
+_SAME = 0.85  # alike across such a stretch above which it is none but that
+_SAME_LIT = 0.6  # the same when it is brighter than both sides
+_LIT = 12.0  # luma by which it is
+_EVEN = 6.0  # spread of luma of a frame that shows nothing but a colour
+_RAMP_FRAMES = 3  # frames over which a fade's spread of luma must grow, going outwards
+_RAMP_GROWTH = 1.04  # by so much, for the fade to go on
+_DARK = 0.4  # the same as a share of the spread around it
 
-def transnet(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
-    """Stretches that the many-hot head marks."""
-    probability = np.nan_to_num(signals["transition"].to_numpy(zero_copy_only=False))
-    edges = np.flatnonzero(
-        np.diff(np.concatenate([[False], probability >= cfg.transition_threshold, [False]]).astype(int))
-    )
+
+def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
+    """Of the default detector."""
+    alike = np.stack([_column(signals, f"alike_{reach}") for reach in evidence.REACHES], axis=1)
+    probability = np.nan_to_num(_column(signals, "transition"))
+    luma, spread = _column(signals, "luma_mean"), _column(signals, "luma_std")
+    cuts = np.flatnonzero(evidence.clear_cuts(alike))
+    found = [Transition("hard", int(i), int(i), _sure(alike[i, 0])) for i in cuts if i > 0]
+    for start, end in _marked(probability, cfg):
+        if ((cuts >= start - 2) & (cuts <= end + 2)).any() and end - start <= 2 * _SHORT:
+            continue  # what the network saw is that cut
+        if _is_same(alike, luma, start, end):
+            continue
+        sure = float(probability[start:end].max())
+        lowest = max(start - 2, 0) + int(np.argmin(alike[max(start - 2, 0) : end + 2, 0]))
+        if end - start <= _SHORT and alike[lowest, 0] < _DIP:
+            found.append(Transition("hard", lowest, lowest, sure))
+            continue
+        found.append(_gradual(start, end, sure, spread, cfg))
+    return _without_empty(_apart(found, len(signals)), spread)
+
+
+def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
+    """Of the detector that looks at every frame and believes what it sees: the many-hot head, as it is."""
+    probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "luma_std")
     found = []
-    for start, end in edges.reshape(-1, 2).tolist():
-        confidence = float(probability[start:end].max())
-        if end - start <= 2:
-            found.append(Transition("hard", end - 1, end - 1, confidence))
-        else:
-            found.append(Transition("dissolve", start, end, confidence))
-    return [t for t in found if t.start > 0]
+    for start, end in _runs(probability >= cfg.transition_threshold):
+        sure = float(probability[start:end].max())
+        hard = end - start <= 2
+        found.append(Transition("hard", end - 1, end - 1, sure) if hard else _gradual(start, end, sure, spread, cfg))
+    return _apart(found, len(signals))
+
+
+def _column(signals: pa.Table, name: str) -> np.ndarray:
+    return signals[name].to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Stretches [start, end) of true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _marked(probability: np.ndarray, cfg: ShotConfig) -> list[tuple[int, int]]:
+    """Stretches in which the network sees a transition, with their weak beginnings and ends."""
+    weak = _runs(probability >= _SEEDED * cfg.transition_threshold)
+    return [(a, b) for a, b in weak if probability[a:b].max() >= cfg.transition_threshold]
+
+
+def _is_same(alike: np.ndarray, luma: np.ndarray, start: int, end: int) -> bool:
+    """Whether a short stretch is a flash or a shake: what lies before it comes back after it."""
+    if end - start > _FLASH_FRAMES:
+        return False
+    across = np.nan_to_num(alike[max(start - 2, 0) : end + 3, 1:-1]).max(initial=0.0)
+    inside = luma[start:end].max()
+    lit = inside - max(luma[max(start - 4, 0)], luma[min(end + 3, len(luma) - 1)]) > _LIT
+    return across >= (_SAME_LIT if lit else _SAME)
+
+
+def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotConfig) -> Transition:
+    """A fade if a frame of it shows next to nothing; with the faint frames at its beginning and end."""
+    lowest = start + int(np.argmin(spread[start:end]))
+    outside = min(spread[max(start - 1, 0)], spread[min(end, len(spread) - 1)])
+    if spread[lowest] < max(_EVEN, _DARK * outside):
+        start, end = _ramp(spread, start, -1), _ramp(spread, end - 1, 1) + 1
+        return Transition("fade", start - cfg.margin_frames, end + cfg.margin_frames, sure)
+    faint = cfg.margin_frames + round(cfg.margin_share * (end - start))
+    return Transition("dissolve", start - faint, end + faint, sure)
+
+
+def _ramp(spread: np.ndarray, frame: int, step: int) -> int:
+    """The last frame, going outwards, at which the picture is still on its way: its contrast still grows."""
+    while 0 <= frame + step * _RAMP_FRAMES < len(spread):
+        grown = spread[frame + step * _RAMP_FRAMES] >= _RAMP_GROWTH * spread[frame]
+        if not grown and spread[frame] >= _EVEN:
+            break
+        frame += step
+    return frame
+
+
+def _without_empty(found: list[Transition], spread: np.ndarray) -> list[Transition]:
+    """Neighbours with nothing but a colour between them are one fade."""
+    joined: list[Transition] = []
+    for now in found:
+        if joined and spread[joined[-1].end : now.start].max(initial=0.0) < _EVEN:
+            before = joined.pop()
+            now = Transition("fade", before.start, now.end, max(before.confidence, now.confidence))
+        joined.append(now)
+    return joined
+
+
+def _sure(alike: float) -> float:
+    return float(1.0 - alike)
+
+
+def _apart(found: list[Transition], total: int) -> list[Transition]:
+    """In order; what overlaps becomes one, of the kind of the surer; what has no shot on one side is none."""
+    merged: list[Transition] = []
+    for now in sorted(found, key=lambda t: (t.start, t.end)):
+        if merged and now.start <= merged[-1].end:
+            before = merged.pop()
+            longer = max(before, now, key=lambda t: t.end - t.start)
+            sure = max(before.confidence, now.confidence)
+            now = Transition(longer.kind, before.start, max(before.end, now.end), sure)
+        merged.append(now)
+    return [
+        Transition(t.kind, max(t.start, 0), min(t.end, total), t.confidence)
+        for t in merged
+        if t.end > 0 and t.start < total
+    ]

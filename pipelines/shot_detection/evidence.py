@@ -1,49 +1,92 @@
-"""Tiny frames → what tells transitions from motion: do two frames show the same place, and is one a mix of two others?
+"""Tiny frames → what tells cuts from motion, light and shake, at a fraction of the cost of a network.
 
 In: uint8 frames (T, 27, 48, 3). Out: numbers per frame, quantised so that they are stored in a byte. All are functions of
 a fixed neighbourhood of the frame, so it does not matter in which stretches a video is measured.
 
-`alike_a` of frame i compares frames i−1−a and i+a: what lies a frames to either side of the boundary before frame i. It
-is the best normalised cross-correlation over shifts (Lewis 1995), per colour channel, so a pan, a shake, a flash or a
-fade leave it near 1, and a cut does not.
+`alike_r` of frame i compares frames i−1−r and i+r: what lies to either side of the boundary before frame i. It is the
+best normalised cross-correlation over shifts (Lewis 1995) of three parts of the earlier frame, so a pan, a shake, a flash
+or a fade leave it near 1, and a cut does not: on real footage 95% of hard cuts are below 0.8, 99% of other frames above.
 """
 
 import cv2
 import numpy as np
 
-REACHES = (0, 2, 6, 14)
-_STEPS = 250  # of a quantised number
+REACHES = (0, 2, 4, 10)
 _PARTS = ((6, 21, 10, 38), (0, 27, 0, 24), (0, 27, 24, 48))  # of a frame, searched in the other: rows, then columns
-_FLAT = 2.0  # a spread of samples below this is noise, which looks like no other noise
+_FLAT = 1.5  # a part with less spread of its samples is noise, which is like no other noise
+_STEPS = 250  # of a quantised number
+_DIPS = 0.85  # alike_0 below which the farther reaches are worth their time
+_EVERY = 4  # frames between those whose farthest reach is measured: no gradual transition that matters is shorter
+_STRANGE = 0.7  # alike at the farthest reach below which something may have happened in between
+
+# A hard cut that needs no second opinion: a dip well below its neighbours, and both sides stay strangers farther off.
+_CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
+_CUT_DIP = 0.15
+_CUT_NEIGHBOURS = 2
+REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
+"""Frames on either side that the evidence of a frame depends on, with what is concluded from it."""
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> float:
-    """Whether two tiny frames show the same place: 1 if shifting one gives the other, about 0.4 if they are strangers."""
+    """Whether two tiny frames show the same place: 1 if a shift turns one into the other, about 0.4 if they are strangers."""
     best = 0.0
     for top, bottom, left, right in _PARTS:
         part = a[top:bottom, left:right]
-        if part.std() < _FLAT:
-            continue
-        best = max(best, float(cv2.matchTemplate(b, part, cv2.TM_CCOEFF_NORMED).max()))
+        if part.std() >= _FLAT:
+            best = max(best, float(cv2.matchTemplate(b, part, cv2.TM_CCOEFF_NORMED).max()))
     return round(min(best, 1.0) * _STEPS) / _STEPS
 
 
-def across(tiny: np.ndarray, i: int, reach: int) -> float:
-    """`alike_<reach>` of frame i; frames outside of the video are its first or last."""
-    last = len(tiny) - 1
-    return alike(tiny[min(max(i - 1 - reach, 0), last)], tiny[min(max(i + reach, 0), last)])
-
-
-def proposed(alike: np.ndarray) -> np.ndarray:
-    """Frames at which something may happen: either side shows another place, at some reach.
+def measure_alike(tiny: np.ndarray, begin: int, start: int, stop: int, total: int) -> np.ndarray:
+    """`alike` of frames [start, stop) at every reach.
 
     Args:
-        alike: (T, len(REACHES)).
+        tiny: of frames [begin, begin + len(tiny)).
+        total: frames of the video; what lies outside of it is its first or its last frame.
+
+    Returns:
+        float32 (stop − start, len(REACHES)); NaN where the nearest boundary or the grid gives no reason to look farther.
+    """
+
+    def across(i: int, reach: int) -> float:
+        return alike(tiny[max(0, i - 1 - reach) - begin], tiny[min(i + reach, total - 1) - begin])
+
+    found = np.full((stop - start, len(REACHES)), np.nan, np.float32)
+    for row, i in zip(found, range(start, stop), strict=True):
+        row[0] = across(i, 0)
+        if row[0] < _DIPS:
+            row[1:-1] = [across(i, reach) for reach in REACHES[1:-1]]
+        if i % _EVERY == 0:
+            row[-1] = across(i, REACHES[-1])
+    return found
+
+
+def clear_cuts(alike: np.ndarray) -> np.ndarray:
+    """Frames that begin a shot beyond doubt.
+
+    Args:
+        alike: (T, len(REACHES)), of consecutive frames.
 
     Returns:
         bool (T,).
     """
-    return (alike < PROPOSED_BELOW).any(axis=1)
+    near = alike[:, 0]
+    padded = np.pad(near, _CUT_NEIGHBOURS, constant_values=1.0)
+    around = np.min([padded[k : k + len(near)] for k in range(2 * _CUT_NEIGHBOURS + 1) if k != _CUT_NEIGHBOURS], axis=0)
+    strangers = np.all([alike[:, REACHES.index(reach)] < below for reach, below in _CUT_BELOW.items()], axis=0)
+    return strangers & (around > near + _CUT_DIP)
 
 
-PROPOSED_BELOW = 0.8
+def proposed(alike: np.ndarray) -> np.ndarray:
+    """Frames at which something happens that evidence can't explain: TransNetV2 is to look at them.
+
+    Args:
+        alike: (T, len(REACHES)), of consecutive frames.
+
+    Returns:
+        bool (T,).
+    """
+    cuts = clear_cuts(alike)
+    reach = REACHES[-1] + 1
+    explained = np.convolve(cuts, np.ones(2 * reach + 1, int), "same") > 0
+    return (alike[:, -1] < _STRANGE) & ~explained
