@@ -43,11 +43,11 @@ class Clock:
     that begins at the start of the file. There may be none; nothing is promised of what the container calls a keyframe.
     `rate` is the container's nominal frame rate, for an encoder's rate control and nothing else; `demuxer` is FFmpeg's
     name of the container; `rotated` tells whether frames must be turned to be shown upright; `plain`, whether a reader
-    that trusts the container sees the same: one video stream, honest keyframes, a time for each packet. Decoding from the start passes over `head_packets`,
-    which come before the first keyframe of the container.
-    `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`, that
-    of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time. `delay` is
-    how much later than its packet the first picture is shown, where that is `feed`.
+    that trusts the container sees the same: one video stream, honest keyframes, a time for each packet. Decoding from
+    the start passes over `head_packets`, which come before the first keyframe of the container.
+    `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`,
+    that of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time.
+    `delay` is how much later than its packet the first picture is shown, where that is `feed`.
     """
 
     pts: np.ndarray
@@ -181,11 +181,14 @@ def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str,
 
 
 def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:
-    """(PTS, duration, whether it is a keyframe) of each picture; if the last keyframe or what follows it breaks off, up to there."""
+    """(PTS, duration, whether it is a keyframe) of each picture; up to the damage if the last group breaks off."""
     rows = array("q")
     try:
         for picture in shown:
             refuse_concealed(picture)
+            if rows and picture.pts < rows[-3]:
+                back_s = float((rows[-3] - picture.pts) * picture.time_base)
+                raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
             rows.extend((picture.pts, picture.duration or 0, picture.key_frame))
     except MediaError as error:
         if error.reason != Reason.UNDECODABLE or not rows or len(keyframes) < 2 or rows[-3] < keyframes[-2]:
@@ -195,13 +198,11 @@ def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:
 
 def _without_broken_end(source: Path | bytes, clock: Clock) -> Clock:
     """The clock up to the first picture of its last group that does not decode."""
-    first = clock.index_of(clock.keyframe_before(int(clock.pts[-1])) or int(clock.pts[0]))
-    last = first
+    keyframe = clock.keyframe_before(int(clock.pts[-1]))
+    first = last = 0 if keyframe is None else clock.index_of(keyframe)
     try:
         for picture in pictures_between(source, clock, int(clock.pts[first]), clock.end_pts):
-            if picture.pts != clock.pts[last]:
-                break
-            last += 1
+            last = clock.index_of(picture.pts) + 1
     except MediaError as error:
         if error.reason != Reason.UNDECODABLE or not last:
             raise

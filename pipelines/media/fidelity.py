@@ -8,9 +8,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from av import Packet, VideoCodecContext, VideoFrame
 
 _PEAK = 255
@@ -35,7 +34,7 @@ class Fidelity:
 
     def expect(self, picture: "VideoFrame") -> None:
         """A picture that goes into the encoder."""
-        self._waiting.append(picture.to_ndarray().copy())
+        self._waiting.append(picture.to_ndarray())
 
     def compare(self, packet: "Packet", extradata: bytes) -> None:
         """A packet that came out of it, with the parameter sets of its stream."""
@@ -57,7 +56,9 @@ class Fidelity:
         return self._decoder
 
     def _take(self, pictures: list["VideoFrame"]) -> None:
+        import cv2
+
         for picture in pictures:
-            difference = picture.to_ndarray().astype(np.int32) - self._waiting.popleft()
-            error = float(np.mean(np.square(difference)))
+            wanted = self._waiting.popleft()
+            error = cv2.norm(picture.to_ndarray(), wanted, cv2.NORM_L2SQR) / wanted.size
             self.worst_db = min(self.worst_db, 10 * math.log10(_PEAK**2 / error) if error else math.inf)

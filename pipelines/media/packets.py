@@ -119,14 +119,16 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
         return
     keyframe = clock.keyframe_before(int(clock.pts[first]))
     begin = 0 if keyframe is None else clock.index_of(keyframe)
-    for seek in (True, False):  # the second time only if the first led astray
+    came = None
+    for seek in (False,) if keyframe is None else (True, False):  # from the start only if seeking led astray
         number = begin
         for picture in pictures(packets_from(source, clock, keyframe, seek), clock.timing):
             if clock.timing == "count":
                 picture.pts = int(clock.pts[number])
-            if (keyframe is not None and picture.pts < keyframe) or (number and picture.pts == clock.pts[number - 1]):
+            came = picture.pts
+            if (keyframe is not None and came < keyframe) or (number and came == clock.pts[number - 1]):
                 continue  # it leads the keyframe, or has no time of its own
-            if picture.pts != clock.pts[number]:
+            if came != clock.pts[number]:
                 break
             number += 1
             if number > first:
@@ -135,7 +137,10 @@ def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_p
                 first = number
             if number == after:  # what comes behind may be broken
                 return
-    raise MediaError(Reason.UNDECODABLE, f"the picture at pts {clock.pts[number]} does not decode")
+    raise MediaError(
+        Reason.UNDECODABLE,
+        f"no picture comes out at pts {clock.pts[number]}, as its packet says; the last was at {came}",
+    )
 
 
 def refuse_concealed(picture: "VideoFrame") -> None:
@@ -159,7 +164,7 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
     """
     import av
 
-    last, fed = None, 0
+    fed = 0
     for packet in packets:
         if timing == "feed":
             fed = packet.dts if packet.size else fed + 1
@@ -172,13 +177,8 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
                 picture.pts = fed
             elif picture.pts is None:
                 picture.pts = picture.dts
-            if timing != "count":
-                if picture.pts is None:
-                    raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
-                if last is not None and picture.pts < last:
-                    back_s = float((last - picture.pts) * picture.time_base)
-                    raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
-                last = picture.pts
+            if picture.pts is None and timing != "count":
+                raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
             yield picture
 
 
