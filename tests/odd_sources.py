@@ -1,6 +1,6 @@
 """Sources that players show and tools stumble over: one small file for each oddity of time, order and container.
 
-In: a folder. Out: files of 64 × 48 pixels. Where no muxer of ours writes the oddity, the bytes of a sound file are edited.
+In: a folder. Out: files of 64 × 48 pixels. What no muxer at hand writes is made by editing the bytes of a sound file.
 """
 
 from collections.abc import Callable

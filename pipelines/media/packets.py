@@ -17,7 +17,14 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.probe import open_container, video_stream
-from pipelines.media.random_access import begins_anew, has_fields, is_shown, nal_length_bytes, parameter_sets
+from pipelines.media.random_access import (
+    begins_anew,
+    field_syntax,
+    is_field,
+    is_shown,
+    nal_length_bytes,
+    parameter_sets,
+)
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -62,7 +69,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     """
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata
     nal_length = nal_length_bytes(codec, extradata)
-    doubtful = has_fields(codec, parameter_sets(codec, extradata), 0)
+    fields, doubtful = field_syntax(codec, parameter_sets(codec, extradata), 0), False
     sometimes_hidden, sometimes_empty = codec in ("vp8", "vp9"), codec == "mpeg4"
     demuxer = container.format.name
     pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
@@ -74,7 +81,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         flagged += is_key
         if is_key and head is None:
             head, before = count, len(pts)
-            doubtful = doubtful or has_fields(codec, memoryview(packet), nal_length)
+            fields = fields or field_syntax(codec, memoryview(packet), nal_length)
         count += 1
         if count > max_frames:
             raise MediaError(Reason.TOO_LARGE, f"more frames than footage_options.max_frames={max_frames}")
@@ -91,6 +98,8 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
                 keyframes.append(shown_at)
                 if begins_anew(codec, memoryview(packet), nal_length, closed=True):
                     closed.append(shown_at)
+        if fields is not None and not doubtful:
+            doubtful = is_field(memoryview(packet), nal_length, fields)
         if sometimes_empty and packet.size < _PLACEHOLDER_BYTES:
             doubtful = True
         pts.append(shown_at)
@@ -218,7 +227,7 @@ def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None, see
 
 
 def packets_from_start(container: "InputContainer", stream: "VideoStream", skip: int) -> Iterator["Packet"]:
-    """All packets of a container just opened, but for the first `skip`; the last one is empty and flushes the decoder."""
+    """All packets of a container just opened, but for the first `skip`; the last is empty: it flushes."""
     for packet in container.demux(stream):
         if packet.size and skip:
             skip -= 1
@@ -247,7 +256,7 @@ def _seek(
 def _run(
     packets: Iterator["Packet"], stream: "VideoStream", clock: "Clock", keyframe: int, most_dts: float = math.inf
 ) -> list["Packet"]:
-    """Reads on to where decoding for a keyframe begins: the packets from there on that were read; none if it isn't there."""
+    """Reads on to where decoding for a keyframe begins: what was read from there on; nothing if it isn't there."""
     run, codec = [], stream.codec_context.name
     for packet in packets:
         if clock.timing == "feed":

@@ -7,13 +7,14 @@ coded alone, and else decoding always begins at the start of the file.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 # Every picture is whole; or, in the last ones, keyframes are and the decoder itself refuses to begin elsewhere.
 _CODED_ALONE = ("mjpeg", "prores", "dnxhd", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "dvvideo", "png")
 FLAG_IS_TRUE = frozenset((*_CODED_ALONE, "jpeg2000", "ffv1", "theora", "libdav1d", "av1"))
 # Pictures refer to the one before and to nothing else, so a whole one is enough; the decoder tells which are.
 DECODER_TELLS = frozenset(("h263", "flv", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"))
-_H264_SLICES, _H264_IDR, _H264_SEI = range(1, 6), 5, 6
+_H264_SLICES, _H264_IDR, _H264_SEI, _H264_SPS = range(1, 6), 5, 6, 7
 _HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA; ITU-T H.265, table 7-1
 _RECOVERY_POINT = 6  # SEI payload type; ITU-T H.264, D.1.8
 
@@ -84,11 +85,31 @@ def nal_units(packet: memoryview, length_bytes: int) -> Iterator[bytes]:
     yield from (part for part in parts[1:] if part)
 
 
-def has_fields(codec: str, headers: memoryview, length_bytes: int) -> bool:
-    """Whether an H.264 parameter set among the NAL units allows two packets for one picture (field coding)."""
+@dataclass(frozen=True, slots=True)
+class FieldSyntax:
+    """What to skip in an H.264 slice header before its field_pic_flag; ITU-T H.264, 7.3.3."""
+
+    skipped_bits: int
+
+
+def field_syntax(codec: str, headers: memoryview, length_bytes: int) -> FieldSyntax | None:
+    """Of an H.264 parameter set among the NAL units, if it allows two packets for one picture (field coding)."""
     if codec != "h264":
-        return False
-    return any(unit[0] & 0x1F == 7 and _allows_fields(unit) for unit in nal_units(headers, length_bytes))
+        return None
+    sets = (_field_syntax(unit) for unit in nal_units(headers, length_bytes) if unit[0] & 0x1F == _H264_SPS)
+    return next((syntax for syntax in sets if syntax is not None), None)
+
+
+def is_field(packet: memoryview, nal_length: int, syntax: FieldSyntax) -> bool:
+    """Whether a packet is one field of a picture whose other field is, or may be, another packet."""
+    for unit in nal_units(packet, nal_length):
+        if unit[0] & 0x1F in _H264_SLICES:
+            bits = _Bits(_unescape(unit[1:64]))
+            for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
+                bits.ue()
+            bits.take(syntax.skipped_bits)
+            return bits.take(1) == 1
+    return False
 
 
 def parameter_sets(codec: str, extradata: bytes | None) -> memoryview:
@@ -113,7 +134,7 @@ def _h264_begins_anew(packet: memoryview, nal_length: int, closed: bool) -> bool
         elif kind in _H264_SLICES:
             if kind == _H264_IDR:
                 return True
-            bits = _Bits(unit[1:64])
+            bits = _Bits(_unescape(unit[1:64]))
             bits.ue()  # first_mb_in_slice
             return recovers and not closed and bits.ue() % 5 == 2  # slice_type I
     return False
@@ -141,16 +162,16 @@ def _recovers_at_once(sei: bytes) -> bool:
     return False
 
 
-def _allows_fields(sps: bytes) -> bool:
-    """frame_mbs_only_flag is 0; ITU-T H.264, 7.3.2.1.1."""
+def _field_syntax(sps: bytes) -> FieldSyntax | None:
+    """None if frame_mbs_only_flag is 1; ITU-T H.264, 7.3.2.1.1."""
     bits = _Bits(_unescape(sps)[1:])
-    profile = bits.take(8)
+    plane_bits, profile = 0, bits.take(8)
     bits.take(16)
     bits.ue()
     if profile in (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135):
         chroma = bits.ue()
         if chroma == 3:
-            bits.take(1)
+            plane_bits = 2 * bits.take(1)  # colour_plane_id, if planes are coded apart
         bits.ue()
         bits.ue()
         bits.take(1)
@@ -158,7 +179,7 @@ def _allows_fields(sps: bytes) -> bool:
             for index in range(12 if chroma == 3 else 8):
                 if bits.take(1):
                     _skip_scaling_list(bits, 16 if index < 6 else 64)
-    bits.ue()  # log2_max_frame_num
+    frame_num_bits = bits.ue() + 4
     order = bits.ue()
     if order == 0:
         bits.ue()
@@ -172,7 +193,7 @@ def _allows_fields(sps: bytes) -> bool:
     bits.take(1)
     bits.ue()
     bits.ue()
-    return bits.take(1) == 0
+    return None if bits.take(1) else FieldSyntax(plane_bits + frame_num_bits)
 
 
 def _skip_scaling_list(bits: "_Bits", size: int) -> None:

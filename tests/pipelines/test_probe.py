@@ -1,4 +1,4 @@
-"""What is too large is refused before a decoder allocates for it, whatever the header says; the video is the first that is no cover."""
+"""What is too large is refused before a decoder allocates for it, whatever headers say; the video is no cover picture."""
 
 import struct
 from fractions import Fraction

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from pipelines.media.packets import demux_times
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import (
+    FieldSyntax,
     begins_anew,
-    has_fields,
+    field_syntax,
+    is_field,
     is_shown,
     nal_length_bytes,
     nal_units,
@@ -93,7 +95,8 @@ def test_no_bytes_are_too_odd_to_be_looked_at(data, codec):
     for prefix, length in ((b"", 0), (START, 0), (b"", 1), (b"", 4)):
         packet = memoryview(prefix + data)
         assert begins_anew(codec, packet, length) in (True, False)
-        assert has_fields(codec, packet, length) in (True, False)
+        syntax = field_syntax(codec, packet, length) or FieldSyntax(4)
+        assert is_field(packet, length, syntax) in (True, False)
         assert nal_length_bytes(codec, data) in (0, 1, 2, 3, 4)
         assert isinstance(parameter_sets(codec, data), memoryview)
 
@@ -114,14 +117,36 @@ def first_and_times(path):
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"])
 @pytest.mark.parametrize("suffix", ["mp4", "ts"])
-def test_field_coding_is_seen_in_the_parameter_set(tmp_path, pixel_format, suffix):
+def test_field_coding_is_seen_in_the_headers(tmp_path, pixel_format, suffix):
+    """x264 codes interlaced pictures as frames: its headers allow fields, and no packet is one."""
     for interlaced in (False, True):
         path = tmp_path / f"{interlaced}.{suffix}"
         options = {"x264-params": "tff=1"} if interlaced else {}
-        write(path, pan(1, 4, 48, 64), options=options, pixel_format=pixel_format)
+        write(path, pan(1, 12, 48, 64), options=options, pixel_format=pixel_format)
         extradata, times = first_and_times(path)
-        assert has_fields("h264", parameter_sets("h264", extradata), 0) == interlaced
-        assert times.doubtful == interlaced
+        syntax = field_syntax("h264", parameter_sets("h264", extradata), 0)
+        assert (syntax is not None) == interlaced
+        assert not times.doubtful
+        if interlaced:
+            nal_length = nal_length_bytes("h264", extradata)
+            with open_container(path) as container:
+                coded = [bytes(packet) for packet in container.demux(video_stream(container)) if packet.size]
+            fields = [is_field(memoryview(_as_field(data, nal_length, syntax)), nal_length, syntax) for data in coded]
+            assert all(fields)
+
+
+def _as_field(packet: bytes, nal_length: int, syntax: FieldSyntax) -> bytes:
+    """The packet with field_pic_flag set in its first slice header; the flag's place is counted here by hand."""
+    (unit,) = [unit for unit in nal_units(memoryview(packet), nal_length) if unit[0] & 0x1F in (1, 5)][:1]
+    bits = "".join(f"{byte:08b}" for byte in unit[1:])
+    at = 0
+    for _ in range(3):
+        zeros = bits.index("1", at) - at
+        at += 2 * zeros + 1
+    at += syntax.skipped_bits
+    changed = bits[:at] + "1" + bits[at + 1 :]
+    new = unit[:1] + bytes(int(changed[k : k + 8], 2) for k in range(0, len(changed), 8))
+    return packet.replace(unit, new)
 
 
 def test_the_bits_of_real_encoders_are_understood(tmp_path):
