@@ -6,7 +6,6 @@ its shots: no worker waits for another. Runs inside a Ray task, and without Ray 
 """
 
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,5 +204,5 @@ def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Tab
         return stage.commit(unit, bad) if error.lasting else bad
     except Exception as error:  # one file must not end the run; the row says that the fault is ours
         logger.exception("%s of %s failed", stage.name, found.source_uri)
-        message = "".join(traceback.format_exception_only(error)).strip()
+        message = f"{type(error).__name__}: {error}"
         return Quarantined(found.source_uri, stage.name, Reason.INTERNAL, message, found.video_id)

@@ -5,7 +5,6 @@ Each answer carries its clip's id, and is checked to be the one that was asked f
 """
 
 import logging
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ class CaptionWorker:
             return _failed(clip, error.reason, error.message)
         except Exception as error:  # one clip must not end the run; the row says that the fault is ours
             logger.exception("captioning clip %s of %s failed", clip["clip_id"], clip["source_uri"])
-            return _failed(clip, Reason.INTERNAL, "".join(traceback.format_exception_only(error)).strip())
+            return _failed(clip, Reason.INTERNAL, f"{type(error).__name__}: {error}")
         assert caption.clip_id == clip["clip_id"], "the captioner answered for another clip"
         return _row(caption)
 

@@ -47,7 +47,7 @@ class Limits:
 
 
 class ChildError(RuntimeError):
-    """The function raised something else than `MediaError`: a fault of ours, with the child's traceback in the message."""
+    """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note of it."""
 
 
 def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Callable[[], None] | None = None) -> Any:
@@ -198,7 +198,9 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
         reason, message = json.loads(data)
         raise MediaError(Reason(reason), message)
     if kind == b"X":
-        raise ChildError(data.decode())
+        error = ChildError(data.decode().strip().rpartition("\n")[2])
+        error.add_note(data.decode())
+        raise error
     raise MediaError(
         Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
     )
