@@ -117,8 +117,9 @@ def test_errors_keep_their_reason_and_faults_their_traceback():
     with pytest.raises(MediaError, match="nothing to see") as caught:
         call(refuse, limits=LIMITS)
     assert caught.value.reason is Reason.NO_VIDEO
-    with pytest.raises(ChildError, match="^KeyError: 'colour'$") as fault:
+    with pytest.raises(ChildError) as fault:
         call(fail, limits=LIMITS)
+    assert str(fault.value) == "KeyError: 'colour'"
     assert "in fail\n" in fault.value.__notes__[0]
 
 
