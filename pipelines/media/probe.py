@@ -46,7 +46,7 @@ def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     try:
         # One demuxer, and local files only: no playlist, no reference elsewhere can be followed.
         options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels)}
-        with av.open(file, format=demuxer, options=options) as container:
+        with av.open(file, format=demuxer, options=options, metadata_errors="replace") as container:
             for stream in container.streams.video:
                 if stream.codec_context is not None:
                     stream.codec_context.options = {"max_pixels": str(max_pixels)}

@@ -220,15 +220,14 @@ def _unescape(unit: bytes) -> bytes:
 
 
 class _Bits:
-    """Reads bits from the front; zeros follow behind the end, so a header that was cut off reads as one."""
+    """Reads bits from the front; what reaches beyond the end is zero, so a header that was cut off reads as one."""
 
     def __init__(self, data: bytes):
         self._value, self._left = int.from_bytes(data), 8 * len(data)
 
     def take(self, count: int) -> int:
         self._left -= count
-        shifted = self._value >> self._left if self._left >= 0 else self._value << -self._left
-        return shifted & (1 << count) - 1
+        return self._value >> self._left & (1 << count) - 1 if self._left >= 0 else 0
 
     def ue(self) -> int:
         """Exp-Golomb; ITU-T H.264, 9.1."""
