@@ -97,8 +97,8 @@ def _copy(
         try:
             run = read_run(path, span, num_frames, keyframes_back)
             _check_share(run, num_frames, cfg)
-            write_clip(path, out, run, sound, only_first_begins)
-            why = _difference(path, out, run, frames_hash)
+            marked = write_clip(path, out, run, sound, only_first_begins)
+            why = _difference(path, out, run, marked, frames_hash)
         except CannotCopy as reason:
             raise CannotCopy(why or reason) from reason
         except MediaError as error:
@@ -117,27 +117,33 @@ def _check_share(run: Run, num_frames: int, cfg: CutConfig) -> None:
         )
 
 
-def _difference(path: Path, out: Path, run: Run, frames_hash: str) -> str | None:
-    """What is not the source's in a copy; None if all is."""
-    span, hashes, shown, look = run.span, [], [], None
+def _difference(path: Path, out: Path, run: Run, marked: set[int], frames_hash: str) -> str | None:
+    """What is not the source's in a copy, or what would mislead its readers; None if nothing.
+
+    Args:
+        marked: PTS in the source of the samples shown that are marked as places to begin at.
+    """
+    span, hashes, shown, begin, look = run.span, [], [], [], None
     with open_container(out) as container:
         stream = video_stream(container)
-        stream.codec_context.thread_count = 1
-        marked = {packet.pts for packet in container.demux(stream) if packet.is_keyframe and not packet.is_discard}
-        container.seek(0, stream=stream)
         for picture in container.decode(stream):
             look = look or _look(picture, stream.sample_aspect_ratio)
             hashes.append(picture_hash(picture))
             shown.append(picture.pts * stream.time_base)
-            if picture.pts in marked and not picture.key_frame:
-                return f"its sample at {picture.pts} is no keyframe"
+            begin += [shown[-1]] if picture.key_frame else []
         length = stream.duration * stream.time_base
-    if [(pts - span.start_pts) * span.time_base for pts in run.shown] != shown:
+    wanted = [(pts - span.start_pts) * span.time_base for pts in run.shown]
+    if shown != wanted:
         return f"the copy shows {len(shown)} frames, or not at the source's times"
     if length != (span.end_pts - span.start_pts) * span.time_base:
         return f"the copy is {float(length)} s long"
     if hash_of(hashes) != frames_hash:
         return "the copy decodes to other pictures"
+    if not marked <= {time / span.time_base + span.start_pts for time in begin}:
+        return "keyframes of the source are none"
+    clock = read_clock(out)
+    if [int(pts) * clock.time_base for pts in clock.pts] != wanted:
+        return "its packets do not tell when frames are shown"
     with open_container(path) as container:
         stream = video_stream(container)
         if _look(next(container.decode(stream)), stream.sample_aspect_ratio) != look:

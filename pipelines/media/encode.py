@@ -48,7 +48,7 @@ def encode_mp4(
         The file's bytes, and how many frames are in it.
 
     Raises:
-        MediaError: no_frames; unwritable, with what the encoder said.
+        MediaError: no_frames; unwritable, if sizes differ, or with what the encoder said.
     """
     import av
 
@@ -60,6 +60,8 @@ def encode_mp4(
             for picture in pictures:
                 shown.append(picture.pts)
                 picture = _as_displayed(picture)
+                if stream is not None and (picture.width, picture.height) != (stream.width, stream.height):
+                    raise MediaError(Reason.UNWRITABLE, "the size of its pictures changes on the way")
                 if stream is None:
                     stream = _add_stream(container, picture, time_base, rate, aspect, cfg)
                 picture.pts, picture.time_base = shown[-1] - shown[0], time_base

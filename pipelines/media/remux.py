@@ -29,6 +29,8 @@ COPIED = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2vid
 # How long before the span reading begins: an index leads straight to the keyframe; where there is none, or it leads
 # behind it (by decoding time), further back; None is the start of the file.
 _BEFORE_S = (0, 2, 12, 60, None)
+# An MPEG-4 packet this small may be a repetition, or hold the place of a picture in the packet before.
+_PLACEHOLDER_BYTES = 32
 _CHANGES = "its parameter sets change on the way"
 _MIN_TICKS = 10_000  # as FFmpeg: some players take coarser clocks badly
 
@@ -121,6 +123,8 @@ def _collect(
         shown_at = packet.dts if by_decoding else packet.pts
         if shown_at is None:
             raise CannotCopy("a packet does not say when it is shown")
+        if codec == "mpeg4" and packet.size < _PLACEHOLDER_BYTES:
+            raise CannotCopy("a packet may show no picture of its own")
         if packet.has_sidedata("new_extradata"):
             raise CannotCopy(_CHANGES)
         data, inside = bytes(packet), span.start_pts <= shown_at < span.end_pts
@@ -158,6 +162,9 @@ def write_clip(path: Path, out: Path, run: Run, sound: "Sound | None" = None, on
         sound: what is heard during the span.
         only_first_begins: mark no sample behind the first as one to begin at.
 
+    Returns:
+        PTS of the span's frames whose samples are marked so.
+
     Raises:
         CannotCopy: the muxer does not take the packets.
     """
@@ -192,6 +199,8 @@ def write_clip(path: Path, out: Path, run: Run, sound: "Sound | None" = None, on
         set_edits(out, edits)
     except (av.error.FFmpegError, MediaError, ValueError) as error:
         raise CannotCopy(f"mp4 does not take it: {error}") from error
+    shown = set(run.shown)
+    return {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked} & shown
 
 
 def _decoding(pts: Sequence[int], begins: Sequence[bool]) -> tuple[list[int], list[bool]]:

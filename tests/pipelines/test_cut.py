@@ -15,12 +15,13 @@ from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import read_clock
 from pipelines.media.cut import Cut, cut
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
-from pipelines.media.fast_reader import open_fast
+from pipelines.media.fast_reader import GaveUp, open_fast
 from pipelines.media.mp4_boxes import Edit, set_edits, video_edit, without_video_edit
 from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.media.probe import open_container, video_stream
 from pipelines.records import Span
 from tests.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, render, tone
+from tests.odd_sources import SOURCES
 
 ENCODE = EncodeConfig()
 DECORD_CAN = {
@@ -52,6 +53,14 @@ class Source:
         return [(pts - self.bounds[first]) * self.time_base for pts in self.bounds[first:last]]
 
 
+def as_measured(path: Path) -> Source:
+    clock = read_clock(path)
+    pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+    bounds = [*(picture.pts for picture in pictures), clock.end_pts]
+    pixels = np.stack([upright(picture) for picture in pictures])
+    return Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], pixels)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Sources by the name of their layout, each rendered once."""
@@ -59,21 +68,21 @@ def source(tmp_path_factory):
 
     def get(name: str) -> Source:
         if name not in made:
-            path = render(name, folder)
-            clock = read_clock(path)
-            pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
-            bounds = [*(picture.pts for picture in pictures), clock.end_pts]
-            pixels = np.stack([upright(picture) for picture in pictures])
-            made[name] = Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], pixels)
+            made[name] = as_measured(render(name, folder))
         return made[name]
 
     return get
 
 
 def spans(name: str, count: int) -> list[tuple[int, int]]:
+    """Arbitrary ones, every other one short."""
     rng = random.Random(name)
-    firsts = [rng.randrange(NUM_FRAMES - 1) for _ in range(count)]
-    return [(first, rng.randrange(first + 1, NUM_FRAMES + 1)) for first in firsts]
+    firsts = [rng.randrange(NUM_FRAMES - 6) for _ in range(count)]
+    longest = [6 if k % 2 else NUM_FRAMES for k in range(count)]
+    return [
+        (first, rng.randint(first + 1, min(NUM_FRAMES, first + most)))
+        for first, most in zip(firsts, longest, strict=True)
+    ]
 
 
 def shown_by_pyav(clip: Path | bytes) -> tuple[list[Fraction], list[int]]:
@@ -116,6 +125,25 @@ def test_decord_reads_copied_clips_in_any_order(source, tmp_path, name):
         random.Random(first).shuffle(order)
         for index in order:
             np.testing.assert_array_equal(reader.pick([index])[index], footage.pixels[first + index])
+
+
+def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
+    """A recording that begins within an open group: decord repeats a frame at the end of some of its clips."""
+    footage = as_measured(SOURCES["begun_late.ts"](tmp_path / "begun_late.ts"))
+    last_but = len(footage.hashes) - 5
+    gave_up = 0
+    for first, last in [(first, first + length) for first in (0, 2, last_but) for length in (1, 3, 5)]:
+        assert footage.cut(tmp_path / "clip.mp4", first, last).method == "copy"
+        data = (tmp_path / "clip.mp4").read_bytes()
+        clock, everything = read_clock(data), range(last - first)
+        np.testing.assert_array_equal(frames_at(data, clock, everything), footage.pixels[first:last])
+        shown = np.stack([frame for _, frame in iterate_frames(data, clock)])
+        np.testing.assert_array_equal(shown, footage.pixels[first:last])
+        try:
+            open_fast(data, clock).pick(everything)
+        except GaveUp:
+            gave_up += 1
+    assert gave_up
 
 
 @pytest.mark.parametrize("name", sorted(set(LAYOUTS) - {"h264_long_gop"}))
@@ -263,13 +291,6 @@ def rewrite(path: Path, out: Path, change) -> Path:
             packet.stream = track
             target.mux(packet)
     return out
-
-
-def as_measured(path: Path) -> Source:
-    clock = read_clock(path)
-    pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
-    bounds = [*(picture.pts for picture in pictures), clock.end_pts]
-    return Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], np.empty(0))
 
 
 def test_keyframe_flags_that_lie_mislead_no_reader(source, tmp_path):
