@@ -495,6 +495,26 @@ def resized(path: Path) -> Path:
     return path
 
 
+@source("joined.ts")
+def joined(path: Path) -> Path:
+    """Sound sets in in the middle: a stream that was not there when the file was opened."""
+    first = _late(path, 4).read_bytes()
+    with av.open(str(path), "w") as muxer:
+        stream, sound = muxer.add_stream("libx264", rate=25), muxer.add_stream("aac", rate=8000)
+        stream.height, stream.width, stream.pix_fmt, stream.options = HEIGHT, WIDTH, "yuv420p", X264
+        for k, frame in enumerate(shots(24, seed=7)):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = 136 + k, Fraction(1, 25)
+            muxer.mux(stream.encode(picture))
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.float32), format="fltp", layout="mono")
+            tone.sample_rate, tone.pts, tone.time_base = 8000, (136 + k) * 320, Fraction(1, 8000)
+            muxer.mux(sound.encode(tone))
+        muxer.mux(stream.encode(None))
+        muxer.mux(sound.encode(None))
+    path.write_bytes(first + path.read_bytes())
+    return path
+
+
 @source("refresh_hevc.mp4")
 def refresh_hevc(path: Path) -> Path:
     params = "intra-refresh=1:keyint=12:bframes=0:log-level=none:pools=none:frame-threads=1"

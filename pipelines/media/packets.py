@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.probe import open_container, video_stream
+from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.random_access import (
     begins_anew,
     field_syntax,
@@ -74,7 +74,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     demuxer = container.format.name
     pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
     count, head, highest, before, flagged = 0, None, None, 0, 0
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         if not packet.size:
             continue
         is_key = packet.is_keyframe
@@ -228,7 +228,7 @@ def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None, see
 
 def packets_from_start(container: "InputContainer", stream: "VideoStream", skip: int) -> Iterator["Packet"]:
     """All packets of a container just opened, but for the first `skip`; the last is empty: it flushes."""
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         if packet.size and skip:
             skip -= 1
         elif packet.size or packet.dts is None:  # other empty ones repeat the picture before

@@ -19,7 +19,7 @@ from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -94,7 +94,7 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
     import av
 
     broken = None
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         try:
             frames = packet.decode() if packet.size or packet.dts is None else ()
         except av.error.InvalidDataError as error:
@@ -105,6 +105,22 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
     if broken is not None:
         raise broken
     raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
+
+
+def demux(container: "InputContainer", stream: "VideoStream") -> Iterator["Packet"]:
+    """All packets of a stream; the last one is empty, and flushes the decoder.
+
+    A broadcast may take up further streams on its way. PyAV stumbles over them behind the last packet.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def video_stream(container: "InputContainer") -> "VideoStream":
