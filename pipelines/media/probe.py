@@ -42,7 +42,8 @@ def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     demuxer = sniff(source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source))
     if demuxer == "mov" and isinstance(source, Path):
         _check_boxes(source)
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source.absolute())
     try:
         # One demuxer, and local files only: no playlist, no reference elsewhere can be followed.
         options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels)}
@@ -127,7 +128,7 @@ def video_stream(container: "InputContainer") -> "VideoStream":
     """The first video stream that is no cover picture.
 
     Raises:
-        MediaError: no_video; undecodable, if there is no decoder for it.
+        MediaError: no_video; undecodable, if there is no decoder for it; no_timestamps, if it has no time base.
     """
     from av.stream import Disposition
 
@@ -136,6 +137,8 @@ def video_stream(container: "InputContainer") -> "VideoStream":
         if not stream.disposition & still:
             if stream.codec_context is None:
                 raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
+            if not stream.time_base:
+                raise MediaError(Reason.NO_TIMESTAMPS, "the video stream has no unit of time")
             return stream
     covers = len(container.streams.video)
     raise MediaError(

@@ -1,6 +1,7 @@
 """Only containers on the list are opened, and nothing that a file points to."""
 
 import struct
+from pathlib import Path
 
 import av
 import pytest
@@ -162,3 +163,12 @@ def test_attachments_are_no_video_and_do_no_harm(folder):
         muxer.mux(stream.encode(None))
     assert len(read_clock(path).pts) == 20
     assert probe(path, "v", FootageConfig()).width == 64
+
+
+@pytest.mark.parametrize("name", ["file:secret.ts", "concat:secret.ts|secret.ts", "subfile,,start,0,end,0,,:secret.ts"])
+def test_a_file_name_is_no_protocol(folder, monkeypatch, name):
+    (folder / "names").mkdir(exist_ok=True)
+    monkeypatch.chdir(folder / "names")
+    write(Path("secret.ts"), FRAMES, codec="mpeg2video")
+    write(folder / "five.ts", FRAMES[:5], codec="mpeg2video").rename(Path(name).absolute())
+    assert len(read_clock(Path(name)).pts) == 5
