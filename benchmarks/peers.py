@@ -47,7 +47,7 @@ def one_hot_shots(one: np.ndarray, threshold: float = 0.5) -> list[tuple[int, in
 
 
 def stitched_shots(
-    many: np.ndarray, tiny: np.ndarray, threshold: float = 0.3, same: float = 0.12
+    many: np.ndarray, tiny: np.ndarray, threshold: float = 0.3, same: float = 0.04
 ) -> list[tuple[int, int]]:
     """Stretches that the many-hot head leaves, stitched where both sides show the same, then one frame cropped."""
     inside = np.flatnonzero(np.diff(np.concatenate([[True], many > threshold, [True]]).astype(int)))

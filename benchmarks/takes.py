@@ -27,7 +27,7 @@ from tests.footage import real_clips
 
 _SIDE = 480  # longer side that takes are kept at, px
 _LEAST = 40  # shortest take, frames
-_FLAT = 16.0  # a folder's stretch with less spread of luma is not used
+_FLAT = 16.0  # a folder's stretch with a frame of less spread of luma is not used
 _QUIET = (
     0.05,
     18.0,
@@ -110,7 +110,7 @@ def _quiet_takes(path: Path) -> Iterator[Take]:
     happens = (probability > _QUIET[0]) | (change > _QUIET[1])
     bounds = [-1, *np.flatnonzero(happens).tolist(), len(small)]
     for before, after in pairwise(bounds):
-        if after - before > 1 and tiny[before + 1 : after].mean(axis=3).std() < _FLAT:
+        if after - before > 1 and tiny[before + 1 : after].mean(axis=3).std(axis=(1, 2)).min() < _FLAT:
             continue  # credits on plain ground: what cuts them can't be seen
         first, last = before + 4, after - 3
         pieces = max(1, round((last - first) / 150))

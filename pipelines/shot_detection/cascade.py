@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.config import ShotConfig
 from pipelines.shot_detection import evidence
+from pipelines.shot_detection.thresholds import content_change
 from pipelines.shot_detection.transition import Transition
 
 _SEEDED = 0.5  # a frame belongs to a transition from this share of the threshold on, next to one above it
@@ -20,10 +21,13 @@ _FLASH_FRAMES = 12  # longest stretch that can be a flash or a shake
 _SAME = 0.85  # alike across such a stretch above which it is none but that
 _SAME_LIT = 0.6  # the same when it is brighter than both sides
 _LIT = 12.0  # luma by which it is
+_TAKEN_BACK = 0.3  # share of a step of light that may stay if it is a flash
 _EVEN = 6.0  # spread of luma of a frame that shows nothing but a colour
 _RAMP_FRAMES = 3  # frames over which a fade's spread of luma must grow, going outwards
 _RAMP_GROWTH = 1.04  # by so much, for the fade to go on
-_DARK = 0.4  # the same as a share of the spread around it
+_DARK = 0.5  # the same as a share of the spread on both sides: text stays when the picture fades
+_SIDE_FRAMES = 20  # which are so long
+_FLOOR = 1.15  # of the least spread of a fade: below it the picture has not begun to come back
 
 
 def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
@@ -31,8 +35,10 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     alike = np.stack([_column(signals, f"alike_{reach}") for reach in evidence.REACHES], axis=1)
     probability = np.nan_to_num(_column(signals, "transition"))
     luma, spread = _column(signals, "luma_mean"), _column(signals, "luma_std")
-    cuts = np.flatnonzero(evidence.clear_cuts(alike))
-    found = [Transition("hard", int(i), int(i), _sure(alike[i, 0])) for i in cuts if i > 0]
+    jumps = evidence.jump_cuts(alike, content_change(signals)) & ~_returns(luma)
+    cuts = np.flatnonzero(evidence.clear_cuts(alike) | jumps)
+    cuts = cuts[cuts > 0]
+    found = [_cut(int(i), alike, spread, cfg) for i in cuts]
     for start, end in _marked(probability, cfg):
         if ((cuts >= start - 2) & (cuts <= end + 2)).any() and end - start <= 2 * _SHORT:
             continue  # what the network saw is that cut
@@ -40,11 +46,30 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
             continue
         sure = float(probability[start:end].max())
         lowest = max(start - 2, 0) + int(np.argmin(alike[max(start - 2, 0) : end + 2, 0]))
-        if end - start <= _SHORT and alike[lowest, 0] < _DIP:
+        if end - start <= _SHORT and alike[lowest, 0] < _DIP and not _is_faded(spread, lowest - 1, lowest + 1):
             found.append(Transition("hard", lowest, lowest, sure))
-            continue
-        found.append(_gradual(start, end, sure, spread, cfg))
+        else:
+            found.append(_gradual(start, end, sure, spread, cfg))
     return _without_empty(_apart(found, len(signals)), spread)
+
+
+def _cut(i: int, alike: np.ndarray, spread: np.ndarray, cfg: ShotConfig) -> Transition:
+    """A hard cut, unless the picture was all but gone there: noise is like no other noise."""
+    if _is_faded(spread, i - 1, i + 1):
+        return _gradual(i - 1, i + 1, _sure(alike[i, 0]), spread, cfg)
+    return Transition("hard", i, i, _sure(alike[i, 0]))
+
+
+def _returns(luma: np.ndarray) -> np.ndarray:
+    """Frames that begin or end a flash: a step of light that is taken back within a few frames."""
+    found = np.zeros(len(luma), bool)
+    for i in range(1, len(luma)):
+        step = luma[i] - luma[i - 1]
+        if abs(step) > _LIT:
+            back = np.abs(luma[i + 1 : i + _FLASH_FRAMES] - luma[i - 1])
+            was = np.abs(luma[max(0, i - _FLASH_FRAMES) : i - 1] - luma[i])
+            found[i] = min(back.min(initial=np.inf), was.min(initial=np.inf)) < _TAKEN_BACK * abs(step)
+    return found
 
 
 def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
@@ -78,7 +103,9 @@ def _is_same(alike: np.ndarray, luma: np.ndarray, start: int, end: int) -> bool:
     """Whether a short stretch is a flash or a shake: what lies before it comes back after it."""
     if end - start > _FLASH_FRAMES:
         return False
-    across = np.nan_to_num(alike[max(start - 2, 0) : end + 3, 1:-1]).max(initial=0.0)
+    middle, half = (start + end) // 2, (end - start + 1) // 2 + 1
+    wide = [k for k, reach in enumerate(evidence.REACHES) if reach >= half]
+    across = np.nan_to_num(alike[max(middle - 2, 0) : middle + 3, wide]).max(initial=0.0)
     inside = luma[start:end].max()
     lit = inside - max(luma[max(start - 4, 0)], luma[min(end + 3, len(luma) - 1)]) > _LIT
     return across >= (_SAME_LIT if lit else _SAME)
@@ -86,20 +113,26 @@ def _is_same(alike: np.ndarray, luma: np.ndarray, start: int, end: int) -> bool:
 
 def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotConfig) -> Transition:
     """A fade if a frame of it shows next to nothing; with the faint frames at its beginning and end."""
-    lowest = start + int(np.argmin(spread[start:end]))
-    outside = min(spread[max(start - 1, 0)], spread[min(end, len(spread) - 1)])
-    if spread[lowest] < max(_EVEN, _DARK * outside):
-        start, end = _ramp(spread, start, -1), _ramp(spread, end - 1, 1) + 1
+    if _is_faded(spread, start, end):
+        floor = max(_EVEN, _FLOOR * spread[start:end].min())
+        start, end = _ramp(spread, start, -1, floor), _ramp(spread, end - 1, 1, floor) + 1
         return Transition("fade", start - cfg.margin_frames, end + cfg.margin_frames, sure)
     faint = cfg.margin_frames + round(cfg.margin_share * (end - start))
     return Transition("dissolve", start - faint, end + faint, sure)
 
 
-def _ramp(spread: np.ndarray, frame: int, step: int) -> int:
+def _is_faded(spread: np.ndarray, start: int, end: int) -> bool:
+    """Whether a frame of a stretch shows next to nothing, while there is something on both sides."""
+    before, after = spread[max(0, start - _SIDE_FRAMES) : start], spread[end : end + _SIDE_FRAMES]
+    sides = min(before.max(initial=0.0), after.max(initial=0.0))
+    return spread[start:end].min() < max(min(_EVEN, sides), _DARK * sides)
+
+
+def _ramp(spread: np.ndarray, frame: int, step: int, floor: float) -> int:
     """The last frame, going outwards, at which the picture is still on its way: its contrast still grows."""
     while 0 <= frame + step * _RAMP_FRAMES < len(spread):
         grown = spread[frame + step * _RAMP_FRAMES] >= _RAMP_GROWTH * spread[frame]
-        if not grown and spread[frame] >= _EVEN:
+        if not grown and spread[frame] >= floor:
             break
         frame += step
     return frame

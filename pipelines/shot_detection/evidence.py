@@ -8,6 +8,8 @@ best normalised cross-correlation over shifts (Lewis 1995) of three parts of the
 or a fade leave it near 1, and a cut does not: on real footage 95% of hard cuts are below 0.8, 99% of other frames above.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -15,7 +17,7 @@ REACHES = (0, 2, 4, 10)
 _PARTS = ((6, 21, 10, 38), (0, 27, 0, 24), (0, 27, 24, 48))  # of a frame, searched in the other: rows, then columns
 _FLAT = 1.5  # a part with less spread of its samples is noise, which is like no other noise
 _STEPS = 250  # of a quantised number
-_DIPS = 0.85  # alike_0 below which the farther reaches are worth their time
+_DIPS = 0.93  # alike_0 below which the farther reaches are worth their time
 _EVERY = 4  # frames between those whose farthest reach is measured: no gradual transition that matters is shorter
 _STRANGE = 0.7  # alike at the farthest reach below which something may have happened in between
 
@@ -23,6 +25,12 @@ _STRANGE = 0.7  # alike at the farthest reach below which something may have hap
 _CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
 _CUT_DIP = 0.15
 _CUT_NEIGHBOURS = 2
+# A cut between two views of much the same: a slight dip, but a sudden change, and farther off it is no better.
+_JUMP_BELOW = 0.92
+_JUMP_DIP = 0.08
+_JUMP_CHANGE = 8.0
+_JUMP_RATIO = 6.0
+_JUMP_RETURN = 0.05
 REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
 """Frames on either side that the evidence of a frame depends on, with what is concluded from it."""
 
@@ -55,8 +63,8 @@ def measure_alike(tiny: np.ndarray, begin: int, start: int, stop: int, total: in
     for row, i in zip(found, range(start, stop), strict=True):
         row[0] = across(i, 0)
         if row[0] < _DIPS:
-            row[1:-1] = [across(i, reach) for reach in REACHES[1:-1]]
-        if i % _EVERY == 0:
+            row[1:] = [across(i, reach) for reach in REACHES[1:]]
+        elif i % _EVERY == 0:
             row[-1] = across(i, REACHES[-1])
     return found
 
@@ -70,11 +78,37 @@ def clear_cuts(alike: np.ndarray) -> np.ndarray:
     Returns:
         bool (T,).
     """
-    near = alike[:, 0]
-    padded = np.pad(near, _CUT_NEIGHBOURS, constant_values=1.0)
-    around = np.min([padded[k : k + len(near)] for k in range(2 * _CUT_NEIGHBOURS + 1) if k != _CUT_NEIGHBOURS], axis=0)
     strangers = np.all([alike[:, REACHES.index(reach)] < below for reach, below in _CUT_BELOW.items()], axis=0)
-    return strangers & (around > near + _CUT_DIP)
+    return strangers & (_dip(alike[:, 0]) > _CUT_DIP)
+
+
+def jump_cuts(alike: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Frames that begin another view of much the same.
+
+    Args:
+        alike: (T, len(REACHES)), of consecutive frames.
+        change: (T,), of content from the frame before.
+
+    Returns:
+        bool (T,).
+    """
+    near, farther = alike[:, 0], np.nan_to_num(alike[:, 1:], nan=1.0)
+    sudden = change / (_around(change, np.mean, 0.0) + 0.5)
+    stays = farther.max(axis=1) <= near + _JUMP_RETURN
+    slight = (near < _JUMP_BELOW) & (_dip(near) > _JUMP_DIP)
+    return slight & stays & (change >= _JUMP_CHANGE) & (sudden >= _JUMP_RATIO)
+
+
+def _dip(near: np.ndarray) -> np.ndarray:
+    """How far each value lies below the least of its neighbours."""
+    return _around(near, np.min, 1.0) - near
+
+
+def _around(values: np.ndarray, reduce: Callable[..., np.ndarray], outside: float) -> np.ndarray:
+    """Of the two neighbours on either side."""
+    padded = np.pad(values, _CUT_NEIGHBOURS, constant_values=outside)
+    shifts = [k for k in range(2 * _CUT_NEIGHBOURS + 1) if k != _CUT_NEIGHBOURS]
+    return reduce([padded[k : k + len(values)] for k in shifts], axis=0)
 
 
 def proposed(alike: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from pipelines.shot_detection import evidence, transnet
 
 _STEPS = 250  # of a quantised probability: it is stored in a byte
 _LEAST_FPS = 12.0  # frames that the network should see in a second: its training saw at least twice as many
+_BRIGHT_PERCENT, _BRIGHT, _MOST_GAIN = 98, 180.0, 4.0
+_GOES_ON = 0.1  # probability at the border of a cell with which the next one is looked at too
 COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "transition")
 
 
@@ -41,7 +43,7 @@ def context_frames(look: Look | None) -> int:
     """Frames needed on either side of a stretch for the rows of its frames."""
     if look is None:
         return 0
-    return look.cell - 1 + max(look.margin * look.stride, 2 * evidence.REACH)
+    return 2 * look.cell - 1 + max(look.margin * look.stride, 2 * evidence.REACH)
 
 
 def observe(
@@ -61,25 +63,44 @@ def observe(
     columns = {name: np.full(last - first, np.nan, np.float32) for name in COLUMNS}
     if look is None:
         return columns
-    cells = range(first // look.cell, -(-last // look.cell))
+    asked, wanted = first // look.cell, -(-last // look.cell)
+    cells = range(max(0, asked - 1), min(wanted + 1, -(-total // look.cell)))
     # Proposals of a cell's frames depend on clear cuts around them, and those on their neighbours.
     start, stop = max(0, cells.start * look.cell - evidence.REACH), min(total, cells.stop * look.cell + evidence.REACH)
     alike = evidence.measure_alike(tiny, begin, start, stop, total)
     for name, column in zip(COLUMNS, alike.T, strict=False):
         columns[name][:] = column[first - start : last - start]
     proposed = evidence.proposed(alike) | look.everywhere
-    for cell in cells:
-        inside = range(cell * look.cell, min((cell + 1) * look.cell, total))
-        if proposed[inside.start - start : inside.stop - start].any():
-            seen = np.repeat(_probabilities(tiny, begin, inside.start, total, look), look.stride)
-            for i in range(max(first, inside.start), min(last, inside.stop)):
-                columns["transition"][i - first] = seen[i - inside.start]
+    seen = {
+        cell: _probabilities(tiny, begin, cell * look.cell, total, look)
+        for cell in cells
+        if proposed[max(cell * look.cell, start) - start : (cell + 1) * look.cell - start].any()
+    }
+    for cell in range(asked, wanted):
+        if cell in seen or _goes_on(cell, seen):
+            here = seen[cell] if cell in seen else _probabilities(tiny, begin, cell * look.cell, total, look)
+            by_frame = np.repeat(here, look.stride)
+            for i in range(max(first, cell * look.cell), min(last, (cell + 1) * look.cell)):
+                columns["transition"][i - first] = by_frame[i - cell * look.cell]
     return columns
+
+
+def _goes_on(cell: int, proposed: dict[int, np.ndarray]) -> bool:
+    """Whether a transition seen in a proposed cell reaches the border to this one."""
+    before, after = proposed.get(cell - 1), proposed.get(cell + 1)
+    return bool((before is not None and before[-1] >= _GOES_ON) or (after is not None and after[0] >= _GOES_ON))
 
 
 def _probabilities(tiny: np.ndarray, begin: int, start: int, total: int, look: Look) -> np.ndarray:
     """Of the frames that the window decides whose first is `start`, float32 (core,)."""
     steps = np.arange(-look.margin, look.core + look.margin)
     window = np.clip(start + steps * look.stride, 0, total - 1) - begin
-    decided = transnet.load()(tiny[window])[look.margin : look.margin + look.core]
+    decided = transnet.load()(_exposed(tiny[window]))[look.margin : look.margin + look.core]
     return np.round(decided * _STEPS) / _STEPS
+
+
+def _exposed(frames: np.ndarray) -> np.ndarray:
+    """A dark window as bright as those of the network's training: night footage is seen as well as day."""
+    bright = float(np.percentile(frames, _BRIGHT_PERCENT))
+    gain = min(_MOST_GAIN, _BRIGHT / max(bright, 1.0))
+    return frames if gain <= 1 else np.clip(frames * np.float32(gain), 0, 255).astype(np.uint8)

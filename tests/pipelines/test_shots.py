@@ -1,8 +1,10 @@
-"""Shots are PySceneDetect's, over exact time; shots make up the video and clips make up the shots."""
+"""Shots lie between transitions, whose frames belong to none; flashes and shakes are no transitions; clips make up shots."""
 
 from fractions import Fraction
 from functools import cache
+from itertools import islice
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +16,7 @@ from pipelines.clips import cut_clips
 from pipelines.config import ClipConfig, ShotConfig, SignalConfig
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.media.picture import upright
 from pipelines.shots import find_shots
 from pipelines.signals import SCHEMA, measure
 from tests.footage import REAL_CLIPS, film, pan, real_clips, write
@@ -56,6 +59,79 @@ def test_cuts_of_a_variable_frame_rate_are_in_its_own_time(tmp_path):
     signals, clock = signals_at(path, cfg)
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg)
     assert [shot.span.start_s for shot in shots] == [0.0, 1.2]
+
+
+@cache
+def scenes():
+    """Three shots of real footage that show different things, 60 frames of 160 × 96 each."""
+    found = []
+    for name, first in (("bikes.mp4", 137), ("bigbuckbunny.mp4", 30), ("carphone_pristine.mp4", 10)):
+        path = real_clips()[name]
+        clock = read_clock(path)
+        pictures = islice(iterate_pictures(path, int(clock.pts[first]), clock.end_pts), 45)
+        frames = [cv2.resize(upright(picture), (160, 96), interpolation=cv2.INTER_AREA) for picture in pictures]
+        found.append(np.stack([*frames, *frames[-2:-17:-1]]).astype(float))
+    return found
+
+
+def mixed(before, after, frames):
+    """Both shots, the end of one over the beginning of the other."""
+    share = (np.arange(1, frames + 1) / (frames + 1))[:, None, None, None]
+    both = (1 - share) * before[-frames:] + share * after[:frames]
+    return np.concatenate([before[:-frames], both, after[frames:]])
+
+
+def shots_of(frames, tmp_path, **changes):
+    path = write(tmp_path / "film.mp4", np.clip(frames, 0, 255).astype(np.uint8))
+    cfg = ShotConfig(**changes)
+    signals, clock = signals_at(path, cfg)
+    shots = find_shots(signals, clock.end_pts, clock.time_base, cfg)
+    return [(clock.index_of(s.span.start_pts), clock.index_of(s.span.end_pts), s.start_kind, s.end_kind) for s in shots]
+
+
+def test_a_hard_cut_is_found_to_the_frame(tmp_path):
+    a, b, c = scenes()
+    assert shots_of(np.concatenate([a, b, c]), tmp_path) == [
+        (0, 60, "edge", "hard"),
+        (60, 120, "hard", "hard"),
+        (120, 180, "hard", "edge"),
+    ]
+
+
+@pytest.mark.parametrize("detector", ["cascade", "transnet"])
+def test_the_frames_of_a_dissolve_belong_to_no_shot(tmp_path, detector):
+    a, b, _ = scenes()
+    first, second = shots_of(mixed(a, b, 14), tmp_path, detector=detector)  # frames 46 … 59
+    assert (first[3], second[2]) == ("dissolve", "dissolve")
+    assert 36 <= first[1] <= 48
+    assert 58 <= second[0] <= 70
+
+
+def test_the_frames_of_a_fade_belong_to_no_shot(tmp_path):
+    a, b, _ = scenes()
+    down, up = (np.linspace(*ends, 12)[:, None, None, None] for ends in ((1, 0), (0, 1)))
+    film = np.concatenate([a[:48], a[48:] * down, np.zeros((5, 96, 160, 3)), b[:12] * up, b[12:]])  # frames 48 … 76
+    first, second = shots_of(film, tmp_path)
+    assert (first[3], second[2]) == ("fade", "fade")
+    assert 40 <= first[1] <= 51
+    assert 74 <= second[0] <= 85
+
+
+@pytest.mark.parametrize("what", ["flash", "shake"])
+def test_what_comes_back_was_no_transition(tmp_path, what):
+    shot = scenes()[0].copy()
+    if what == "flash":
+        shot[28:31] = shot[28:31] * 1.8 + 100
+    else:
+        jolts = np.random.default_rng(3).integers(-14, 15, (8, 2))
+        for k, jolt in enumerate(jolts, 26):
+            shot[k] = np.roll(shot[k], jolt, axis=(0, 1))
+    assert shots_of(shot, tmp_path) == [(0, 60, "edge", "edge")]
+
+
+def test_an_unknown_detector_is_told_the_near_miss():
+    with pytest.raises(ValueError, match="did you mean 'cascade'"):
+        find_shots(table_of([0], [0.0]), 1, Fraction(1, 25), ShotConfig(detector="casade"))
 
 
 def table_of(pts, changes):
