@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 VERSION = 1
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
-_COARSEST_STEP = 2  # of the rate factor, between two encodings
+_SEEK_EARLY_S = {"mpegts": 3, "mpeg": 3}  # without an index, a seek leads near a time, not to the keyframe before it
+_SMALLEST_STEP = 2  # of the rate factor, between two encodings
 _LOSSLESS = 0
 
 
@@ -167,24 +168,52 @@ def _encode(
     cfg: CutConfig,
     encode: EncodeConfig,
 ) -> float | None:
-    """The worst frame's PSNR."""
+    """The worst frame's PSNR; None if there is no difference."""
     rate = (num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
     aspect = _aspect_as_displayed(path)
-    clock, crf = read_clock(path), encode.crf
-    while True:
-        seen = _Seen(iterate_pictures(path, span.start_pts, span.end_pts, clock))
-        fidelity = Fidelity(cfg.min_db)
-        data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, aspect, replace(encode, crf=crf), fidelity)
-        if fidelity.good or crf == _LOSSLESS:
+    # To read the clock is to read the whole source, so first it is tried without.
+    for exact in (False, True):
+        clock, crf = read_clock(path) if exact else None, encode.crf
+        try:
+            while True:
+                seen = _Seen(
+                    iterate_pictures(path, span.start_pts, span.end_pts, clock) if clock else _sought(path, span)
+                )
+                fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
+                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, aspect, settings, fidelity)
+                if fidelity.good or crf == _LOSSLESS:
+                    break
+                crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
+        except MediaError:
+            if exact:
+                raise
+            continue
+        if len(seen.pts) == num_frames and hash_of(seen.hashes) == frames_hash:
             break
-        crf = max(_LOSSLESS, crf - max(_COARSEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
-    if len(seen.pts) != num_frames or hash_of(seen.hashes) != frames_hash:
-        raise MediaError(Reason.UNFAITHFUL, f"the source shows {len(seen.pts)} frames, or not those that were measured")
+    else:
+        raise MediaError(
+            Reason.UNFAITHFUL,
+            f"the source shows {len(seen.pts)} frames there, or not the {num_frames} that were measured",
+        )
     out.write_bytes(data)
     _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
     if sound is not None:
         _add_sound(out, sound)
     return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None
+
+
+def _sought(path: Path, span: Span) -> Iterator["VideoFrame"]:
+    """The pictures that FFmpeg shows during a span after a seek: the right ones, or others."""
+    with open_container(path) as container:
+        stream = video_stream(container)
+        next(container.decode(stream), None)  # see `packets_from`
+        early_s = _SEEK_EARLY_S.get(container.format.name, 0)
+        container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
+        for picture in container.decode(stream):
+            if picture.pts is None or picture.pts >= span.end_pts:
+                return
+            if picture.pts >= span.start_pts:
+                yield picture
 
 
 class _Seen:

@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.fast_reader import GaveUp, open_fast
+from pipelines.media.mp4_boxes import video_edit
 from pipelines.media.packets import pictures_between
 from pipelines.media.picture import upright
 
@@ -95,10 +96,21 @@ def decode_frames(source: Path | bytes, times_s: Sequence[float], height: int, w
 
 
 def probe_clip(source: Path | bytes) -> tuple[int, float, int, int, float]:
-    """(num_frames, duration_s, width, height, fps) of a clip; the rate is the mean over its length."""
+    """(num_frames, duration_s, width, height, fps) of a clip; the rate is the mean over its length.
+
+    Raises:
+        MediaError: what is no clip, or does not decode.
+    """
     clock = read_clock(source)
     _, first = next(_iterate_pyav(source, clock, int(clock.pts[0]), clock.end_pts))
-    return len(clock.pts), clock.duration_s, first.shape[1], first.shape[0], len(clock.pts) / clock.duration_s
+    duration_s = clock.duration_s
+    try:
+        edit = video_edit(source) if clock.demuxer == "mov" else None
+    except ValueError as error:
+        raise MediaError(Reason.UNREADABLE, str(error)) from error
+    if edit is not None and edit.exact:  # packets only tell when the last frame begins, if pictures are reordered
+        duration_s = float(edit.duration_s)
+    return len(clock.pts), duration_s, first.shape[1], first.shape[0], len(clock.pts) / duration_s
 
 
 def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -34,11 +34,12 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how long; and
-    how many samples the track has, shown or not."""
+    """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how long; whether
+    that length is exact, or rounded to a coarser clock than the track's; and how many samples it has, shown or not."""
 
     start_s: Fraction
     duration_s: Fraction
+    exact: bool
     samples: int
 
 
@@ -82,7 +83,7 @@ def set_edits(path: Path, edits: Sequence[Edit]) -> None:
         ValueError: the file has another number of tracks, or no room for an edit.
     """
     with path.open("r+b") as file:
-        whole = Box("file", 0, file.seek(0, 2))
+        whole = Box("file", 0, file.seek(0, io.SEEK_END))
         movie = find(file, whole, "moov")
         tracks = [box for box in boxes(file, movie.start, movie.end) if box.kind == "trak"]
         if len(tracks) != len(edits):
@@ -92,14 +93,18 @@ def set_edits(path: Path, edits: Sequence[Edit]) -> None:
         _put(file, header, (16, "I"), (24, "Q"), max(lengths))
 
 
-def video_edit(data: bytes) -> Shown | None:
-    """What the edit list of an mp4's video shows; None if it has none of one stretch, or is no mp4 of ours.
+def video_edit(source: Path | bytes) -> Shown | None:
+    """What the edit list of an mp4's video shows; None if it has no video, or no list of one stretch at normal speed.
 
     Raises:
         ValueError: its boxes are broken.
     """
-    file = io.BytesIO(data)
-    track = _video_track(file, len(data))
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        return _video_edit(file, Box("file", 0, file.seek(0, io.SEEK_END)))
+
+
+def _video_edit(file: BinaryIO, whole: Box) -> Shown | None:
+    track = _video_track(file, whole)
     edits = track and _first(file, track, "edts")
     if not edits:
         return None
@@ -110,11 +115,12 @@ def video_edit(data: bytes) -> Shown | None:
     duration, media_time, rate = _read(file, ">Qqi" if version else ">Iii")
     if media_time < 0 or rate != 1 << 16:
         return None
-    movie_scale = _timescale(file, find(file, Box("file", 0, len(data)), "moov", "mvhd"))
+    movie_scale = _timescale(file, find(file, whole, "moov", "mvhd"))
     track_scale = _timescale(file, find(file, track, "mdia", "mdhd"))
     file.seek(find(file, track, "mdia", "minf", "stbl", "stsz").start + 8)
     (samples,) = _read(file, ">I")
-    return Shown(Fraction(media_time, track_scale), Fraction(duration, movie_scale), samples)
+    exact = movie_scale % track_scale == 0
+    return Shown(Fraction(media_time, track_scale), Fraction(duration, movie_scale), exact, samples)
 
 
 def without_video_edit(data: bytes) -> bytes:
@@ -124,7 +130,7 @@ def without_video_edit(data: bytes) -> bytes:
         ValueError: it has no edit list.
     """
     file = io.BytesIO(data)
-    track = _video_track(file, len(data))
+    track = _video_track(file, Box("file", 0, len(data)))
     edits = track and _first(file, track, "edts")
     if not edits:
         raise ValueError("the file's video has no edit list")
@@ -133,8 +139,8 @@ def without_video_edit(data: bytes) -> bytes:
     return bytes(changed)
 
 
-def _video_track(file: BinaryIO, size_bytes: int) -> Box | None:
-    movie = _first(file, Box("file", 0, size_bytes), "moov")
+def _video_track(file: BinaryIO, whole: Box) -> Box | None:
+    movie = _first(file, whole, "moov")
     for track in boxes(file, movie.start, movie.end) if movie else ():
         if track.kind == "trak":
             file.seek(find(file, track, "mdia", "hdlr").start + 8)

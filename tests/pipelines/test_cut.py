@@ -104,6 +104,7 @@ def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_
         data = out.read_bytes()
         clock = read_clock(data)
         assert [(int(pts) - int(clock.pts[0])) * clock.time_base for pts in clock.pts] == footage.times(first, last)
+        assert probe_clip(data)[:2] == (last - first, footage.span(first, last).duration_s)
         rng = random.Random(f"{name}{first}")
         picked = sorted(rng.choices(range(last - first), k=8))
         for clip in (data, out):
