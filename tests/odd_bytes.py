@@ -194,6 +194,16 @@ def empty_some(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[a
         yield _copy(packet, b"") if k % 9 in (3, 4) else packet
 
 
+def drop_first(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    yield from packets[4:]
+
+
+def damage_last(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
+    for k, packet in enumerate(packets):
+        data = bytes(packet)
+        yield packet if k < len(packets) - 4 else _copy(packet, data[:8] + bytes(len(data) - 8))
+
+
 def flag_all(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
     for packet in packets:
         packet.is_keyframe = True

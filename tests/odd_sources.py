@@ -306,6 +306,7 @@ EDITS = {
     "cut_out_late.mp4": [(17, 3), (6, 30)],
     "swapped.mp4": [(9, 20), (9, 3)],
     "twice.mp4": [(10, 5), (10, 5)],
+    "seamless.mp4": [(14, 0), (20, 14)],
 }
 
 
@@ -397,6 +398,32 @@ def begun_late_mpeg2(path: Path) -> Path:
 def begun_late_refresh(path: Path) -> Path:
     path.write_bytes(odd_bytes.without_first_packets(refresh_ts(path).read_bytes(), 20))
     return path
+
+
+@source("begun_late.webm")
+def begun_late_webm(path: Path) -> Path:
+    return odd_bytes.remux(vp8(path), odd_bytes.drop_first)
+
+
+@source("begun_late_vp9.webm")
+def begun_late_vp9(path: Path) -> Path:
+    return odd_bytes.remux(vp9(path), odd_bytes.drop_first)
+
+
+@source("begun_late.mkv")
+def begun_late_mkv(path: Path) -> Path:
+    return odd_bytes.remux(mpeg4_b(path), odd_bytes.drop_first)
+
+
+@source("broken_end.mkv")
+def broken_end(path: Path) -> Path:
+    """The last packets are there, and what is in them is not."""
+    return odd_bytes.remux(mpeg4_b(path), odd_bytes.damage_last)
+
+
+@source("broken_end.ts")
+def broken_end_ts(path: Path) -> Path:
+    return odd_bytes.remux(plain(path), odd_bytes.damage_last)
 
 
 @source("broken_off.ts")

@@ -133,6 +133,13 @@ def test_what_headers_say_of_frames_and_durations_is_not_believed(rendered, name
     assert clock.duration_s == pytest.approx(36 / 25)
 
 
+@pytest.mark.parametrize("name", ["broken_end.mkv", "broken_end.ts", "broken_off.avi"])
+def test_a_recording_that_breaks_off_ends_before_the_damage(rendered, name):
+    clock = read_clock(rendered(name))
+    assert 5 < len(clock.pts) < 36
+    assert clock.end_pts <= clock.pts[-1] + 2 * np.diff(clock.pts).max()
+
+
 def test_hidden_pictures_are_not_on_the_clock(rendered):
     for name, hidden in (("hidden.webm", 1), ("hidden_vp8.webm", 5)):
         path = rendered(name)
