@@ -1,0 +1,49 @@
+"""Clips make up their shots, and nothing else; their ends say what they are."""
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.clips import cut_clips
+from pipelines.config import ClipConfig
+from pipelines.records import Shot, Span
+
+TICK = Fraction(1, 1000)
+
+
+def shot(pts, first, last, end_pts, kinds=("edge", "edge"), sure=(1.0, 1.0)):
+    bounds = [*pts, end_pts]
+    return Shot(Span(int(bounds[first]), int(bounds[last]), TICK), last - first, *kinds, *sure)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=4, max_size=120), st.floats(0.2, 5.0), st.data())
+def test_clips_make_up_the_shots_and_leave_out_what_lies_between(steps, max_s, data):
+    pts = np.cumsum(steps)
+    end_pts = int(pts[-1]) + 40
+    bounds = sorted(data.draw(st.sets(st.integers(0, len(pts)), min_size=2, max_size=8)))
+    shots = [shot(pts, a, b, end_pts) for a, b in zip(bounds[::2], bounds[1::2], strict=False)]
+    clips = cut_clips("v", shots, pts, ClipConfig(min_s=0.0, max_s=max_s))
+    longest_frame_s = max(np.diff([*pts, end_pts])) / 1000
+    for index, whole in enumerate(shots):
+        pieces = [clip for clip in clips if clip.shot_index == index]
+        assert [c.span.start_pts for c in pieces] == [whole.span.start_pts, *(c.span.end_pts for c in pieces[:-1])]
+        assert pieces[-1].span.end_pts == whole.span.end_pts
+        assert sum(clip.num_frames for clip in pieces) == whole.num_frames
+        assert all(clip.num_frames > 0 and clip.span.start_pts in pts for clip in pieces)
+        assert max(clip.span.duration_s for clip in pieces) <= max_s + longest_frame_s
+    assert len({clip.clip_id for clip in clips}) == len(clips)
+
+
+def test_a_long_shot_is_divided_into_equal_pieces():
+    pts = np.arange(250) * 40
+    whole = shot(pts, 0, 250, 10_000, ("edge", "dissolve"), (1.0, 0.7))
+    clips = cut_clips("v", [whole], pts, ClipConfig(min_s=1.0, max_s=4.0))
+    assert [clip.num_frames for clip in clips] == [84, 83, 83]
+    assert [(clip.start_kind, clip.end_kind) for clip in clips] == [
+        ("edge", "divided"),
+        ("divided", "divided"),
+        ("divided", "dissolve"),
+    ]
+    assert [(clip.start_confidence, clip.end_confidence) for clip in clips] == [(1.0, 1.0), (1.0, 1.0), (1.0, 0.7)]
