@@ -111,20 +111,30 @@ def with_avi_length(data: bytes, frames: int) -> bytes:
     return bytes(changed)
 
 
+def _avi_parts(data: bytes) -> tuple[bytes, bytes]:
+    """(all before the media, the chunks of the media) of an AVI, without RIFF's own header and without the index."""
+    media, end = data.index(b"movi") + 4, data.index(b"idx1")
+    return data[12 : media - 12], data[media:end]
+
+
+def _riff(kind: bytes, head: bytes, chunks: bytes) -> bytes:
+    body = kind + head + b"LIST" + struct.pack("<I", len(chunks) + 4) + b"movi" + chunks
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def in_two_riffs(data: bytes) -> bytes:
     """An AVI beyond a gigabyte as OpenDML has it: a second RIFF behind the first, and no old index."""
-    media, end = data.index(b"movi") + 4, data.index(b"idx1")
-    half = data.index(b"00dc", (media + end) // 2)
-    head, first, second = data[: media - 12], data[media:half], data[half:end]
+    head, chunks = _avi_parts(data)
+    half = chunks.index(b"00dc", len(chunks) // 2)
+    return _riff(b"AVI ", head, chunks[:half]) + _riff(b"AVIX", b"", chunks[half:])
 
-    def movi(chunks: bytes) -> bytes:
-        return b"LIST" + struct.pack("<I", len(chunks) + 4) + b"movi" + chunks
 
-    first = head[12:] + movi(first)
-    second = movi(second)
-    return b"".join(
-        b"RIFF" + struct.pack("<I", len(body) + 4) + kind + body for kind, body in ((b"AVI ", first), (b"AVIX", second))
-    )
+def with_empty_chunks(data: bytes) -> bytes:
+    """An AVI with a chunk of no bytes behind each third one: "the same again"."""
+    head, chunks = _avi_parts(data)
+    parts = chunks.split(b"00dc")
+    media = b"".join(b"00dc" + part + (b"00dc" + bytes(4)) * (k % 3 == 2) for k, part in enumerate(parts[1:]))
+    return _riff(b"AVI ", head, media)
 
 
 def without_first_packets(stream: bytes, count: int) -> bytes:
@@ -187,11 +197,6 @@ def pack_b_pictures(packets: list[av.Packet], stream: av.stream.Stream) -> Itera
 def drop_some_pictures(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
     for k, packet in enumerate(packets):
         yield _copy(packet, NOT_CODED) if k % 9 in (7, 8) else packet
-
-
-def empty_some(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:
-    for k, packet in enumerate(packets):
-        yield _copy(packet, b"") if k % 9 in (3, 4) else packet
 
 
 def drop_first(packets: list[av.Packet], stream: av.stream.Stream) -> Iterator[av.Packet]:

@@ -567,7 +567,14 @@ def dense_keyframes(path: Path) -> Path:
 @source("skipped.avi")
 def skipped(path: Path) -> Path:
     """Chunks of no bytes: the frame before is shown again."""
-    return odd_bytes.remux(mjpeg(path), odd_bytes.empty_some)
+    path.write_bytes(odd_bytes.with_empty_chunks(mjpeg(path).read_bytes()))
+    return path
+
+
+@source("skipped_msmpeg4.avi")
+def skipped_msmpeg4(path: Path) -> Path:
+    path.write_bytes(odd_bytes.with_empty_chunks(msmpeg4(path).read_bytes()))
+    return path
 
 
 def before_zero(path: Path) -> Path:

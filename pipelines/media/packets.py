@@ -231,7 +231,7 @@ def packets_from_start(container: "InputContainer", stream: "VideoStream", skip:
     for packet in demux(container, stream):
         if packet.size and skip:
             skip -= 1
-        elif packet.size or packet.dts is None:  # other empty ones repeat the picture before
+        else:
             yield packet
 
 
@@ -267,7 +267,7 @@ def _run(
                 run = [packet]
             elif run:
                 run.append(packet)
-        elif _time(packet, clock.demuxer) == keyframe and packet.is_keyframe and not packet.is_discard:
+        elif _time(packet, clock.demuxer) == keyframe and packet.is_keyframe:
             return [packet]
         elif packet.dts is not None and packet.dts > most_dts:
             return []

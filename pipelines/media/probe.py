@@ -97,7 +97,7 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
     broken = None
     for packet in demux(container, stream):
         try:
-            frames = packet.decode() if packet.size or packet.dts is None else ()
+            frames = packet.decode()
         except av.error.InvalidDataError as error:
             broken = error
             continue
