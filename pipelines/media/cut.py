@@ -5,6 +5,7 @@ A copy is taken only if its decoded pictures are the source's bit for bit, at ex
 clip only if every frame of it is near enough. Runs in the killable child: see `cut_clip`.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 VERSION = 1
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
-_SEEK_EARLY_S = {"mpegts": 3, "mpeg": 3}  # without an index, a seek leads near a time, not to the keyframe before it
+# Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads near a time,
+# not to the keyframe before it.
+_SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
 _SMALLEST_STEP = 2  # of the rate factor, between two encodings
 _LOSSLESS = 0
 
@@ -128,7 +131,7 @@ def _difference(path: Path, out: Path, run: Run, marked: set[int], frames_hash: 
     with open_container(out) as container:
         stream = video_stream(container)
         for picture in container.decode(stream):
-            look = look or _look(picture, stream.sample_aspect_ratio)
+            look = look or _look(picture, Fraction(stream.sample_aspect_ratio or 1))
             hashes.append(picture_hash(picture))
             shown.append(picture.pts * stream.time_base)
             begin += [shown[-1]] if picture.key_frame else []
@@ -145,17 +148,13 @@ def _difference(path: Path, out: Path, run: Run, marked: set[int], frames_hash: 
     clock = read_clock(out)
     if [int(pts) * clock.time_base for pts in clock.pts] != wanted:
         return "its packets do not tell when frames are shown"
-    with open_container(path) as container:
-        stream = video_stream(container)
-        if _look(next(container.decode(stream)), stream.sample_aspect_ratio) != look:
-            return "the copy lost its rotation, aspect or colours"
-    return None
+    return None if look == _look(*_first_picture(path)) else "the copy lost its rotation, aspect or colours"
 
 
-def _look(picture: "VideoFrame", aspect: Fraction | None) -> tuple[object, ...]:
+def _look(picture: "VideoFrame", aspect: Fraction) -> tuple[object, ...]:
     """What decides how samples are shown."""
     colours = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
-    return (picture.width, picture.height, picture.format.name, picture.rotation, Fraction(aspect or 1), *colours)
+    return (picture.width, picture.height, picture.format.name, picture.rotation, aspect, *colours)
 
 
 def _encode(
@@ -203,11 +202,13 @@ def _encode(
 
 
 def _sought(path: Path, span: Span) -> Iterator["VideoFrame"]:
-    """The pictures that FFmpeg shows during a span after a seek: the right ones, or others."""
+    """The pictures that FFmpeg shows during a span after a seek: the right ones, or others, or none."""
     with open_container(path) as container:
         stream = video_stream(container)
         next(container.decode(stream), None)  # see `packets_from`
-        early_s = _SEEK_EARLY_S.get(container.format.name, 0)
+        early_s = _SEEK_EARLY_S.get(container.format.name)
+        if early_s is None:
+            return
         container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
         for picture in container.decode(stream):
             if picture.pts is None or picture.pts >= span.end_pts:
@@ -233,11 +234,18 @@ class _Seen:
 
 def _aspect_as_displayed(path: Path) -> Fraction:
     """Width ÷ height of a pixel, after turning the picture upright."""
+    first, aspect = _first_picture(path)
+    return 1 / aspect if clockwise_deg(first.rotation) % 180 else aspect
+
+
+def _first_picture(path: Path) -> tuple["VideoFrame", Fraction]:
+    """The first picture that decodes, and width ÷ height of its pixels: a recording may begin between two keyframes."""
     with open_container(path) as container:
         stream = video_stream(container)
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
-        first = next(container.decode(stream), None)
-        return 1 / aspect if first is not None and clockwise_deg(first.rotation) % 180 else aspect
+        for packet in itertools.dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream)):
+            for picture in packet.decode():
+                return picture, Fraction(stream.sample_aspect_ratio or 1)
+    raise MediaError(Reason.NO_FRAMES, "no keyframe shows a picture")
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:

@@ -80,24 +80,25 @@ def open_fast(source: Path | bytes, clock: Clock) -> FastReader | None:
         MediaError: the source can't be opened at all.
     """
     # What decord turns upright comes with the padding of its rows.
-    if clock.demuxer not in _SEEKABLE or clock.rotated or not _plain_pixels(source):
+    if clock.demuxer not in _SEEKABLE or clock.rotated:
         return None
-    if isinstance(source, Path):
-        return FastReader(reader, 0) if clock.plain and (reader := _open(str(source), clock)) else None
-    try:
-        edit = video_edit(source) if clock.demuxer == "mov" else None
-    except ValueError as error:
-        logger.info("PyAV reads a clip with broken boxes: %s", error)
+    lead, everything, data = 0, clock, source
+    if isinstance(source, bytes) and clock.demuxer == "mov":
+        try:
+            edit = video_edit(source)
+        except ValueError as error:
+            logger.info("PyAV reads a clip with broken boxes: %s", error)
+            return None
+        if edit is not None and edit.samples != len(clock.pts):
+            data = without_video_edit(source)
+            everything = read_clock(data)
+            lead = everything.index_of(round(edit.start_s / everything.time_base))
+            moved = everything.pts[lead : lead + len(clock.pts)]
+            if not np.array_equal(moved - moved[:1], clock.pts - clock.pts[0]):
+                return None
+    if not everything.plain or not _plain_pixels(source):
         return None
-    if edit is None or edit.samples == len(clock.pts):
-        return FastReader(reader, 0) if clock.plain and (reader := _open(io.BytesIO(source), clock)) else None
-    whole = without_video_edit(source)
-    everything = read_clock(whole)
-    lead = everything.index_of(round(edit.start_s / everything.time_base))
-    moved = everything.pts[lead : lead + len(clock.pts)]
-    if not everything.plain or not np.array_equal(moved - moved[:1], clock.pts - clock.pts[0]):
-        return None
-    reader = _open(io.BytesIO(whole), everything)
+    reader = _open(io.BytesIO(data) if isinstance(data, bytes) else str(data), everything)
     return FastReader(reader, lead) if reader else None
 
 

@@ -29,8 +29,6 @@ COPIED = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2vid
 # How long before the span reading begins: an index leads straight to the keyframe; where there is none, or it leads
 # behind it (by decoding time), further back; None is the start of the file.
 _BEFORE_S = (0, 2, 12, 60, None)
-# An MPEG-4 packet this small may be a repetition, or hold the place of a picture in the packet before.
-_PLACEHOLDER_BYTES = 32
 _CHANGES = "its parameter sets change on the way"
 _MIN_TICKS = 10_000  # as FFmpeg: some players take coarser clocks badly
 
@@ -115,6 +113,8 @@ def _collect(
     run: list[Coded] = []
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
+    # A coded MPEG-4 picture has a header and a bit per macroblock; less is a repetition, or a place held for a picture.
+    smallest = min(32, 8 + stream.codec_context.width * stream.codec_context.height // (16 * 16 * 8))
     # AVI knows only when packets are decoded; without reordering they are shown then. With it, the copy won't verify.
     by_decoding = stream.container.format.name == "avi" and codec in ("h264", "hevc")
     for packet in packets:
@@ -123,7 +123,7 @@ def _collect(
         shown_at = packet.dts if by_decoding else packet.pts
         if shown_at is None:
             raise CannotCopy("a packet does not say when it is shown")
-        if codec == "mpeg4" and packet.size < _PLACEHOLDER_BYTES:
+        if codec == "mpeg4" and packet.size < smallest:
             raise CannotCopy("a packet may show no picture of its own")
         if packet.has_sidedata("new_extradata"):
             raise CannotCopy(_CHANGES)

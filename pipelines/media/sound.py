@@ -51,7 +51,8 @@ class Sound:
             movie_scale: ticks of a second in the result's duration.
         """
         with open_container(self.path) as source:
-            template = source.streams.audio[0]
+            template = _stream(source)
+            assert template is not None
             rate = template.codec_context.sample_rate
             if self.copied:
                 track = container.add_stream_from_template(template, opaque=True)
@@ -92,6 +93,11 @@ class Sound:
         return packets + track.encode(None)
 
 
+def _stream(container: "InputContainer") -> "AudioStream | None":
+    """The first audio stream of which anything is known: some are declared and never come."""
+    return next((s for s in container.streams.audio if s.codec_context and s.codec_context.sample_rate), None)
+
+
 def _layout(stream: "AudioStream") -> str:
     """Speakers by name; plain PCM only counts them."""
     layout = stream.codec_context.layout
@@ -110,7 +116,7 @@ def _packet(heard: Heard, rate: int) -> "Packet":
 
 
 def read_sound(path: Path, span: Span) -> Sound | None:
-    """The first audio stream's packets during a span; None if the source is silent there.
+    """The packets heard during a span; None if the source is silent there.
 
     Raises:
         MediaError: a packet does not say when it is heard.
@@ -118,9 +124,9 @@ def read_sound(path: Path, span: Span) -> Sound | None:
     start_s, end_s = span.start_pts * span.time_base, span.end_pts * span.time_base
     for before_s in _BEFORE_S:
         with open_container(path) as container:
-            if not container.streams.audio:
+            stream = _stream(container)
+            if stream is None:
                 return None
-            stream = container.streams.audio[0]
             if before_s is not None:
                 target = int((start_s - before_s) / stream.time_base)
                 if target <= (stream.start_time or 0):
