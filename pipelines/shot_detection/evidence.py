@@ -122,5 +122,7 @@ def proposed(alike: np.ndarray) -> np.ndarray:
     """
     cuts = clear_cuts(alike)
     reach = REACHES[-1] + 1
-    explained = np.convolve(cuts, np.ones(2 * reach + 1, int), "same") > 0
+    explained = (
+        np.convolve(cuts, np.ones(2 * reach + 1, int))[reach:-reach] > 0
+    )  # not "same": that is as long as the longer
     return (alike[:, -1] < _STRANGE) & ~explained
