@@ -1,0 +1,51 @@
+"""A file that takes too much is one row: the run goes on, and its neighbours are whole."""
+
+import numpy as np
+import pytest
+
+from jobs.curation.analysis import Analyst
+from jobs.curation.config import CurateConfig
+from jobs.curation.fingerprints import fingerprints
+from jobs.curation.gather import whole
+from pipelines.footage import find_footage
+from pipelines.media import child
+from tests.footage import pan, write
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """A small film, and one whose every picture takes fifty megabytes."""
+    folder = tmp_path_factory.mktemp("limits")
+    write(folder / "a.mp4", pan(1, 30, 48, 64))
+    write(folder / "b.mp4", np.tile(pan(3, 2, 48, 64), (1, 90, 120, 1)), options={"preset": "ultrafast"})
+    write(folder / "c.mp4", pan(2, 30, 48, 64))
+    yield folder
+    child.stop()
+
+
+def analyses(footage, dataset, **limits):
+    cfg = CurateConfig(footage=str(footage), dataset=str(dataset))
+    for name, value in limits.items():
+        setattr(cfg.limits, name, value)
+    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    parts = (
+        analyst.measure(unit)
+        for source in find_footage(cfg.footage, None).sources
+        for unit in analyst.units(analyst.identify(source))
+    )
+    return {found.source_uri[-5:]: found for found in whole(parts)}, analyst
+
+
+def test_what_needs_more_memory_than_it_may_have_is_quarantined_and_its_neighbours_finish(footage, tmp_path):
+    found, _ = analyses(footage, tmp_path, memory_bytes=96 * 1024**2)
+    assert found["b.mp4"].quarantined.reason == "out_of_memory"
+    assert not found["b.mp4"].clips
+    assert [len(found[name].clips) for name in ("a.mp4", "c.mp4")] == [1, 1]
+
+
+def test_with_enough_of_it_the_same_file_is_a_clip(footage, tmp_path):
+    found, analyst = analyses(footage, tmp_path)
+    assert [len(analysis.clips) for analysis in found.values()] == [1, 1, 1]
+    again = [analyst.finished(source) for source in find_footage(str(footage), None).sources]
+    assert [analysis.clips for analysis in again] == [analysis.clips for analysis in found.values()]
+    assert not any(analysis.decoded_s for analysis in again)
