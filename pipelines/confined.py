@@ -14,17 +14,31 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import FootageConfig, LimitConfig, ShotConfig, SignalConfig
+from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
 from pipelines.records import Video
 from pipelines.units import Unit
 
+_LOW_BYTES_PER_S = 100_000  # of such footage, whose length isn't known yet
 _FRACTIONS = ("pixel_aspect", "time_base", "rate")
 
 
-def limits(cfg: LimitConfig, footage_s: float = 0.0, file_bytes: int = 0) -> Limits:
-    """For a call that looks at so many seconds of footage and writes at most so many bytes."""
+def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
+    """For a call that decodes so many seconds of footage and writes at most so many bytes."""
     return Limits(cfg.deadline_s + cfg.deadline_per_s * footage_s, cfg.memory_bytes, file_bytes)
+
+
+def header_limits(cfg: LimitConfig, path: Path) -> Limits:
+    """For a call that reads when the frames of a file are shown. A few old formats tell only those who decode all of it.
+
+    Raises:
+        MediaError: missing.
+    """
+    try:
+        return limits(cfg, path.stat().st_size / _LOW_BYTES_PER_S)
+    except OSError as error:
+        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 
 
 def read_header(path: Path, video_id: str, cfg: FootageConfig) -> pa.Table:
@@ -83,7 +97,7 @@ def measure_unit(path: Path, clock: Clock, unit: Unit, cfg: SignalConfig, shots:
     around = context_frames(cfg, shots)
     begin, end = max(0, first - around), min(len(clock.pts), last + around)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
-    pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts)
+    pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts, clock)
     return measure(pictures, clock, first, last, cfg, shots)
 
 

@@ -162,10 +162,8 @@ class Analyst:
 
     def _read_header(self, found: Analysis) -> pa.Table:
         with local_copy(found.source_uri) as path:
-            limits = confined.limits(self._cfg.limits)
-            return child.call(
-                confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits
-            )  # fmt: skip
+            limits = confined.header_limits(self._cfg.limits, path)
+            return child.call(confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits)
 
     def _measure(self, found: Analysis, header: pa.Table) -> pa.Table:
         from pipelines.signals import preload

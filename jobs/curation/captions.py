@@ -42,9 +42,8 @@ class CaptionWorker:
         clips = batch["clips"]
         with local_copy(batch["source_uri"]) as path:
             try:
-                times = child.call(
-                    confined.read_times, path, self._cfg.footage_options, limits=confined.limits(self._cfg.limits)
-                )
+                limits = confined.header_limits(self._cfg.limits, path)
+                times = child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
             except MediaError as error:
                 rows = [_failed(clip, error.reason, error.message) for clip in clips]
             except child.ChildError as error:
