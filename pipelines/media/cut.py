@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.clip_file import read_clip_file
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.encode import encode_mp4
@@ -145,8 +146,8 @@ def _difference(path: Path, out: Path, run: Run, marked: set[int], frames_hash: 
         return "the copy decodes to other pictures"
     if not marked <= {time / span.time_base + span.start_pts for time in begin}:
         return "keyframes of the source are none"
-    clock = read_clock(out)
-    if [int(pts) * clock.time_base for pts in clock.pts] != wanted:
+    clip = read_clip_file(out.read_bytes())
+    if clip is None or [int(pts) * clip.clock.time_base for pts in clip.clock.pts] != wanted:
         return "its packets do not tell when frames are shown"
     return None if look == _look(*_first_picture(path)) else "the copy lost its rotation, aspect or colours"
 

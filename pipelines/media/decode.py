@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media.clip_file import read_clip_file
 from pipelines.media.clock import Clock, read_clock
-from pipelines.media.fast_reader import GaveUp, open_fast
-from pipelines.media.mp4_boxes import video_edit
+from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
 from pipelines.media.packets import pictures_between
 from pipelines.media.picture import upright
 
@@ -54,8 +54,11 @@ def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.
     Raises:
         MediaError: undecodable, no_timestamps, truncated.
     """
+    return _pick(source, clock, indices, open_fast(source, clock))
+
+
+def _pick(source: Path | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None) -> np.ndarray:
     wanted = sorted(set(indices))
-    reader = open_fast(source, clock)
     frames: dict[int, np.ndarray] = {}
     if reader is not None:
         try:
@@ -87,10 +90,11 @@ def decode_frames(source: Path | bytes, times_s: Sequence[float], height: int, w
     Raises:
         MediaError: what is no clip, or does not decode.
     """
-    clock = read_clock(source)
+    clip = read_clip_file(source) if isinstance(source, bytes) else None
+    clock = clip.clock if clip else read_clock(source)
     indices = clock.index_at(np.asarray(times_s, dtype=np.float64)).tolist()
     unique = sorted(set(indices))
-    frames = frames_at(source, clock, unique)
+    frames = _pick(source, clock, unique, open_fast(source, clock, clip))
     small = {index: cover(frame, height, width) for index, frame in zip(unique, frames, strict=True)}
     return np.stack([small[index] for index in indices])
 
@@ -101,16 +105,10 @@ def probe_clip(source: Path | bytes) -> tuple[int, float, int, int, float]:
     Raises:
         MediaError: what is no clip, or does not decode.
     """
-    clock = read_clock(source)
+    clip = read_clip_file(source) if isinstance(source, bytes) else None
+    clock = clip.clock if clip else read_clock(source)
     _, first = next(_iterate_pyav(source, clock, int(clock.pts[0]), clock.end_pts))
-    duration_s = clock.duration_s
-    try:
-        edit = video_edit(source) if clock.demuxer == "mov" else None
-    except ValueError as error:
-        raise MediaError(Reason.UNREADABLE, str(error)) from error
-    if edit is not None and edit.exact:  # packets only tell when the last frame begins, if pictures are reordered
-        duration_s = float(edit.duration_s)
-    return len(clock.pts), duration_s, first.shape[1], first.shape[0], len(clock.pts) / duration_s
+    return len(clock.pts), clock.duration_s, first.shape[1], first.shape[0], len(clock.pts) / clock.duration_s
 
 
 def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.media.clock import Clock, read_clock
-from pipelines.media.mp4_boxes import video_edit, without_video_edit
+from pipelines.media.clip_file import ClipFile, read_clip_file
+from pipelines.media.clock import Clock
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import field_syntax, parameter_sets
 
@@ -73,8 +73,11 @@ class FastReader:
             raise GaveUp(_first_line(error)) from error
 
 
-def open_fast(source: Path | bytes, clock: Clock) -> FastReader | None:
+def open_fast(source: Path | bytes, clock: Clock, clip: ClipFile | None = None) -> FastReader | None:
     """A reader that agrees with the clock, if decord can be one.
+
+    Args:
+        clip: of these bytes; it is read if not given.
 
     Raises:
         MediaError: the source can't be opened at all.
@@ -83,20 +86,11 @@ def open_fast(source: Path | bytes, clock: Clock) -> FastReader | None:
     if clock.demuxer not in _SEEKABLE or clock.rotated:
         return None
     lead, everything, data = 0, clock, source
-    if isinstance(source, bytes) and clock.demuxer == "mov":
-        try:
-            edit = video_edit(source)
-        except ValueError as error:
-            logger.info("PyAV reads a clip with broken boxes: %s", error)
+    if isinstance(source, bytes) and (clip := clip or read_clip_file(source)):
+        lead, everything, data = clip.lead_frames, clip.everything, clip.data
+        if not np.array_equal(clip.clock.pts - clip.clock.pts[0], clock.pts - clock.pts[0]):
             return None
-        if edit is not None and edit.samples != len(clock.pts):
-            data = without_video_edit(source)
-            everything = read_clock(data)
-            lead = everything.index_of(round(edit.start_s / everything.time_base))
-            moved = everything.pts[lead : lead + len(clock.pts)]
-            if not np.array_equal(moved - moved[:1], clock.pts - clock.pts[0]):
-                return None
-    if not everything.plain or not _plain_pixels(source):
+    if not everything.plain or not _plain_pixels(data):
         return None
     reader = _open(io.BytesIO(data) if isinstance(data, bytes) else str(data), everything)
     return FastReader(reader, lead) if reader else None

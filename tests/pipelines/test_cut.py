@@ -111,6 +111,9 @@ def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_
         picked = sorted(rng.choices(range(last - first), k=8))
         for clip in (data, out):
             np.testing.assert_array_equal(frames_at(clip, clock, picked), footage.pixels[first:last][picked])
+        seconds = [float(footage.times(first, last)[index]) for index in picked]
+        at_times = decode_frames(data, seconds, *footage.pixels.shape[1:3])
+        np.testing.assert_array_equal(at_times, footage.pixels[first:last][picked])
         begin = rng.randrange(last - first)
         part = [frame for _, frame in iterate_frames(data, clock, int(clock.pts[begin]))]
         np.testing.assert_array_equal(np.stack(part), footage.pixels[first + begin : last])
