@@ -17,7 +17,8 @@ from pipelines.shot_detection.transition import Transition
 _SEEDED = 0.5  # a frame belongs to a transition from this share of the threshold on, next to one above it
 _SHORT = 4  # frames that a marked stretch has at most if it may be a hard cut
 _DIP = 0.85  # alike_0 below which a short marked stretch is a hard cut at its lowest frame
-_FLASH_FRAMES = 12  # longest stretch that can be a flash or a shake
+_FLASH_FRAMES = 6  # longest stretch that can be a flash
+_SHAKE_FRAMES = 12  # or a shake
 _SAME = 0.85  # alike across such a stretch above which it is none but that
 _SAME_LIT = 0.6  # the same when it is brighter than both sides
 _LIT = 12.0  # luma by which it is
@@ -35,7 +36,8 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     alike = np.stack([_column(signals, f"alike_{reach}") for reach in evidence.REACHES], axis=1)
     probability = np.nan_to_num(_column(signals, "transition"))
     luma, spread = _column(signals, "luma_mean"), _column(signals, "luma_std")
-    jumps = evidence.jump_cuts(alike, content_change(signals)) & ~_returns(luma)
+    lit = _returns(luma)
+    jumps = evidence.jump_cuts(alike, content_change(signals)) & ~lit
     cuts = np.flatnonzero(evidence.clear_cuts(alike) | jumps)
     cuts = cuts[cuts > 0]
     found = [_cut(int(i), alike, spread, cfg) for i in cuts]
@@ -47,7 +49,8 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
         sure = float(probability[start:end].max())
         lowest = max(start - 2, 0) + int(np.argmin(alike[max(start - 2, 0) : end + 2, 0]))
         if end - start <= _SHORT and alike[lowest, 0] < _DIP and not _is_faded(spread, lowest - 1, lowest + 1):
-            found.append(Transition("hard", lowest, lowest, sure))
+            if not lit[lowest]:
+                found.append(Transition("hard", lowest, lowest, sure))
         else:
             found.append(_gradual(start, end, sure, spread, cfg))
     return _without_empty(_apart(found, len(signals)), spread)
@@ -66,8 +69,8 @@ def _returns(luma: np.ndarray) -> np.ndarray:
     for i in range(1, len(luma)):
         step = luma[i] - luma[i - 1]
         if abs(step) > _LIT:
-            back = np.abs(luma[i + 1 : i + _FLASH_FRAMES] - luma[i - 1])
-            was = np.abs(luma[max(0, i - _FLASH_FRAMES) : i - 1] - luma[i])
+            back = np.abs(luma[i + 1 : i + _SHAKE_FRAMES] - luma[i - 1])
+            was = np.abs(luma[max(0, i - _SHAKE_FRAMES) : i - 1] - luma[i])
             found[i] = min(back.min(initial=np.inf), was.min(initial=np.inf)) < _TAKEN_BACK * abs(step)
     return found
 
@@ -101,14 +104,14 @@ def _marked(probability: np.ndarray, cfg: ShotConfig) -> list[tuple[int, int]]:
 
 def _is_same(alike: np.ndarray, luma: np.ndarray, start: int, end: int) -> bool:
     """Whether a short stretch is a flash or a shake: what lies before it comes back after it."""
-    if end - start > _FLASH_FRAMES:
+    if end - start > _SHAKE_FRAMES:
         return False
     middle, half = (start + end) // 2, (end - start + 1) // 2 + 1
     wide = [k for k, reach in enumerate(evidence.REACHES) if reach >= half]
     across = np.nan_to_num(alike[max(middle - 2, 0) : middle + 3, wide]).max(initial=0.0)
     inside = luma[start:end].max()
     lit = inside - max(luma[max(start - 4, 0)], luma[min(end + 3, len(luma) - 1)]) > _LIT
-    return across >= (_SAME_LIT if lit else _SAME)
+    return across >= (_SAME_LIT if lit and end - start <= _FLASH_FRAMES else _SAME)
 
 
 def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotConfig) -> Transition:
@@ -154,7 +157,7 @@ def _sure(alike: float) -> float:
 
 
 def _apart(found: list[Transition], total: int) -> list[Transition]:
-    """In order; what overlaps becomes one, of the kind of the surer; what has no shot on one side is none."""
+    """In order; what overlaps becomes one, of the kind of the longer; what has no shot on one side is none."""
     merged: list[Transition] = []
     for now in sorted(found, key=lambda t: (t.start, t.end)):
         if merged and now.start <= merged[-1].end:

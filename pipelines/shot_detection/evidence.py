@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 
 REACHES = (0, 2, 4, 10)
-_PARTS = ((6, 21, 10, 38), (0, 27, 0, 24), (0, 27, 24, 48))  # of a frame, searched in the other: rows, then columns
+# Parts of a frame that are searched in the other: rows, then columns. Captions and logos, which stay, lie outside.
+_PARTS = ((6, 21, 10, 38), (4, 21, 0, 24), (4, 21, 24, 48))
+_FADED = 0.3  # ratio of contrast below which a likeness is one of noise
 _FLAT = 1.5  # a part with less spread of its samples is noise, which is like no other noise
 _STEPS = 250  # of a quantised number
-_DIPS = 0.93  # alike_0 below which the farther reaches are worth their time
+_DIPS = 0.95  # alike_0 below which the farther reaches are worth their time
 _EVERY = 4  # frames between those whose farthest reach is measured: no gradual transition that matters is shorter
 _STRANGE = 0.7  # alike at the farthest reach below which something may have happened in between
 
@@ -26,11 +28,11 @@ _CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
 _CUT_DIP = 0.15
 _CUT_NEIGHBOURS = 2
 # A cut between two views of much the same: a slight dip, but a sudden change, and farther off it is no better.
-_JUMP_BELOW = 0.92
-_JUMP_DIP = 0.08
-_JUMP_CHANGE = 8.0
-_JUMP_RATIO = 6.0
-_JUMP_RETURN = 0.05
+_JUMP_BELOW = 0.95
+_JUMP_DIP = 0.05
+_JUMP_CHANGE = 9.0  # over twice that of its neighbours
+_JUMP_OVER = 2.0
+_JUMP_RETURN = 0.12
 REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
 """Frames on either side that the evidence of a frame depends on, with what is concluded from it."""
 
@@ -40,8 +42,14 @@ def alike(a: np.ndarray, b: np.ndarray) -> float:
     best = 0.0
     for top, bottom, left, right in _PARTS:
         part = a[top:bottom, left:right]
-        if part.std() >= _FLAT:
-            best = max(best, float(cv2.matchTemplate(b, part, cv2.TM_CCOEFF_NORMED).max()))
+        contrast = part.std()
+        if contrast < _FLAT:
+            continue
+        _, likeness, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(b, part, cv2.TM_CCOEFF_NORMED))
+        if likeness > best:
+            found = b[y : y + bottom - top, x : x + right - left].std()
+            if found >= max(_FLAT, _FADED * contrast) and contrast >= _FADED * found:
+                best = likeness
     return round(min(best, 1.0) * _STEPS) / _STEPS
 
 
@@ -92,11 +100,10 @@ def jump_cuts(alike: np.ndarray, change: np.ndarray) -> np.ndarray:
     Returns:
         bool (T,).
     """
-    near, farther = alike[:, 0], np.nan_to_num(alike[:, 1:], nan=1.0)
-    sudden = change / (_around(change, np.mean, 0.0) + 0.5)
+    near, farther = alike[:, 0], np.nan_to_num(alike[:, 1:-1], nan=1.0)
+    sudden = change >= _JUMP_OVER * _around(change, np.mean, 0.0) + _JUMP_CHANGE
     stays = farther.max(axis=1) <= near + _JUMP_RETURN
-    slight = (near < _JUMP_BELOW) & (_dip(near) > _JUMP_DIP)
-    return slight & stays & (change >= _JUMP_CHANGE) & (sudden >= _JUMP_RATIO)
+    return sudden & stays & (near < _JUMP_BELOW) & (_dip(near) > _JUMP_DIP)
 
 
 def _dip(near: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pipelines.shot_detection import evidence, transnet
 
 _STEPS = 250  # of a quantised probability: it is stored in a byte
 _LEAST_FPS = 12.0  # frames that the network should see in a second: its training saw at least twice as many
-_BRIGHT_PERCENT, _BRIGHT, _MOST_GAIN = 98, 180.0, 4.0
+_BRIGHT_PERCENT, _BRIGHT, _MOST_GAIN = 90, 140.0, 4.0
 _GOES_ON = 0.1  # probability at the border of a cell with which the next one is looked at too
 COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "transition")
 
@@ -64,7 +64,8 @@ def observe(
     if look is None:
         return columns
     asked, wanted = first // look.cell, -(-last // look.cell)
-    cells = range(max(0, asked - 1), min(wanted + 1, -(-total // look.cell)))
+    beside = 0 if look.everywhere else 1
+    cells = range(max(0, asked - beside), min(wanted + beside, -(-total // look.cell)))
     # Proposals of a cell's frames depend on clear cuts around them, and those on their neighbours.
     start, stop = max(0, cells.start * look.cell - evidence.REACH), min(total, cells.stop * look.cell + evidence.REACH)
     alike = evidence.measure_alike(tiny, begin, start, stop, total)
