@@ -126,6 +126,7 @@ def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotCon
 
 def _is_faded(spread: np.ndarray, start: int, end: int) -> bool:
     """Whether a frame of a stretch shows next to nothing, while there is something on both sides."""
+    start = max(0, start)
     before, after = spread[max(0, start - _SIDE_FRAMES) : start], spread[end : end + _SIDE_FRAMES]
     sides = min(before.max(initial=0.0), after.max(initial=0.0))
     return spread[start:end].min() < max(min(_EVEN, sides), _DARK * sides)
