@@ -1,6 +1,7 @@
 """Real pictures in every codec and layout that footage comes in: what the cut and the readers are tested on.
 
-In: a name of `LAYOUTS`. Out: a small file of 72 frames (3 s) with real motion and grain, tiny so that tests stay quick.
+In: a name of `LAYOUTS`. Out: a small file of 72 frames (3 s) with real motion and grain, tiny so that tests stay quick; and
+what it shows, as curation measures it.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipelines.config import CutConfig, EncodeConfig
+from pipelines.media.clock import read_clock
+from pipelines.media.cut import Cut, cut
+from pipelines.media.decode import iterate_pictures
+from pipelines.media.picture import frames_hash, picture_hash, upright
+from pipelines.records import Span
 from tests.footage import real_clips
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 96, 128, 72, 24
@@ -106,6 +113,44 @@ def render(name: str, folder: Path, num_frames: int = NUM_FRAMES) -> Path:
         if layout.sound:
             _add_sound(container, sound, float(layout.pts(0) * layout.time_base), num_frames / FPS)
     return path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source and everything that it shows."""
+
+    path: Path
+    time_base: Fraction
+    bounds: list[int]
+    """PTS of each frame, and where the last one ends."""
+    hashes: list[int]
+    pixels: np.ndarray
+
+    def span(self, first: int, last: int) -> Span:
+        return Span(self.bounds[first], self.bounds[last], self.time_base)
+
+    def cut(self, out: Path, first: int, last: int, **settings) -> Cut:
+        """Frames first … last−1 as a clip."""
+        name = frames_hash(self.hashes[first:last])
+        cfg = CutConfig(**{"max_lead_share": 1.0} | settings)
+        return cut(self.path, out, self.span(first, last), last - first, name, cfg, EncodeConfig())
+
+    def times(self, first: int, last: int) -> list[Fraction]:
+        return [(pts - self.bounds[first]) * self.time_base for pts in self.bounds[first:last]]
+
+
+def as_measured(path: Path) -> Source:
+    """Decode a source once, as curation does.
+
+    Raises:
+        MediaError: it is none that curation takes.
+    """
+    clock = read_clock(path)
+    pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+    bounds = [*(picture.pts for picture in pictures), clock.end_pts]
+    one_size = len({(picture.width, picture.height) for picture in pictures}) == 1
+    pixels = np.stack([upright(picture) for picture in pictures]) if one_size else np.empty(0)
+    return Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], pixels)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,14 +13,13 @@ import pytest
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import read_clock
-from pipelines.media.cut import Cut, cut
+from pipelines.media.cut import cut
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.fast_reader import GaveUp, open_fast
 from pipelines.media.mp4_boxes import Edit, set_edits, video_edit, without_video_edit
 from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.media.probe import open_container, video_stream
-from pipelines.records import Span
-from tests.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, render, tone
+from tests.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
 from tests.odd_sources import SOURCES
 
 ENCODE = EncodeConfig()
@@ -28,39 +27,6 @@ CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size of it
 DECORD_CAN = {
     name for name, layout in LAYOUTS.items() if layout.codec != "libsvtav1" and "10" not in layout.pixel_format
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """A rendered source and everything that it shows."""
-
-    path: Path
-    time_base: Fraction
-    bounds: list[int]
-    """PTS of each frame, and where the last one ends."""
-    hashes: list[int]
-    pixels: np.ndarray
-
-    def span(self, first: int, last: int) -> Span:
-        return Span(self.bounds[first], self.bounds[last], self.time_base)
-
-    def cut(self, out: Path, first: int, last: int, **settings) -> Cut:
-        """Frames first … last−1 as a clip."""
-        name = frames_hash(self.hashes[first:last])
-        cfg = CutConfig(**{"max_lead_share": 1.0} | settings)
-        return cut(self.path, out, self.span(first, last), last - first, name, cfg, ENCODE)
-
-    def times(self, first: int, last: int) -> list[Fraction]:
-        return [(pts - self.bounds[first]) * self.time_base for pts in self.bounds[first:last]]
-
-
-def as_measured(path: Path) -> Source:
-    clock = read_clock(path)
-    pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
-    bounds = [*(picture.pts for picture in pictures), clock.end_pts]
-    one_size = len({(picture.width, picture.height) for picture in pictures}) == 1
-    pixels = np.stack([upright(picture) for picture in pictures]) if one_size else np.empty(0)
-    return Source(path, clock.time_base, bounds, [picture_hash(p) for p in pictures], pixels)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,148 @@
+"""A span of a source → a clip encoded anew, no worse than asked for.
+
+In: what the clip is to show. Out: h264 in mp4 whose worst frame is near enough to the source's, at the source's times.
+What is encoded are the very pictures that were measured: their hash is checked on their way into the encoder.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config import CutConfig, EncodeConfig
+from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import read_clock
+from pipelines.media.decode import first_picture, iterate_pictures
+from pipelines.media.encode import encode_mp4
+from pipelines.media.fidelity import Fidelity
+from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.probe import clockwise_deg, open_container, video_stream
+from pipelines.media.remux import CannotCopy, read_run, write_clip
+from pipelines.media.sound import Sound
+from pipelines.records import Span
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+# Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads near a time,
+# not to the keyframe before it.
+_SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
+_SMALLEST_STEP = 2  # of the rate factor, between two encodings
+_LOSSLESS = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`."""
+
+    path: Path
+    span: Span
+    num_frames: int
+    frames_hash: str
+
+
+def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig) -> float | None:
+    """Write a clip anew, as coarsely as cfg.min_db allows.
+
+    Returns:
+        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference.
+
+    Raises:
+        MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or what was
+            written shows them at other times; unwritable.
+    """
+    path, span = wanted.path, wanted.span
+    rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
+    aspect = _aspect_as_displayed(path)
+    # To read the clock is to read the whole source, so first it is tried without.
+    for exact in (False, True):
+        clock, crf = read_clock(path) if exact else None, encode.crf
+        try:
+            while True:
+                seen = _Seen(
+                    iterate_pictures(path, span.start_pts, span.end_pts, clock) if clock else _sought(path, span)
+                )
+                fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
+                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, aspect, settings, fidelity)
+                if fidelity.good or crf == _LOSSLESS:
+                    break
+                crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
+        except MediaError:
+            if exact:
+                raise
+            continue
+        if len(seen.pts) == wanted.num_frames and frames_hash(seen.hashes) == wanted.frames_hash:
+            break
+    else:
+        raise MediaError(
+            Reason.UNFAITHFUL,
+            f"the source shows {len(seen.pts)} frames there, or not the {wanted.num_frames} that were measured",
+        )
+    out.write_bytes(data)
+    _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
+    if sound is not None:
+        _add_sound(out, sound)
+    return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None
+
+
+def _sought(path: Path, span: Span) -> Iterator["VideoFrame"]:
+    """The pictures that FFmpeg shows during a span after a seek: the right ones, or others, or none."""
+    with open_container(path) as container:
+        stream = video_stream(container)
+        next(container.decode(stream), None)  # see `packets_from`
+        early_s = _SEEK_EARLY_S.get(container.format.name)
+        if early_s is None:
+            return
+        container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
+        for picture in container.decode(stream):
+            if picture.pts is None or picture.pts >= span.end_pts:
+                return
+            if picture.pts >= span.start_pts:
+                yield picture
+
+
+class _Seen:
+    """Pictures on their way through, with a note of their times and hashes."""
+
+    def __init__(self, pictures: Iterable["VideoFrame"]):
+        self._pictures = pictures
+        self.pts: list[int] = []
+        self.hashes: list[int] = []
+
+    def __iter__(self) -> Iterator["VideoFrame"]:
+        for picture in self._pictures:
+            self.pts.append(picture.pts)
+            self.hashes.append(picture_hash(picture))
+            yield picture
+
+
+def _aspect_as_displayed(path: Path) -> Fraction:
+    """Width ÷ height of a pixel, after turning the picture upright."""
+    first, aspect = first_picture(path)
+    return 1 / aspect if clockwise_deg(first.rotation) % 180 else aspect
+
+
+def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:
+    """Raises MediaError unless a re-encoded clip shows its frames at these times, and for as long as its span."""
+    clock = read_clock(out)
+    shown = [Fraction(int(pts)) * clock.time_base for pts in clock.pts]
+    end, wanted_end = clock.end_pts * clock.time_base, (span.end_pts - span.start_pts) * span.time_base
+    if shown != times or end != wanted_end:
+        raise MediaError(
+            Reason.UNFAITHFUL, f"wrote {len(shown)} frames during {end} s, wanted {len(times)} during {wanted_end} s"
+        )
+
+
+def _add_sound(out: Path, sound: Sound) -> None:
+    """Put sound beside the pictures of a re-encoded clip."""
+    silent = out.with_name(f"{out.name}.silent")
+    out.replace(silent)
+    clock = read_clock(silent)
+    span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
+    try:
+        write_clip(silent, out, read_run(silent, span, len(clock.pts)), sound)
+    except CannotCopy as error:
+        raise MediaError(Reason.UNWRITABLE, f"its sound: {error}") from error
+    silent.unlink()
