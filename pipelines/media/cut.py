@@ -5,6 +5,7 @@ A copy is taken only if its decoded pictures are the source's bit for bit, at ex
 clip only if every frame of it is near enough. Runs in the killable child: see `cut_clip`.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 VERSION = 1
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
+_MOST_LEADING = 16  # pictures of an open group that are read, and then left out: as many as a standard reorders
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,11 @@ def cut(
 
 def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut:
     """Raises CannotCopy."""
-    why = None
+    why, share = None, cfg.max_lead_share
+    most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
     for keyframes_back, only_first_begins in _ATTEMPTS:
         try:
-            run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back)
+            run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before)
             _check_share(run, wanted.num_frames, cfg)
             marked = write_clip(wanted.path, out, run, sound, only_first_begins)
             why = _difference(wanted, out, run, marked)

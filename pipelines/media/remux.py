@@ -69,7 +69,7 @@ class Run:
         return sorted(p.pts for p in self.packets if self.span.start_pts <= p.pts < self.span.end_pts)
 
 
-def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0) -> Run:
+def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0, most_before: int | None = None) -> Run:
     """The packets that show a span of a source.
 
     Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they refer to is.
@@ -77,6 +77,7 @@ def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0) -
     Args:
         num_frames: how many frames the span has.
         keyframes_back: begin so many keyframes before the nearest possible one.
+        most_before: how many packets may come before the span; a recording of hours may have one keyframe.
 
     Raises:
         CannotCopy: the codec, the timestamps or the keyframes don't allow it.
@@ -98,14 +99,19 @@ def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0) -
                     container.seek(target, stream=stream)
                 except av.error.FFmpegError:
                     continue  # no index to seek by
-            found = _collect(container.demux(stream), stream, span, num_frames, keyframes_back)
+            found = _collect(container.demux(stream), stream, span, num_frames, keyframes_back, most_before)
         if found:
             return Run(tuple(packet for packet in found if packet.pts >= found[0].pts), span)
     raise CannotCopy("no keyframe at or before its first frame")
 
 
 def _collect(
-    packets: Iterable["Packet"], stream: "VideoStream", span: Span, num_frames: int, keyframes_back: int
+    packets: Iterable["Packet"],
+    stream: "VideoStream",
+    span: Span,
+    num_frames: int,
+    keyframes_back: int,
+    most_before: int | None,
 ) -> list[Coded]:
     """From the keyframe to the last packet needed; empty if reading began too late."""
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
@@ -113,6 +119,7 @@ def _collect(
     run: list[Coded] = []
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
+    too_long = False
     # A coded MPEG-4 picture has a header and a bit per macroblock; less is a repetition, or a place held for a picture.
     smallest = min(32, 8 + stream.codec_context.width * stream.codec_context.height // (16 * 16 * 8))
     # AVI knows only when packets are decoded; without reordering they are shown then. With it, the copy won't verify.
@@ -135,6 +142,8 @@ def _collect(
                 del run[: starts[1]]
                 starts = [start - starts[1] for start in starts[1:]]
         if inside and len(starts) <= keyframes_back:
+            if too_long:
+                raise CannotCopy(f"more than {most_before} frames before it are more than cut.max_lead_share")
             return []
         if inside and packet.is_discard:
             raise CannotCopy("the source's own edit list hides frames within it")
@@ -143,6 +152,10 @@ def _collect(
                 raise CannotCopy(_CHANGES)
             begins = packet.is_keyframe and begins_anew(codec, memoryview(data), nal_length, closed=True)
             run.append(Coded(shown_at, begins, data))
+            if most_before is not None and len(run) > most_before and not wanted and not inside:
+                too_long = True  # unless another keyframe follows
+                run.clear()
+                starts.clear()
         if inside:
             wanted.add(shown_at)
             if len(wanted) == num_frames:

@@ -199,6 +199,7 @@ def test_a_long_lead_is_not_copied_and_the_reason_is_told(source, tmp_path):
     assert made.method == "encode"
     assert made.worst_db >= CutConfig().min_db
     assert "max_lead_share" in made.why
+    assert "max_lead_share" in footage.cut(tmp_path / "clip.mp4", 50, 70, max_lead_share=0.7).why
     assert footage.cut(tmp_path / "clip.mp4", 50, 58, max_lead_share=0.9).lead_frames == 50
 
 
