@@ -19,13 +19,14 @@ _SHORT = 4  # frames that a marked stretch has at most if it may be a hard cut
 _DIP = 0.85  # alike_0 below which a short marked stretch is a hard cut at its lowest frame
 _FLASH_FRAMES = 6  # longest stretch that can be a flash
 _SHAKE_FRAMES = 12  # or a shake
-_SAME = 0.85  # alike across such a stretch above which it is none but that
-_SAME_LIT = 0.6  # the same when it is brighter than both sides
-_LIT = 12.0  # luma by which it is
+_SAME = 0.9  # alike across such a stretch above which it is none but that
+_SAME_LIT = 0.6  # the same when light comes and goes in it
+_LIT = 12.0  # step of luma that it makes
+_STEP_BACK = 0.5  # share of the step that one frame takes back
 _TAKEN_BACK = 0.3  # share of a step of light that may stay if it is a flash
-_EVEN = 6.0  # spread of luma of a frame that shows nothing but a colour
-_RAMP_FRAMES = 3  # frames over which a fade's spread of luma must grow, going outwards
-_RAMP_GROWTH = 1.04  # by so much, for the fade to go on
+_EVEN = 4.0  # contrast of a frame that shows nothing but a colour
+_RAMP_FRAMES = 3  # frames over which a fade's contrast must grow, going outwards
+_RAMP_GROWTH = 1.03  # by so much, for the fade to go on
 _DARK = 0.5  # the same as a share of the spread on both sides: text stays when the picture fades
 _SIDE_FRAMES = 20  # which are so long
 _FLOOR = 1.15  # of the least spread of a fade: below it the picture has not begun to come back
@@ -35,8 +36,8 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     """Of the default detector."""
     alike = np.stack([_column(signals, f"alike_{reach}") for reach in evidence.REACHES], axis=1)
     probability = np.nan_to_num(_column(signals, "transition"))
-    luma, spread = _column(signals, "luma_mean"), _column(signals, "luma_std")
-    lit = _returns(luma)
+    luma, spread = _column(signals, "luma_mean"), _column(signals, "contrast")
+    lit = _flashes(luma)
     jumps = evidence.jump_cuts(alike, content_change(signals)) & ~lit
     cuts = np.flatnonzero(evidence.clear_cuts(alike) | jumps)
     cuts = cuts[cuts > 0]
@@ -44,7 +45,7 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     for start, end in _marked(probability, cfg):
         if ((cuts >= start - 2) & (cuts <= end + 2)).any() and end - start <= 2 * _SHORT:
             continue  # what the network saw is that cut
-        if _is_same(alike, luma, start, end):
+        if _is_same(alike, lit, start, end):
             continue
         sure = float(probability[start:end].max())
         lowest = max(start - 2, 0) + int(np.argmin(alike[max(start - 2, 0) : end + 2, 0]))
@@ -63,21 +64,21 @@ def _cut(i: int, alike: np.ndarray, spread: np.ndarray, cfg: ShotConfig) -> Tran
     return Transition("hard", i, i, _sure(alike[i, 0]))
 
 
-def _returns(luma: np.ndarray) -> np.ndarray:
-    """Frames that begin or end a flash: a step of light that is taken back within a few frames."""
+def _flashes(luma: np.ndarray) -> np.ndarray:
+    """Frames that begin or end a flash: a step of light that another step takes back within a few frames."""
+    steps = np.diff(luma, prepend=luma[0])
     found = np.zeros(len(luma), bool)
-    for i in range(1, len(luma)):
-        step = luma[i] - luma[i - 1]
-        if abs(step) > _LIT:
-            back = np.abs(luma[i + 1 : i + _SHAKE_FRAMES] - luma[i - 1])
-            was = np.abs(luma[max(0, i - _SHAKE_FRAMES) : i - 1] - luma[i])
-            found[i] = min(back.min(initial=np.inf), was.min(initial=np.inf)) < _TAKEN_BACK * abs(step)
+    for i in np.flatnonzero(np.abs(steps) > _LIT):
+        for j in range(i + 1, min(i + 1 + _SHAKE_FRAMES, len(luma))):
+            opposite = steps[j] * steps[i] < 0 and abs(steps[j]) >= _STEP_BACK * abs(steps[i])
+            if opposite and abs(luma[j] - luma[i - 1]) < _TAKEN_BACK * abs(steps[i]):
+                found[[i, j]] = True
     return found
 
 
 def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
     """Of the detector that looks at every frame and believes what it sees: the many-hot head, as it is."""
-    probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "luma_std")
+    probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "contrast")
     found = []
     for start, end in _runs(probability >= cfg.transition_threshold):
         sure = float(probability[start:end].max())
@@ -102,16 +103,15 @@ def _marked(probability: np.ndarray, cfg: ShotConfig) -> list[tuple[int, int]]:
     return [(a, b) for a, b in weak if probability[a:b].max() >= cfg.transition_threshold]
 
 
-def _is_same(alike: np.ndarray, luma: np.ndarray, start: int, end: int) -> bool:
+def _is_same(alike: np.ndarray, lit: np.ndarray, start: int, end: int) -> bool:
     """Whether a short stretch is a flash or a shake: what lies before it comes back after it."""
     if end - start > _SHAKE_FRAMES:
         return False
     middle, half = (start + end) // 2, (end - start + 1) // 2 + 1
     wide = [k for k, reach in enumerate(evidence.REACHES) if reach >= half]
     across = np.nan_to_num(alike[max(middle - 2, 0) : middle + 3, wide]).max(initial=0.0)
-    inside = luma[start:end].max()
-    lit = inside - max(luma[max(start - 4, 0)], luma[min(end + 3, len(luma) - 1)]) > _LIT
-    return across >= (_SAME_LIT if lit and end - start <= _FLASH_FRAMES else _SAME)
+    flash = end - start <= _FLASH_FRAMES and lit[max(start - 3, 0) : end + 3].any()
+    return bool(across >= (_SAME_LIT if flash else _SAME))
 
 
 def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotConfig) -> Transition:

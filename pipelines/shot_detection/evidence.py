@@ -16,6 +16,7 @@ import numpy as np
 REACHES = (0, 2, 4, 10)
 # Parts of a frame that are searched in the other: rows, then columns. Captions and logos, which stay, lie outside.
 _PARTS = ((6, 21, 10, 38), (4, 21, 0, 24), (4, 21, 24, 48))
+_MIDDLE = slice(4, 21)
 _FADED = 0.3  # ratio of contrast below which a likeness is one of noise
 _FLAT = 1.5  # a part with less spread of its samples is noise, which is like no other noise
 _STEPS = 250  # of a quantised number
@@ -25,13 +26,13 @@ _STRANGE = 0.7  # alike at the farthest reach below which something may have hap
 
 # A hard cut that needs no second opinion: a dip well below its neighbours, and both sides stay strangers farther off.
 _CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
-_CUT_DIP = 0.15
+_CUT_DIP = 0.12
 _CUT_NEIGHBOURS = 2
 # A cut between two views of much the same: a slight dip, but a sudden change, and farther off it is no better.
 _JUMP_BELOW = 0.95
 _JUMP_DIP = 0.05
-_JUMP_CHANGE = 9.0  # over twice that of its neighbours
-_JUMP_OVER = 2.0
+_JUMP_CHANGE = 9.0  # over nearly twice that of its neighbours
+_JUMP_OVER = 1.8
 _JUMP_RETURN = 0.12
 REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
 """Frames on either side that the evidence of a frame depends on, with what is concluded from it."""
@@ -75,6 +76,11 @@ def measure_alike(tiny: np.ndarray, begin: int, start: int, stop: int, total: in
         elif i % _EVERY == 0:
             row[-1] = across(i, REACHES[-1])
     return found
+
+
+def contrast(frame: np.ndarray) -> float:
+    """Spread of the samples of a tiny frame, without the rows where captions and logos stay when the picture fades."""
+    return round(2 * float(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[_MIDDLE].std())) / 2
 
 
 def clear_cuts(alike: np.ndarray) -> np.ndarray:

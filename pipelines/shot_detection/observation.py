@@ -15,7 +15,7 @@ _STEPS = 250  # of a quantised probability: it is stored in a byte
 _LEAST_FPS = 12.0  # frames that the network should see in a second: its training saw at least twice as many
 _BRIGHT_PERCENT, _BRIGHT, _MOST_GAIN = 90, 140.0, 4.0
 _GOES_ON = 0.1  # probability at the border of a cell with which the next one is looked at too
-COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "transition")
+COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "contrast", "transition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def observe(
     alike = evidence.measure_alike(tiny, begin, start, stop, total)
     for name, column in zip(COLUMNS, alike.T, strict=False):
         columns[name][:] = column[first - start : last - start]
+    columns["contrast"][:] = [evidence.contrast(tiny[i - begin]) for i in range(first, last)]
     proposed = evidence.proposed(alike) | look.everywhere
     seen = {
         cell: _probabilities(tiny, begin, cell * look.cell, total, look)
