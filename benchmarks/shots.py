@@ -68,15 +68,7 @@ def main() -> None:
         print(f"{path.name}: so far purity {ours.purity:.3f}, coverage {ours.coverage:.3f}", flush=True)
     rows = [_row(name, tally, seconds) for name, tally in tallies.items()]
     figures = _figures(tallies, seconds)
-    headings = (
-        "detector",
-        "purity",
-        "coverage",
-        *KINDS,
-        *(f"{d} cut" for d in DISTRACTORS),
-        "elsewhere",
-        "ms per frame",
-    )
+    headings = ("detector", "purity", "coverage", "/".join(KINDS), f"{'/'.join(DISTRACTORS)} cut", "ms/frame")
     name = (
         "shots" if options == {"size": "full", "split": "held_out"} else f"shots_{options['split']}_{options['size']}"
     )

@@ -120,6 +120,9 @@ def _gradual(start: int, end: int, sure: float, spread: np.ndarray, cfg: ShotCon
         floor = max(_EVEN, _FLOOR * spread[start:end].min())
         start, end = _ramp(spread, start, -1, floor), _ramp(spread, end - 1, 1, floor) + 1
         return Transition("fade", start - cfg.margin_frames, end + cfg.margin_frames, sure)
+    longest = end - start  # two pictures that cross have less contrast than either, but so has many a motion
+    start = max(_ramp(spread, start, -1, 0.0), start - longest)
+    end = min(_ramp(spread, end - 1, 1, 0.0) + 1, end + longest)
     faint = cfg.margin_frames + round(cfg.margin_share * (end - start))
     return Transition("dissolve", start - faint, end + faint, sure)
 

@@ -22,7 +22,7 @@ _FLAT = 1.5  # a part with less spread of its samples is noise, which is like no
 _STEPS = 250  # of a quantised number
 _DIPS = 0.95  # alike_0 below which the farther reaches are worth their time
 _EVERY = 4  # frames between those whose farthest reach is measured: no gradual transition that matters is shorter
-_STRANGE = 0.7  # alike at the farthest reach below which something may have happened in between
+_STRANGE = 0.8  # alike at the farthest reach below which something may have happened in between
 
 # A hard cut that needs no second opinion: a dip well below its neighbours, and both sides stay strangers farther off.
 _CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
