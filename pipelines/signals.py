@@ -10,8 +10,8 @@ frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures 
 luma_std` of 8-bit luma; `motion` mean optical flow, share of the frame diagonal per second; `object_motion` what of it
 the camera does not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the
 size per second (positive: grows); `roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian
-of native luma, null where no native frame was taken; and what the detector asks for, null where it does not: `alike_…`
-and `transition`, see `pipelines.shot_detection`.
+of native luma, null where no native frame was taken; and what the detector asks for, null where it does not: `alike_…`,
+`contrast` and `transition`, see `pipelines.shot_detection`.
 """
 
 import math

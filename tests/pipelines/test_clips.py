@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.clips import cut_clips
@@ -18,6 +18,7 @@ def shot(pts, first, last, end_pts, kinds=("edge", "edge"), sure=(1.0, 1.0)):
     return Shot(Span(int(bounds[first]), int(bounds[last]), TICK), last - first, *kinds, *sure)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 2000), min_size=4, max_size=120), st.floats(0.2, 5.0), st.data())
 def test_clips_make_up_the_shots_and_leave_out_what_lies_between(steps, max_s, data):
     pts = np.cumsum(steps)

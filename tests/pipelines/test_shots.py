@@ -144,6 +144,7 @@ frames_in_time = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(frames_in_time, st.sampled_from(["content", "adaptive"]), st.floats(0.0, 2.0))
 def test_shots_between_hard_cuts_make_up_the_video(steps, detector, min_shot_s):
     pts = np.cumsum([step for step, _ in steps]).tolist()
