@@ -93,7 +93,7 @@ class ShotConfig:
         },
     )
     transition_threshold: float = field(
-        default=0.3, metadata={"doc": "TransNetV2's probability of a transition's frames", "min": 0, "max": 1}
+        default=0.2, metadata={"doc": "TransNetV2's probability of a transition's frames", "min": 0, "max": 1}
     )
     margin_frames: int = field(
         default=2,

@@ -78,12 +78,16 @@ def _flashes(luma: np.ndarray) -> np.ndarray:
 
 def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
     """Of the detector that looks at every frame and believes what it sees: the many-hot head, as it is."""
+    change = content_change(signals)
     probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "contrast")
     found = []
     for start, end in _runs(probability >= cfg.transition_threshold):
         sure = float(probability[start:end].max())
-        hard = end - start <= 2
-        found.append(Transition("hard", end - 1, end - 1, sure) if hard else _gradual(start, end, sure, spread, cfg))
+        if end - start <= 2:  # it marks the frame before the cut, the one after it, or both
+            cut = start + int(np.argmax(change[start : end + 1]))
+            found.append(Transition("hard", cut, cut, sure))
+        else:
+            found.append(_gradual(start, end, sure, spread, cfg))
     return _apart(found, len(signals))
 
 

@@ -20,7 +20,7 @@ _MIDDLE = slice(4, 21)
 _FADED = 0.3  # ratio of contrast below which a likeness is one of noise
 _FLAT = 1.5  # a part with less spread of its samples is noise, which is like no other noise
 _STEPS = 250  # of a quantised number
-_DIPS = 0.95  # alike_0 below which the farther reaches are worth their time
+_DIPS = 0.96  # alike_0 below which the farther reaches are worth their time
 _EVERY = 4  # frames between those whose farthest reach is measured: no gradual transition that matters is shorter
 _STRANGE = 0.8  # alike at the farthest reach below which something may have happened in between
 
@@ -29,9 +29,9 @@ _CUT_BELOW = {0: 0.7, 2: 0.75, 4: 0.8}
 _CUT_DIP = 0.12
 _CUT_NEIGHBOURS = 2
 # A cut between two views of much the same: a slight dip, but a sudden change, and farther off it is no better.
-_JUMP_BELOW = 0.95
-_JUMP_DIP = 0.05
-_JUMP_CHANGE = 9.0  # over nearly twice that of its neighbours
+_JUMP_BELOW = 0.955
+_JUMP_DIP = 0.04
+_JUMP_CHANGE = 7.0  # over nearly twice that of its neighbours
 _JUMP_OVER = 1.8
 _JUMP_RETURN = 0.12
 REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
