@@ -60,7 +60,11 @@ def _summary(cfg: CurateConfig, run: Run, ledger: dict[str, int], metrics: dict[
     )
     run.say(
         f"decoded {metrics['videos_decoded']} videos, captioned {metrics['clips_captioned']} clips, "
-        f"encoded {metrics['clips_encoded']} clips in {metrics['seconds']:.1f} s"
+        f"cut {metrics['clips_cut']} in {metrics['seconds']:.1f} s"
+    )
+    run.say(
+        f"of the clips kept, {metrics['clips_copied']} are their source's own packets, "
+        f"{metrics['clips_encoded']} had to be re-encoded (cut_why in the index)"
     )
     news = (
         f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"

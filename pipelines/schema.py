@@ -60,6 +60,7 @@ INDEX = pa.schema(
         ),
         _field("caption_model", pa.string(), "the captioner that wrote them"),
         _field("cut_method", pa.string(), "copy (the source's own packets) or encode; null if not cut"),
+        _field("cut_why", pa.string(), "why it was re-encoded; null if copied, or not cut"),
         _field("lead_frames", pa.int32(), "frames before the clip that a reader skips; null if not cut", "frames"),
         _field("shard", pa.string(), "id of the shard; null if not cut"),
         _field("offset", pa.int64(), "of the mp4's data in the shard", "bytes"),

@@ -58,7 +58,7 @@ class Curation:
             "videos_hashed": 0,
             "videos_decoded": 0,
             "clips_captioned": 0,
-            "clips_encoded": 0,
+            "clips_cut": 0,
             "shards_written": 0,
         }
         self.ledger: dict[str, int] = {}
@@ -122,7 +122,15 @@ class Curation:
         signed = {"captioner": self.cfg.captioner.name, "fingerprint": self.prints.captions}
         number = commit(self.store, base, assembly, shards, self.recipe, signed)
         hours = sum(clip["duration_s"] for clip in assembly.kept()) / 3600
-        return {"manifest": number, "changed": number != base, "shards": len(shards), "hours": round(hours, 6)}
+        copied = sum(clip["cut_method"] == "copy" for clip in assembly.kept())
+        return {
+            "manifest": number,
+            "changed": number != base,
+            "shards": len(shards),
+            "hours": round(hours, 6),
+            "clips_copied": copied,
+            "clips_encoded": len(assembly.kept()) - copied,
+        }
 
     def _report_quarantine(self, assembly: Assembly) -> None:
         for row in assembly.quarantine:
@@ -168,7 +176,7 @@ class Curation:
             with progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar:
                 for done in self.graph.write(orders):
                     written |= {row["clip_id"]: row for row in done["rows"]}
-                    self.did["clips_encoded"] += done["encoded"]
+                    self.did["clips_cut"] += done["cut"]
                     bar.advance(len(done["rows"]))
         self.did["shards_written"] += len(orders)
         return written

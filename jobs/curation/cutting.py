@@ -5,7 +5,6 @@ committed as one unit. A clip that fails is left out of the shard and takes no n
 """
 
 import logging
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -59,6 +58,9 @@ PASSPORT = (
 _MIB = 1024**2
 
 
+_MADE = ("cut_method", "cut_why", "lead_frames")
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A clip in a shard, and how its mp4 was made."""
@@ -66,6 +68,7 @@ class Written:
     clip_id: str
     content: str
     cut_method: str
+    cut_why: str | None
     lead_frames: int
 
 
@@ -85,10 +88,10 @@ class ShardWriter:
         self._failures = Stage(self._store, "cut", prints.cut)
 
     def __call__(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "encoded": how many were cut anew}."""
+        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "cut": how many of them were cut now}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
-            return {"rows": done.to_pylist(), "encoded": 0}
+            return {"rows": done.to_pylist(), "cut": 0}
         failed: list[dict[str, Any]] = []
         cut: list[str] = []
         kept: list[Written] = []
@@ -100,7 +103,7 @@ class ShardWriter:
         rows = table(rows + failed, CUTS)
         if not passing:
             rows = self._stage.commit(plan["unit"], rows)
-        return {"rows": rows.to_pylist(), "encoded": len(cut)}
+        return {"rows": rows.to_pylist(), "cut": len(cut)}
 
     def _publish(self, path: Path, bucket: str, kept: list[Written]) -> list[dict[str, Any]]:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
@@ -110,7 +113,7 @@ class ShardWriter:
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            row = {"clip_id": clip.clip_id, "cut_method": clip.cut_method, "lead_frames": clip.lead_frames}
+            row = {name: getattr(clip, name) for name in ("clip_id", *_MADE)}
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
@@ -129,7 +132,7 @@ class ShardWriter:
         for clip in clips:
             try:
                 mp4 = self._copied(clip)
-                made = {name: clip.get(name) for name in ("cut_method", "lead_frames")}
+                made = {name: clip.get(name) for name in _MADE}
                 if mp4 is None:
                     cut.append(clip["clip_id"])
                     made = self._cut(clip, file)
@@ -139,7 +142,7 @@ class ShardWriter:
                 continue
             except Exception as error:  # one clip must not end the run; the row says that the fault is ours
                 logger.exception("cutting clip %s of %s failed", clip["clip_id"], clip["source_uri"])
-                message = "".join(traceback.format_exception_only(error)).strip()
+                message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
             kept.append(Written(clip["clip_id"], content_of(clip, self._prints), **made))
@@ -171,6 +174,4 @@ class ShardWriter:
             most = limits(cfg.limits, span.duration_s, max(path.stat().st_size, raw_bytes) + 64 * _MIB)
             args = (path, file, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
             made = call(cut_clip, *args, limits=most)
-        if made["why"] and cfg.cut.method != "encode":
-            logger.info("clip %s of %s was re-encoded: %s", clip["clip_id"], clip["source_uri"], made["why"])
-        return {"cut_method": made["method"], "lead_frames": made["lead_frames"]}
+        return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}

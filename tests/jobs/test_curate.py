@@ -35,7 +35,7 @@ def footage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("footage")
     still = np.repeat(texture(5, HEIGHT, WIDTH)[None], 30, axis=0)
     write(folder / "a.mp4", film(pan(1, 30, HEIGHT, WIDTH), pan(2, 20, HEIGHT, WIDTH), pan(3, 40, HEIGHT, WIDTH, -1.0)))
-    write(folder / "b.mpg", film(pan(4, 30, HEIGHT, WIDTH), still), codec="mpeg2video")
+    write(folder / "b.avi", film(pan(6, 30, HEIGHT, WIDTH), still), codec="mpeg4", options={"qmin": "2", "qmax": "2"})
     shutil.copy(folder / "a.mp4", folder / "copy of a.mp4")
     (folder / "notes.txt").write_text("shot on a sunny day")
     (folder / "text.mp4").write_text("dear diary, " * 20)
@@ -91,7 +91,7 @@ def test_every_source_and_every_clip_is_accounted_for(first, footage):
     status = {Path(row["uri"]).name: row["status"] for row in opened.sources().to_pylist()}
     assert status == {
         "a.mp4": "video",
-        "b.mpg": "video",
+        "b.avi": "video",
         "copy of a.mp4": "duplicate",
         "half.mp4": "quarantined",
         "notes.txt": "ignored",
@@ -162,7 +162,7 @@ def test_curating_again_decodes_nothing_and_changes_no_byte(first, footage):
     dataset, _ = first
     before = content(dataset, *TRUTH)
     did = curate(footage, dataset)
-    assert (did["videos_hashed"], did["videos_decoded"], did["clips_captioned"], did["clips_encoded"]) == (0, 0, 0, 0)
+    assert (did["videos_hashed"], did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 0, 0, 0)
     assert not did["changed"]
     assert content(dataset, *TRUTH) == before
 
@@ -176,7 +176,7 @@ def test_the_recipe_decides_without_touching_footage_and_can_be_taken_back(first
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     before = open_dataset(str(dataset))
     did = curate(footage, dataset, clips__min_s=1.3)
-    assert (did["videos_decoded"], did["clips_captioned"], did["clips_encoded"]) == (0, 0, 0)
+    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 0, 0)
     assert [row["num_frames"] for row in open_dataset(str(dataset)).kept()] == [40]
     did = curate(footage, dataset)
     assert (did["videos_decoded"], did["clips_captioned"], did["manifest"]) == (0, 0, 3)
@@ -190,16 +190,26 @@ def test_the_recipe_decides_without_touching_footage_and_can_be_taken_back(first
 def test_another_captioner_makes_captions_again_and_nothing_else(first, footage, tmp_path):
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     did = curate(footage, dataset, captioner__num_frames=2)
-    assert (did["videos_decoded"], did["clips_captioned"], did["clips_encoded"]) == (0, 3, 0)
+    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 3, 0)
     before, after = open_dataset(str(first[0])), open_dataset(str(dataset))
     assert [after.read(row) for row in after.kept()] == [before.read(row) for row in before.kept()]
+
+
+def test_another_way_of_cutting_cuts_again_and_nothing_else_and_says_why(first, footage, tmp_path):
+    dataset = shutil.copytree(first[0], tmp_path / "dataset")
+    did = curate(footage, dataset, cut__method="encode")
+    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"], did["clips_encoded"]) == (0, 0, 3, 3)
+    rows = open_dataset(str(dataset)).kept()
+    assert {(row["cut_method"], row["cut_why"], row["lead_frames"]) for row in rows} == {
+        ("encode", "cut.method=encode", 0)
+    }
 
 
 def test_added_footage_leaves_old_shards_and_a_run_that_lost_the_race_goes_on(first, footage, tmp_path, monkeypatch):
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     more = tmp_path / "more"
     more.mkdir()
-    write(more / "c.mp4", pan(9, 30, HEIGHT, WIDTH, 2.0))
+    write(more / "c.mp4", pan(8, 30, HEIGHT, WIDTH, 2.0))
 
     import jobs.curation.commit as module
 
@@ -216,7 +226,7 @@ def test_added_footage_leaves_old_shards_and_a_run_that_lost_the_race_goes_on(fi
     monkeypatch.setattr(module, "publish", after_another_run)
     did = curate(more, dataset)
     assert raced == [1]
-    assert (did["manifest"], did["videos_decoded"], did["clips_encoded"]) == (3, 1, 1)
+    assert (did["manifest"], did["videos_decoded"], did["clips_cut"]) == (3, 1, 1)
     old, new = open_dataset(str(first[0])), open_dataset(str(dataset))
     assert {shard.id for shard in old.shards()} < {shard.id for shard in new.shards()}
     assert len(new.kept()) == 4
