@@ -17,7 +17,7 @@ from pipelines.shot_detection import cascade, thresholds
 from pipelines.shot_detection.observation import Look
 from pipelines.shot_detection.transition import Transition
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ def plan_units(pts: np.ndarray, time_base: Fraction, unit_s: float) -> list[Unit
         unit_s: length of a unit, seconds.
     """
     ticks = Fraction(str(unit_s)) / time_base
-    count = int((int(pts[-1]) - int(pts[0])) / ticks) + 1
-    starts = np.searchsorted(pts, [int(pts[0]) + ticks * k for k in range(count)], side="left")
-    return list(pairwise([*sorted(set(starts.tolist())), len(pts)]))
+    number = (pts - pts[0]) * ticks.denominator // ticks.numerator
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    return list(pairwise([*starts.tolist(), len(pts)]))
 
 
 def unit_name(video_id: str, unit: Sequence[int]) -> str:

@@ -38,10 +38,11 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     probability = np.nan_to_num(_column(signals, "transition"))
     luma, spread = _column(signals, "luma_mean"), _column(signals, "contrast")
     lit = _flashes(luma)
-    jumps = evidence.jump_cuts(alike, content_change(signals)) & ~lit
-    cuts = np.flatnonzero(evidence.clear_cuts(alike) | jumps)
+    change = content_change(signals)
+    spikes = evidence.spikes(change) * ~lit
+    cuts = np.flatnonzero(evidence.clear_cuts(alike) | (evidence.jump_cuts(alike, change) & ~lit) | (spikes > 0))
     cuts = cuts[cuts > 0]
-    found = [_cut(int(i), alike, spread, cfg) for i in cuts]
+    found = [_cut(int(i), max(_sure(alike[i, 0]), float(spikes[i])), spread, cfg) for i in cuts]
     for start, end in _marked(probability, cfg):
         if ((cuts >= start - 2) & (cuts <= end + 2)).any() and end - start <= 2 * _SHORT:
             continue  # what the network saw is that cut
@@ -57,11 +58,11 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     return _without_empty(_apart(found, len(signals)), spread)
 
 
-def _cut(i: int, alike: np.ndarray, spread: np.ndarray, cfg: ShotConfig) -> Transition:
+def _cut(i: int, sure: float, spread: np.ndarray, cfg: ShotConfig) -> Transition:
     """A hard cut, unless the picture was all but gone there: noise is like no other noise."""
     if _is_faded(spread, i - 1, i + 1):
-        return _gradual(i - 1, i + 1, _sure(alike[i, 0]), spread, cfg)
-    return Transition("hard", i, i, _sure(alike[i, 0]))
+        return _gradual(i - 1, i + 1, sure, spread, cfg)
+    return Transition("hard", i, i, sure)
 
 
 def _flashes(luma: np.ndarray) -> np.ndarray:
@@ -165,7 +166,9 @@ def _sure(alike: float) -> float:
 
 
 def _apart(found: list[Transition], total: int) -> list[Transition]:
-    """In order; what overlaps becomes one, of the kind of the longer; what has no shot on one side is none."""
+    """In order; what overlaps becomes one, of the kind of the longer. A video may begin and end with a fade, but what dissolves
+    has a shot on either side: at the edges it is a camera that moves fast.
+    """
     merged: list[Transition] = []
     for now in sorted(found, key=lambda t: (t.start, t.end)):
         if merged and now.start <= merged[-1].end:
@@ -177,5 +180,5 @@ def _apart(found: list[Transition], total: int) -> list[Transition]:
     return [
         Transition(t.kind, max(t.start, 0), min(t.end, total), t.confidence)
         for t in merged
-        if t.end > 0 and t.start < total
+        if (t.end > 0 and t.start < total) and (t.kind == "fade" or (t.start > 0 and t.end < total))
     ]

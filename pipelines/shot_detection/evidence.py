@@ -34,6 +34,10 @@ _JUMP_DIP = 0.04
 _JUMP_CHANGE = 7.0  # over nearly twice that of its neighbours
 _JUMP_OVER = 1.8
 _JUMP_RETURN = 0.12
+# A cut between views so alike that no part of the picture is a stranger: one frame's content changes far more than all near.
+_SPIKE_CHANGE = 15.0
+_SPIKE_OVER = 3.0
+_SPIKE_NEIGHBOURS = 3
 REACH = max(REACHES) + 1 + _CUT_NEIGHBOURS
 """Frames on either side that the evidence of a frame depends on, with what is concluded from it."""
 
@@ -112,15 +116,31 @@ def jump_cuts(alike: np.ndarray, change: np.ndarray) -> np.ndarray:
     return sudden & stays & (near < _JUMP_BELOW) & (_dip(near) > _JUMP_DIP)
 
 
+def spikes(change: np.ndarray) -> np.ndarray:
+    """How surely a frame's content changes alone. Light that is switched counts as well: both sides of it stay pure.
+
+    Args:
+        change: (T,), of content from the frame before: `pipelines.shot_detection.thresholds.content_change`.
+
+    Returns:
+        (T,), 0 where it does not; up to 1 where nothing changes around it.
+    """
+    around = _around(change, np.max, 0.0, _SPIKE_NEIGHBOURS)
+    alone = (change >= _SPIKE_CHANGE) & (change >= _SPIKE_OVER * around)
+    return np.where(alone, 1 - around / np.maximum(change, _SPIKE_CHANGE), 0.0)
+
+
 def _dip(near: np.ndarray) -> np.ndarray:
     """How far each value lies below the least of its neighbours."""
     return _around(near, np.min, 1.0) - near
 
 
-def _around(values: np.ndarray, reduce: Callable[..., np.ndarray], outside: float) -> np.ndarray:
-    """Of the two neighbours on either side."""
-    padded = np.pad(values, _CUT_NEIGHBOURS, constant_values=outside)
-    shifts = [k for k in range(2 * _CUT_NEIGHBOURS + 1) if k != _CUT_NEIGHBOURS]
+def _around(
+    values: np.ndarray, reduce: Callable[..., np.ndarray], outside: float, reach: int = _CUT_NEIGHBOURS
+) -> np.ndarray:
+    """Of the neighbours on either side."""
+    padded = np.pad(values, reach, constant_values=outside)
+    shifts = [k for k in range(2 * reach + 1) if k != reach]
     return reduce([padded[k : k + len(values)] for k in shifts], axis=0)
 
 

@@ -3,11 +3,13 @@
 import math
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
 
-from pipelines.config import ScoreConfig, SignalConfig
+from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.media.clock import Clock
 from pipelines.scores import REASONS, SCORES, known_score, score_clip, score_fields
 from pipelines.signals import measure
 from tests.footage import film, pan, texture, zoom
@@ -16,9 +18,30 @@ FPS = 25
 HEIGHT, WIDTH = 144, 256
 
 
+def signals_of(frames, fps):
+    """Signals of frames that no codec has touched."""
+    numbers = np.arange(len(frames), dtype=np.int64)
+    clock = Clock(
+        pts=numbers,
+        end_pts=len(frames),
+        time_base=Fraction(1, fps),
+        rate=Fraction(fps),
+        demuxer="rawvideo",
+        rotated=False,
+        keyframes=numbers,
+        head_packets=0,
+        timing="pts",
+        delay=0,
+        plain=True,
+    )
+    pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+    for number, picture in enumerate(pictures):
+        picture.pts = number
+    return measure(pictures, clock, 0, len(frames), SignalConfig(), ShotConfig(detector="content"))
+
+
 def scores_of(frames, fps=FPS):
-    signals = measure(enumerate(frames), Fraction(1, fps), SignalConfig())
-    return score_clip(signals, frames.shape[2], frames.shape[1], len(frames) / fps, ScoreConfig())
+    return score_clip(signals_of(frames, fps), frames.shape[2], frames.shape[1], len(frames) / fps, ScoreConfig())
 
 
 @pytest.mark.parametrize(("right", "down"), [(1.0, 0.0), (-2.0, 0.0), (0.0, 1.5), (1.2, -0.9)])
@@ -74,7 +97,7 @@ def test_luma_and_sharpness_follow_light_and_blur():
 
 def test_the_cut_before_a_clip_is_not_its_motion():
     frames = film(pan(7, 8, 48, 64), np.repeat(texture(8, 48, 64)[None], 8, axis=0))
-    signals = measure(enumerate(frames), Fraction(1, FPS), SignalConfig())
+    signals = signals_of(frames, FPS)
     scores = score_clip(signals.slice(8, 8), 64, 48, 8 / FPS, ScoreConfig())
     assert scores["motion_mean"] == 0.0
     assert scores["sharpness"] is not None  # a native frame is taken right after a change

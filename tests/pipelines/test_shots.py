@@ -128,6 +128,17 @@ def test_what_comes_back_was_no_transition(tmp_path, what):
     assert shots_of(shot, tmp_path) == [(0, 60, "edge", "edge")]
 
 
+def test_a_cut_to_the_same_place_in_another_light_is_a_cut(tmp_path):
+    shot = scenes()[0].copy()
+    shot[30:] = shot[30:] * np.array([0.5, 0.3, 0.9])
+    assert shots_of(shot, tmp_path) == [(0, 30, "edge", "hard"), (30, 60, "hard", "edge")]
+
+
+@pytest.mark.parametrize("seed", [3, 9, 13])
+def test_a_camera_that_moves_fast_from_the_first_frame_to_the_last_shows_one_shot(tmp_path, seed):
+    assert shots_of(pan(seed, 30, 48, 64, right=2.0), tmp_path) == [(0, 30, "edge", "edge")]
+
+
 def test_an_unknown_detector_is_told_the_near_miss():
     with pytest.raises(ValueError, match="did you mean 'cascade'"):
         find_shots(table_of([0], [0.0]), 1, Fraction(1, 25), ShotConfig(detector="casade"))
