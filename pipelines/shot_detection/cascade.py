@@ -15,7 +15,7 @@ from pipelines.shot_detection.thresholds import content_change
 from pipelines.shot_detection.transition import Transition
 
 _SEEDED = 0.5  # a frame belongs to a transition from this share of the threshold on, next to one above it
-_SHORT = 4  # frames that a marked stretch has at most if it may be a hard cut
+_SHORT = 3  # frames that a marked stretch has at most if it may be a hard cut
 _DIP = 0.85  # alike_0 below which a short marked stretch is a hard cut at its lowest frame
 _FLASH_FRAMES = 6  # longest stretch that can be a flash
 _SHAKE_FRAMES = 12  # or a shake

@@ -59,9 +59,7 @@ def test_any_part_of_a_video_is_the_same_as_in_the_whole(folder, name, codec):
     clock = read_clock(path)
     whole = dict(iterate_frames(path, clock))
     assert list(whole) == clock.pts.tolist()
-    reference = {
-        picture.pts: upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
-    }
+    reference = {picture.pts: upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)}
     assert list(reference) == list(whole)
     for pts, frame in whole.items():
         np.testing.assert_array_equal(frame, reference[pts])
