@@ -37,7 +37,7 @@ from pipelines.shots import DETECTORS, find_shots
 from pipelines.signals import SCHEMA, measure
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "benchmarks" / "shots"
-SIZES = {"small": 5, "full": 12}
+SIZES = {"small": 5, "full": 24}
 SEEDS = {"development": 1000, "held_out": 9000}
 KINDS = ("hard", "fade", "dissolve")
 OURS = "cascade"
