@@ -43,7 +43,7 @@ def serve(descriptor: int) -> None:
     loaded: set[str] = set()
     with socket.socket(fileno=descriptor) as requests:
         while (received := _receive(requests)) is not None:
-            module, preload, request = pickle.loads(received[0])
+            module, preload, request = pickle.loads(received[0])  # of the process that started this one, nobody else's
             _load(module, preload, loaded)
             _serve_one(requests, request, received[1])
 
