@@ -96,11 +96,11 @@ class ShotConfig:
         default=0.2, metadata={"doc": "TransNetV2's probability of a transition's frames", "min": 0, "max": 1}
     )
     margin_frames: int = field(
-        default=2,
+        default=3,
         metadata={"doc": "further frames left out at both ends of a fade or dissolve", "unit": "frames", "min": 0},
     )
     margin_share: float = field(
-        default=0.08,
+        default=0.12,
         metadata={
             "doc": "the same in shares of its length: the longer, the fainter it begins and ends",
             "min": 0,
