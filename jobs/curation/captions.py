@@ -51,7 +51,7 @@ class CaptionWorker:
             else:
                 clock = confined.header_clock(times)
                 rows = [self._caption(path, clock, clip) for clip in clips]
-        lasting = [row for row in rows if row.get("reason") not in (Reason.MISSING, Reason.INTERNAL)]
+        lasting = [row for row in rows if "reason" not in row or row["reason"].lasting]
         if lasting:
             self._stage.commit(fingerprint(sorted(row["clip_id"] for row in lasting)), table(lasting, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}

@@ -99,7 +99,7 @@ class ShardWriter:
             path = folder / "shard.tar"
             write_shard(self._samples(plan["clips"], folder / "clip.mp4", failed, cut, kept), path)
             rows = self._publish(path, plan["bucket"], kept) if kept else []
-        passing = any(row["reason"] in (Reason.MISSING, Reason.INTERNAL) for row in failed)
+        passing = any(not row["reason"].lasting for row in failed)
         rows = table(rows + failed, CUTS)
         if not passing:
             rows = self._stage.commit(plan["unit"], rows)
