@@ -70,13 +70,23 @@ class SignalConfig:
         default=256,
         metadata={"doc": "longer side of the small frames all dense signals see", "unit": "px", "min": 32, "max": 1024},
     )
-    keyframe_every_s: float = field(
-        default=1.0,
-        metadata={"doc": "longest time between native frames (sharpness)", "unit": "s", "min": 0.04, "max": 2.0},
+    thumbs_per_s: float = field(
+        default=4.0,
+        metadata={
+            "doc": "thumbnails kept of every second, which copies are found by",
+            "unit": "1/s",
+            "min": 1,
+            "max": 30,
+        },
     )
-    keyframe_change: float = field(
-        default=15.0,
-        metadata={"doc": "a content change above this also takes a native frame, so every shot gets one", "min": 0},
+    native_every_s: float = field(
+        default=2.0,
+        metadata={
+            "doc": "longest time between native frames, which sharpness, text, tags … are measured on",
+            "unit": "s",
+            "min": 0.04,
+            "max": 2.0,
+        },
     )
 
 
@@ -142,7 +152,7 @@ class ClipConfig:
 
 @dataclass
 class ScoreConfig:
-    """How measurements of a clip become labels."""
+    """How measurements of a clip become labels, and which models measure. A score without its model is null, and says why."""
 
     camera_pan: float = field(
         default=0.02,
@@ -157,6 +167,27 @@ class ScoreConfig:
     )
     camera_roll: float = field(
         default=0.05, metadata={"doc": "slowest roll that counts as one", "unit": "rad per s", "min": 0}
+    )
+    text: bool = field(default=True, metadata={"doc": "look for text in the picture (RapidOCR)"})
+    nsfw: bool = field(default=True, metadata={"doc": "look for nudity (NudeNet)"})
+    tags: bool = field(
+        default=True, metadata={"doc": "ImageNet tags, and the embedding that finds look-alikes (EfficientNet)"}
+    )
+    clip_model: str | None = field(
+        default=None,
+        metadata={
+            "doc": "an open_clip model, for aesthetic, watermark and text_match: a name like ViT-B-32, or local-dir:<folder>"
+        },
+    )
+    clip_pretrained: str | None = field(
+        default=None, metadata={"doc": "its weights: open_clip's tag like laion2b_s34b_b79k, or a file"}
+    )
+    clip_aesthetic: str | None = field(
+        default=None,
+        metadata={"doc": "file of a LAION aesthetic head (linear or MLP) on that model's embedding", "path": True},
+    )
+    dover: str | None = field(
+        default=None, metadata={"doc": "file of DOVER as ONNX, for the score technical", "path": True}
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import FootageConfig, LimitConfig, ShotConfig, SignalConfig
+from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
@@ -84,21 +84,29 @@ def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
     return fields | {key: Fraction(fields[key]) for key in _FRACTIONS if key in fields}
 
 
-def measure_unit(path: Path, clock: Clock, unit: Unit, cfg: SignalConfig, shots: ShotConfig) -> pa.Table:
-    """Signals of a unit's frames.
+def measure_unit(
+    path: Path,
+    clock: Clock,
+    unit: Unit,
+    cfg: SignalConfig,
+    shots: ShotConfig,
+    scores: ScoreConfig,
+    wanted: tuple[str, ...],
+) -> dict[str, pa.Table]:
+    """What is wanted of a unit's frames: signals, and the rows of meters, by name.
 
     Raises:
         MediaError: undecodable, truncated.
     """
+    from pipelines.measure import around, measure
     from pipelines.media.decode import iterate_pictures
-    from pipelines.signals import context_frames, measure
 
     first, last = unit
-    around = context_frames(cfg, shots)
-    begin, end = max(0, first - around), min(len(clock.pts), last + around)
+    context = around(cfg, shots, wanted)
+    begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
     pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts, clock)
-    return measure(pictures, clock, first, last, cfg, shots)
+    return measure(pictures, clock, first, last, cfg, shots, scores, wanted)
 
 
 def pick_frames(path: Path, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import yaml
 
 from pipelines.config import RecipeConfig
 from pipelines.ids import fingerprint
-from pipelines.scores import NOT_MEASURED, known_score
+from pipelines.scores.registry import NOT_MEASURED, known_score
 
 _PRESETS = "recipes"
 

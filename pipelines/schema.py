@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scores import score_fields
+from pipelines.scores.registry import score_fields
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KEPT, REJECTED = "kept", "rejected"
 
 
@@ -21,7 +21,12 @@ def _field(name: str, kind: pa.DataType, doc: str, unit: str = "") -> pa.Field:
     return pa.field(name, kind, metadata={"doc": doc, **({"unit": unit} if unit else {})})
 
 
+def _pairs(key: str, value: str) -> pa.DataType:
+    return pa.list_(pa.struct([pa.field(key, pa.string()), pa.field(value, pa.string())]))
+
+
 _WORDS = pa.list_(pa.string())
+_SAFE = (("x", "left edge"), ("y", "top edge"), ("width", "width"), ("height", "height"))
 
 INDEX = pa.schema(
     [
@@ -48,9 +53,20 @@ INDEX = pa.schema(
         _field("height", pa.int32(), "as displayed", "px"),
         _field("pixel_aspect", pa.string(), "fraction, width ÷ height of a pixel"),
         _field("codec", pa.string(), "of the source"),
+        *(
+            _field(f"safe_{name}", pa.int32(), f"{what} of the picture without bars around it", "px")
+            for name, what in _SAFE
+        ),
         *score_fields(),
+        _field("score_gaps", _pairs("score", "why"), "scores that are null, and why"),
+        _field(
+            "score_models", _pairs("source", "model"), "what measured the scores, by the source that their columns name"
+        ),
         _field("status", pa.string(), "kept or rejected"),
         _field("reject_reasons", _WORDS, "why rejected, sorted; empty if kept"),
+        _field("duplicate_of", pa.string(), "clip_id of the better copy that is kept instead; null if it is none"),
+        _field("duplicate_kind", pa.string(), "exact, perceptual or semantic; null if it is no duplicate"),
+        _field("duplicate_similarity", pa.float64(), "to that copy, 0 to 1; null if it is no duplicate"),
         _field("bucket", pa.string(), "aspect × resolution × length class"),
         _field("caption_short", pa.string(), "one sentence; null if rejected"),
         _field("caption_dense", pa.string(), "several sentences; null if rejected"),

@@ -1,6 +1,6 @@
-"""Pictures of a stretch of a video → its signals: dense measurements on small frames, sparse ones on native frames, by PTS.
+"""Pictures of a stretch of a video → its signals: dense measurements on small frames, by PTS.
 
-In: decoded pictures in order, and the clock that says which frames they are. Out: a table of a row per frame. Shots,
+In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a table of a row per frame. Shots,
 scores and labels are decided from these numbers alone, so thresholds can change without touching footage. Frames live and
 die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are the same in however many
 stretches it is measured.
@@ -9,13 +9,13 @@ Columns: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, d
 frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean,
 luma_std` of 8-bit luma; `motion` mean optical flow, share of the frame diagonal per second; `object_motion` what of it
 the camera does not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the
-size per second (positive: grows); `roll` radians per second (positive: clockwise); `sharpness` variance of the Laplacian
-of native luma, null where no native frame was taken; and what the detector asks for, null where it does not: `alike_…`,
-`contrast` and `transition`, see `pipelines.shot_detection`.
+size per second (positive: grows); `roll` radians per second (positive: clockwise); `thumb` what copies are found by, on
+a grid in time (`thumbs_per_s`), null between; and what the detector asks for, null where it does not: `alike_…`, `contrast`
+and `transition`, see `pipelines.shot_detection`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -25,17 +25,19 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ShotConfig, SignalConfig
+from pipelines.dedup import thumb
 from pipelines.errors import MediaError, Reason
+from pipelines.grid import on_grid
 from pipelines.media.camera import Camera, camera_of
 from pipelines.media.clock import Clock
-from pipelines.media.picture import picture_hash, upright, upright_small
+from pipelines.media.picture import picture_hash, upright_small
 from pipelines.shot_detection import observation, transnet
 from pipelines.shots import look_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 2
+VERSION = 3
 STAGE = "signals"
 
 _MEASURED = (
@@ -50,11 +52,11 @@ _MEASURED = (
     "pan_y",
     "zoom",
     "roll",
-    "sharpness",
 )
 SCHEMA = pa.schema(
     [pa.field("pts", pa.int64(), nullable=False), pa.field("picture_hash", pa.uint64(), nullable=False)]
     + [pa.field(name, pa.float32()) for name in (*_MEASURED, *observation.COLUMNS)]
+    + [pa.field("thumb", pa.binary(thumb.BYTES))]
 )
 
 
@@ -73,13 +75,10 @@ def signals_settings(cfg: SignalConfig, shots: ShotConfig) -> dict[str, Any]:
     return asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
 
 
-def preload(shots: ShotConfig) -> Callable[[], None] | None:
-    """What a process does once before it measures or forks those that do; None if there is nothing to load."""
-    return _load_network if look_of(shots) else None
-
-
-def _load_network() -> None:
-    transnet.load()
+def preload(shots: ShotConfig) -> None:
+    """Load the network that the detector looks with, if it does."""
+    if look_of(shots):
+        transnet.load()
 
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
@@ -88,21 +87,22 @@ def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
 
 
 def measure(
-    pictures: Iterable["VideoFrame"], clock: Clock, first: int, last: int, cfg: SignalConfig, shots: ShotConfig
+    pictures: Iterable[tuple[int, "VideoFrame"]],
+    clock: Clock,
+    first: int,
+    last: int,
+    cfg: SignalConfig,
+    shots: ShotConfig,
 ) -> pa.Table:
     """Signals of frames first … last − 1 of a video.
 
     Args:
-        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded.
+        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded, numbered.
         clock: of the whole video.
         first, last: numbers of frames in `clock.pts`.
 
     Returns:
         A table of `SCHEMA`, one row per frame.
-
-    Raises:
-        MediaError: truncated, if a frame that the clock lists is missing; undecodable, if one is there that it does not
-            list. A guess at what was lost could invent or hide a cut.
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
     total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
@@ -110,9 +110,10 @@ def measure(
     begin, end = max(0, first - context), min(total, last + context)
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
-    rows: list[dict[str, float | int | None]] = []
+    keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
+    rows: list[dict[str, Any]] = []
     before: _Before | None = None
-    for number, picture in _numbered(pictures, clock, begin, end):
+    for number, picture in pictures:
         small = upright_small(picture, cfg.small_side)
         tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
         if not first - 1 <= number < last:
@@ -122,8 +123,8 @@ def measure(
         )
         if number >= first:
             row = _row(now, before, clock.time_base, flow) | {"picture_hash": picture_hash(picture)}
-            if _takes_native(row, before, clock, cfg):
-                row["sharpness"] = sharpness(upright(picture))
+            if keeps_thumb[number]:
+                row["thumb"] = thumb.thumb(now.gray)
             rows.append(row)
         before = now
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -132,10 +133,15 @@ def measure(
     return table
 
 
-def _numbered(
+def numbered(
     pictures: Iterable["VideoFrame"], clock: Clock, begin: int, end: int
 ) -> Iterator[tuple[int, "VideoFrame"]]:
-    """Each picture with its number, if they are exactly those that the clock lists."""
+    """Each picture with its number, if they are exactly frames begin … end − 1 of those that the clock lists.
+
+    Raises:
+        MediaError: truncated, if a frame that the clock lists is missing; undecodable, if one is there that it does not
+            list. A guess at what was lost could invent or hide a cut.
+    """
     number = begin
     for picture in pictures:
         if number == end or picture.pts != clock.pts[number]:
@@ -154,21 +160,6 @@ def _numbered(
 def _row(now: _Before, before: _Before | None, time_base: Fraction, flow: "cv2.DISOpticalFlow") -> dict[str, Any]:
     row: dict[str, Any] = {"pts": now.pts, "luma_mean": float(now.gray.mean()), "luma_std": float(now.gray.std())}
     return row | _changes(before, now.hsv) | _motion(before, now.gray, now.pts, time_base, flow)
-
-
-def _takes_native(row: dict[str, Any], before: _Before | None, clock: Clock, cfg: SignalConfig) -> bool:
-    """At the first frame of every interval of a grid in time, and where the content changes."""
-    if before is None:
-        return True
-    every = Fraction(str(cfg.keyframe_every_s)) / clock.time_base
-    start = int(clock.pts[0])
-    changed = max(row["delta_hue"], row["delta_sat"], row["delta_lum"]) >= cfg.keyframe_change
-    return changed or (row["pts"] - start) // every != (before.pts - start) // every
-
-
-def sharpness(frame: np.ndarray) -> float:
-    """Variance of the Laplacian of luma (Pech-Pacheco et al. 2000): near 0 without focus, hundreds with fine detail."""
-    return float(cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
 
 
 def _changes(before: _Before | None, hsv: np.ndarray) -> dict[str, float]:

@@ -20,6 +20,7 @@ from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, video_id
 from pipelines.media import child
 from pipelines.records import Quarantined, Source
+from pipelines.scores.base import SIGNALS
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
 from pipelines.units import Unit, plan_units, unit_name
@@ -65,7 +66,7 @@ class Analyst:
         store = open_store(dataset)
         self._identities = Stage(store, "identify", prints.identify)
         self._headers = Stage(store, "probe", prints.probe)
-        self._signals = Stage(store, "signals", prints.signals)
+        self._measured = {name: Stage(store, name, print_) for name, print_ in prints.measured.items()}
         self._clips = Stage(store, "clips", prints.clips)
 
     def finished(self, source: Source) -> Analysis | None:
@@ -122,17 +123,42 @@ class Analyst:
             return found
         header = self._headers.lookup(found.video_id)
         name = unit_name(found.video_id, found.unit)
-        outcome = self._signals.lookup(name)
-        if outcome is None:
-            outcome = _attempt(self._signals, name, found, lambda: self._measure(found, header))
-        if isinstance(outcome, Quarantined) and not Reason(outcome.reason).lasting:
-            found.quarantined = outcome  # tried again by the next run
+        outcomes = {what: stage.lookup(name) for what, stage in self._measured.items()}
+        wanted = tuple(what for what, outcome in outcomes.items() if outcome is None)
+        bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
+        if wanted and bad is None:
+            bad = self._attempt_unit(name, found, header, wanted)
+        if bad is not None and not Reason(bad.reason).lasting:
+            found.quarantined = bad  # tried again by the next run
             return found
         clock = confined.header_clock(header)
         names = [unit_name(found.video_id, unit) for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)]
-        if self._signals.units(f"{found.video_id}/") >= set(names):
+        if self._complete(found.video_id) >= set(names):
             self._take(found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(header, names)))
         return found
+
+    def _attempt_unit(
+        self, name: str, found: Analysis, header: pa.Table, wanted: tuple[str, ...]
+    ) -> Quarantined | None:
+        """Measure what is wanted of a unit in one decode, and commit it; what went wrong, if something did."""
+        made = _tried(wanted[0], found, lambda: self._measure(found, header, wanted))
+        if isinstance(made, Quarantined):
+            if Reason(made.reason).lasting:
+                self._measured[wanted[0]].commit(name, made)
+            return made
+        for what, rows in made.items():
+            self._measured[what].commit(name, rows)
+        return None
+
+    def _complete(self, video: str) -> set[str]:
+        """Units of a video of which everything is measured, or which can't be."""
+        units = [stage.units(f"{video}/") for stage in self._measured.values()]
+        whole = set.intersection(*units)
+        for stage in self._measured.values():
+            for name in stage.units(f"{video}/") - whole:
+                if isinstance(stage.lookup(name), Quarantined):
+                    whole.add(name)
+        return whole
 
     def _step(
         self, stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table], work: bool
@@ -165,10 +191,10 @@ class Analyst:
             limits = confined.header_limits(self._cfg.limits, path)
             return child.call(confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits)
 
-    def _measure(self, found: Analysis, header: pa.Table) -> pa.Table:
-        from pipelines.signals import preload
+    def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
+        from pipelines.measure import preload
 
-        clock = confined.header_clock(header)
+        clock, cfg = confined.header_clock(header), self._cfg
         first, last = found.unit
         end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
         found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
@@ -178,29 +204,37 @@ class Analyst:
                 path,
                 clock,
                 found.unit,
-                self._cfg.signals,
-                self._cfg.shots,
-                limits=confined.limits(self._cfg.limits, found.decoded_s),
-                preload=preload(self._cfg.shots),
+                cfg.signals,
+                cfg.shots,
+                cfg.scores,
+                wanted,
+                limits=confined.limits(cfg.limits, found.decoded_s),
+                preload=preload(cfg.shots, cfg.scores, self._measured),
             )
 
     def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
-        measured = [self._signals.lookup(name) for name in names]
-        for outcome in measured:  # of several bad units the first in time, whoever was first to finish
-            if isinstance(outcome, Quarantined):
-                raise MediaError(Reason(outcome.reason), outcome.message)
-        return clip_rows(
-            confined.header_video(header), confined.header_clock(header), pa.concat_tables(measured), self._cfg
-        )
+        outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
+        for unit in zip(*outcomes.values(), strict=True):  # of several bad units the first in time, whoever was first
+            if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
+                raise MediaError(Reason(bad.reason), bad.message)
+        measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
+        video, clock = confined.header_video(header), confined.header_clock(header)
+        return clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:
+    made = _tried(stage.name, found, make)
+    passing = isinstance(made, Quarantined) and not Reason(made.reason).lasting
+    return made if passing else stage.commit(unit, made)
+
+
+def _tried(stage: str, found: Analysis, make: Callable[[], Any]) -> Any | Quarantined:
+    """What was made, or why it could not be."""
     try:
-        return stage.commit(unit, make())
+        return make()
     except MediaError as error:
-        bad = Quarantined(found.source_uri, stage.name, error.reason, error.message, found.video_id)
-        return stage.commit(unit, bad) if error.lasting else bad
+        return Quarantined(found.source_uri, stage, error.reason, error.message, found.video_id)
     except Exception as error:  # one file must not end the run; the row says that the fault is ours
-        logger.exception("%s of %s failed", stage.name, found.source_uri)
+        logger.exception("%s of %s failed", stage, found.source_uri)
         message = f"{type(error).__name__}: {error}"
-        return Quarantined(found.source_uri, stage.name, Reason.INTERNAL, message, found.video_id)
+        return Quarantined(found.source_uri, stage, Reason.INTERNAL, message, found.video_id)

@@ -160,6 +160,7 @@ def decide(clips: Iterable[Row], recipe: Recipe) -> None:
     for clip in clips:
         reasons = recipe.against(clip)
         clip.update(status=REJECTED if reasons else KEPT, reject_reasons=reasons, bucket=bucket_of(clip))
+        clip.update(duplicate_of=None, duplicate_kind=None, duplicate_similarity=None)
 
 
 def add_captions(clips: Iterable[Row], captions: Mapping[str, Row]) -> list[Row]:

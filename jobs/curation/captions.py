@@ -16,7 +16,7 @@ from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.media.clock import Clock
 from pipelines.schema import CAPTIONS, table
-from pipelines.scores import SCORES
+from pipelines.scores.registry import SCORES
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
 from recaption.base import Caption, View, load_captioner

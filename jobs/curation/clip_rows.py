@@ -3,9 +3,11 @@
 In: what its header says, and the measurements of all its frames. Out: rows of the `CLIPS` schema, in order.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.curation.config import CurateConfig
 from pipelines.buckets import bucket
@@ -14,23 +16,42 @@ from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
 from pipelines.records import Clip, Video
 from pipelines.schema import CLIPS, table
-from pipelines.scores import score_clip
+from pipelines.scores.registry import score_clip
 from pipelines.shots import find_shots
 
 
-def clip_rows(video: Video, clock: Clock, signals: pa.Table, cfg: CurateConfig) -> pa.Table:
-    """A row for every clip of a video."""
+def clip_rows(
+    video: Video, clock: Clock, signals: pa.Table, native: Mapping[str, pa.Table], cfg: CurateConfig
+) -> pa.Table:
+    """A row for every clip of a video.
+
+    Args:
+        signals: a row for every frame.
+        native: by meter, a row for every native frame.
+    """
     pts = signals["pts"].to_numpy()
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots)
     clips = cut_clips(video.video_id, shots, pts, cfg.clips)
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
     rows = [
-        _row(clip, video, signals.slice(start, clip.num_frames), cfg) for start, clip in zip(starts, clips, strict=True)
+        _row(clip, video, signals.slice(start, clip.num_frames), _inside(native, clip), cfg)
+        for start, clip in zip(starts, clips, strict=True)
     ]
     return table(rows, CLIPS)
 
 
-def _row(clip: Clip, video: Video, signals: pa.Table, cfg: CurateConfig) -> dict[str, Any]:
+def _inside(native: Mapping[str, pa.Table], clip: Clip) -> dict[str, pa.Table]:
+    """The native rows inside a clip."""
+    first, end = clip.span.start_pts, clip.span.end_pts
+    return {
+        name: rows.filter(pc.and_(pc.greater_equal(rows["pts"], first), pc.less(rows["pts"], end)))
+        for name, rows in native.items()
+    }
+
+
+def _row(
+    clip: Clip, video: Video, signals: pa.Table, native: Mapping[str, pa.Table], cfg: CurateConfig
+) -> dict[str, Any]:
     span = clip.span
     return {
         "clip_id": clip.clip_id,
@@ -52,7 +73,7 @@ def _row(clip: Clip, video: Video, signals: pa.Table, cfg: CurateConfig) -> dict
         "height": video.height,
         "pixel_aspect": str(video.pixel_aspect),
         "codec": video.codec,
-        **score_clip(signals, video.width, video.height, span.duration_s, cfg.scores),
+        **score_clip(signals, native, video.width, video.height, span.duration_s, cfg.scores),
     }
 
 

@@ -7,7 +7,8 @@ captioner makes only captions again, and changing the recipe nothing at all.
 from dataclasses import dataclass
 
 from jobs.curation.config import CurateConfig
-from pipelines import clips, pack, scores, shards, shots
+from pipelines import clips, pack, shards, shots
+from pipelines.scores import registry
 from pipelines.stages import stage_fingerprint
 from recaption.base import captioner_fingerprint
 
@@ -21,7 +22,8 @@ class Fingerprints:
 
     identify: str
     probe: str
-    signals: str
+    measured: dict[str, str]
+    """By what is measured: the signals, and each meter that is configured."""
     clips: str
     captions: str
     cut: str
@@ -30,19 +32,25 @@ class Fingerprints:
 
 def fingerprints(cfg: CurateConfig) -> Fingerprints:
     """Raises ValueError if the captioner is not known."""
-    from pipelines import signals
+    from pipelines import measure, signals
     from pipelines.media import cut, encode
 
     header = stage_fingerprint(PROBE_VERSION, cfg.footage_options)
-    measured = stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))
+    measured = {signals.STAGE: stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))}
+    measured |= {
+        name: stage_fingerprint(measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores)])
+        for name, meter in registry.configured(cfg.scores).items()
+    }
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
         probe=header,
-        signals=measured,
+        measured=measured,
         # clips.min_s is a decision of the recipe: it moves no cut.
         clips=stage_fingerprint(
-            clips.VERSION, [shots.VERSION, cfg.shots, cfg.clips.max_s, scores.VERSION, cfg.scores], measured
+            clips.VERSION,
+            [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores],
+            *(measured[name] for name in sorted(measured)),
         ),
         captions=captioner_fingerprint(cfg.captioner),
         cut=clip_files,

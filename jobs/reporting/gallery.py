@@ -16,7 +16,7 @@ from jobs.reporting.media import Footage, clip_frames, strip_uri
 from jobs.reporting.sampling import spread
 from jobs.reporting.text import clock, figure, length, size, words
 from pipelines.dataset import Dataset
-from pipelines.scores import SCORES
+from pipelines.scores.registry import SCORES
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
 _STRIP_HEIGHT = 104

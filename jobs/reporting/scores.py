@@ -17,7 +17,7 @@ from jobs.reporting.text import words
 from pipelines.config import RecipeConfig
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.schema import KEPT
-from pipelines.scores import SCORES
+from pipelines.scores.registry import SCORES
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _score_view(name: str, clips: Sequence[Mapping[str, Any]], bounds: Mapping[s
         words([name.removesuffix("_s")]),
         score.doc,
         "" if score.is_label else score.unit,
-        score.model,
+        score.source,
         chart,
         labels,
         refused,

@@ -1,7 +1,7 @@
 """A function call in a child process that can be killed: one broken file takes no worker with it.
 
 In: a module-level function, its arguments, limits on wall and processor time, memory and file size. Out: what it returns
-(plain JSON values, a numpy array, an Arrow table), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
+(plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
 crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
 a child that a file has taken over can return wrong numbers, but run nothing here.
 
@@ -23,11 +23,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
@@ -108,7 +111,9 @@ class _Server:
         limits: Limits,
         preload: Callable[[], None] | None = None,
     ) -> Any:
-        request = pickle.dumps((function.__module__, preload, pickle.dumps((function, args, limits))))
+        request = pickle.dumps(
+            (function.__module__, preload and pickle.dumps(preload), pickle.dumps((function, args, limits)))
+        )
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
@@ -191,9 +196,16 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
     if kind == b"A":
         return np.load(io.BytesIO(data), allow_pickle=False)
     if kind == b"T":
-        import pyarrow as pa
-
-        return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+        return _table(data)
+    if kind == b"D":
+        tables, start = {}, 0
+        while start < len(data):
+            head_bytes = int.from_bytes(data[start : start + 4], "little")
+            name, size = json.loads(data[start + 4 : start + 4 + head_bytes])
+            start += 4 + head_bytes
+            tables[name] = _table(data[start : start + size])
+            start += size
+        return tables
     if kind == b"M":
         reason, message = json.loads(data)
         raise MediaError(Reason(reason), message)
@@ -204,6 +216,12 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
     raise MediaError(
         Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
     )
+
+
+def _table(data: bytes) -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
 def _death(number: int, limits: Limits) -> MediaError:

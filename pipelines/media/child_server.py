@@ -40,7 +40,7 @@ def serve(descriptor: int) -> None:
     for name in _LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("cv2").setNumThreads(1)
-    loaded: set[str] = set()
+    loaded: set[str | bytes] = set()
     with socket.socket(fileno=descriptor) as requests:
         while (received := _receive(requests)) is not None:
             module, preload, request = pickle.loads(received[0])  # of the process that started this one, nobody else's
@@ -48,14 +48,14 @@ def serve(descriptor: int) -> None:
             _serve_one(requests, request, received[1])
 
 
-def _load(module: str, preload: Callable[[], None] | None, loaded: set[str]) -> None:
+def _load(module: str, preload: bytes | None, loaded: set[str | bytes]) -> None:
     """Once per server, so that forks need not: the function's module, and what it asks to have loaded."""
     if module not in loaded:
         importlib.import_module(module)
         loaded.add(module)
-    if preload is not None and (name := f"{preload.__module__}.{preload.__qualname__}") not in loaded:
-        preload()
-        loaded.add(name)
+    if preload is not None and preload not in loaded:
+        pickle.loads(preload)()
+        loaded.add(preload)
     gc.freeze()  # a collection in a fork would otherwise write to, and so copy, every page
 
 
@@ -126,11 +126,29 @@ def _message(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
         return b"A" + out.getvalue()
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(value, arrow.Table):
-        sink = arrow.BufferOutputStream()
-        with arrow.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_table(value)
-        return b"T" + sink.getvalue().to_pybytes()
+        return b"T" + _stream(value)
+    if (
+        arrow is not None
+        and isinstance(value, dict)
+        and value
+        and all(isinstance(v, arrow.Table) for v in value.values())
+    ):
+        return b"D" + b"".join(_named(name, _stream(table)) for name, table in value.items())
     return b"J" + json.dumps(value).encode()
+
+
+def _stream(table: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _named(name: str, data: bytes) -> bytes:
+    head = json.dumps([name, len(data)]).encode()
+    return len(head).to_bytes(4, "little") + head + data
 
 
 def _media_error(error: MediaError, limits: Limits | None) -> bytes:

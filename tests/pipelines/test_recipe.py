@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipelines.config import RecipeConfig
 from pipelines.recipe import Recipe, Rule, load_recipe
-from pipelines.scores import NOT_MEASURED, REASONS, SCORES
+from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
 GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
 GOOD |= {"luma_mean": 120.0, "luma_std": 40.0, "sharpness": 200.0, "camera": "static", "camera_magnitude": 0.0}

@@ -18,7 +18,7 @@ from pipelines.schema import parquet_bytes
 from pipelines.shot_detection.observation import observe
 from pipelines.shot_detection.transnet import TransNet
 from pipelines.shots import look_of
-from pipelines.signals import context_frames, measure, preload, signals_settings
+from pipelines.signals import context_frames, measure, numbered, signals_settings
 from tests.footage import pan, real_clips
 
 CFG = SignalConfig()
@@ -35,7 +35,8 @@ def footage():
 def measured(first, last, shots):
     clock, pictures = footage()
     context = context_frames(CFG, shots)
-    return measure(pictures[max(0, first - context) : last + context], clock, first, last, CFG, shots)
+    begin = max(0, first - context)
+    return measure(enumerate(pictures[begin : last + context], begin), clock, first, last, CFG, shots)
 
 
 @cache
@@ -83,8 +84,8 @@ def test_the_other_detectors_measure_what_they_need_and_no_more():
     assert whole("content")["transition"].null_count == len(whole("content"))
 
 
-def test_signals_fit_into_a_hundred_bytes_a_frame():
-    assert len(parquet_bytes(whole("cascade"))) < 100 * len(whole("cascade"))
+def test_signals_fit_into_two_hundred_bytes_a_frame():
+    assert len(parquet_bytes(whole("cascade"))) < 200 * len(whole("cascade"))
 
 
 @pytest.mark.parametrize("lost", [0, 30, 249])
@@ -92,7 +93,7 @@ def test_a_frame_that_the_index_lists_and_nobody_decoded_is_an_error(lost):
     clock, pictures = footage()
     some = [picture for k, picture in enumerate(pictures) if k != lost]
     with pytest.raises(MediaError) as raised:
-        measure(some, clock, 0, len(pictures), CFG, ShotConfig(detector="content"))
+        list(numbered(some, clock, 0, len(pictures)))
     assert raised.value.reason == Reason.TRUNCATED
 
 
@@ -118,5 +119,3 @@ def test_signals_depend_on_where_the_network_looks_and_on_its_weights_but_on_no_
     assert depends(detector="content") == depends(detector="adaptive", content_threshold=1.0)
     assert depends(detector="content") != depends(detector="cascade") != depends(detector="transnet")
     assert depends(detector="cascade") == depends(detector="cascade", transition_threshold=0.5)
-    assert preload(ShotConfig(detector="content")) is None
-    preload(ShotConfig())()

@@ -1,0 +1,12 @@
+"""One small frame → a thumbnail of 16 × 16 gray samples, what copies are compared by."""
+
+import cv2
+import numpy as np
+
+SIDE = 16
+BYTES = SIDE * SIDE
+
+
+def thumb(gray: np.ndarray) -> bytes:
+    """Row by row, from gray uint8 (H, W) of any size, squeezed to a square."""
+    return cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).tobytes()

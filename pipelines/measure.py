@@ -1,0 +1,95 @@
+"""One decode of a stretch of a video → everything that is measured of it: dense signals, and what meters see of native frames.
+
+In: pictures in order, and what is wanted. Out: a table for each. Frames live and die in here.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines import signals
+from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.grid import on_grid
+from pipelines.media.clock import Clock
+from pipelines.scores.base import NativeFrame, Row
+from pipelines.scores.registry import METERS, load_meters
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+
+VERSION = 1  # of which frames are native
+
+
+def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str]) -> Callable[[], None]:
+    """What a process does once before it measures, or forks those that do: loads the models."""
+    return partial(_load, shots, scores, tuple(sorted(wanted)))
+
+
+def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...]) -> None:
+    if signals.STAGE in wanted:
+        signals.preload(shots)
+    load_meters(scores, tuple(name for name in wanted if name in METERS))
+
+
+def around(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
+    """Frames needed on either side of a stretch."""
+    return signals.context_frames(cfg, shots) if signals.STAGE in wanted else 0
+
+
+def measure(
+    pictures: Iterable["VideoFrame"],
+    clock: Clock,
+    first: int,
+    last: int,
+    cfg: SignalConfig,
+    shots: ShotConfig,
+    scores: ScoreConfig,
+    wanted: Collection[str],
+) -> dict[str, pa.Table]:
+    """What is wanted of frames first … last − 1 of a video.
+
+    Args:
+        pictures: those frames and `around` on either side, as far as the video goes; in order, as coded.
+        clock: of the whole video.
+        wanted: `signals.STAGE`, and names of meters.
+
+    Returns:
+        A table per name: a row per frame for the signals, a row per native frame for a meter.
+
+    Raises:
+        MediaError: see `signals.numbered`.
+    """
+    context = around(cfg, shots, wanted)
+    begin, end = max(0, first - context), min(len(clock.pts), last + context)
+    looks = load_meters(scores, tuple(name for name in wanted if name in METERS))
+    native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
+    native[:first] = native[last:] = False
+    rows: dict[str, list[Row]] = {name: [] for name in looks}
+    pairs = _looked_at(signals.numbered(pictures, clock, begin, end), clock, native, looks, rows)
+    tables: dict[str, pa.Table] = {}
+    if signals.STAGE in wanted:
+        tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots)
+    for _ in pairs:  # the rest, or all of it where no signals are wanted
+        pass
+    return tables | {name: pa.Table.from_pylist(rows[name], schema=METERS[name].schema) for name in looks}
+
+
+def _looked_at(
+    pairs: Iterable[tuple[int, "VideoFrame"]],
+    clock: Clock,
+    native: np.ndarray,
+    looks: dict[str, Callable[[NativeFrame], Row]],
+    rows: dict[str, list[Row]],
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    """The same pictures, while meters look at the native ones among them."""
+    for number, picture in pairs:
+        if looks and native[number]:
+            frame = NativeFrame(picture)
+            at: dict[str, Any] = {"pts": int(clock.pts[number])}
+            for name, look in looks.items():
+                rows[name].append(at | look(frame))
+        yield number, picture

@@ -1,0 +1,1 @@
+"""Measurements of a clip → its scores; each file here is one family of scores."""

@@ -1,0 +1,162 @@
+"""What a score is, what a meter is, and what either sees.
+
+A *meter* looks at native frames, once, while a video is decoded, and leaves a row per frame; it is loaded once per process.
+A *score* is a pure function of a clip's rows: the dense signals, and what the meters left. So a score's thresholds and
+aggregates can change without touching footage, and a changed meter looks at native frames again and at nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.config import ScoreConfig
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+CONTAINER = "container"
+SIGNALS = "signals"
+Row = dict[str, Any]
+
+
+class NativeFrame:
+    """One frame as displayed, at native size; converted at most once, however many meters look at it."""
+
+    def __init__(self, picture: "VideoFrame"):
+        self._picture = picture
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+        from pipelines.media.picture import upright
+
+        return upright(self._picture)
+
+    @cached_property
+    def gray(self) -> np.ndarray:
+        """Luma of `rgb`, full range: uint8 (H, W)."""
+        import cv2
+
+        return cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What looks at native frames.
+
+    Attributes:
+        name: of its stage, and of its rows in `Measured.native`.
+        columns: of a row; the frame's `pts` is added.
+        load: its model, ready to look: a function from a frame to a row. Runs once per process; must start no thread, as
+            the process forks afterwards.
+        settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash of weights.
+        model: what people call what measures, with its version.
+        missing: why it can't measure with this config, and which key to set; None if it can. It is not loaded then.
+    """
+
+    name: str
+    columns: tuple[pa.Field, ...]
+    load: Callable[[ScoreConfig], Callable[[NativeFrame], Row]]
+    settings: Callable[[ScoreConfig], Any]
+    model: Callable[[ScoreConfig], str]
+    missing: Callable[[ScoreConfig], str | None] = lambda cfg: None
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field("pts", pa.int64(), nullable=False), *self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """A part of the frame as displayed, px."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a score sees of a clip.
+
+    Attributes:
+        signals: columns of the dense signals, float arrays with a value per frame; what is measured from the frame before
+            lacks the first frame's, which points outside the clip.
+        native: by meter, a row for each native frame inside the clip; a meter that is not configured is not in it.
+        width, height: as displayed, px.
+        safe: the picture without bars around it.
+        duration_s: of the clip.
+    """
+
+    signals: Mapping[str, np.ndarray]
+    native: Mapping[str, pa.Table]
+    width: int
+    height: int
+    safe: Rectangle
+    duration_s: float
+    cfg: ScoreConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one property of a clip is computed, and what it is called when a recipe rejects for it.
+
+    Attributes:
+        compute: the value, None where there is none. A score that needs more than measurements of frames (a caption, a
+            second look) has no `compute`: a stage of its own fills it in.
+        doc, unit: for people.
+        source: what it is made from: `CONTAINER`, `SIGNALS`, the name of a meter, or of its own stage.
+        low, high: the reason for a value under a recipe's minimum, or over its maximum; a score that is no number, or has
+            no such side, leaves them empty.
+        kind: Arrow type of its column.
+    """
+
+    compute: Callable[[Measured], Any] | None
+    doc: str
+    unit: str
+    source: str
+    low: str = ""
+    high: str = ""
+    kind: pa.DataType = pa.float64()
+
+    @property
+    def is_label(self) -> bool:
+        return self.kind == pa.string()
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind == pa.float64()
+
+
+def finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float | None:
+    """Reduce what was measured; None if nothing was."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    return float(reduce(values)) if len(values) else None
+
+
+def of_signal(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
+    """A reduction over the frames of a dense signal."""
+    return lambda clip: finite(reduce, clip.signals[name])
+
+
+def of_native(
+    meter: str, column: str, reduce: Callable[[np.ndarray], float] = np.median
+) -> Callable[[Measured], float | None]:
+    """A reduction over the native frames of a meter's column."""
+
+    def compute(clip: Measured) -> float | None:
+        if meter not in clip.native:
+            return None
+        return finite(reduce, clip.native[meter][column].to_numpy(zero_copy_only=False))
+
+    return compute
+
+
+def percentile(percent: float) -> Callable[[np.ndarray], float]:
+    return lambda values: float(np.percentile(values, percent))

@@ -1,0 +1,121 @@
+"""All meters and scores by name. A new score is one file here, and its line in `_FILES`.
+
+In: the rows of a clip. Out: a value per score, and why those are null that are.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.config import ScoreConfig
+from pipelines.scores import bars, camera, length, light, motion, quality
+from pipelines.scores.base import CONTAINER, SIGNALS, Measured, Meter, NativeFrame, Row, Score
+
+VERSION = 2  # of the aggregates, of all files
+SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
+
+_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality)
+
+METERS: dict[str, Meter] = {file.METER.name: file.METER for file in _FILES if hasattr(file, "METER")}
+SCORES: dict[str, Score] = {
+    name: score for file in _FILES if hasattr(file, "SCORES") for name, score in file.SCORES.items()
+}
+
+NOT_MEASURED, DUPLICATE = "not_measured", "duplicate"
+REASONS: tuple[str, ...] = tuple(
+    sorted({r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE})
+)
+"""The closed set of reasons for which a clip is rejected."""
+
+_NO_FRAME = "no native frame lies inside the clip: it is shorter than signals.native_every_s"
+_NO_VALUE = "its frames allow no measurement"
+
+
+def configured(cfg: ScoreConfig) -> dict[str, Meter]:
+    """The meters that measure with this config."""
+    return {name: meter for name, meter in METERS.items() if meter.missing(cfg) is None}
+
+
+def load_meters(cfg: ScoreConfig, names: tuple[str, ...]) -> dict[str, Callable[[NativeFrame], Row]]:
+    """Ready to look; each model is loaded once per process."""
+    return {name: _loaded(METERS[name], cfg) for name in names}
+
+
+def _loaded(meter: Meter, cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
+    key = (meter.name, repr(cfg))
+    if key not in _ready:
+        _ready[key] = meter.load(cfg)
+    return _ready[key]
+
+
+_ready: dict[tuple[str, str], Callable[[NativeFrame], Row]] = {}
+
+
+def score_clip(
+    signals: pa.Table, native: Mapping[str, pa.Table], width: int, height: int, duration_s: float, cfg: ScoreConfig
+) -> dict[str, Any]:
+    """All scores of a clip that measurements of frames decide; its safe rectangle, `score_gaps` and `score_models`.
+
+    Args:
+        signals: rows of the clip's frames only; the change and motion of its first frame point outside the clip.
+        native: by meter, the rows of the native frames inside the clip; only meters that are configured.
+        width, height: as displayed, px.
+        duration_s: of the clip.
+    """
+    columns = {
+        name: signals[name].to_numpy(zero_copy_only=False).astype(float)
+        for name in signals.column_names
+        if pa.types.is_floating(signals[name].type) or pa.types.is_integer(signals[name].type)
+    }
+    if len(signals) > 1:
+        columns |= {name: columns[name][1:] for name in _ACROSS}
+    safe = bars.safe_rectangle(native, width, height)
+    clip = Measured(columns, native, width, height, safe, duration_s, cfg)
+    values = {name: score.compute(clip) for name, score in SCORES.items() if score.compute is not None}
+    gaps = [{"score": name, "why": _why(SCORES[name], native, cfg)} for name, value in values.items() if value is None]
+    around = {"safe_x": safe.x, "safe_y": safe.y, "safe_width": safe.width, "safe_height": safe.height}
+    return values | around | {"score_gaps": gaps, "score_models": models(cfg)}
+
+
+_ACROSS = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # measured from the frame before
+
+
+def _why(score: Score, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str:
+    if score.source in METERS and score.source not in native:
+        return METERS[score.source].missing(cfg) or _NO_VALUE
+    if score.source in native and not len(native[score.source]):
+        return _NO_FRAME
+    return _NO_VALUE
+
+
+def models(cfg: ScoreConfig) -> list[dict[str, str]]:
+    """Who measures with this config, by source of scores."""
+    known = {CONTAINER: "container", SIGNALS: SIGNALS_MODEL}
+    known |= {name: meter.model(cfg) for name, meter in configured(cfg).items()}
+    return [{"source": source, "model": model} for source, model in sorted(known.items())]
+
+
+def missing(name: str, cfg: ScoreConfig) -> str | None:
+    """Why a score can't be measured with this config, and which key to set; None if it can. Raises ValueError if unknown."""
+    source = known_score(name).source
+    return METERS[source].missing(cfg) if source in METERS else None
+
+
+def known_score(name: str) -> Score:
+    """Raises ValueError with the near miss if there is no such score."""
+    if name in SCORES:
+        return SCORES[name]
+    near = difflib.get_close_matches(name, SCORES, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(SCORES)}"
+    raise ValueError(f"score '{name}' is not known; {hint}")
+
+
+def score_fields() -> list[pa.Field]:
+    """Columns of the scores, with unit, source and meaning as field metadata; which model measured a clip is in its row."""
+    return [
+        pa.field(name, score.kind, metadata={"doc": score.doc, "unit": score.unit, "source": score.source})
+        for name, score in SCORES.items()
+    ]
