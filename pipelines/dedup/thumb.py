@@ -1,9 +1,9 @@
-"""One small frame → a thumbnail of 16 × 16 gray samples, what copies are compared by."""
+"""One small frame → a thumbnail of 32 × 32 gray samples, what copies are compared by."""
 
 import cv2
 import numpy as np
 
-SIDE = 16
+SIDE = 32
 BYTES = SIDE * SIDE
 
 
