@@ -70,7 +70,7 @@ def compose(job: Job, overrides: list[str]) -> Composed:
 
     from conf.register import register
 
-    overrides = _literal(job, overrides)
+    overrides = _literal(job, [_named(job, override) for override in overrides])
     _check_names(job, overrides)
     register({job.name: job.config_class()})
     GlobalHydra.instance().clear()
@@ -97,6 +97,13 @@ def _require(job: Job, missing: set[str]) -> None:
     needed = [f"{k.path}=… ({k.doc})" for k in keys(job.config_class()) if k.path in missing]
     if needed:
         raise ConfigError(f"{job.name} needs {' and '.join(needed)}")
+
+
+def _named(job: Job, override: str) -> str:
+    """`recipe=opensora` means `recipe.name=opensora`: what is chosen by name may be."""
+    name, equals, value = override.partition("=")
+    known = {k.path for k in keys(job.config_class())}
+    return f"{name}.name={value}" if equals and name not in known and f"{name}.name" in known else override
 
 
 def _literal(job: Job, overrides: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ def check(cfg: CurateConfig) -> None:
 
     check_footage(cfg.footage)
     open_store(cfg.dataset)
-    load_recipe(cfg.recipe, cfg.clips.min_s)
+    load_recipe(cfg.recipe)
     check_captioner(cfg.captioner)
 
 

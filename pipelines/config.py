@@ -6,11 +6,6 @@ What enters a stage's fingerprint is the config of that stage, so a key belongs 
 from dataclasses import dataclass, field
 
 
-def _number(value: object) -> bool:
-    """False for OmegaConf's missing marker and interpolations, which are strings."""
-    return isinstance(value, int | float)
-
-
 @dataclass
 class FootageConfig:
     """Which footage is taken at all: limits checked before anything is decoded."""
@@ -138,16 +133,9 @@ class ShotConfig:
 class ClipConfig:
     """How shots become clips."""
 
-    min_s: float = field(default=2.0, metadata={"doc": "shorter clips are rejected", "unit": "s", "min": 0})
     max_s: float = field(
         default=20.0, metadata={"doc": "longer shots are divided into equal pieces", "unit": "s", "min": 0.1}
     )
-
-    def __post_init__(self) -> None:
-        if _number(self.min_s) and _number(self.max_s) and self.min_s > self.max_s:
-            raise ValueError(
-                f"clips.min_s={self.min_s} is above clips.max_s={self.max_s}; lower the first or raise the second"
-            )
 
 
 @dataclass
@@ -196,13 +184,19 @@ class RecipeConfig:
     """What is kept: thresholds over scores. Tightening or loosening them touches no footage."""
 
     name: str = field(
-        default="default", metadata={"doc": "a preset (default, permissive) or the path of a recipe's .yaml"}
+        default="default",
+        metadata={
+            "doc": "a preset (default, opensora, cosmos, panda70m, permissive), the path of a recipe's .yaml, or current: what "
+            "the dataset was last decided by"
+        },
     )
     min: dict[str, float] = field(
-        default_factory=dict, metadata={"doc": "further lower bounds by score, e.g. recipe.min.motion_mean=0.01"}
+        default_factory=dict,
+        metadata={"doc": "further lower bounds by score, e.g. recipe.min.motion_mean=0.01; -inf removes one"},
     )
     max: dict[str, float] = field(
-        default_factory=dict, metadata={"doc": "further upper bounds by score, e.g. recipe.max.luma_mean=230"}
+        default_factory=dict,
+        metadata={"doc": "further upper bounds by score, e.g. recipe.max.luma_mean=230; inf removes one"},
     )
 
 

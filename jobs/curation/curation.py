@@ -49,7 +49,7 @@ class Curation:
         self.cfg, self.run, self._stack = cfg, run, stack
         self.store = open_store(cfg.dataset)
         self.prints = fingerprints(cfg)
-        self.recipe = load_recipe(cfg.recipe, cfg.clips.min_s)
+        self.recipe = load_recipe(cfg.recipe)
         self.footage = find_footage(cfg.footage, cfg.limit)
         self.graph = Graph(self.store.uri, cfg, self.prints)
         self.captions = Stage(self.store, "captions", self.prints.captions)

@@ -46,7 +46,6 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
         probe=header,
         measured=measured,
-        # clips.min_s is a decision of the recipe: it moves no cut.
         clips=stage_fingerprint(
             clips.VERSION,
             [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores],

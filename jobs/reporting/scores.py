@@ -1,25 +1,29 @@
-"""How the scores of all clips are distributed, and where the recipe draws its lines.
+"""The scores of all clips, where the recipe draws its lines, and what the page needs to draw others.
 
-In: the index of a dataset, and the recipe that decided it. Out: a histogram per measured score, a count per label.
+In: the index of a dataset, and the recipe that decided it. Out: a card per measured score: a histogram with the sides that can be
+bounded, or a bar per label; the scores that nobody measured, and why.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from jobs.reporting.charts import Histogram, histogram
-from jobs.reporting.text import words
-from pipelines.config import RecipeConfig
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.schema import KEPT
+import numpy as np
+
+from jobs.reporting.decision import DecisionData, comparable, decision_data, packed
+from jobs.reporting.gaps import UNSAID, gaps, models
+from jobs.reporting.histograms import NO_BIN, Histogram, histogram, places
+from jobs.reporting.index import Clips
+from jobs.reporting.rules import fixed, refused_by
+from jobs.reporting.text import figure, words
+from pipelines.recipe import Recipe, Rule
+from pipelines.scores.base import Score
 from pipelines.scores.registry import SCORES
 
-logger = logging.getLogger(__name__)
+_MOST_LABELS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,95 +38,171 @@ class LabelBar:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreView:
-    """One score over all clips: a histogram, or bars of labels."""
+class Side:
+    """A side of a score that a rule can bound.
 
+    Attributes:
+        name: min or max.
+        bound: the recipe's own, as people read it, and to the last digit; empty without one.
+        at: where it stands on the axis, percent; at its end without one.
+        reason: what a clip beyond it is called.
+    """
+
+    name: str
+    bound: str
+    exact: str
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreCard:
+    """One score over all clips: a histogram, or bars of labels.
+
+    Attributes:
+        key, name: as the recipe writes it, and as people read it.
+        sides: those that a rule can bound; none of a score that is only looked at.
+        refused, alone: clips that the recipe refuses for it, and those among them that nothing else refuses.
+        gaps: why it is null, for how many clips.
+        by: what measured it.
+        bins: of the clips that the page holds, uint8; kept and rejected clips of all by bin are in `counts`.
+        values: of the clips that the page holds, float32, of a score with sides; empty else.
+    """
+
+    key: str
     name: str
     doc: str
     unit: str
-    model: str
+    by: list[str]
     histogram: Histogram | None
     labels: list[LabelBar]
+    sides: list[Side]
     refused: int
+    alone: int
     not_measured: int
+    gaps: list[tuple[str, int]]
+    bins: str
+    counts: tuple[list[int], list[int]]
+    values: str
 
 
 @dataclass(frozen=True, slots=True)
 class ScoresView:
-    """All scores; `has_bounds` says whether the thresholds of the recipe that decided are known here."""
+    """All scores.
 
-    scores: list[ScoreView]
+    Attributes:
+        bounded, others: cards of the scores that the recipe asks for, and of the rest.
+        unmeasured: (name, meaning, reasons) of scores that no clip has.
+        has_rules: whether the recipe's thresholds are known.
+    """
+
+    bounded: list[ScoreCard]
+    others: list[ScoreCard]
+    unmeasured: list[tuple[str, str, list[tuple[str, int]]]]
     recipe_name: str
-    recipe_hash: str
-    has_bounds: bool
-    reasons: list[tuple[str, int]]
+    has_rules: bool
+    data: DecisionData
 
 
-def recipe_of(manifest_recipe: Mapping[str, str], run_configs: Sequence[Mapping[str, Any]]) -> Recipe | None:
-    """The recipe whose hash the manifest names, from the configs of the curation runs; None if none of them has it.
+def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None) -> ScoresView:
+    """Cards of all scores.
 
     Args:
-        run_configs: composed configs of `rushes curate`, newest first.
+        recipe: None where its rules are not known; then no bound brings a rejected clip back.
     """
-    for config in run_configs:
-        try:
-            recipe = load_recipe(RecipeConfig(**config["recipe"]), config["clips"]["min_s"])
-        except (FileNotFoundError, ValueError) as error:  # a recipe's file may have gone since, or changed
-            logger.info("a run's recipe can't be read any more: %s", error)
+    rules = {rule.score: rule for rule in recipe.rules} if recipe else {}
+    refused = {name: refused_by(clips, rule) for name, rule in rules.items()}
+    times = np.sum(list(refused.values()), axis=0) if refused else np.zeros(len(clips), int)
+    stay = fixed(clips, recipe)
+    data, why, who = decision_data(clips, stay), gaps(clips), models(clips)
+    bounded, others, unmeasured = [], [], []
+    for name, score in SCORES.items():
+        if not (score.is_number or is_label(score)):
             continue
-        if recipe.hash == manifest_recipe["hash"]:
-            return recipe
-    return None
+        nulls = clips.table[name].null_count if clips.has(name) else len(clips)
+        reasons = _reasons(why.get(name, []), nulls)
+        if nulls == len(clips):
+            if nulls:
+                unmeasured.append((_name(name), score.doc, reasons))
+            continue
+        own = refused.get(name, np.zeros(len(clips), bool))
+        common = {
+            "key": name,
+            "name": _name(name),
+            "doc": score.doc,
+            "by": [model for model, _ in who.get(score.source, [])],
+            "refused": int(own.sum()),
+            "alone": int((own & (times == 1) & ~stay).sum()),
+            "not_measured": nulls,
+            "gaps": reasons,
+        }
+        make = _label_card if is_label(score) else _number_card
+        card = make(clips, score, rules.get(name, Rule(name)), data, common)
+        (bounded if name in rules else others).append(card)
+    return ScoresView(bounded, others, unmeasured, recipe_name, recipe is not None, data)
 
 
-def scores_view(
-    clips: Sequence[Mapping[str, Any]], manifest_recipe: Mapping[str, str], recipe: Recipe | None
-) -> ScoresView:
-    """Distributions over all clips, kept and rejected."""
-    bounds = {} if recipe is None else {rule.score: _bounds(rule.min, rule.max) for rule in recipe.rules}
-    reasons = Counter(reason for clip in clips for reason in clip["reject_reasons"] or ())
-    views = [_score_view(name, clips, bounds.get(name, {})) for name in SCORES if clips and name in clips[0]]
-    counted = sorted(((words([reason]), n) for reason, n in reasons.items()), key=lambda item: (-item[1], item[0]))
-    return ScoresView(views, manifest_recipe["name"], manifest_recipe["hash"], recipe is not None, counted)
+def is_label(score: Score) -> bool:
+    """Whether a score's words are from a closed set: free text is no chart."""
+    return score.is_label and score.unit == "label"
 
 
-def _bounds(low: float, high: float) -> dict[str, float]:
-    return {side: value for side, value in (("min", low), ("max", high)) if math.isfinite(value)}
+def _name(score: str) -> str:
+    return words([score.removesuffix("_s")])
 
 
-def _score_view(name: str, clips: Sequence[Mapping[str, Any]], bounds: Mapping[str, float]) -> ScoreView:
-    score = SCORES[name]
-    measured = [(clip[name], clip["status"] == KEPT) for clip in clips if clip[name] is not None]
-    labels, chart = [], None
-    if score.is_label:
-        labels = _label_bars(measured)
-    elif measured:
-        chart = histogram([v for v, kept in measured if kept], [v for v, kept in measured if not kept], bounds)
-    own = {score.low, score.high} - {""}
-    low, high = bounds.get("min", -math.inf), bounds.get("max", math.inf)
-    refused = sum(not low <= value <= high for value, _ in measured) if own and bounds else 0
-    return ScoreView(
-        words([name.removesuffix("_s")]),
-        score.doc,
-        "" if score.is_label else score.unit,
-        score.source,
-        chart,
-        labels,
-        refused,
-        len(clips) - len(measured),
+def _reasons(said: Sequence[tuple[str, int]], nulls: int) -> list[tuple[str, int]]:
+    unsaid = nulls - sum(count for _, count in said)
+    return [*said, (UNSAID, unsaid)] if unsaid > 0 else list(said)
+
+
+def _number_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, common: Mapping) -> ScoreCard:
+    bounds = {side: value for side, value in (("min", rule.min), ("max", rule.max)) if math.isfinite(value)}
+    values = clips.numbers(rule.score)
+    chart = histogram(values, clips.kept, list(bounds.values()))
+    sides = [
+        _side(name, bounds.get(name), reason, chart)
+        for name, reason in (("min", score.low), ("max", score.high))
+        if reason and chart
+    ]
+    held = comparable(values[data.rows], list(bounds.values())) if sides else np.array([], "<f4")
+    return ScoreCard(
+        **common,
+        unit=score.unit,
+        histogram=chart,
+        labels=[],
+        sides=sides,
+        bins=packed(chart.bins[data.rows]) if chart else "",
+        counts=(chart.kept, chart.rejected) if chart else ([], []),
+        values=packed(held),
     )
 
 
-def _label_bars(measured: Sequence[tuple[str, bool]]) -> list[LabelBar]:
-    kept, everything = Counter(label for label, is_kept in measured if is_kept), Counter(label for label, _ in measured)
-    most = max(everything.values(), default=1)
-    return [
-        LabelBar(
-            label,
-            kept[label],
-            n - kept[label],
-            round(100 * kept[label] / most, 2),
-            round(100 * (n - kept[label]) / most, 2),
-        )
-        for label, n in sorted(everything.items(), key=lambda item: (-item[1], item[0]))
+def _side(name: str, bound: float | None, reason: str, chart: Histogram) -> Side:
+    end = 0.0 if name == "min" else 100.0
+    at = end if bound is None else round(float(places(chart.axis, np.array([bound]))[0]), 2)
+    return Side(name, "" if bound is None else figure(bound), "" if bound is None else repr(bound), at, words([reason]))
+
+
+def _label_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, common: Mapping) -> ScoreCard:
+    labels = clips.column(rule.score)
+    found = Counter(label for label in labels if label is not None)
+    shown = [label for label, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_MOST_LABELS]]
+    place = {label: k for k, label in enumerate(shown)}
+    bins = np.array([place.get(label, NO_BIN) for label in labels], np.uint8)
+    kept, rejected = (np.bincount(bins[which], minlength=256)[: len(shown)].tolist() for which in (clips.kept, ~clips.kept))
+    most = max(found.values())
+    bars = [
+        LabelBar(label, a, b, round(100 * a / most, 2), round(100 * b / most, 2))
+        for label, a, b in zip(shown, kept, rejected, strict=True)
     ]
+    return ScoreCard(
+        **common,
+        unit="",
+        histogram=None,
+        labels=bars,
+        sides=[],
+        bins=packed(bins[data.rows]),
+        counts=(kept, rejected),
+        values="",
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONTAINER = "container"
 SIGNALS = "signals"
+MATCH = "match"  # of captions with clips
 Row = dict[str, Any]
 
 

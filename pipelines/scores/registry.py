@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.config import ScoreConfig
 from pipelines.scores import bars, camera, length, light, motion, quality
-from pipelines.scores.base import CONTAINER, SIGNALS, Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
 VERSION = 2  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
@@ -29,6 +29,9 @@ REASONS: tuple[str, ...] = tuple(
     sorted({r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE})
 )
 """The closed set of reasons for which a clip is rejected."""
+
+CAPTIONED = frozenset(name for name, score in SCORES.items() if score.source == MATCH)
+"""Scores that are measured only of clips that have captions."""
 
 _NO_FRAME = "no native frame lies inside the clip: it is shorter than signals.native_every_s"
 _NO_VALUE = "its frames allow no measurement"

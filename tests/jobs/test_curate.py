@@ -46,7 +46,8 @@ def footage(tmp_path_factory):
 
 def curate(footage, dataset, **changes):
     cfg = CurateConfig(footage=str(footage), dataset=str(dataset))
-    cfg.clips.min_s = 1.0
+    cfg.recipe.min = {"duration_s": 1.0}
+    cfg.signals.native_every_s = 0.5  # clips of a second have native frames, too
     for key, value in changes.items():
         group, _, name = key.partition("__")
         setattr(getattr(cfg, group), name, value)
@@ -175,7 +176,7 @@ def test_a_second_dataset_from_the_same_footage_is_the_same_byte_for_byte(first,
 def test_the_recipe_decides_without_touching_footage_and_can_be_taken_back(first, footage, tmp_path):
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     before = open_dataset(str(dataset))
-    did = curate(footage, dataset, clips__min_s=1.3)
+    did = curate(footage, dataset, recipe__min={"duration_s": 1.3})
     assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 0, 0)
     assert [row["num_frames"] for row in open_dataset(str(dataset)).kept()] == [40]
     did = curate(footage, dataset)

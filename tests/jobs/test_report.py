@@ -17,7 +17,7 @@ from jobs.curation.config import CurateConfig
 from jobs.generation.pipeline import write_mp4
 from jobs.reporting.config import ReportConfig
 from jobs.run_folder import open_run
-from pipelines.config import ClipConfig, RecipeConfig
+from pipelines.config import RecipeConfig
 from pipelines.dataset import open_dataset
 from pipelines.manifest import publish
 from pipelines.media.decode import decode_frames
@@ -45,8 +45,7 @@ def dataset(shared_ray, tmp_path_factory) -> Path:
     cfg = CurateConfig(
         footage=str(folder),
         dataset=str(folder.parent / "dataset"),
-        clips=ClipConfig(min_s=1.0),
-        recipe=RecipeConfig(name="permissive", max={"luma_mean": 254.0}),
+        recipe=RecipeConfig(name="permissive", min={"duration_s": 1.0}, max={"luma_mean": 254.0}),
     )
     config = OmegaConf.to_yaml(OmegaConf.structured(cfg))
     curate.run(cfg, open_run("curate", curate.run_folder(cfg), config))

@@ -25,7 +25,7 @@ def test_clips_make_up_the_shots_and_leave_out_what_lies_between(steps, max_s, d
     end_pts = int(pts[-1]) + 40
     bounds = sorted(data.draw(st.sets(st.integers(0, len(pts)), min_size=2, max_size=8)))
     shots = [shot(pts, a, b, end_pts) for a, b in zip(bounds[::2], bounds[1::2], strict=False)]
-    clips = cut_clips("v", shots, pts, ClipConfig(min_s=0.0, max_s=max_s))
+    clips = cut_clips("v", shots, pts, ClipConfig(max_s=max_s))
     longest_frame_s = max(np.diff([*pts, end_pts])) / 1000
     for index, whole in enumerate(shots):
         pieces = [clip for clip in clips if clip.shot_index == index]
@@ -40,7 +40,7 @@ def test_clips_make_up_the_shots_and_leave_out_what_lies_between(steps, max_s, d
 def test_a_long_shot_is_divided_into_equal_pieces():
     pts = np.arange(250) * 40
     whole = shot(pts, 0, 250, 10_000, ("edge", "dissolve"), (1.0, 0.7))
-    clips = cut_clips("v", [whole], pts, ClipConfig(min_s=1.0, max_s=4.0))
+    clips = cut_clips("v", [whole], pts, ClipConfig(max_s=4.0))
     assert [clip.num_frames for clip in clips] == [84, 83, 83]
     assert [(clip.start_kind, clip.end_kind) for clip in clips] == [
         ("edge", "divided"),

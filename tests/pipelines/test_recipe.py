@@ -1,24 +1,51 @@
 """A recipe keeps what its rules allow, says why it rejects, and is known by what it says."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import RecipeConfig
-from pipelines.recipe import Recipe, Rule, load_recipe
+from pipelines.recipe import Recipe, Rule, load_recipe, presets
 from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
 GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
 GOOD |= {"luma_mean": 120.0, "luma_std": 40.0, "sharpness": 200.0, "camera": "static", "camera_magnitude": 0.0}
 
 
-def test_the_presets_keep_a_good_clip_and_permissive_keeps_all_that_is_long_enough():
+def test_the_default_keeps_a_good_clip_and_permissive_keeps_everything():
     for name in ("default", "permissive"):
-        assert load_recipe(RecipeConfig(name=name), min_s=2.0).against(GOOD) == []
-    bad = GOOD | {"motion_mean": 0.0, "luma_mean": 2.0, "sharpness": None}
-    assert load_recipe(RecipeConfig(name="permissive"), 2.0).against(bad) == []
-    assert load_recipe(RecipeConfig(), 2.0).against(bad) == ["dark", NOT_MEASURED, "static"]
-    assert load_recipe(RecipeConfig(name="permissive"), 6.0).against(bad) == ["too_short"]
+        assert load_recipe(RecipeConfig(name=name)).against(GOOD) == []
+    bad = GOOD | {"motion_mean": 0.0, "luma_mean": 2.0, "sharpness": None, "duration_s": 0.5}
+    assert load_recipe(RecipeConfig(name="permissive")).against(bad) == []
+    assert load_recipe(RecipeConfig()).against(bad) == ["dark", NOT_MEASURED, "static", "too_short"]
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_says_where_its_thresholds_are_from(name):
+    recipe = load_recipe(RecipeConfig(name=name))
+    assert recipe.source
+    assert recipe.not_expressed or recipe.source.startswith("this project")
+
+
+def test_the_current_recipe_is_what_the_dataset_was_decided_by():
+    tight = load_recipe(RecipeConfig(min={"motion_mean": 0.2}))
+    again = load_recipe(RecipeConfig(name="current"), {"name": tight.name, "rules": tight.as_rows()})
+    assert again.hash == tight.hash
+    with pytest.raises(FileNotFoundError, match="no manifest yet"):
+        load_recipe(RecipeConfig(name="current"))
+
+
+def test_an_infinite_bound_takes_a_rule_away():
+    free = load_recipe(RecipeConfig(min={"sharpness": -math.inf}))
+    assert free.against(GOOD | {"sharpness": None}) == []
+    assert "sharpness" not in {rule.score for rule in free.rules}
+
+
+def test_a_pending_score_is_not_asked_yet():
+    recipe = Recipe("r", (Rule("sharpness", 5), Rule("luma_mean", 10)))
+    assert recipe.against({"sharpness": None, "luma_mean": 1.0}, pending={"sharpness"}) == ["dark"]
 
 
 bounded = [name for name, score in SCORES.items() if score.low and score.high]
@@ -41,14 +68,14 @@ def test_tightening_only_ever_rejects_more(name, values, a, b):
 
 
 def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_path):
-    plain = load_recipe(RecipeConfig(), 2.0)
-    tight = load_recipe(RecipeConfig(min={"motion_mean": 0.2}), 2.0)
+    plain = load_recipe(RecipeConfig())
+    tight = load_recipe(RecipeConfig(min={"motion_mean": 0.2}))
     assert plain.against(GOOD) == []
     assert tight.against(GOOD) == ["static"]
     assert plain.hash != tight.hash
     (tmp_path / "mine.yaml").write_text("rules:\n  - {score: sharpness, min: 5}\n")
     (tmp_path / "yours.yaml").write_text("rules: [{score: sharpness, min: 5.0}]\n")
-    mine, yours = (load_recipe(RecipeConfig(name=str(tmp_path / f"{n}.yaml")), 2.0) for n in ("mine", "yours"))
+    mine, yours = (load_recipe(RecipeConfig(name=str(tmp_path / f"{n}.yaml"))) for n in ("mine", "yours"))
     assert mine.hash == yours.hash
 
 
@@ -64,7 +91,7 @@ def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_pa
 )
 def test_what_a_user_gets_wrong_is_said(cfg, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        load_recipe(cfg, 2.0)
+        load_recipe(cfg)
 
 
 def test_a_file_that_is_no_recipe_is_said(tmp_path):
@@ -73,7 +100,9 @@ def test_a_file_that_is_no_recipe_is_said(tmp_path):
         ("rules: [{score: sharpness}]", "needs 'score' and 'min' or 'max'"),
         ("rules: [{score: sharpness, min: 1, mox: 2}]", "has 'mox'"),
         ("rules: [{score: sharpness, min: much}]", "is 'much', not a number"),
+        ("rules: []\nthresholds: []", "a recipe has no 'thresholds'"),
+        ("rules: [", "not YAML"),
     ):
         (tmp_path / "r.yaml").write_text(text)
         with pytest.raises(ValueError, match=message):
-            load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")), 2.0)
+            load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")))
