@@ -115,6 +115,7 @@ class Score:
         low, high: the reason for a value under a recipe's minimum, or over its maximum; a score that is no number, or has
             no such side, leaves them empty.
         kind: Arrow type of its column.
+        missing: what it needs besides its meter, if that is not configured, and which key to set.
     """
 
     compute: Callable[[Measured], Any] | None
@@ -124,6 +125,7 @@ class Score:
     low: str = ""
     high: str = ""
     kind: pa.DataType = pa.float64()
+    missing: Callable[[ScoreConfig], str | None] = lambda cfg: None
 
     @property
     def is_label(self) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.scores import bars, camera, length, light, motion, quality
+from pipelines.scores import bars, camera, clip, length, light, match, motion, quality, tags
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
 VERSION = 2  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
-_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality)
+_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, tags, clip, match)
 
 METERS: dict[str, Meter] = {file.METER.name: file.METER for file in _FILES if hasattr(file, "METER")}
 SCORES: dict[str, Score] = {
@@ -76,9 +76,13 @@ def score_clip(
     if len(signals) > 1:
         columns |= {name: columns[name][1:] for name in _ACROSS}
     safe = bars.safe_rectangle(native, width, height)
-    clip = Measured(columns, native, width, height, safe, duration_s, cfg)
-    values = {name: score.compute(clip) for name, score in SCORES.items() if score.compute is not None}
-    gaps = [{"score": name, "why": _why(SCORES[name], native, cfg)} for name, value in values.items() if value is None]
+    measured = Measured(columns, native, width, height, safe, duration_s, cfg)
+    values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
+    gaps = [
+        {"score": name, "why": why}
+        for name in SCORES
+        if values.get(name) is None and (why := _why(name, native, cfg)) is not None
+    ]
     around = {"safe_x": safe.x, "safe_y": safe.y, "safe_width": safe.width, "safe_height": safe.height}
     return values | around | {"score_gaps": gaps, "score_models": models(cfg)}
 
@@ -86,9 +90,11 @@ def score_clip(
 _ACROSS = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # measured from the frame before
 
 
-def _why(score: Score, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str:
-    if score.source in METERS and score.source not in native:
-        return METERS[score.source].missing(cfg) or _NO_VALUE
+def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:
+    """None if a later stage measures it, and tells why not."""
+    score = SCORES[name]
+    if (lacking := missing(name, cfg)) is not None or score.compute is None:
+        return lacking
     if score.source in native and not len(native[score.source]):
         return _NO_FRAME
     return _NO_VALUE
@@ -103,8 +109,20 @@ def models(cfg: ScoreConfig) -> list[dict[str, str]]:
 
 def missing(name: str, cfg: ScoreConfig) -> str | None:
     """Why a score can't be measured with this config, and which key to set; None if it can. Raises ValueError if unknown."""
-    source = known_score(name).source
-    return METERS[source].missing(cfg) if source in METERS else None
+    score = known_score(name)
+    of_meter = METERS[score.source].missing(cfg) if score.source in METERS else None
+    return "; ".join(why for why in (of_meter, score.missing(cfg)) if why is not None) or None
+
+
+def check(cfg: ScoreConfig) -> None:
+    """Whether the models that are configured can be there; loads none.
+
+    Raises:
+        ValueError: which key is wrong, and what to do.
+    """
+    for file in _FILES:
+        if hasattr(file, "check"):
+            file.check(cfg)
 
 
 def known_score(name: str) -> Score:

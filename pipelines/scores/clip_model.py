@@ -1,0 +1,193 @@
+"""The configured CLIP, through open_clip: which one, whether it is there, and pictures and texts → embeddings.
+
+In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Radford et al. 2021). It runs on one core. Weights
+come from a folder, a file, or by a tag that open_clip downloads; random ones are never used.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.config import ScoreConfig
+from pipelines.ids import sha256_file
+
+_FOLDER, _HUB = "local-dir:", "hf-hub:"
+_CONFIG = "open_clip_config.json"
+_WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
+_OF_MODEL = (*_WEIGHTS, ".json", ".txt", ".model")  # and what its tokenizers read
+
+
+def missing(cfg: ScoreConfig) -> str | None:
+    """Why there is no CLIP, and which keys to set; None if there is one."""
+    return None if cfg.clip_model else "needs a CLIP: set scores.clip_model and scores.clip_pretrained"
+
+
+def check(cfg: ScoreConfig) -> None:
+    """Whether the configured model can be there; loads nothing.
+
+    Raises:
+        ValueError: an unknown name or tag, with the near miss; a file or folder that isn't there.
+    """
+    if cfg.clip_model is None:
+        if cfg.clip_pretrained is not None:
+            raise ValueError(
+                f"scores.clip_pretrained={cfg.clip_pretrained} is for a model that is not named; set scores.clip_model"
+            )
+    elif cfg.clip_model.startswith(_FOLDER):
+        _check_folder(cfg)
+    elif cfg.clip_model.startswith(_HUB):
+        raise ValueError(
+            f"scores.clip_model={cfg.clip_model}: a repository of a hub can change; download it and set "
+            f"scores.clip_model={_FOLDER}<folder>"
+        )
+    else:
+        _check_name(cfg)
+
+
+def width(cfg: ScoreConfig) -> int:
+    """Of an embedding."""
+    return int(_model_config(cfg)["embed_dim"])
+
+
+def identity(cfg: ScoreConfig) -> list[str]:
+    """What embeddings depend on: hashes of files that are given, else the name and the tag."""
+    if cfg.clip_model.startswith(_FOLDER):
+        return [part for file in _folder_files(cfg) for part in (file.name, _hash(file))]
+    file = Path(cfg.clip_pretrained)
+    return [cfg.clip_model, _hash(file) if file.is_file() else cfg.clip_pretrained]
+
+
+def name(cfg: ScoreConfig) -> str:
+    """What people call it, like `open_clip ViT-B-32/laion2b_s34b_b79k`."""
+    if cfg.clip_model.startswith(_FOLDER):
+        return f"open_clip {_folder(cfg).resolve().name}"
+    return f"open_clip {cfg.clip_model}/{Path(cfg.clip_pretrained).name}"
+
+
+class ClipModel:
+    """The model, loaded.
+
+    Attributes:
+        scale: what a cosine is multiplied with before a softmax over texts.
+
+    Raises:
+        ValueError: see `check`.
+    """
+
+    def __init__(self, cfg: ScoreConfig):
+        check(cfg)
+        os.environ["TOKENIZERS_PARALLELISM"] = (
+            "false"  # its threads would outlive the call, and a process may fork later
+        )
+        import open_clip
+        import torch
+
+        torch.set_num_threads(1)  # one core per process; more would fight over the same ones
+        self._model, self._transform = open_clip.create_model_from_pretrained(cfg.clip_model, cfg.clip_pretrained)
+        self._model.eval()
+        self._tokenizer = open_clip.get_tokenizer(cfg.clip_model)
+        self.scale = float(self._model.logit_scale.detach().exp())
+
+    def picture(self, frame: np.ndarray) -> np.ndarray:
+        """Of a frame, RGB uint8 (H, W, 3): float32 (D,), of length 1. One forward pass."""
+        import torch
+        from PIL import Image
+
+        with torch.inference_mode():
+            x_1CHW = self._transform(Image.fromarray(frame))[None]
+            return self._model.encode_image(x_1CHW, normalize=True)[0].numpy()
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 (N, D), each of length 1. What is longer than the model reads is cut off."""
+        import torch
+
+        with torch.inference_mode():  # one at a time: a text's embedding must not depend on its neighbours
+            rows = [self._model.encode_text(self._tokenizer([text]), normalize=True)[0].numpy() for text in texts]
+        return np.stack(rows)
+
+
+def fetch(cfg: ScoreConfig) -> None:
+    """Have open_clip download the weights of a tag, in a process of its own: downloading starts threads, and who forks
+    after that may not. Does nothing for weights that are given as files. Call it from a process with one thread.
+    """
+    from multiprocessing import get_context
+
+    if cfg.clip_model.startswith(_FOLDER) or Path(cfg.clip_pretrained).is_file():
+        return
+    apart = get_context("fork").Process(target=_download, args=(cfg.clip_model, cfg.clip_pretrained))
+    apart.start()
+    apart.join()  # how it ended says nothing: loading tries again, and tells what is wrong
+
+
+def _download(model: str, tag: str) -> None:
+    import open_clip
+
+    open_clip.download_pretrained(open_clip.get_pretrained_cfg(model, tag))
+
+
+def _check_folder(cfg: ScoreConfig) -> None:
+    key = f"scores.clip_model={cfg.clip_model}"
+    folder = _folder(cfg)
+    if cfg.clip_pretrained is not None:
+        raise ValueError(
+            f"{key} has its own weights, so scores.clip_pretrained={cfg.clip_pretrained} has no meaning; drop it"
+        )
+    if not folder.is_dir():
+        raise ValueError(f"{key}: there is no folder {folder}")
+    if not (folder / _CONFIG).is_file():
+        raise ValueError(f"{key}: the folder has no {_CONFIG}; save it as open_clip's push_to_hf_hub does")
+    if "embed_dim" not in _model_config(cfg):
+        raise ValueError(f"{key}: its {_CONFIG} has no model_cfg with an embed_dim; it is not open_clip's")
+    if not any(file.suffix in _WEIGHTS for file in _folder_files(cfg)):
+        raise ValueError(f"{key}: the folder has no weights ({', '.join(_WEIGHTS)})")
+
+
+def _check_name(cfg: ScoreConfig) -> None:
+    import open_clip
+
+    model, weights = cfg.clip_model, cfg.clip_pretrained
+    known = open_clip.list_models()
+    if model not in known:
+        raise ValueError(
+            f"scores.clip_model={model} is no model of open_clip; {_near(model, known)}, or {_FOLDER}<folder>"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if weights is None:
+        raise ValueError(
+            f"scores.clip_model={model} needs weights: set scores.clip_pretrained to a file or a tag ({', '.join(tags) or 'there is none'})"
+        )
+    if weights not in tags and not Path(weights).is_file():
+        raise ValueError(
+            f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; {_near(weights, tags)}"
+        )
+
+
+def _near(given: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known) or 'none'}"
+
+
+def _model_config(cfg: ScoreConfig) -> dict[str, Any]:
+    if cfg.clip_model.startswith(_FOLDER):
+        return json.loads((_folder(cfg) / _CONFIG).read_text()).get("model_cfg", {})
+    import open_clip
+
+    return open_clip.get_model_config(cfg.clip_model)
+
+
+def _folder(cfg: ScoreConfig) -> Path:
+    return Path(cfg.clip_model.removeprefix(_FOLDER))
+
+
+def _folder_files(cfg: ScoreConfig) -> list[Path]:
+    return sorted(file for file in _folder(cfg).iterdir() if file.suffix in _OF_MODEL and file.is_file())
+
+
+_hash = cache(sha256_file)

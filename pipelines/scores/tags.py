@@ -1,0 +1,65 @@
+"""What is to be seen: ImageNet's names for native frames, and an embedding by which look-alikes are found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.config import ScoreConfig
+from pipelines.media import imagenet
+from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.embedding import COLUMN, normalised
+
+VERSION = 1
+_PER_FRAME, _PER_CLIP = 10, 5
+_TAGS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("probability", pa.float32())]))
+
+
+def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
+    net = imagenet.ImageNet()
+
+    def look(frame: NativeFrame) -> Row:
+        """In the whole frame and squares side by side, the view that is surest of a class speaks for it: small things
+        are found, and wide frames are seen undistorted. The embedding is the whole frame's, which cropping moves least.
+        """
+        entire = net.look(imagenet.whole(frame.rgb))
+        parts = [net.look(square).probabilities for square in imagenet.squares(frame.rgb)]
+        best = np.max([entire.probabilities, *parts], axis=0)
+        likeliest = np.argsort(-best, kind="stable")[:_PER_FRAME]
+        tags = [{"name": net.classes[k], "probability": float(best[k])} for k in likeliest]
+        return {"tags": tags, COLUMN.name: normalised(entire.features)}
+
+    return look
+
+
+def _tags(clip: Measured) -> list[dict[str, Any]] | None:
+    rows = clip.native.get("tags")
+    if rows is None or not len(rows):
+        return None
+    total: dict[str, float] = {}
+    for frame in rows["tags"].to_pylist():
+        for tag in frame:
+            total[tag["name"]] = total.get(tag["name"], 0.0) + tag["probability"]
+    likeliest = sorted(total, key=lambda name: (-total[name], name))[:_PER_CLIP]
+    return [{"name": name, "probability": total[name] / len(rows)} for name in likeliest]
+
+
+METER = Meter(
+    name="tags",
+    columns=(pa.field("tags", _TAGS), COLUMN),
+    load=_load,
+    settings=lambda cfg: [VERSION, imagenet.weights_hash()],
+    model=lambda cfg: f"{imagenet.MODEL} ImageNet-1k v{VERSION}",
+    missing=lambda cfg: None if cfg.tags else "switched off; set scores.tags=true",
+)
+
+SCORES = {
+    "tags": Score(
+        _tags,
+        f"the {_PER_CLIP} likeliest ImageNet classes: mean over native frames, a frame's {_PER_FRAME} likeliest counted",
+        "probability, 0–1",
+        "tags",
+        kind=_TAGS,
+    ),
+}
