@@ -6,6 +6,7 @@ buckets, shards, lists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -61,7 +62,9 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class BooksView:
-    """The ledger (of a run, or counted from the tables), storage, and what was left out."""
+    """The ledger (of a run, or counted from the tables), storage, and what was left out; `quarantine_reasons` are
+    (stage, reason, rows), the most frequent first.
+    """
 
     accounts: list[Account]
     of_run: str | None
@@ -70,6 +73,7 @@ class BooksView:
     shard_bytes: str
     quarantine: list[Trouble]
     all_quarantine: int
+    quarantine_reasons: list[tuple[str, str, int]]
     ignored: list[tuple[str, str, str]]
     all_ignored: int
     duplicates: list[tuple[str, str, str]]
@@ -79,15 +83,17 @@ class BooksView:
 def books_view(
     dataset: Dataset,
     sources: Sequence[Mapping[str, Any]],
+    quarantine: Sequence[Mapping[str, Any]],
     clips: Sequence[Mapping[str, Any]],
     ledger: tuple[str, Mapping[str, int]] | None,
 ) -> BooksView:
     """The books of a dataset.
 
     Args:
+        clips: of the index, with the columns that tell where they are and what became of them.
         ledger: (id of the run, its ledger.json); None where no curation run left one, then the tables are counted.
     """
-    quarantine = dataset.quarantine().to_pylist()
+    reasons = Counter((q["stage"], q["reason"]) for q in quarantine)
     troubles = [
         Trouble(
             PurePosixPath(q["source_uri"]).name, q["source_uri"], q["stage"], q["reason"], q["message"], q["clip_id"]
@@ -103,6 +109,7 @@ def books_view(
         shard_bytes=size(sum(shard.bytes for shard in dataset.shards())),
         quarantine=troubles,
         all_quarantine=len(quarantine),
+        quarantine_reasons=sorted(((*key, n) for key, n in reasons.items()), key=lambda r: (-r[2], r[:2])),
         ignored=spread(ignored, _MOST_ROWS),
         all_ignored=len(ignored),
         duplicates=spread(duplicates, _MOST_ROWS),

@@ -1,6 +1,6 @@
 """Series of numbers → charts as geometry in percent. Pure; the template draws it.
 
-In: values. Out: axes with ticks, lines as SVG paths in a 100 × 100 box, bars as rectangles. The box is stretched to the
+In: values. Out: axes with ticks, lines as SVG paths in a 100 × 100 box. The box is stretched to the
 page's width and its labels are HTML, so text keeps its size on a phone and strokes keep their width.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from jobs.reporting.text import figure
 
 _MOST_POINTS = 240
-_BINS = 24
 _LOG_ABOVE = 20.0  # largest ÷ smallest beyond which a linear axis hides the small ones
 
 
@@ -148,67 +147,3 @@ def thin(points: Series, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
         part = inner[len(inner) * k // groups : len(inner) * (k + 1) // groups]
         means.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
     return [(float(points[0][0]), float(points[0][1])), *means, (float(points[-1][0]), float(points[-1][1]))]
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A bin: left and width in percent, the heights of kept and of rejected clips stacked, and what it says."""
-
-    left: float
-    width: float
-    kept: float
-    rejected: float
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A recipe's threshold: where it stands, which side is refused, what it says."""
-
-    at: float
-    side: str  # min or max
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """How a score is distributed over clips."""
-
-    bars: list[Bar]
-    bounds: list[Bound]
-    x_ticks: list[Tick]
-    y_most: int
-    log: bool
-
-
-def histogram(kept: Sequence[float], rejected: Sequence[float], bounds: Mapping[str, float]) -> Histogram:
-    """Bins over all clips, kept and rejected stacked, with the recipe's bounds on the same axis.
-
-    Args:
-        kept, rejected: the scores, at least one in all.
-        bounds: "min" and "max" where the recipe has them; one far outside the values widens the axis to show it.
-    """
-    everything = [*kept, *rejected]
-    x_axis = axis([*everything, *bounds.values()])
-    edges = [x_axis.value(100 * k / _BINS) for k in range(_BINS + 1)]
-    counts = [[0, 0] for _ in range(_BINS)]
-    for which, values in enumerate((kept, rejected)):
-        for value in values:
-            counts[min(_BINS - 1, max(0, int(x_axis.place(value) / 100 * _BINS)))][which] += 1
-    most = max(sum(c) for c in counts)
-    bars = [
-        Bar(
-            left=round(100 * k / _BINS, 3),
-            width=round(100 / _BINS, 3),
-            kept=round(100 * n_kept / most, 2),
-            rejected=round(100 * n_rejected / most, 2),
-            title=f"{figure(edges[k])} to {figure(edges[k + 1])}: {n_kept:,} kept, {n_rejected:,} rejected",
-        )
-        for k, (n_kept, n_rejected) in enumerate(counts)
-        if n_kept or n_rejected
-    ]
-    marks = [
-        Bound(round(x_axis.place(v), 2), side, f"{'≥' if side == 'min' else '≤'} {figure(v)}")
-        for side, v in sorted(bounds.items())
-    ]
-    return Histogram(bars, marks, x_axis.ticks(4), most, x_axis.log)

@@ -7,7 +7,7 @@ is None.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,3 @@ def newest_ledger(dataset: Path) -> tuple[str, dict[str, int]] | None:
     """(id, ledger.json) of the newest curation run that finished, or None."""
     found = sorted((dataset / "runs").glob("*/ledger.json"))
     return (found[-1].parent.name, json.loads(found[-1].read_text())) if found else None
-
-
-def curation_configs(dataset: Path) -> Iterator[dict[str, Any]]:
-    """Configs of the dataset's curation runs, newest first."""
-    import yaml
-
-    for ledger in sorted((dataset / "runs").glob("*/ledger.json"), reverse=True):
-        yield yaml.safe_load((ledger.parent / "config.yaml").read_text())

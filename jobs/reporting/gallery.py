@@ -6,12 +6,13 @@ sample spread over all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.progress import Bar
+from jobs.reporting.index import Clips
 from jobs.reporting.media import Footage, clip_frames, strip_uri
 from jobs.reporting.sampling import spread
 from jobs.reporting.text import clock, figure, length, size, words
@@ -25,11 +26,11 @@ _STRIP_ASPECT = 7.0  # of a whole filmstrip: wide pictures get few frames, uprig
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A score of a clip: name, value, unit."""
+    """A score of a clip: name, value, and its unit; of a missing one, why it is missing."""
 
     name: str
     value: str
-    unit: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +73,16 @@ def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[
     )
 
 
-def gallery_view(
-    dataset: Dataset, clips: Sequence[Mapping[str, Any]], footage: Footage, most: int, bar: Bar
-) -> GalleryView:
+def gallery_view(dataset: Dataset, clips: Clips, footage: Footage, most: int, bar: Bar) -> GalleryView:
     """Cards of at most `most` kept and as many rejected clips."""
-    kept, rejected = choose(clips, most)
-    cards: dict[str, list[Card]] = {"kept": [], "rejected": []}
-    for row in (*kept, *rejected):
-        cards[row["status"]].append(_card(dataset, row, footage))
-        bar.advance()
-    all_kept = sum(c["status"] == "kept" for c in clips)
-    return GalleryView(cards["kept"], all_kept, cards["rejected"], len(clips) - all_kept)
+    chosen = choose(clips.rows, most)
+    cards: tuple[list[Card], list[Card]] = ([], [])
+    for made, rows in zip(cards, chosen, strict=True):
+        for row in clips.full(rows):
+            made.append(_card(dataset, row, footage))
+            bar.advance()
+    all_kept = int(clips.kept.sum())
+    return GalleryView(cards[0], all_kept, cards[1], len(clips) - all_kept)
 
 
 def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
@@ -91,6 +91,7 @@ def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
     frames = clip_frames(dataset, row, num, _STRIP_HEIGHT) if is_kept else footage.frames(row, num, _STRIP_HEIGHT)
     facts = [
         f"{row['width']} × {row['height']}",
+        *_safe(row),
         f"{figure(row['fps'])} fps",
         f"{length(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames",
     ]
@@ -111,10 +112,7 @@ def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
         captioner=row.get("caption_model") or "",
         tags=[(kind, tag) for kind in _TAGS for tag in row.get(f"tag_{kind}") or ()],
         facts=facts,
-        measures=[
-            Measure(words([name.removesuffix("_s")]), _value(row.get(name)), score.unit if not score.is_label else "")
-            for name, score in SCORES.items()
-        ],
+        measures=_measures(row),
     )
 
 
@@ -123,5 +121,34 @@ def _cut(row: Mapping[str, Any]) -> str:
     return f"cut: {row['cut_method']}" + (f", {lead} lead frames" if lead else "")
 
 
-def _value(value: float | str | None) -> str:
-    return value if isinstance(value, str) else figure(value)
+def _safe(row: Mapping[str, Any]) -> list[str]:
+    """The picture without bars, where there are bars."""
+    safe = tuple(row.get(f"safe_{side}") for side in ("x", "y", "width", "height"))
+    if None in safe or safe == (0, 0, row["width"], row["height"]):
+        return []
+    return [f"picture {safe[2]} × {safe[3]} at {safe[0]}, {safe[1]}"]
+
+
+def _measures(row: Mapping[str, Any]) -> list[Measure]:
+    missing = {gap["score"]: gap["why"] for gap in row.get("score_gaps") or ()}
+    found = []
+    for name, score in SCORES.items():
+        unit = "" if score.unit == "label" else score.unit
+        value = row.get(name)
+        found.append(
+            Measure(
+                words([name.removesuffix("_s")]), as_text(value), unit if value is not None else missing.get(name, "")
+            )
+        )
+    return found
+
+
+def as_text(value: Any) -> str:
+    """A value of any score: a number, words, boxes, tags, lists of them."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, list | tuple):
+        return "; ".join(as_text(inner) for inner in value) or "none"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return figure(value)
+    return figure(None) if value is None else str(value)

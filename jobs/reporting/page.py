@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,15 +17,22 @@ from typing import Any
 
 from jobs.progress import progress
 from jobs.reporting.account import BooksView, books_view
+from jobs.reporting.copies import MOST_GROUPS, CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
-from jobs.reporting.found import Found, curation_configs, newest_ledger
-from jobs.reporting.gallery import GalleryView, choose, gallery_view
+from jobs.reporting.cutoffs import CutOff, bounds_of, cutoffs
+from jobs.reporting.found import Found, newest_ledger
+from jobs.reporting.funnel import Stage, funnel
+from jobs.reporting.gallery import GalleryView, gallery_view
+from jobs.reporting.index import Clips
 from jobs.reporting.media import Footage
-from jobs.reporting.scores import ScoresView, recipe_of, scores_view
+from jobs.reporting.rules import recipe_of
+from jobs.reporting.scores import ScoresView, scores_view
 from jobs.reporting.text import figure, length, share, size
+from jobs.reporting.thumbs import Thumbs
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from pipelines.dataset import Dataset, open_dataset
+from pipelines.recipe import CURRENT
 from pipelines.schema import KEPT
 
 _STEPS = {
@@ -57,7 +65,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the template draws; a part that has not been made is None."""
+    """What the template draws; a part that has not been made is None. `select` is the command that decides anew, to which the
+    page adds what was changed.
+    """
 
     title: str
     summary: str
@@ -66,9 +76,13 @@ class View:
     keys: list[Key]
     steps: list[Step]
     total: str
+    select: str
+    funnel: list[Stage]
+    scores: ScoresView
+    cutoffs: dict[str, list[CutOff]]
+    copies: CopiesView
     footage: FootageView
     gallery: GalleryView
-    scores: ScoresView
     books: BooksView
     trainings: list[TrainingView]
     videos: VideosView | None
@@ -81,16 +95,22 @@ def make_view(found: Found, most_clips: int) -> View:
         FileNotFoundError: a file that the dataset or the evaluation names is gone.
     """
     dataset = open_dataset(str(found.dataset))
-    sources, clips = dataset.sources().to_pylist(), dataset.index().to_pylist()
-    by_id = {c["clip_id"]: c for c in clips if c["status"] == KEPT}
+    recipe = recipe_of(dataset.manifest.recipe)
+    clips, sources = Clips(dataset.index()), dataset.sources().to_pylist()
+    quarantine = dataset.quarantine().to_pylist()
+    by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
+    scores = scores_view(clips, dataset.manifest.recipe["name"], recipe)
     footage = Footage({s["uri"]: s["size_bytes"] for s in sources})
+    thumbs = Thumbs(dataset, footage)
     evaluation = read_evaluation(found.videos) if found.videos else None
     trainings = [vae_view(found.vae, by_id)] if found.vae else []
     trainings += [dit_view(found.dit)] if found.dit else []
-    kept, rejected = choose(clips, most_clips)
-    with progress("report: pictures", total=len(kept) + len(rejected) + 1, unit="clips") as bar:
+    shown = min(len(by_id), most_clips) + min(len(clips) - len(by_id), most_clips)
+    with progress("report: pictures", total=shown + len(bounds_of(recipe)) + MOST_GROUPS + 1, unit="steps") as bar:
+        around = cutoffs(clips, recipe, thumbs, bar)
+        copies = copies_view(clips, thumbs, bar)
         gallery = gallery_view(dataset, clips, footage, most_clips, bar)
-        timelines = footage_view(dataset, sources, clips, footage, most_clips)
+        timelines = footage_view(dataset, sources, clips.rows, quarantine, footage, most_clips)
         bar.advance()
     videos = None
     if found.videos and evaluation:
@@ -101,15 +121,17 @@ def make_view(found: Found, most_clips: int) -> View:
         summary=_summary(found, videos),
         is_run=bool(found.records),
         manifest=dataset.number,
-        keys=_keys(found, dataset, sources, clips, videos),
+        keys=_keys(found, dataset, sources, clips.rows, videos),
         steps=_steps(found.records),
         total=length(sum(r["seconds"] for r in found.records.values())),
+        select=f"rushes select dataset={shlex.quote(str(found.dataset))} recipe={CURRENT}",
+        funnel=funnel(clips, sources, quarantine),
+        scores=scores,
+        cutoffs=around,
+        copies=copies,
         footage=timelines,
         gallery=gallery,
-        scores=scores_view(
-            clips, dataset.manifest.recipe, recipe_of(dataset.manifest.recipe, list(curation_configs(found.dataset)))
-        ),
-        books=books_view(dataset, sources, clips, newest_ledger(found.dataset)),
+        books=books_view(dataset, sources, quarantine, clips.rows, newest_ledger(found.dataset)),
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
     )
@@ -186,7 +208,7 @@ def render(view: View) -> str:
     """The page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    style, script = _read("page.css"), _read("page.js")
+    style, script = (_read("page.css") + _read("decide.css"), _read("page.js") + _read("decide.js"))
     environment = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

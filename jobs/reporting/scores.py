@@ -190,7 +190,9 @@ def _label_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, comm
     shown = [label for label, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_MOST_LABELS]]
     place = {label: k for k, label in enumerate(shown)}
     bins = np.array([place.get(label, NO_BIN) for label in labels], np.uint8)
-    kept, rejected = (np.bincount(bins[which], minlength=256)[: len(shown)].tolist() for which in (clips.kept, ~clips.kept))
+    kept, rejected = (
+        np.bincount(bins[which], minlength=256)[: len(shown)].tolist() for which in (clips.kept, ~clips.kept)
+    )
     most = max(found.values())
     bars = [
         LabelBar(label, a, b, round(100 * a / most, 2), round(100 * b / most, 2))

@@ -63,6 +63,7 @@ def footage_view(
     dataset: Dataset,
     sources: Sequence[Mapping[str, Any]],
     clips: Sequence[Mapping[str, Any]],
+    quarantine: Sequence[Mapping[str, Any]],
     footage: Footage,
     most: int,
 ) -> FootageView:
@@ -78,7 +79,7 @@ def footage_view(
         by_source.setdefault(row["source_uri"], []).append(row)
     shown = spread(sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES)
     each = max(1, most // max(1, len(shown)))
-    lost = Counter(q["source_uri"] for q in dataset.quarantine().to_pylist() if q["clip_id"])
+    lost = Counter(q["source_uri"] for q in quarantine if q["clip_id"])
     views = [
         _source_view(dataset, source, by_source[source["uri"]], lost[source["uri"]], footage, each) for source in shown
     ]

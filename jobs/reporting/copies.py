@@ -1,0 +1,70 @@
+"""Clips that were found to be copies, beside the best copy that is kept for all of them.
+
+In: the index. Out: a group per kept clip, with kind and similarity of each of its copies. Of many groups, a sample spread over all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from jobs.progress import Bar
+from jobs.reporting.index import Clips
+from jobs.reporting.sampling import spread
+from jobs.reporting.text import figure
+from jobs.reporting.thumbs import Thumb, Thumbs
+
+MOST_GROUPS = 12
+_MOST_COPIES = 6
+_COLUMNS = ("clip_id", "duplicate_of", "duplicate_kind", "duplicate_similarity")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A clip that another one stands for."""
+
+    thumb: Thumb
+    kind: str
+    similarity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The kept copy and those it stands for; `best` is None if the index no longer has it."""
+
+    best_id: str
+    best: Thumb | None
+    copies: list[Copy]
+    all_copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesView:
+    """The groups that are shown, how many there are, and how many copies of each kind."""
+
+    groups: list[Group]
+    all_groups: int
+    kinds: list[tuple[str, int]]
+
+
+def copies_view(clips: Clips, thumbs: Thumbs, bar: Bar) -> CopiesView:
+    """Groups of copies, the most similar of each group first."""
+    if not clips.has("duplicate_of"):
+        return CopiesView([], 0, [])
+    held = defaultdict(list)
+    for copy in clips.table.filter(pc.is_valid(clips.table["duplicate_of"])).select(_COLUMNS).to_pylist():
+        held[copy["duplicate_of"]].append(copy)
+    groups = []
+    for best_id in spread(sorted(held), MOST_GROUPS):
+        best = clips.row(best_id)
+        ordered = sorted(held[best_id], key=lambda c: (-(c["duplicate_similarity"] or 0.0), c["clip_id"]))
+        copies = [
+            Copy(thumbs.of(clips.row(c["clip_id"])), c["duplicate_kind"] or "", figure(c["duplicate_similarity"]))
+            for c in ordered[:_MOST_COPIES]
+        ]
+        groups.append(Group(best_id, thumbs.of(best) if best else None, copies, len(ordered)))
+        bar.advance()
+    kinds = Counter(copy["duplicate_kind"] or "" for group in held.values() for copy in group)
+    return CopiesView(groups, len(held), sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

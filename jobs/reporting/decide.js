@@ -1,0 +1,341 @@
+// Other bounds, decided in the page: the law of `Recipe.against` over the columns that decision.py packed, and the controls that move it.
+{
+  const STEPS = 500; // of a slider; its ends are "no bound"
+  const DIGITS = 6; // significant ones of a bound: as many as the packed values decide exactly
+  const OFF = { min: -Infinity, max: Infinity };
+
+  function unpack(text, Type) {
+    const bytes = atob(text), out = new Uint8Array(bytes.length);
+    for (let i = 0; i < bytes.length; i++) out[i] = bytes.charCodeAt(i);
+    return new Type(out.buffer);
+  }
+
+  // Clips of the page, kept ones first; each stands for `clips / held` of its kind. Two kinds: as the dataset is, 0 kept and 1 rejected.
+  class Decision {
+    constructor(kinds, fixed, seconds, scores) {
+      Object.assign(this, { kinds, fixed, seconds, scores, num: fixed.length });
+      this.fails = new Uint8Array(this.num);
+      this.blame = new Uint16Array(this.num); // sum of the numbers of the scores that refuse a clip: the one score where `fails` is 1
+      this.isSample = this.num < kinds[0].clips + kinds[1].clips;
+      this.passing = new Uint32Array(this.num);
+      scores.forEach((score, number) => {
+        score.number = number;
+        score.bad = new Uint8Array(this.num);
+        score.refused = [0, 0];
+        score.heldBins = this.count(score, Uint32Array.from({ length: this.num }, (_, row) => row), this.num);
+        this.apply(score);
+      });
+    }
+
+    asks(score) {
+      return score.now.min !== OFF.min || score.now.max !== OFF.max;
+    }
+
+    // Ask every clip for one score again. Without a value (NaN) a clip is refused as soon as there is a bound.
+    apply(score) {
+      if (!score.values) return;
+      const low = Math.fround(score.now.min), high = Math.fround(score.now.max);
+      const asked = this.asks(score);
+      const { values, bad, number } = score, { fails, blame } = this, held = this.kinds[0].held, refused = [0, 0];
+      for (let row = 0; row < this.num; row++) {
+        const is = asked && !(values[row] >= low && values[row] <= high) ? 1 : 0, change = is - bad[row];
+        if (change) {
+          bad[row] = is;
+          fails[row] += change;
+          blame[row] += change * number;
+        }
+        refused[row < held ? 0 : 1] += is;
+      }
+      score.refused = refused;
+    }
+
+    // Clips of a list by kind and bin.
+    count(score, rows, num) {
+      const counts = [new Uint32Array(256), new Uint32Array(256)], { bins } = score, held = this.kinds[0].held;
+      for (let i = 0; i < num; i++) counts[rows[i] < held ? 0 : 1][bins[rows[i]]]++;
+      return counts;
+    }
+
+    // What is kept now: clips, seconds, the half-width of the 95% interval, by score the clips in each bin and those it alone refuses.
+    tally() {
+      const clips = [0, 0], seconds = [0, 0], allSeconds = [0, 0], held = this.kinds[0].held;
+      const alone = this.scores.map(() => [0, 0]);
+      let num = 0;
+      for (let row = 0; row < this.num; row++) {
+        const kind = row < held ? 0 : 1;
+        allSeconds[kind] += this.seconds[row];
+        if (this.fixed[row]) continue;
+        if (this.fails[row] === 0) {
+          clips[kind]++;
+          seconds[kind] += this.seconds[row];
+          this.passing[num++] = row;
+        } else if (this.fails[row] === 1) alone[this.blame[row]][kind]++;
+      }
+      const all = (counts) => this.kinds.reduce((sum, kind, k) => sum + (kind.held ? (kind.clips * counts[k]) / kind.held : 0), 0);
+      return {
+        clips: Math.round(all(clips)),
+        seconds: this.kinds.reduce((sum, kind, k) => sum + (allSeconds[k] ? (kind.seconds * seconds[k]) / allSeconds[k] : 0), 0),
+        margin: 1.96 * Math.sqrt(this.kinds.reduce((sum, kind, k) => sum + variance(kind, clips[k]), 0)),
+        alone: alone.map((counts) => Math.round(all(counts))),
+        refused: this.scores.map((score) => Math.round(all(score.refused))),
+        bins: this.scores.map((score) => this.estimate(score, this.count(score, this.passing, num))),
+      };
+    }
+
+    // Kept clips by bin, of all: in each bin a kind's clips are kept in the share of those that the page holds.
+    estimate(score, counts) {
+      return score.counts[0].map((_, bin) => this.kinds.reduce((sum, _, k) => {
+        const of = score.heldBins[k][bin];
+        return sum + (of ? (score.counts[k][bin] * counts[k][bin]) / of : k === 0 ? score.counts[k][bin] : 0);
+      }, 0));
+    }
+  }
+
+  // Of an estimated number, from a sample without replacement.
+  function variance({ clips, held }, got) {
+    if (held < 2 || held === clips) return 0;
+    const share = got / held;
+    return clips ** 2 * (1 - held / clips) * share * (1 - share) / (held - 1);
+  }
+
+  class Axis {
+    constructor({ low, high, log }) {
+      Object.assign(this, { low: Number(low), high: Number(high), log: log === "1" });
+    }
+    place(value) {
+      const { low, high } = this;
+      const at = this.log ? Math.log(Math.max(value, low) / low) / Math.log(high / low) : (value - low) / (high - low);
+      return Math.min(100, Math.max(0, 100 * at));
+    }
+    value(percent) {
+      const { low, high } = this, part = percent / 100;
+      return this.log ? low * (high / low) ** part : low + (high - low) * part;
+    }
+    // As few digits as the sliders' steps tell apart.
+    tidy(value) {
+      if (this.log) return Number(value.toPrecision(3));
+      return Number(value.toFixed(Math.min(20, Math.max(0, -Math.floor(Math.log10((this.high - this.low) / STEPS))))));
+    }
+  }
+
+  const thousands = (value) => Math.round(value).toLocaleString("en-US");
+  const number = (value) => String(Number(value.toPrecision(DIGITS)));
+  const figure = (value) => (Math.abs(value) < 1e7 && (value === 0 || Math.abs(value) >= 1e-4)
+    ? Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 20 }) : value.toExponential(2));
+  const count = (value) => `${thousands(value)} ${Math.round(value) === 1 ? "clip" : "clips"}`;
+  function length(seconds) { // as text.py writes it
+    if (seconds < 1) return `${seconds.toFixed(2)} s`;
+    if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+    const whole = Math.round(seconds), minutes = Math.floor(whole / 60), two = (n) => String(n).padStart(2, "0");
+    return minutes < 60 ? `${minutes} min ${two(whole % 60)} s` : `${thousands(Math.floor(minutes / 60))} h ${two(minutes % 60)} min`;
+  }
+
+  function readScore(element) {
+    const plot = element.querySelector(".plot"), fields = [...element.querySelectorAll(".bounds input")];
+    const own = { ...OFF };
+    for (const field of fields) if (field.dataset.own) own[field.dataset.side] = Number(field.dataset.own);
+    return {
+      element, plot, fields, own, now: { ...own }, key: element.dataset.key, counts: JSON.parse(element.dataset.counts),
+      axis: plot && new Axis(plot.dataset), bins: unpack(element.dataset.bins, Uint8Array),
+      values: fields.length ? unpack(element.dataset.values, Float32Array) : null,
+      handles: [...element.querySelectorAll(".handle")], said: element.querySelector(".refusals")?.innerHTML,
+    };
+  }
+
+  function bars(counts, most, ground) { // as histograms.py draws them
+    const width = 100 / counts.length;
+    return counts.map((value, k) => {
+      const from = ground[k];
+      if (value < 0.5) return "";
+      ground[k] = from - Math.max(1.2, (100 * value) / most);
+      return `M${(k * width + 0.2).toFixed(2)} ${from.toFixed(2)}V${ground[k].toFixed(2)}h${(width - 0.4).toFixed(2)}V${from.toFixed(2)}z`;
+    }).join("");
+  }
+
+  function drawBars(score, kept) {
+    const all = score.counts[0].map((value, bin) => value + score.counts[1][bin]), most = Math.max(...all);
+    score.shown = kept.map((value, bin) => [value, all[bin] - value]);
+    if (score.plot) {
+      const ground = all.map(() => 100), [below, above] = score.element.querySelectorAll(".plot path");
+      below.setAttribute("d", bars(kept, most, ground));
+      above.setAttribute("d", bars(all.map((value, bin) => value - kept[bin]), most, ground));
+    } else {
+      score.element.querySelectorAll(".labels div").forEach((bar, bin) => {
+        const [below, above] = bar.children;
+        below.style.width = `${(100 * kept[bin]) / most}%`;
+        above.style.width = `${(100 * (all[bin] - kept[bin])) / most}%`;
+        bar.title = `${thousands(kept[bin])} kept, ${thousands(all[bin] - kept[bin])} rejected`;
+      });
+    }
+  }
+
+  // Handles, lines, fields and the clips around a bound, after the bounds of one score have changed.
+  function drawBounds(score) {
+    for (const side of ["min", "max"]) {
+      const bound = score.now[side], off = bound === OFF[side];
+      const at = off ? (side === "min" ? 0 : 100) : score.axis.place(bound);
+      const handle = score.handles.find((h) => h.dataset.side === side), field = score.fields.find((f) => f.dataset.side === side);
+      if (!handle) continue;
+      const text = off ? "" : `${side === "min" ? "≥" : "≤"} ${figure(bound)}`, label = score.plot.querySelector(`span.bound.${side}`);
+      const step = off ? (side === "min" ? 0 : STEPS) : Math.min(STEPS - 1, Math.max(1, Math.round((at * STEPS) / 100)));
+      if (Number(handle.value) !== step) handle.value = step;
+      handle.setAttribute("aria-valuetext", off ? "no bound" : number(bound));
+      handle.classList.toggle("off", off);
+      handle.style.zIndex = (side === "min") === at > 50 ? 3 : 2; // the one that could not be reached under the other
+      if (document.activeElement !== field) field.value = off ? "" : number(bound);
+      field.classList.toggle("changed", bound !== score.own[side]);
+      label.hidden = off;
+      label.textContent = text;
+      label.style.left = `${at}%`;
+      score.plot.querySelector(`.refused.${side}`).style.width = `${side === "min" ? at : 100 - at}%`;
+    }
+    for (const near of score.element.querySelectorAll(".near")) {
+      const value = Number(near.dataset.value);
+      near.classList.toggle("out", value < score.now.min || value > score.now.max);
+    }
+  }
+
+  const verdict = document.querySelector(".verdict");
+  const scores = [...document.querySelectorAll(".score")].map(readScore);
+  const kinds = ["kept", "rejected"].map((name) => {
+    const [clips, seconds, held] = JSON.parse(verdict.dataset[name]);
+    return { clips, seconds, held };
+  });
+  const decision = new Decision(kinds, unpack(verdict.dataset.fixed, Uint8Array), unpack(verdict.dataset.seconds, Float32Array), scores);
+  const all = { clips: kinds[0].clips + kinds[1].clips, seconds: kinds[0].seconds + kinds[1].seconds };
+  const part = (selector) => verdict.querySelector(selector);
+  const command = part("code"), select = command.textContent, said = part(".said");
+
+  function changes() {
+    return scores.flatMap((score) => ["min", "max"].filter((side) => score.now[side] !== score.own[side])
+      .map((side) => [`${side}.${score.key}`, Number.isFinite(score.now[side]) ? number(score.now[side]) : side === "min" ? "-inf" : "inf"]));
+  }
+
+  function draw() {
+    const changed = changes(), now = decision.tally(), about = decision.isSample && changed.length ? "≈ " : "";
+    const more = now.clips - kinds[0].clips, moreS = now.seconds - kinds[0].seconds, sign = (value) => (value < 0 ? "−" : "+");
+    part(".clips").textContent = `${about}${count(now.clips)}, ${length(now.seconds)}`;
+    part(".of").textContent = `of ${count(all.clips)}, ${length(all.seconds)}`;
+    part(".change").textContent = !changed.length ? "as the recipe decides"
+      : `${sign(more)}${count(Math.abs(more))}, ${sign(moreS)}${length(Math.abs(moreS))}${about ? ` (± ${thousands(now.margin)} clips)` : ""}`;
+    part(".change").className = `change ${more < 0 ? "rejected" : more > 0 ? "kept" : ""}`;
+    part(".gauge i").style.width = `${(100 * now.clips) / (all.clips || 1)}%`;
+    part(".gauge b").style.left = `${(100 * kinds[0].clips) / (all.clips || 1)}%`;
+    Object.assign(verdict.dataset, { clips: now.clips, hours: now.seconds / 3600 });
+    command.textContent = [select, ...changed.map(([key, value]) => `recipe.${key}=${value}`)].join(" ");
+    verdict.classList.toggle("changed", changed.length > 0);
+    for (const button of verdict.querySelectorAll("button")) button.disabled = !changed.length;
+    said.textContent = "";
+    scores.forEach((score, k) => {
+      drawBars(score, now.bins[k]);
+      const line = score.element.querySelector(".refusals");
+      if (!line) return;
+      Object.assign(line.dataset, { refused: now.refused[k], alone: now.alone[k] });
+      if (!changed.length) line.innerHTML = score.said;
+      else if (!now.refused[k]) line.textContent = decision.asks(score) ? "refuses none" : "";
+      else {
+        const refused = document.createElement("em");
+        refused.textContent = `${about}${thousands(now.refused[k])} refused`;
+        line.replaceChildren(refused, `, ${about}${thousands(now.alone[k])} of them by nothing else`);
+      }
+    });
+  }
+
+  // A bound, as near to the other side's as it may come.
+  function setBound(score, side, value) {
+    const rounded = Number.isFinite(value) && value !== score.own[side] ? Number(value.toPrecision(DIGITS)) : value;
+    score.now[side] = side === "min" ? Math.min(rounded, score.now.max) : Math.max(rounded, score.now.min);
+    decision.apply(score);
+    drawBounds(score);
+  }
+
+  function reset() {
+    for (const score of scores) {
+      if (!score.values) continue;
+      score.now = { ...score.own };
+      decision.apply(score);
+      drawBounds(score);
+    }
+  }
+
+  // A link that carries a decision: #min.motion_mean=0.01&max.luma_mean=; nothing after = is no bound.
+  function follow() {
+    const found = location.hash.slice(1).split("&").map((text) => text.match(/^(min|max)\.([a-z0-9_]+)=(-?inf|[-+.e\d]*)$/i)).filter(Boolean);
+    if (!found.length) return;
+    reset();
+    const unknown = [];
+    for (const [, side, key, text] of found) {
+      const score = scores.find((s) => s.key === key && s.fields.some((f) => f.dataset.side === side));
+      const value = text === "" || /inf/i.test(text) ? OFF[side] : Number(text);
+      if (score && !Number.isNaN(value)) setBound(score, side, value);
+      else unknown.push(`${side}.${key}`);
+    }
+    draw();
+    if (unknown.length) said.textContent = `The link also bounds ${unknown.join(", ")}, which can not be bounded here.`;
+    document.getElementById("decide").scrollIntoView();
+  }
+
+  async function copy(text, what) {
+    try {
+      await navigator.clipboard.writeText(text);
+      said.textContent = `${what} is in the clipboard.`;
+    } catch { // a browser may forbid it to a page on disk
+      getSelection().selectAllChildren(command);
+      said.textContent = what === "The command" ? "Selected: copy it with the keyboard." : text;
+    }
+  }
+
+  for (const score of scores) {
+    if (!score.values) continue;
+    score.element.querySelector(".bounds").hidden = false;
+    for (const handle of score.handles) {
+      handle.hidden = false;
+      const { side } = handle.dataset, end = side === "min" ? 0 : STEPS;
+      handle.addEventListener("input", () => {
+        const step = Number(handle.value), own = score.own[side];
+        const home = Number.isFinite(own) && Math.abs((score.axis.place(own) * STEPS) / 100 - step) < 1;
+        setBound(score, side, step === end ? OFF[side] : home ? own : score.axis.tidy(score.axis.value((100 * step) / STEPS)));
+        draw();
+      });
+    }
+    for (const field of score.fields) {
+      const { side } = field.dataset;
+      field.addEventListener("input", () => {
+        if (field.validity.badInput) return; // half a number, like "-"
+        setBound(score, side, field.value === "" ? OFF[side] : Number(field.value));
+        draw();
+      });
+      field.addEventListener("blur", () => drawBounds(score));
+    }
+    drawBounds(score);
+  }
+
+  for (const score of scores) {
+    if (!score.plot) continue;
+    const reading = document.createElement("div");
+    reading.className = "reading";
+    reading.hidden = true;
+    score.plot.append(reading);
+    score.plot.addEventListener("pointermove", (event) => {
+      const box = score.plot.getBoundingClientRect(), at = (100 * (event.clientX - box.left)) / box.width, num = score.shown.length;
+      const bin = Math.min(num - 1, Math.max(0, Math.floor((at * num) / 100))), [kept, rejected] = score.shown[bin];
+      const from = bin === 0 && score.axis.log ? "up" : figure(score.axis.value((100 * bin) / num));
+      reading.textContent = `${from} to ${figure(score.axis.value((100 * (bin + 1)) / num))}: ${thousands(kept)} kept, ${thousands(rejected)} rejected`;
+      reading.hidden = false;
+      reading.style.left = at < 50 ? `calc(${at}% + 10px)` : "auto";
+      reading.style.right = at < 50 ? "auto" : `calc(${100 - at}% + 10px)`;
+    });
+    score.plot.addEventListener("pointerleave", () => (reading.hidden = true));
+  }
+
+  part(".copy").addEventListener("click", () => copy(command.textContent, "The command"));
+  part(".link").addEventListener("click", () => {
+    const fragment = changes().map(([key, value]) => `${key}=${value}`).join("&");
+    copy(`${location.href.split("#")[0]}#${fragment}`, "The link");
+  });
+  part(".reset").addEventListener("click", () => (reset(), draw()));
+  addEventListener("hashchange", follow);
+  verdict.hidden = false;
+  draw();
+  follow();
+}

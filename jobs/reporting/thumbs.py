@@ -1,0 +1,59 @@
+"""One small picture of a clip, for clips that are shown beside others.
+
+In: short rows of the index. Out: pictures as data URIs with what became of the clip; each is decoded once, however often it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from jobs.reporting.media import Footage, clip_frames, jpeg_uri
+from jobs.reporting.text import clock, words
+from pipelines.dataset import Dataset
+from pipelines.schema import KEPT
+
+_HEIGHT = 84
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A clip at a glance; no picture where its footage is not at hand."""
+
+    clip_id: str
+    source: str
+    span: str
+    status: str
+    reasons: str
+    picture: str | None
+
+
+class Thumbs:
+    """Pictures of clips: of kept ones from their shards, of rejected ones from the footage."""
+
+    def __init__(self, dataset: Dataset, footage: Footage):
+        self._dataset, self._footage = dataset, footage
+        self._made: dict[str, Thumb] = {}
+
+    def of(self, row: Mapping[str, Any]) -> Thumb:
+        """The middle of a clip."""
+        if row["clip_id"] not in self._made:
+            self._made[row["clip_id"]] = self._make(row)
+        return self._made[row["clip_id"]]
+
+    def _make(self, row: Mapping[str, Any]) -> Thumb:
+        frames = (
+            clip_frames(self._dataset, row, 1, _HEIGHT)
+            if row["status"] == KEPT
+            else self._footage.frames(row, 1, _HEIGHT)
+        )
+        return Thumb(
+            row["clip_id"],
+            PurePosixPath(row["source_uri"]).name,
+            f"{clock(row['start_s'])}–{clock(row['end_s'])}",
+            row["status"],
+            words(row["reject_reasons"] or ()),
+            None if frames is None else jpeg_uri(frames[0]),
+        )
