@@ -1,11 +1,25 @@
-"""How good the picture is technically: sharpness, on native frames."""
+"""How good the picture is technically: sharpness, blockiness, blur and noise, on native frames.
+
+In: luma of a native frame, uint8 (H, W), without the bars of that frame, which would hide what is wrong with the picture.
+Out: numbers without a reference: nobody knows what the scene looked like.
+"""
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.scores import bars
 from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
 
-VERSION = 1
+VERSION = 2
+
+_BLUR_TAPS = 9
+_NOISE_BLOCK_PX = 16
+_NOISE_PERCENT = 20  # of the blocks, from the calmest on: in the others it is texture that varies
+_CLIPPED = (4, 251)  # luma of blocks whose noise was cut off
+_GRID_PERIODS_PX = (8.0, 16.0, 16 / 3, 6.0, 32 / 3, 12.0, 18.0, 24.0)  # 8 px, and scaled as pictures are
+_GRID_LINES = 12  # a grid has at least so many lines
+_MOST_STEP = 24  # luma; what is more is no trace of a codec
+_LEAST_STEP = 0.5  # luma; what is less is not seen
 
 
 def sharpness(gray: np.ndarray) -> float:
@@ -15,24 +29,130 @@ def sharpness(gray: np.ndarray) -> float:
     return float(cv2.Laplacian(gray, cv2.CV_32F).var())
 
 
+def blur(gray: np.ndarray) -> float | None:
+    """How little of the picture's variation a further blur takes away, 0 (sharp) to 1 (Crété et al. 2007); None if flat."""
+    return max((found for found in (_blur_down(gray), _blur_down(gray.T)) if found is not None), default=None)
+
+
+def _blur_down(gray: np.ndarray) -> float | None:
+    import cv2
+
+    sharp = np.ascontiguousarray(gray, np.float32)
+    soft = cv2.blur(sharp, (1, _BLUR_TAPS))
+    varies = cv2.absdiff(sharp[1:], sharp[:-1])
+    lost = cv2.max(varies - cv2.absdiff(soft[1:], soft[:-1]), 0.0)
+    total = float(varies.sum(dtype=np.float64))
+    return 1 - float(lost.sum(dtype=np.float64)) / total if total else None
+
+
+def noise(gray: np.ndarray) -> float | None:
+    """Standard deviation of the noise, luma levels: Immerkær 1996 in each block, and of the calm blocks; None if too small.
+
+    The mask takes away what is smooth; what texture leaves is taken away by looking at the calmest blocks only.
+    """
+    import cv2
+
+    mask = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+    response = np.abs(cv2.filter2D(gray, cv2.CV_32F, mask))
+    deviation = _blocks(response) * (np.sqrt(np.pi / 2) / 6)
+    luma = _blocks(gray)
+    if not deviation.size:
+        return None
+    whole = (luma >= _CLIPPED[0]) & (luma <= _CLIPPED[1])
+    return float(np.percentile(deviation[whole] if whole.any() else deviation, _NOISE_PERCENT))
+
+
+def _blocks(values: np.ndarray) -> np.ndarray:
+    """Mean of each whole block."""
+    import cv2
+
+    rows, columns = (side // _NOISE_BLOCK_PX for side in values.shape)
+    if not rows * columns:
+        return np.empty((0, 0), np.float32)
+    whole = values[: rows * _NOISE_BLOCK_PX, : columns * _NOISE_BLOCK_PX].astype(np.float32)
+    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def blockiness(gray: np.ndarray) -> float | None:
+    """How much larger steps of luma are along a grid than beside it: 0 (no grid) to 1 (nowhere else); None if too small.
+
+    The ratio of Wu & Yuen 1997 (GBIM), bounded, and for the likeliest of the grids a codec may have left: any phase, and
+    8 px or what that becomes in scaling. Medians over lines, so that an upright post is no grid; two standard errors are
+    taken off, so that chance is none.
+    """
+    across, down = _grid(gray), _grid(np.ascontiguousarray(gray.T))
+    return None if across is None or down is None else (across + down) / 2
+
+
+def _grid(gray: np.ndarray) -> float | None:
+    """Along columns."""
+    import cv2
+
+    if gray.shape[1] < _GRID_LINES * min(_GRID_PERIODS_PX):
+        return None
+    steps = cv2.min(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
+    profile = cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
+    found = [_contrast(profile, period) for period in _GRID_PERIODS_PX if len(profile) >= _GRID_LINES * period]
+    return max(0.0, *found)
+
+
+def _contrast(profile: np.ndarray, period: float) -> float:
+    """Of lines a period apart against all others, at the phase where it is greatest."""
+    phase = np.floor(np.arange(len(profile)) % period).astype(int)
+    best = 0.0
+    for k in range(int(period)):
+        on, off = profile[phase == k], profile[phase != k]
+        middle, rest = float(np.median(on)), float(np.median(off))
+        error = 1.2533 * 1.4826 * float(np.median(np.abs(on - middle))) / np.sqrt(len(on))
+        best = max(best, (middle - rest - 2 * error) / (middle + rest + _LEAST_STEP))
+    return best
+
+
 def _look(frame: NativeFrame) -> Row:
-    return {"sharpness": sharpness(frame.gray)}
+    picture = bars.picture_of(frame.gray)
+    return {
+        "sharpness": sharpness(picture),
+        "blockiness": blockiness(picture),
+        "blur": blur(picture),
+        "noise": noise(picture),
+    }
 
 
 METER = Meter(
     name="quality",
-    columns=(pa.field("sharpness", pa.float32()),),
+    columns=tuple(pa.field(name, pa.float32()) for name in ("sharpness", "blockiness", "blur", "noise")),
     load=lambda cfg: _look,
-    settings=lambda cfg: VERSION,
+    settings=lambda cfg: [VERSION, bars.VERSION],
     model=lambda cfg: f"quality v{VERSION}",
 )
 
 SCORES = {
     "sharpness": Score(
         of_native("quality", "sharpness"),
-        "median over native frames of the variance of the Laplacian",
+        "median over native frames of the variance of the Laplacian (Pech-Pacheco et al. 2000)",
         "luma²",
         "quality",
         low="blurry",
+    ),
+    "blockiness": Score(
+        of_native("quality", "blockiness"),
+        "median over native frames of how steps along a coding grid exceed those beside it (after Wu & Yuen 1997); 0 is none",
+        "0–1",
+        "quality",
+        high="blocky",
+    ),
+    "blur": Score(
+        of_native("quality", "blur"),
+        "median over native frames of the perceptual blur of Crété et al. 2007; 0 is sharp",
+        "0–1",
+        "quality",
+        high="blurry",
+    ),
+    "noise": Score(
+        of_native("quality", "noise"),
+        "median over native frames of the noise's standard deviation in calm blocks (Immerkær 1996)",
+        "luma, 0–255",
+        "quality",
+        high="noisy",
     ),
 }
