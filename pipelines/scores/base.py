@@ -129,7 +129,8 @@ class Score:
 
     @property
     def is_label(self) -> bool:
-        return self.kind == pa.string()
+        """One of few words; other strings say what was found."""
+        return self.kind == pa.string() and self.unit == "label"
 
     @property
     def is_number(self) -> bool:
