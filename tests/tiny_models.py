@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 WIDTH = 32  # of the tiny CLIP's embeddings
 
 
@@ -31,3 +33,74 @@ def tiny_clip(folder: Path, seed: int = 0) -> str:
 def parents_threads() -> int:
     """Of the process that forked this one."""
     return len(os.listdir(f"/proc/{os.getppid()}/task"))
+
+
+def tiny_dover(path: Path, windows: int | None = 3, outputs: int = 2) -> Path:
+    """A network with DOVER's inputs and outputs as ONNX: each output is the mean of its view, weighted by random numbers
+    of `dover_weights`. Its bytes are written here, field by field of onnx.proto: the package `onnx` is needed for nothing else.
+
+    Args:
+        windows: of the technical view; left open if None.
+    """
+    weights = dover_weights()
+    nodes, names = [], (("aes_view", 1), ("tech_view", windows))
+    for view, _ in names:
+        nodes += [
+            _node("Mul", [view, "places"], f"{view}_placed"),
+            _node("Mul", [f"{view}_placed", "times"], f"{view}_all"),
+        ]
+        nodes += [_node("ReduceMean", [f"{view}_all"], f"{view}_score", axes=(1, 2, 3, 4), keepdims=(0,))]
+    given = [_value(view, (batch, 3, 32, 224, 224)) for view, batch in names]
+    taken = [_value(f"{view}_score", (batch,)) for view, batch in names][:outputs]
+    graph = b"".join(
+        [_field(1, node) for node in nodes]
+        + [_field(2, b"tiny")]
+        + [_field(5, _tensor(name, value)) for name, value in weights.items()]
+        + [_field(11, value) for value in given]
+        + [_field(12, value) for value in taken]
+    )
+    path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(2, 13)))
+    return path
+
+
+def dover_weights() -> dict[str, np.ndarray]:
+    """What the tiny DOVER multiplies its views (N, C, T, H, W) with."""
+    rng = np.random.default_rng(7)
+    return {
+        "places": rng.normal(size=(1, 3, 1, 224, 224)).astype(np.float32),
+        "times": rng.normal(size=(1, 1, 32, 1, 1)).astype(np.float32),
+    }
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field of a protobuf message: a varint, or bytes with their length."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _node(kind: str, inputs: list[str], output: str, **ints: tuple[int, ...]) -> bytes:
+    out = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode()) + _field(4, kind.encode())
+    for name, values in ints.items():
+        one = name == "keepdims"  # a single number, the others are lists
+        content = _field(3, values[0]) if one else b"".join(_field(8, value) for value in values)
+        out += _field(5, _field(1, name.encode()) + content + _field(20, 2 if one else 7))
+    return out
+
+
+def _tensor(name: str, values: np.ndarray) -> bytes:
+    dims = b"".join(_field(1, size) for size in values.shape)
+    return dims + _field(2, 1) + _field(8, name.encode()) + _field(9, values.tobytes())
+
+
+def _value(name: str, shape: tuple[int | None, ...]) -> bytes:
+    dims = b"".join(_field(1, _field(2, b"open") if size is None else _field(1, size)) for size in shape)
+    return _field(1, name.encode()) + _field(2, _field(1, _field(1, 1) + _field(2, dims)))

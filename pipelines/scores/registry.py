@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.scores import bars, camera, clip, length, light, match, motion, quality, tags
+from pipelines.scores import bars, camera, clip, dover, length, light, match, motion, quality, tags
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
 VERSION = 2  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
-_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, tags, clip, match)
+_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, tags, clip, match, dover)
 
 METERS: dict[str, Meter] = {file.METER.name: file.METER for file in _FILES if hasattr(file, "METER")}
 SCORES: dict[str, Score] = {
