@@ -11,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.scores import bars, camera, clip, dover, length, light, match, motion, quality, tags
+from pipelines.scores import bars, camera, clip, dover, length, light, match, motion, nsfw, quality, tags, text
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
 VERSION = 2  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
-_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, tags, clip, match, dover)
+_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, text, nsfw, tags, clip, match, dover)
 
+_LATER: dict[str, ModuleType] = {MATCH: match, dover.SOURCE: dover}  # what measures in a stage of its own
 METERS: dict[str, Meter] = {file.METER.name: file.METER for file in _FILES if hasattr(file, "METER")}
 SCORES: dict[str, Score] = {
     name: score for file in _FILES if hasattr(file, "SCORES") for name, score in file.SCORES.items()
@@ -104,6 +105,7 @@ def models(cfg: ScoreConfig) -> list[dict[str, str]]:
     """Who measures with this config, by source of scores."""
     known = {CONTAINER: "container", SIGNALS: SIGNALS_MODEL}
     known |= {name: meter.model(cfg) for name, meter in configured(cfg).items()}
+    known |= {source: file.model(cfg) for source, file in _LATER.items() if file.missing(cfg) is None}
     return [{"source": source, "model": model} for source, model in sorted(known.items())]
 
 

@@ -19,6 +19,7 @@ from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
 from pipelines.scores.clip import CLEAN, MARKED, METER, SCORES, check, watermark_probability
+from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import check as check_all
 from pipelines.scores.registry import load_meters, missing, score_clip
 from pipelines.signals import SCHEMA
@@ -114,17 +115,18 @@ def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(v
     child.stop()
     threads = child.call(parents_threads, limits=LIMITS)
     clock = read_clock(video, FootageConfig())
-    shots, wanted = ShotConfig(detector="content"), ("clip",)
+    shots, wanted = ShotConfig(detector="content"), ("clip", "tags")
     args = (video, clock, (0, len(clock.pts)), SignalConfig(), shots, cfg, wanted)
     load = preload(shots, cfg, wanted)
-    there = child.call(measure_unit, *args, limits=LIMITS, preload=load)["clip"]
-    assert there.equals(child.call(measure_unit, *args, limits=LIMITS, preload=load)["clip"])
+    there = child.call(measure_unit, *args, limits=LIMITS, preload=load)
+    assert there == child.call(measure_unit, *args, limits=LIMITS, preload=load)
     assert child.call(parents_threads, limits=LIMITS, preload=load) == threads
-    here = measure_unit(*args)["clip"]
-    assert there["pts"].to_pylist() == here["pts"].to_pylist()
-    assert len(there) == 4
-    for name in ("aesthetic", "watermark"):
-        assert there[name].to_pylist() == pytest.approx(here[name].to_pylist(), abs=1e-5)
+    here = measure_unit(*args)
+    assert len(there["clip"]) == len(there["tags"]) == 4
+    for name in wanted:
+        assert there[name]["pts"].equals(here[name]["pts"])
+        assert np.abs(clip_embedding(there[name]) - clip_embedding(here[name])).max() < 1e-3
+    assert there["clip"]["watermark"].to_pylist() == pytest.approx(here["clip"]["watermark"].to_pylist(), abs=1e-5)
 
 
 def score(cfg, native):
@@ -140,7 +142,10 @@ def test_a_clips_scores_are_reductions_of_its_frames(look, cfg):
     assert scores["aesthetic"] == pytest.approx(np.mean([row["aesthetic"] for row in rows]), abs=1e-5)
     assert scores["watermark"] == pytest.approx(np.median([row["watermark"] for row in rows]), abs=1e-5)
     assert not {"aesthetic", "watermark", "text_match"} & set(gaps)
-    assert {"source": "clip", "model": "open_clip tiny + linear.pth"} in scores["score_models"]
+    measured_by = {row["source"]: row["model"] for row in scores["score_models"]}
+    assert measured_by["clip"] == "open_clip tiny + linear.pth"
+    assert measured_by["match"] == "open_clip tiny"
+    assert "dover" not in measured_by
 
 
 def test_without_a_clip_its_scores_are_null_and_say_which_keys_to_set():
