@@ -88,12 +88,12 @@ def _grid(gray: np.ndarray) -> float | None:
     """Along columns."""
     import cv2
 
-    if gray.shape[1] < _GRID_LINES * min(_GRID_PERIODS_PX):
+    periods = [period for period in _GRID_PERIODS_PX if gray.shape[1] > _GRID_LINES * period]
+    if not periods:
         return None
     steps = cv2.min(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
     profile = cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
-    found = [_contrast(profile, period) for period in _GRID_PERIODS_PX if len(profile) >= _GRID_LINES * period]
-    return max(0.0, *found)
+    return max(_contrast(profile, period) for period in periods)
 
 
 def _contrast(profile: np.ndarray, period: float) -> float:
