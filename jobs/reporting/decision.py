@@ -57,9 +57,8 @@ def decision_data(clips: Clips, fixed: np.ndarray, most: int = MOST_ROWS) -> Dec
         fixed: bool (N).
     """
     kept, rejected = np.flatnonzero(clips.kept).tolist(), np.flatnonzero(~clips.kept).tolist()
-    half = most // 2
-    some_kept = spread(kept, most - min(half, len(rejected)))
-    some_rejected = spread(rejected, most - min(half, len(kept)))
+    some_kept = spread(kept, max(most // 2, most - len(rejected)))
+    some_rejected = spread(rejected, most - len(some_kept))
     rows = np.array([*some_kept, *some_rejected], np.int64)
     seconds = clips.duration_s
     return DecisionData(

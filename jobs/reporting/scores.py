@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.reporting.decision import DecisionData, comparable, decision_data, packed
+from jobs.reporting.decision import MOST_ROWS, DecisionData, comparable, decision_data, packed
 from jobs.reporting.gaps import UNSAID, gaps, models
 from jobs.reporting.histograms import NO_BIN, Histogram, histogram, places
 from jobs.reporting.index import Clips
@@ -104,17 +104,18 @@ class ScoresView:
     data: DecisionData
 
 
-def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None) -> ScoresView:
+def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows: int = MOST_ROWS) -> ScoresView:
     """Cards of all scores.
 
     Args:
         recipe: None where its rules are not known; then no bound brings a rejected clip back.
+        most_rows: clips that the page holds.
     """
     rules = {rule.score: rule for rule in recipe.rules} if recipe else {}
     refused = {name: refused_by(clips, rule) for name, rule in rules.items()}
     times = np.sum(list(refused.values()), axis=0) if refused else np.zeros(len(clips), int)
     stay = fixed(clips, recipe)
-    data, why, who = decision_data(clips, stay), gaps(clips), models(clips)
+    data, why, who = decision_data(clips, stay, most_rows), gaps(clips), models(clips)
     bounded, others, unmeasured = [], [], []
     for name, score in SCORES.items():
         if not (score.is_number or is_label(score)):

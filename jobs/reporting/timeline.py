@@ -21,6 +21,7 @@ from pipelines.dataset import Dataset
 _MOST_SOURCES = 16
 _HEIGHT = 72  # of the pictures, px
 _WIDTH = 1180  # of the timeline on a wide screen, px: decides how many pictures a segment takes
+_MOST_SEGMENTS = 400  # of a source: more would be narrower than a line
 _NARROWEST = 14  # px: below it a picture shows nothing
 
 
@@ -40,7 +41,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One source of footage."""
+    """One source of footage: as much of it from the start as the first segments fill."""
 
     name: str
     uri: str
@@ -48,7 +49,8 @@ class SourceView:
     verdict: str
     segments: list[Segment]
     ticks: list[Tick]
-    more_segments: int
+    all_segments: int
+    without_picture: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +97,18 @@ def _source_view(
     most: int,
 ) -> SourceView:
     clips = sorted(clips, key=lambda c: (c["start_s"], c["clip_id"]))
-    begin_s, end_s = clips[0]["start_s"], max(c["end_s"] for c in clips)
-    scale = Axis(begin_s, max(end_s, begin_s + (source["duration_s"] or 0.0), begin_s + 1e-3))
-    pictured = {c["clip_id"] for c in spread(clips, most)}
-    segments = [_segment(dataset, c, scale, footage, c["clip_id"] in pictured) for c in clips]
+    drawn = clips[:_MOST_SEGMENTS]
+    begin_s, end_s = drawn[0]["start_s"], max(c["end_s"] for c in drawn)
+    whole_s = max(max(c["end_s"] for c in clips) - begin_s, source["duration_s"] or 0.0)
+    scale = Axis(begin_s, max(end_s, begin_s + (whole_s if len(drawn) == len(clips) else 0.0), begin_s + 1e-3))
+    pictured = {c["clip_id"] for c in spread(drawn, most)}
+    segments = [_segment(dataset, c, scale, footage, c["clip_id"] in pictured) for c in drawn]
     first = clips[0]
     codec = first.get("codec")
     facts = [
         f"{first['width']} × {first['height']}",
         f"{figure(first['fps'])} fps",
-        length(scale.high - scale.low),
+        length(whole_s),
         *([codec] if codec else []),
     ]
     shots, rejected = len({c["shot_index"] for c in clips}), sum(c["status"] == "rejected" for c in clips)
@@ -123,7 +127,8 @@ def _source_view(
         " · ".join(verdict),
         segments,
         ticks,
-        len(clips) - len(pictured),
+        len(clips),
+        len(drawn) - len(pictured),
     )
 
 

@@ -1,12 +1,11 @@
 """Charts and numbers: geometry that stays in its box and loses nothing."""
 
 import math
-import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.reporting.charts import axis, histogram, line_chart, thin
+from jobs.reporting.charts import axis, line_chart, thin
 from jobs.reporting.sampling import spread
 from jobs.reporting.text import clock, figure, length, size
 
@@ -22,22 +21,6 @@ def test_an_axis_shows_every_value_and_its_ticks_inside(values):
         math.isclose(shown.value(shown.place(v)), v, rel_tol=1e-6, abs_tol=1e-6 * (shown.high - shown.low))
         for v in values
     )
-
-
-@given(
-    st.lists(VALUES, max_size=60),
-    st.lists(VALUES, max_size=60),
-    st.dictionaries(st.sampled_from(["min", "max"]), VALUES),
-)
-def test_a_histogram_counts_every_clip_once(kept, rejected, bounds):
-    if not kept and not rejected:
-        kept = [1.0]
-    chart = histogram(kept, rejected, bounds)
-    counted = [re.search(r"([\d,]+) kept, ([\d,]+) rejected$", bar.title) for bar in chart.bars]
-    assert sum(int(found[1]) for found in counted) == len(kept)
-    assert sum(int(found[2]) for found in counted) == len(rejected)
-    assert max(bar.kept + bar.rejected for bar in chart.bars) <= 100.02
-    assert all(0 <= bound.at <= 100 for bound in chart.bounds)
 
 
 @given(
