@@ -53,7 +53,9 @@ def cutoffs(clips: Clips, recipe: Recipe | None, thumbs: Thumbs, bar: Bar) -> di
         if clips.has(rule.score) and clips.table[rule.score].null_count < len(clips):
             values = clips.numbers(rule.score)
             below, above = nearest(values, side, bound)
-            sides = ([_neighbour(clips, values, place, thumbs) for place in places] for places in (below, above))
+            sides = (
+                [_neighbour(clips, float(values[k]), k, bound, thumbs) for k in places] for places in (below, above)
+            )
             found.setdefault(rule.score, []).append(CutOff(side, figure(bound), *sides))
         bar.advance()
     return found
@@ -71,6 +73,12 @@ def nearest(values: np.ndarray, side: str, bound: float, each: int = _EACH) -> t
     return order[max(0, cut - each) : cut].tolist(), order[cut : cut + each].tolist()
 
 
-def _neighbour(clips: Clips, values: np.ndarray, place: int, thumbs: Thumbs) -> Neighbour:
-    value = float(values[place])
-    return Neighbour(thumbs.of(clips.rows[place]), figure(value), repr(value))
+def _neighbour(clips: Clips, value: float, place: int, bound: float, thumbs: Thumbs) -> Neighbour:
+    return Neighbour(thumbs.of(clips.rows[place]), apart(value, bound), repr(value))
+
+
+def apart(value: float, bound: float) -> str:
+    """A value with as many digits as tell it from the bound."""
+    if value == bound or figure(value) != figure(bound):
+        return figure(value)
+    return next((text for digits in range(4, 17) if float(text := f"{value:.{digits}g}") != bound), repr(value))

@@ -132,13 +132,13 @@
 
   function readScore(element) {
     const plot = element.querySelector(".plot"), fields = [...element.querySelectorAll(".bounds input")];
-    const own = { ...OFF };
+    const own = { ...OFF }, line = element.querySelector(".refusals");
     for (const field of fields) if (field.dataset.own) own[field.dataset.side] = Number(field.dataset.own);
     return {
       element, plot, fields, own, now: { ...own }, key: element.dataset.key, counts: JSON.parse(element.dataset.counts),
       axis: plot && new Axis(plot.dataset), bins: unpack(element.dataset.bins, Uint8Array),
       values: fields.length ? unpack(element.dataset.values, Float32Array) : null,
-      handles: [...element.querySelectorAll(".handle")], said: element.querySelector(".refusals")?.innerHTML,
+      handles: [...element.querySelectorAll(".handle")], said: line?.innerHTML, refusedByOwn: Number(line?.dataset.refused),
     };
   }
 
@@ -230,12 +230,13 @@
       drawBars(score, now.bins[k]);
       const line = score.element.querySelector(".refusals");
       if (!line) return;
-      Object.assign(line.dataset, { refused: now.refused[k], alone: now.alone[k] });
+      const own = score.now.min === score.own.min && score.now.max === score.own.max, refusals = own ? score.refusedByOwn : now.refused[k];
+      Object.assign(line.dataset, { refused: refusals, alone: now.alone[k] });
       if (!changed.length) line.innerHTML = score.said;
-      else if (!now.refused[k]) line.textContent = decision.asks(score) ? "refuses none" : "";
+      else if (!refusals) line.textContent = decision.asks(score) ? "refuses none" : "";
       else {
         const refused = document.createElement("em");
-        refused.textContent = `${about}${thousands(now.refused[k])} refused`;
+        refused.textContent = `${own ? "" : about}${thousands(refusals)} refused`;
         line.replaceChildren(refused, `, ${about}${thousands(now.alone[k])} of them by nothing else`);
       }
     });

@@ -124,7 +124,7 @@ def make_view(found: Found, most_clips: int) -> View:
         keys=_keys(found, dataset, sources, clips.rows, videos),
         steps=_steps(found.records),
         total=length(sum(r["seconds"] for r in found.records.values())),
-        select=f"rushes select dataset={shlex.quote(str(found.dataset))} recipe={CURRENT}",
+        select=f"rushes select dataset={shlex.quote(str(found.dataset))} recipe={shlex.quote(CURRENT if recipe else dataset.manifest.recipe['name'])}",
         funnel=funnel(clips, sources, quarantine),
         scores=scores,
         cutoffs=around,

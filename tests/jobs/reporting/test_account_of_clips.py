@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jobs.progress import progress
 from jobs.reporting.copies import copies_view
-from jobs.reporting.cutoffs import cutoffs, nearest
+from jobs.reporting.cutoffs import apart, cutoffs, nearest
 from jobs.reporting.funnel import funnel
 from jobs.reporting.gallery import as_text
 from jobs.reporting.gaps import UNSAID, gaps, models
@@ -42,6 +42,16 @@ def test_the_nearest_clips_of_a_bound_lie_on_the_side_that_the_rule_puts_them(va
         if len(others):
             assert len(chosen) == 3
             assert abs(values[others] - bound).min() >= abs(values[chosen] - bound).max()
+
+
+def test_a_value_next_to_a_bound_is_written_with_the_digits_that_tell_them_apart():
+    assert [apart(v, 2.0) for v in (1.5, 2.0, 1.99987, 1.9999999999, 2.004)] == [
+        "1.5",
+        "2",
+        "1.9999",
+        "1.9999999999",
+        "2.004",
+    ]
 
 
 def test_each_bound_of_the_recipe_shows_the_clips_around_it():

@@ -23,7 +23,7 @@ def sides(values, bound) -> tuple[list[bool], list[bool]]:
 @given(st.lists(NUMBERS, min_size=1, max_size=20), NUMBERS, st.integers(-3, 3))
 def test_packed_values_are_on_the_same_side_of_every_bound_of_six_digits(values, near, ulps):
     bound = float(f"{near:.5e}")
-    values = np.array([*values, near, bound, bound + ulps * np.spacing(bound), np.nan])
+    values = np.array([*values, near, bound, bound + ulps * np.spacing(bound or 1e-20), np.nan])
     single, mark = comparable(values, []), np.float32(bound)
     assert single.dtype == np.float32
     assert sides(single, mark) == sides(values, bound)
@@ -31,7 +31,7 @@ def test_packed_values_are_on_the_same_side_of_every_bound_of_six_digits(values,
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20), NUMBERS, st.integers(-3, 3))
 def test_packed_values_are_on_the_same_side_of_the_recipes_own_bound_whatever_its_digits(values, bound, ulps):
-    values = np.array([*values, bound, bound + ulps * np.spacing(bound), float(f"{bound:.5e}")])
+    values = np.array([*values, bound, bound + ulps * np.spacing(bound or 1e-20), float(f"{bound:.5e}")])
     assert sides(comparable(values, [bound]), np.float32(bound)) == sides(values, bound)
 
 
