@@ -28,7 +28,7 @@ _DEEPEST = 0.6  # share of the frame that one bar may take
 _LEAST_PICTURE = 0.2  # share of the frame's width or height that the picture takes; less is text on black
 _ISLAND = 0.14  # share of the frame that a line of text or a logo in a bar may be high
 _STRAIGHT = 0.5  # share of the picture's width along which an edge that needs no other evidence is seen
-_FAINT = 0.12  # the same for an edge whose opposite bar is as wide
+_FAINT = 0.12  # the same, at least, for two opposite edges that make bars of one width
 _SAME_PX = 2
 _RINGING_PX = 16  # how far inside a bar compression leaves traces of the picture
 _STRAY = 0.1  # share of a black line that may not be black
@@ -179,8 +179,9 @@ def _over_frames(rows: list[Row]) -> Edge:
 
 
 def _accepted(edge: Edge, opposite: Edge) -> int:
-    alike = abs(edge.edge - opposite.bar) <= _SAME_PX and opposite.bar > 0
-    return edge.edge if alike and edge.straight >= _FAINT else edge.bar
+    """Width of a clip's bar: two that are as wide are seen together where neither would be alone."""
+    alike = abs(edge.edge - opposite.edge) <= _SAME_PX and min(edge.straight, opposite.straight) >= _FAINT
+    return edge.edge if alike and edge.straight + opposite.straight >= _STRAIGHT else edge.bar
 
 
 def _look(frame: NativeFrame) -> Row:

@@ -13,6 +13,7 @@ from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
 VERSION = 2
 
 _BLUR_TAPS = 9
+_FIXED_POINT = 64  # of luma in 16 bits
 _NOISE_BLOCK_PX = 16
 _NOISE_PERCENT = 20  # of the blocks, from the calmest on: in the others it is texture that varies
 _CLIPPED = (4, 251)  # luma of blocks whose noise was cut off
@@ -26,23 +27,29 @@ def sharpness(gray: np.ndarray) -> float:
     """Variance of the Laplacian of luma (Pech-Pacheco et al. 2000): near 0 without focus, hundreds with fine detail."""
     import cv2
 
-    return float(cv2.Laplacian(gray, cv2.CV_32F).var())
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
+    return float(deviation[0, 0]) ** 2
 
 
 def blur(gray: np.ndarray) -> float | None:
-    """How little of the picture's variation a further blur takes away, 0 (sharp) to 1 (Crété et al. 2007); None if flat."""
-    return max((found for found in (_blur_down(gray), _blur_down(gray.T)) if found is not None), default=None)
+    """How little of the picture's variation a further blur takes away, 0 (sharp) to 1 (Crété et al. 2007); None if flat.
 
-
-def _blur_down(gray: np.ndarray) -> float | None:
+    In the direction in which it is more: motion blurs one only.
+    """
     import cv2
 
-    sharp = np.ascontiguousarray(gray, np.float32)
-    soft = cv2.blur(sharp, (1, _BLUR_TAPS))
-    varies = cv2.absdiff(sharp[1:], sharp[:-1])
-    lost = cv2.max(varies - cv2.absdiff(soft[1:], soft[:-1]), 0.0)
-    total = float(varies.sum(dtype=np.float64))
-    return 1 - float(lost.sum(dtype=np.float64)) / total if total else None
+    sharp = gray.astype(np.int16) * _FIXED_POINT
+    found = []
+    for taps, after, before in (
+        ((1, _BLUR_TAPS), np.s_[1:], np.s_[:-1]),
+        ((_BLUR_TAPS, 1), np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        soft = cv2.blur(sharp, taps)
+        varies = cv2.absdiff(sharp[after], sharp[before])
+        lost = cv2.max(cv2.subtract(varies, cv2.absdiff(soft[after], soft[before])), 0)
+        if total := cv2.sumElems(varies)[0]:
+            found.append(1 - cv2.sumElems(lost)[0] / total)
+    return max(found, default=None)
 
 
 def noise(gray: np.ndarray) -> float | None:
@@ -53,8 +60,8 @@ def noise(gray: np.ndarray) -> float | None:
     import cv2
 
     mask = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
-    response = np.abs(cv2.filter2D(gray, cv2.CV_32F, mask))
-    deviation = _blocks(response) * (np.sqrt(np.pi / 2) / 6)
+    response = cv2.filter2D(gray, cv2.CV_16S, mask)
+    deviation = _blocks(cv2.absdiff(response, 0)) * (np.sqrt(np.pi / 2) / 6)
     luma = _blocks(gray)
     if not deviation.size:
         return None
@@ -69,8 +76,8 @@ def _blocks(values: np.ndarray) -> np.ndarray:
     rows, columns = (side // _NOISE_BLOCK_PX for side in values.shape)
     if not rows * columns:
         return np.empty((0, 0), np.float32)
-    whole = values[: rows * _NOISE_BLOCK_PX, : columns * _NOISE_BLOCK_PX].astype(np.float32)
-    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    whole = values[: rows * _NOISE_BLOCK_PX, : columns * _NOISE_BLOCK_PX]
+    return cv2.resize(whole.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
 
 
 def blockiness(gray: np.ndarray) -> float | None:
@@ -78,34 +85,40 @@ def blockiness(gray: np.ndarray) -> float | None:
 
     The ratio of Wu & Yuen 1997 (GBIM), bounded, and for the likeliest of the grids a codec may have left: any phase, and
     8 px or what that becomes in scaling. Medians over lines, so that an upright post is no grid; two standard errors are
-    taken off, so that chance is none.
+    taken off, so that chance is none. The mean of both directions.
     """
-    across, down = _grid(gray), _grid(np.ascontiguousarray(gray.T))
+    across, down = _grid(gray), _grid(gray.T)
     return None if across is None or down is None else (across + down) / 2
 
 
 def _grid(gray: np.ndarray) -> float | None:
     """Along columns."""
-    import cv2
-
     periods = [period for period in _GRID_PERIODS_PX if gray.shape[1] > _GRID_LINES * period]
     if not periods:
         return None
-    steps = cv2.min(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
-    profile = cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
+    profile = _steps(gray)
     return max(_contrast(profile, period) for period in periods)
 
 
+def _steps(gray: np.ndarray) -> np.ndarray:
+    """Mean step of luma from each column to the next, those left out that no codec makes; float64 (W − 1,)."""
+    import cv2
+
+    gray = np.ascontiguousarray(gray)
+    steps = cv2.min(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
+    return cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
+
+
 def _contrast(profile: np.ndarray, period: float) -> float:
-    """Of lines a period apart against all others, at the phase where it is greatest."""
+    """Of lines a period apart against all others, at the phase where steps are largest; 0 or more."""
     phase = np.floor(np.arange(len(profile)) % period).astype(int)
-    best = 0.0
-    for k in range(int(period)):
-        on, off = profile[phase == k], profile[phase != k]
-        middle, rest = float(np.median(on)), float(np.median(off))
-        error = 1.2533 * 1.4826 * float(np.median(np.abs(on - middle))) / np.sqrt(len(on))
-        best = max(best, (middle - rest - 2 * error) / (middle + rest + _LEAST_STEP))
-    return best
+    usual = np.minimum(profile, 3 * np.median(profile))  # one post must not choose the phase
+    means = np.bincount(phase, usual) / np.bincount(phase)
+    here = phase == int(means[: int(period)].argmax())
+    on, off = profile[here], profile[~here]
+    middle, rest = float(np.median(on)), float(np.median(off))
+    error = 1.2533 * 1.4826 * float(np.median(np.abs(on - middle))) / np.sqrt(len(on))
+    return max(0.0, (middle - rest - 2 * error) / (middle + rest + _LEAST_STEP))
 
 
 def _look(frame: NativeFrame) -> Row:
