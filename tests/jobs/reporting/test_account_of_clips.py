@@ -1,7 +1,7 @@
 """Funnel, gaps, copies and the clips around a cut-off, from an index."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.progress import progress
@@ -23,6 +23,7 @@ class Glances:
         return Thumb(row["clip_id"], "", "", row["status"], "", None)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-10, 10).map(lambda v: round(v, 1)) | st.just(float("nan")), max_size=40),
     st.floats(-10, 10).map(lambda v: round(v, 1)),
@@ -71,6 +72,7 @@ def test_each_bound_of_the_recipe_shows_the_clips_around_it():
             assert all(near.thumb.status == "rejected" for near in refused)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_funnel_loses_every_clip_once(seed):
     found = rows(80, seed)

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.reporting.charts import axis, line_chart, thin
@@ -12,6 +12,7 @@ from jobs.reporting.text import clock, figure, length, size
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=50))
 def test_an_axis_shows_every_value_and_its_ticks_inside(values):
     shown = axis(values)
@@ -23,6 +24,7 @@ def test_an_axis_shows_every_value_and_its_ticks_inside(values):
     )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), VALUES), min_size=2, max_size=400, unique_by=lambda p: p[0]),
     st.integers(3, 100),
@@ -42,6 +44,7 @@ def test_a_chart_leaves_out_what_is_not_finite_and_is_none_without_a_line():
     assert line_chart("loss", "", {"a": ("train", [(0, 2.0)])}) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(), unique=True, max_size=300).map(sorted), st.integers(1, 50))
 def test_a_sample_is_spread_in_order_and_the_same_every_time(items, most):
     chosen = spread(items, most)

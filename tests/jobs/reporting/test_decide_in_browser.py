@@ -58,7 +58,8 @@ out.textContent = JSON.stringify(records);
 document.body.append(out);
 }"""
 TYPED = [
-    ["#score-motion_mean input[type=number]", "0.0123456789123"],
+    ["#score-motion_mean input[type=number]", "0.0223456789123"],
+    ["#score-motion_mean input[type=number]", "0.0123456789"],  # the recipe's own again
     ["#score-object_motion input[data-side=max][type=number]", "0.3"],
     ["#score-duration_s input[data-side=min][type=number]", ""],
     ["#score-sharpness input[type=number]", ""],
@@ -117,6 +118,9 @@ def test_the_page_counts_what_the_recipe_that_it_hands_back_decides(tmp_path):
         assert reset["text"] == f"{len(own)} clips, {length(sum(r['end_s'] - r['start_s'] for r in own))}"
         assert reset["command"] == "rushes select dataset=here recipe=current"
         assert not reset["copy"]
+    typed = [record["command"] for record in records if record["did"] == "typed"]
+    assert typed[0].endswith(" recipe.min.motion_mean=0.0223457")
+    assert "motion_mean" not in typed[1]
     assert {r["did"] for r in records} == {"opened", "reset", "link", "slider", "typed"}
     assert len({r["clips"] for r in records}) > 30, "the decisions are many"
 

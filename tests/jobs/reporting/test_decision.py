@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.reporting.decision import comparable, decision_data
@@ -20,6 +20,7 @@ def sides(values, bound) -> tuple[list[bool], list[bool]]:
     return (values >= bound).tolist(), (values <= bound).tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=20), NUMBERS, st.integers(-3, 3))
 def test_packed_values_are_on_the_same_side_of_every_bound_of_six_digits(values, near, ulps):
     bound = float(f"{near:.5e}")
@@ -29,17 +30,20 @@ def test_packed_values_are_on_the_same_side_of_every_bound_of_six_digits(values,
     assert sides(single, mark) == sides(values, bound)
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=20), NUMBERS, st.integers(-3, 3))
 def test_packed_values_are_on_the_same_side_of_the_recipes_own_bound_whatever_its_digits(values, bound, ulps):
     values = np.array([*values, bound, bound + ulps * np.spacing(bound or 1e-20), float(f"{bound:.5e}")])
     assert sides(comparable(values, [bound]), np.float32(bound)) == sides(values, bound)
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=20))
 def test_packed_values_are_the_values(values):
     assert np.allclose(comparable(np.array(values), []), values, rtol=3e-7, atol=0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 10**6), st.integers(2, 80))
 def test_every_clip_is_held_or_an_even_sample_of_both_kinds_that_knows_their_totals(num, seed, most):
     clips = clips_of(rows(num, seed))
@@ -56,6 +60,7 @@ def test_every_clip_is_held_or_an_even_sample_of_both_kinds_that_knows_their_tot
     assert np.allclose(seconds, clips.duration_s[data.rows])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_rule_refuses_by_columns_what_the_recipe_refuses_by_rows(seed):
     found = rows(40, seed)

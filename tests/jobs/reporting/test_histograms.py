@@ -3,7 +3,7 @@
 import re
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.reporting.histograms import BINS, NO_BIN, histogram, places, score_axis
@@ -12,6 +12,7 @@ NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or
 MAYBE = NUMBERS | st.just(float("nan"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(MAYBE, st.booleans()), max_size=60), st.lists(NUMBERS, max_size=2))
 def test_a_histogram_counts_every_clip_once(clips, bounds):
     values, kept = np.array([v for v, _ in clips], float), np.array([k for _, k in clips], bool)
@@ -30,6 +31,7 @@ def test_a_histogram_counts_every_clip_once(clips, bounds):
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=60), st.lists(NUMBERS, max_size=2))
 def test_an_axis_places_larger_values_further_and_bounds_inside(values, bounds):
     scale = score_axis(np.array(values), bounds)
