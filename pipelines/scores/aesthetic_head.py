@@ -1,8 +1,8 @@
 """A LAION aesthetic head: how beautiful people would find a picture, from its CLIP embedding.
 
-In: a file of weights. Out: one linear function. Two published forms are the same kind of thing, a chain of linear layers
-with nothing between them: LAION's linear heads (`weight`, `bias`; laion/aesthetic-predictor) and the MLP of the improved
-predictor (`layers.0.weight` …; its dropout does nothing outside training). Such a chain is one linear function.
+In: a file of weights. Out: one linear function. Two published forms are the same kind of thing, a chain of linear
+layers with nothing between them: LAION's linear heads (`weight`, `bias`; laion/aesthetic-predictor) and the MLP of the
+improved predictor (`layers.0.weight` …; its dropout does nothing outside training). A chain is one linear function.
 """
 
 import re

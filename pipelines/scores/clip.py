@@ -1,6 +1,6 @@
 """What a CLIP says of a clip: how beautiful it is, and whether it has a watermark. One forward pass per native frame.
 
-Without `scores.clip_model` these scores are null. The embedding stays in the meter's rows: `match` compares captions with it.
+Without `scores.clip_model` these scores are null. The embedding stays in the rows; `match` holds captions to it.
 """
 
 from collections.abc import Callable

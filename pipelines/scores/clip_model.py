@@ -1,7 +1,7 @@
 """The configured CLIP, through open_clip: which one, whether it is there, and pictures and texts → embeddings.
 
-In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Radford et al. 2021). It runs on one core. Weights
-come from a folder, a file, or by a tag that open_clip downloads; random ones are never used.
+In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Radford et al. 2021). It runs on one core.
+Weights come from a folder, a file, or by a tag that open_clip downloads; random ones are never used.
 """
 
 import difflib
@@ -160,7 +160,8 @@ def _check_name(cfg: ScoreConfig) -> None:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if weights is None:
         raise ValueError(
-            f"scores.clip_model={model} needs weights: set scores.clip_pretrained to a file or a tag ({', '.join(tags) or 'there is none'})"
+            f"scores.clip_model={model} needs weights: set scores.clip_pretrained to a file or a tag "
+            f"({', '.join(tags) or 'there is none'})"
         )
     if weights not in tags and not Path(weights).is_file():
         raise ValueError(

@@ -1,10 +1,10 @@
-"""Technical quality by DOVER (Wu et al. 2023, "Exploring Video Quality Assessment on User Generated Contents from Aesthetic
-and Technical Perspectives"), where its weights are given as the ONNX file that its authors' converter writes.
+"""Technical quality by DOVER (Wu et al. 2023, "Exploring Video Quality Assessment on User Generated Contents from
+Aesthetic and Technical Perspectives"), where its weights are given: the ONNX file that its authors' converter writes.
 
-In: a clip. Out: the output of its technical branch. DOVER looks at consecutive frames of a clip, so it needs a second look at
-the footage: `views`, inside the killable child, returns only the small pictures that the network is shown; `Dover` scores them.
-
-Sampling is the published one, with the middle of each range where the authors draw at random, so that a clip has one score.
+In: a clip. Out: the output of its technical branch. DOVER looks at consecutive frames of a clip, so it needs a second
+look at the footage: `views`, inside the killable child, returns only the small pictures that the network is shown;
+`Dover` scores them. Sampling is the published one, with the middle of each range where the authors draw at random, so
+that a clip has one score.
 """
 
 from collections.abc import Iterable
@@ -64,8 +64,8 @@ def model(cfg: ScoreConfig) -> str:
 def pick(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
     """Which frames of a clip DOVER is shown: numbers from 0, int64 (1 + windows, 32).
 
-    The first row is the aesthetic view: one frame from each 32nd of the clip. Each other row is a window of the technical
-    view: 32 frames, every second one, from an equal part of the clip; a clip that is too short is begun again.
+    The first row is the aesthetic view: one frame from each 32nd of the clip. Each other row is a window of the
+    technical view: 32 frames, every second one, from an equal part of the clip; one that is too short is begun again.
     """
     aesthetic = _runs(num_frames, FRAMES, 1).reshape(1, FRAMES)
     return np.concatenate([aesthetic, _runs(num_frames, windows, FRAMES)])
@@ -149,8 +149,8 @@ class Dover:
         if shapes.keys() != {_AESTHETIC, _TECHNICAL} or len(self._session.get_outputs()) != 2:
             raise ValueError(
                 f"scores.dover={path} is not a DOVER: it takes {', '.join(shapes)} and gives "
-                f"{len(self._session.get_outputs())} outputs, DOVER takes {_AESTHETIC} and {_TECHNICAL} and gives 2; write it "
-                "with convert_to_onnx.py of DOVER's repository"
+                f"{len(self._session.get_outputs())} outputs, DOVER takes {_AESTHETIC} and {_TECHNICAL} and gives 2; "
+                "write it with convert_to_onnx.py of DOVER's repository"
             )
         given, expected = shapes[_TECHNICAL][1:], [3, FRAMES, SIDE_PX, SIDE_PX]
         if len(given) != 4 or any(isinstance(a, int) and a != b for a, b in zip(given, expected, strict=True)):

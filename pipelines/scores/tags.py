@@ -57,7 +57,7 @@ METER = Meter(
 SCORES = {
     "tags": Score(
         _tags,
-        f"the {_PER_CLIP} likeliest ImageNet classes: mean over native frames, a frame's {_PER_FRAME} likeliest counted",
+        f"the {_PER_CLIP} likeliest ImageNet classes: mean over native frames, of each its {_PER_FRAME} likeliest",
         "probability, 0–1",
         "tags",
         kind=_TAGS,

@@ -2,6 +2,7 @@
 
 import threading
 
+import av
 import numpy as np
 import open_clip
 import pyarrow as pa
@@ -29,11 +30,9 @@ from tests.tiny_models import WIDTH, parents_threads, tiny_clip
 LIMITS = child.Limits(60, 4 * 1024**3)
 
 
-class Shown(NativeFrame):
-    """A native frame whose pixels are at hand."""
-
-    def __init__(self, rgb):
-        self.__dict__["rgb"] = rgb
+def shown(rgb):
+    """A native frame, as a decoder gives it."""
+    return NativeFrame(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def direct(model, frame, texts):
 
 def test_a_row_is_what_open_clip_and_the_head_say_of_the_frame(look, model, head):
     frame = texture(1, 90, 160)
-    row = look(Shown(frame))
+    row = look(shown(frame))
     picture, prompts = direct(model, frame, [*MARKED, *CLEAN])
     linear = torch.load(head, weights_only=True)
     share = (model[0].logit_scale.detach().exp() * prompts @ picture).softmax(0)[: len(MARKED)].sum()
@@ -90,7 +89,7 @@ def test_one_forward_pass_per_frame_serves_all_scores(look, monkeypatch):
     encode = open_clip.CLIP.encode_image
     monkeypatch.setattr(open_clip.CLIP, "encode_image", lambda *a, **k: calls.append(len(a[1])) or encode(*a, **k))
     for seed in range(3):
-        look(Shown(texture(seed, 40, 64)))
+        look(shown(texture(seed, 40, 64)))
     assert calls == [1, 1, 1]
 
 
@@ -137,7 +136,7 @@ def score(cfg, native):
 
 
 def test_a_clips_scores_are_reductions_of_its_frames(look, cfg):
-    rows = [{"pts": k} | look(Shown(texture(k, 40, 64))) for k in range(3)]
+    rows = [{"pts": k} | look(shown(texture(k, 40, 64))) for k in range(3)]
     scores, gaps = score(cfg, {"clip": pa.Table.from_pylist(rows, schema=METER.schema)})
     assert scores["aesthetic"] == pytest.approx(np.mean([row["aesthetic"] for row in rows]), abs=1e-5)
     assert scores["watermark"] == pytest.approx(np.median([row["watermark"] for row in rows]), abs=1e-5)
@@ -158,7 +157,7 @@ def test_without_a_clip_its_scores_are_null_and_say_which_keys_to_set():
 
 def test_without_a_head_only_the_aesthetic_is_null(folder):
     cfg = ScoreConfig(clip_model=folder)
-    rows = [{"pts": 0} | load_meters(cfg, ("clip",))["clip"](Shown(texture(3, 40, 64)))]
+    rows = [{"pts": 0} | load_meters(cfg, ("clip",))["clip"](shown(texture(3, 40, 64)))]
     scores, gaps = score(cfg, {"clip": pa.Table.from_pylist(rows, schema=METER.schema)})
     assert scores["aesthetic"] is None
     assert scores["watermark"] is not None

@@ -2,6 +2,7 @@
 
 from importlib.metadata import files
 
+import av
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from pipelines.config import ScoreConfig
 from pipelines.media import imagenet
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
-from pipelines.scores.base import Measured, Rectangle
+from pipelines.scores.base import Measured, NativeFrame, Rectangle
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import METERS, SCORES, load_meters, score_clip
 from pipelines.signals import SCHEMA
@@ -20,11 +21,9 @@ from tests.footage import real_clips
 CFG = ScoreConfig()
 
 
-class Shown:
-    """A native frame whose pixels are at hand."""
-
-    def __init__(self, rgb):
-        self.rgb = rgb
+def shown(rgb):
+    """A native frame, as a decoder gives it."""
+    return NativeFrame(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def flat_signals():
 
 
 def rows(look, *frames):
-    looks = [{"pts": k} | look(Shown(frame)) for k, frame in enumerate(frames)]
+    looks = [{"pts": k} | look(shown(frame)) for k, frame in enumerate(frames)]
     return pa.Table.from_pylist(looks, schema=METERS["tags"].schema)
 
 
