@@ -20,6 +20,7 @@ from pipelines.dataset import Dataset
 from pipelines.scores.registry import SCORES
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
+_MOST_ITEMS = 12  # of a list, like the boxes of text
 _STRIP_HEIGHT = 104
 _STRIP_ASPECT = 7.0  # of a whole filmstrip: wide pictures get few frames, upright ones many, and cards are equally high
 
@@ -148,7 +149,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None)
     if isinstance(value, list | tuple):
-        return "; ".join(as_text(inner) for inner in value) or "none"
+        more = [f"and {len(value) - _MOST_ITEMS:,} more"] if len(value) > _MOST_ITEMS else []
+        return "; ".join([*(as_text(inner) for inner in value[:_MOST_ITEMS]), *more]) or "none"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return figure(value)
     return figure(None) if value is None else str(value)

@@ -50,7 +50,7 @@ class Clips:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The short row of every clip: place, decision, and how its frames are read."""
-        return self.table.select(_SHORT).to_pylist()
+        return self.table.select([name for name in _SHORT if self.has(name)]).to_pylist()
 
     def full(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The full rows of clips given by their short ones."""

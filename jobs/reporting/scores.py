@@ -87,18 +87,27 @@ class ScoreCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """A score that no clip has; if the recipe bounds it, that refuses all of them."""
+
+    name: str
+    doc: str
+    gaps: list[tuple[str, int]]
+    refuses_all: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ScoresView:
     """All scores.
 
     Attributes:
         bounded, others: cards of the scores that the recipe asks for, and of the rest.
-        unmeasured: (name, meaning, reasons) of scores that no clip has.
         has_rules: whether the recipe's thresholds are known.
     """
 
     bounded: list[ScoreCard]
     others: list[ScoreCard]
-    unmeasured: list[tuple[str, str, list[tuple[str, int]]]]
+    unmeasured: list[Unmeasured]
     recipe_name: str
     has_rules: bool
     data: DecisionData
@@ -115,6 +124,9 @@ def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows
     refused = {name: refused_by(clips, rule) for name, rule in rules.items()}
     times = np.sum(list(refused.values()), axis=0) if refused else np.zeros(len(clips), int)
     stay = fixed(clips, recipe)
+    for name, own in refused.items():  # a bound that has no card can't be moved
+        if not _is_measured(clips, name):
+            stay |= own
     data, why, who = decision_data(clips, stay, most_rows), gaps(clips), models(clips)
     bounded, others, unmeasured = [], [], []
     for name, score in SCORES.items():
@@ -122,9 +134,8 @@ def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows
             continue
         nulls = clips.table[name].null_count if clips.has(name) else len(clips)
         reasons = _reasons(why.get(name, []), nulls)
-        if nulls == len(clips):
-            if nulls:
-                unmeasured.append((_name(name), score.doc, reasons))
+        if not _is_measured(clips, name):
+            unmeasured.append(Unmeasured(_name(name), score.doc, reasons, name in rules))
             continue
         own = refused.get(name, np.zeros(len(clips), bool))
         common = {
@@ -146,6 +157,10 @@ def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows
 def is_label(score: Score) -> bool:
     """Whether a score's words are from a closed set: free text is no chart."""
     return score.is_label and score.unit == "label"
+
+
+def _is_measured(clips: Clips, name: str) -> bool:
+    return name in SCORES and clips.has(name) and clips.table[name].null_count < len(clips)
 
 
 def _name(score: str) -> str:

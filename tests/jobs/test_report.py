@@ -184,6 +184,19 @@ def test_rejected_clips_carry_their_reason_and_thresholds_are_marked(page):
     assert "≤ 254<" in page
 
 
+def test_clips_around_each_cut_off_are_pictured_and_the_funnel_loses_what_is_lost(page):
+    section = page[page.index('id="score-duration_s"') :]
+    section = section[: section.index("</figure>")]
+    nears = re.findall(r'class="near (\w+)" data-value="([\d.]+)"[^>]*><img src="data:image/jpeg', section)
+    assert [status for status, _ in nears] == ["rejected", "kept", "kept", "kept"]
+    assert [float(value) for _, value in nears] == sorted(float(value) for _, value in nears)
+    funnel = page[page.index('class="funnel"') : page.index('<section id="decide">')]
+    losses = re.findall(r"</i>([^<]+) <b>([^<]+)</b>", funnel)
+    assert ("not media", "1") in losses
+    assert ("too short", "1") in losses
+    assert [what for what, _ in losses if what.startswith("quarantined: ")]
+
+
 def test_hostile_captions_and_names_are_text(page):
     assert html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
     scripts = [a for tag, a in Reader(page).tags if tag == "script"]
@@ -274,4 +287,5 @@ def test_in_a_browser_only_the_pages_own_script_runs(page, tmp_path):
     assert title.endswith("Rushes report"), title
     cards = [a for tag, a in Reader(dom).tags if tag == "article" and a.get("class") == "card"]
     assert len(cards) == 3
-    assert 'class="verdict" data-fixed' in dom  # no longer hidden: the page's own script ran
+    verdict = next(a for tag, a in Reader(dom).tags if a.get("class") == "verdict")
+    assert (verdict["data-clips"], "hidden" in verdict) == ("3", False)  # the page's own script ran

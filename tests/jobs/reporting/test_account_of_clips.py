@@ -109,7 +109,7 @@ def test_what_is_null_says_why_for_how_many_clips():
     card = next(card for card in view.bounded if card.key == "sharpness")
     assert card.gaps == [("too short", len(without) - 1), (UNSAID, 1)]
     assert card.by == ["quality v1", "quality v0"]
-    assert ("luma std", [(UNSAID, 200)]) in [(name, why) for name, _, why in view.unmeasured]
+    assert ("luma std", [(UNSAID, 200)]) in [(score.name, score.gaps) for score in view.unmeasured]
 
 
 def test_copies_stand_beside_the_best_one_the_most_similar_first():
@@ -130,5 +130,6 @@ def test_values_of_any_kind_are_words():
     assert as_text(0.12345) == "0.123"
     assert as_text("<b>") == "<b>"
     assert as_text([]) == "none"
+    assert as_text(list(range(15))).endswith("10; 11; and 3 more")
     assert as_text(["cat", "dog"]) == "cat; dog"
     assert as_text([{"tag": "cat", "share": 0.5}, {"tag": "dog", "share": None}]) == "tag cat, share 0.5; tag dog"

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.reporting.text import length
 from pipelines.config import RecipeConfig
-from pipelines.recipe import Recipe, load_recipe
+from pipelines.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser
 from tests.jobs.reporting.synthetic import RECIPE, page_of, rows
 
@@ -155,6 +155,15 @@ def test_of_many_clips_the_page_estimates_and_at_the_recipes_own_bounds_it_knows
         assert abs(record["clips"] - len(kept)) <= 4 * math.sqrt(3000 / 1000 * 3000) / 2, (
             record
         )  # 4 standard errors, at most
+
+
+@needs_browser
+def test_a_bound_on_what_nobody_measured_refuses_all_and_no_other_bound_brings_a_clip_back(tmp_path):
+    recipe = Recipe("needs luma_std", (*RECIPE.rules, Rule("luma_std", 4.0)))
+    page = page_of(rows(60, seed=8, recipe=recipe), recipe)
+    assert "so it refuses every clip" in page
+    records = open_in_browser(page, tmp_path, ["min.duration_s=", "min.luma_std="], "")
+    assert {record["clips"] for record in records} == {0}
 
 
 @needs_browser
