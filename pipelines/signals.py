@@ -7,14 +7,19 @@ stretches it is measured.
 
 Columns: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, delta_lum` mean absolute change from the
 frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean,
-luma_std` of 8-bit luma; `motion` mean optical flow, share of the frame diagonal per second; `object_motion` what of it
-the camera does not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the
-size per second (positive: grows); `roll` radians per second (positive: clockwise); `thumb` what copies are found by, on
-a grid in time (`thumbs_per_s`), null between; and what the detector asks for, null where it does not: `alike_…`, `contrast`
-and `transition`, see `pipelines.shot_detection`.
+luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; from the frame before, null for the first: `change` mean
+absolute change of luma where it is largest, of cells of about 16 px, and `brighter` the median of their signed change. On a
+grid in time (`MOTION_PER_S`), null between, from the frame before on that grid: `motion` mean optical flow, share of the
+frame diagonal per second, black around the picture counted as still; `object_motion` what of it the camera does not
+explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per second
+(positive: grows); `roll` radians per second (positive: clockwise). `thumb` what copies are found by, on a grid in time
+(`thumbs_per_s`), null between; and what the detector asks for, null where it does not: `alike_…`, `contrast` and
+`transition`, see `pipelines.shot_detection`.
+
+Motion is not measured between neighbours: at 60 frames a second things move by less than grain and coding do, and coders hold
+pictures still for a frame or two. Over a twelfth of a second they have moved.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -28,8 +33,8 @@ from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
 from pipelines.errors import MediaError, Reason
 from pipelines.grid import on_grid
-from pipelines.media.camera import Camera, camera_of
 from pipelines.media.clock import Clock
+from pipelines.media.flow import dis, motion_between
 from pipelines.media.picture import picture_hash, upright_small
 from pipelines.shot_detection import observation, transnet
 from pipelines.shots import look_of
@@ -37,8 +42,13 @@ from pipelines.shots import look_of
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 3
+VERSION = 4
 STAGE = "signals"
+MOTION_PER_S = 12
+
+_BACK = 8  # frames that motion looks back at most: beyond 96 frames a second, a twelfth of a second is more
+_DARK = 25  # luma; FFmpeg's blackdetect: a tenth of the range
+_CELL = 16  # px
 
 _MEASURED = (
     "delta_hue",
@@ -46,6 +56,9 @@ _MEASURED = (
     "delta_lum",
     "luma_mean",
     "luma_std",
+    "dark",
+    "change",
+    "brighter",
     "motion",
     "object_motion",
     "pan_x",
@@ -60,9 +73,9 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(slots=True)
-class _Before:
-    """What is kept of the frame before."""
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """What is kept of a frame for those after it."""
 
     pts: int
     hsv: np.ndarray
@@ -82,8 +95,8 @@ def preload(shots: ShotConfig) -> None:
 
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
-    """Frames needed on either side of a stretch for its rows to be right: at least one, for what changes in between."""
-    return max(1, observation.context_frames(look_of(shots)))
+    """Frames needed on either side of a stretch for its rows to be right."""
+    return max(_BACK, observation.context_frames(look_of(shots)))
 
 
 def measure(
@@ -108,25 +121,29 @@ def measure(
     total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
     look = look and look.at(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow, earlier = dis(), _earlier(clock)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
-    before: _Before | None = None
+    seen: dict[int, _Small] = {}  # the last few
     for number, picture in pictures:
         small = upright_small(picture, cfg.small_side)
         tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
-        if not first - 1 <= number < last:
+        if not first - _BACK <= number < last:
             continue
-        now = _Before(
+        now = seen[number] = _Small(
             int(clock.pts[number]), cv2.cvtColor(small, cv2.COLOR_RGB2HSV), cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         )
-        if number >= first:
-            row = _row(now, before, clock.time_base, flow) | {"picture_hash": picture_hash(picture)}
-            if keeps_thumb[number]:
-                row["thumb"] = thumb.thumb(now.gray)
-            rows.append(row)
-        before = now
+        seen.pop(number - _BACK - 1, None)
+        if number < first:
+            continue
+        row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
+        row |= _changes(seen.get(number - 1), now)
+        if earlier[number] >= 0:
+            row |= _motion(seen[earlier[number]], now, clock.time_base, flow)
+        if keeps_thumb[number]:
+            row["thumb"] = thumb.thumb(now.gray)
+        rows.append(row)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     for name, column in observation.observe(tiny, begin, first, last, total, look).items():
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(column, from_pandas=True))
@@ -157,41 +174,35 @@ def numbered(
         )
 
 
-def _row(now: _Before, before: _Before | None, time_base: Fraction, flow: "cv2.DISOpticalFlow") -> dict[str, Any]:
-    row: dict[str, Any] = {"pts": now.pts, "luma_mean": float(now.gray.mean()), "luma_std": float(now.gray.std())}
-    return row | _changes(before, now.hsv) | _motion(before, now.gray, now.pts, time_base, flow)
+def _earlier(clock: Clock) -> np.ndarray:
+    """The number of the frame that each is compared with for its motion, (n,); −1 where none is measured."""
+    numbers = np.flatnonzero(on_grid(clock.pts, clock.time_base, Fraction(1, MOTION_PER_S)))
+    earlier = np.full(len(clock.pts), -1)
+    earlier[numbers[1:]] = np.maximum(numbers[:-1], numbers[1:] - _BACK)
+    return earlier
 
 
-def _changes(before: _Before | None, hsv: np.ndarray) -> dict[str, float]:
+def _light(gray: np.ndarray) -> dict[str, float]:
+    mean, deviation = cv2.meanStdDev(gray)
+    dark = 1 - cv2.countNonZero(cv2.compare(gray, _DARK, cv2.CMP_GT)) / gray.size
+    return {"luma_mean": float(mean[0, 0]), "luma_std": float(deviation[0, 0]), "dark": dark}
+
+
+def _changes(before: _Small | None, now: _Small) -> dict[str, float]:
     names = ("delta_hue", "delta_sat", "delta_lum")
     if before is None:
         return dict.fromkeys(names, 0.0)
-    difference = cv2.absdiff(hsv, before.hsv)
-    return dict(zip(names, cv2.mean(difference)[:3], strict=True))
+    changed = dict(zip(names, cv2.mean(cv2.absdiff(now.hsv, before.hsv))[:3], strict=True))
+    difference = cv2.subtract(now.gray, before.gray, dtype=cv2.CV_32F)
+    cells = tuple(max(1, round(length / _CELL)) for length in reversed(difference.shape))
+    size, signed = (cv2.resize(d, cells, interpolation=cv2.INTER_AREA) for d in (np.abs(difference), difference))
+    return changed | {"change": float(size.max()), "brighter": float(np.median(signed))}
 
 
-def _motion(
-    before: _Before | None, gray: np.ndarray, pts: int, time_base: Fraction, flow: "cv2.DISOpticalFlow"
-) -> dict[str, float]:
-    if before is None:
-        return _per_second(0.0, Camera.still(), 1.0)
-    return _per_second(*_flow(flow, before.gray, gray), float((pts - before.pts) * time_base))
-
-
-def _flow(flow: "cv2.DISOpticalFlow", before: np.ndarray, gray: np.ndarray) -> tuple[float, Camera]:
-    """Mean length of the optical flow, and the camera's part of it; in shares of the frame diagonal."""
-    if min(gray.shape) < 16:  # too small for the flow's 8-pixel patches
-        return 0.0, Camera.still()
-    field = flow.calc(before, gray, None) / math.hypot(*gray.shape)
-    return float(np.linalg.norm(field, axis=-1).mean()), camera_of(field)
-
-
-def _per_second(motion: float, camera: Camera, elapsed_s: float) -> dict[str, float]:
-    return {
-        "motion": motion / elapsed_s,
-        "object_motion": camera.residual / elapsed_s,
-        "pan_x": camera.pan_x / elapsed_s,
-        "pan_y": camera.pan_y / elapsed_s,
-        "zoom": camera.zoom / elapsed_s,
-        "roll": camera.roll_rad / elapsed_s,
-    }
+def _motion(before: _Small, now: _Small, time_base: Fraction, flow: "cv2.DISOpticalFlow") -> dict[str, float]:
+    elapsed_s = float((now.pts - before.pts) * time_base)
+    moved = motion_between(before.gray, now.gray, flow)
+    camera = moved.camera
+    measured = {"motion": moved.mean, "object_motion": moved.objects}
+    measured |= {"pan_x": camera.pan_x, "pan_y": camera.pan_y, "zoom": camera.zoom, "roll": camera.roll_rad}
+    return {name: value / elapsed_s for name, value in measured.items()}

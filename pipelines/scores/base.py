@@ -86,8 +86,8 @@ class Measured:
     """What a score sees of a clip.
 
     Attributes:
-        signals: columns of the dense signals, float arrays with a value per frame; what is measured from the frame before
-            lacks the first frame's, which points outside the clip.
+        signals: columns of the dense signals, float arrays with a value per frame; of what is measured from an earlier frame
+            only what lies between frames of the clip.
         native: by meter, a row for each native frame inside the clip; a meter that is not configured is not in it.
         width, height: as displayed, px.
         safe: the picture without bars around it.

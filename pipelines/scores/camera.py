@@ -1,6 +1,5 @@
 """What the camera does: its strongest steady move, or that it stands or shakes."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,32 +8,39 @@ import pyarrow as pa
 
 from pipelines.scores.base import SIGNALS, Measured, Score
 
-_STEADY = 0.4
+_STEADY = 0.5  # a move gets so far, as a share of the way it makes; what goes here and there is a shaking hand
+_OUTLIERS = 0.1  # of the clip at either end of each move's speeds: a moment at which the background was not found
 _MOVES = {
     "pan_x": ("pan right", "pan left"),
     "pan_y": ("tilt down", "tilt up"),
     "zoom": ("zoom out", "zoom in"),
     "roll": ("roll", "roll"),
 }
+_FLOW = {"pan_x": 1.0, "pan_y": 1.0, "zoom": 0.5, "roll": 0.4}
+"""Flow that a move of 1 causes, by which moves are compared. A zoom or roll moves the picture by 0.26 on average; but about a point
+that is not the middle it is a pan of the middle as well, and remains what it is as long as that point is in the picture.
+"""
 
 
-def camera(clip: Measured) -> tuple[str, float]:
-    """The camera's strongest steady move and its speed in the unit of that move.
-
-    A move is steady if its mean over the clip stands out from its spread: a shaking hand goes here and there, and where
-    it ends up is no pan.
-    """
-    moves = {name: clip.signals[name] for name in ("pan_x", "pan_y", "zoom", "roll")}
+def camera(clip: Measured) -> tuple[str, float] | tuple[None, None]:
+    """The camera's strongest steady move and its speed in the unit of that move; None of a clip too short for any."""
+    moves = {name: clip.signals[name] for name in _MOVES}
+    if not len(moves["pan_x"]):
+        return None, None
+    moves = {name: np.clip(v, *np.quantile(v, (_OUTLIERS, 1 - _OUTLIERS))) for name, v in moves.items()}
     mean = {name: float(np.mean(values)) for name, values in moves.items()}
-    spread = {name: float(np.std(values)) for name, values in moves.items()}
     cfg = clip.cfg
     least = {"pan_x": cfg.camera_pan, "pan_y": cfg.camera_pan, "zoom": cfg.camera_zoom, "roll": cfg.camera_roll}
-    strongest = max(moves, key=lambda name: abs(mean[name]) / max(least[name], 1e-9))
-    speed = abs(mean[strongest])
-    if speed >= least[strongest] and speed >= _STEADY * spread[strongest]:
+    steady = [
+        name
+        for name, values in moves.items()
+        if abs(mean[name]) >= max(least[name], _STEADY * float(np.mean(np.abs(values))), 1e-9)
+    ]
+    if steady:
+        strongest = max(steady, key=lambda name: abs(mean[name]) * _FLOW[name])
         # The picture moves against the camera: contents that go left are a pan to the right.
-        return _MOVES[strongest][mean[strongest] > 0], speed
-    shake = math.hypot(spread["pan_x"], spread["pan_y"])
+        return _MOVES[strongest][mean[strongest] > 0], abs(mean[strongest])
+    shake = float(np.mean(np.hypot(*(moves[name] - np.median(moves[name]) for name in ("pan_x", "pan_y")))))
     return ("handheld" if shake >= cfg.camera_pan else "static"), shake
 
 
@@ -52,7 +58,7 @@ SCORES = {
     ),
     "camera_magnitude": Score(
         _part(1),
-        "speed of that move; of handheld and static the spread of pan and tilt",
+        "speed of that move; of handheld and static the mean speed of pan and tilt",
         "pan, tilt: share of the frame diagonal per s; zoom: share of the size per s; roll: rad per s",
         SIGNALS,
     ),

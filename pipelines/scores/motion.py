@@ -1,25 +1,54 @@
-"""How much moves: optical flow between consecutive frames."""
+"""How much moves: optical flow over a twelfth of a second at a time, inside the safe rectangle; and how often nothing does."""
 
-from pipelines.scores.base import SIGNALS, Score, of_signal, percentile
+from collections.abc import Callable
+
+import numpy as np
+
+from pipelines.scores.base import SIGNALS, Measured, Score, finite, percentile
 
 _UNIT = "share of the frame diagonal per s"
+_FROZEN = 0.6  # luma levels: coding a frame again changes its cells by less, grain and the least move by more
+
+
+def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
+    """Mean flow over the frame → over the safe rectangle: around that nothing moves."""
+
+    def compute(clip: Measured) -> float | None:
+        share = clip.safe.width * clip.safe.height / (clip.width * clip.height)
+        value = finite(reduce, clip.signals[name])
+        return None if value is None else value / share
+
+    return compute
+
+
+def _static_ratio(clip: Measured) -> float | None:
+    """A frame repeats the one before if no part of the picture differs from it: things that move in front of a camera on a
+    tripod are not static, a frozen picture is, and so are the repeated frames of footage that was given a higher rate.
+    """
+    return finite(lambda change: float(np.mean(change <= _FROZEN)), clip.signals["change"])
+
 
 SCORES = {
-    "motion_mean": Score(of_signal("motion"), "mean optical flow", _UNIT, SIGNALS, low="static", high="frantic"),
+    "motion_mean": Score(
+        _inside("motion"), "mean optical flow inside the safe rectangle", _UNIT, SIGNALS, low="static", high="frantic"
+    ),
     "motion_p95": Score(
-        of_signal("motion", percentile(95)),
-        "95th percentile over frames of the mean optical flow",
+        _inside("motion", percentile(95)),
+        "95th percentile over time of the mean optical flow inside the safe rectangle",
         _UNIT,
         SIGNALS,
         low="static",
         high="frantic",
     ),
     "object_motion": Score(
-        of_signal("object_motion"),
-        "mean optical flow that the camera does not explain",
+        _inside("object_motion"),
+        "mean optical flow inside the safe rectangle that the camera does not explain",
         _UNIT,
         SIGNALS,
         low="static",
         high="frantic",
+    ),
+    "static_ratio": Score(
+        _static_ratio, "frames that repeat the one before", "share of frames", SIGNALS, high="frozen"
     ),
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
@@ -64,7 +65,7 @@ def score_clip(
     """All scores of a clip that measurements of frames decide; its safe rectangle, `score_gaps` and `score_models`.
 
     Args:
-        signals: rows of the clip's frames only; the change and motion of its first frame point outside the clip.
+        signals: rows of the clip's frames only; the first change and motion in them point outside the clip.
         native: by meter, the rows of the native frames inside the clip; only meters that are configured.
         width, height: as displayed, px.
         duration_s: of the clip.
@@ -74,8 +75,7 @@ def score_clip(
         for name in signals.column_names
         if pa.types.is_floating(signals[name].type) or pa.types.is_integer(signals[name].type)
     }
-    if len(signals) > 1:
-        columns |= {name: columns[name][1:] for name in _ACROSS}
+    columns |= {name: _within(columns[name]) for name in _ACROSS}
     safe = bars.safe_rectangle(native, width, height)
     measured = Measured(columns, native, width, height, safe, duration_s, cfg)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
@@ -88,7 +88,12 @@ def score_clip(
     return values | around | {"score_gaps": gaps, "score_models": models(cfg)}
 
 
-_ACROSS = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # measured from the frame before
+_ACROSS = ("change", "brighter", "motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # from a frame before
+
+
+def _within(values: np.ndarray) -> np.ndarray:
+    """What was measured between frames of the clip: all but the first, which tells of a frame outside."""
+    return values[np.isfinite(values)][1:]
 
 
 def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:

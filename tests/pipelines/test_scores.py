@@ -61,7 +61,7 @@ def test_motion_of_a_pan_is_its_speed_in_shares_of_the_diagonal_per_second(right
 
 def test_the_same_motion_at_twice_the_rate_is_twice_as_fast():
     frames = pan(2, 16, HEIGHT, WIDTH, right=1.5)
-    assert scores_of(frames, fps=50)["motion_mean"] == pytest.approx(2 * scores_of(frames)["motion_mean"], rel=1e-6)
+    assert scores_of(frames, fps=50)["motion_mean"] == pytest.approx(2 * scores_of(frames)["motion_mean"], rel=0.02)
 
 
 @pytest.mark.parametrize(

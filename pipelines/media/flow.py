@@ -1,0 +1,66 @@
+"""Two small frames → how far the picture moved between them, and what of it the camera explains.
+
+In: luma of two frames. Out: mean lengths of flow in shares of the frame diagonal, and the camera's move.
+
+Flow is DIS (Kroeger et al. 2016) on the part of the frame that is not black around it. It is a guess where there is little
+texture, and smears around what moves: where the camera explains what is seen, the camera's flow is taken instead.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipelines.media.camera import Camera, Part, explain
+
+_BLACK = 24  # luma up to which rows and columns at the edges are bars
+_LEAST = 16  # px; below, the flow's patches don't fit
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Between two frames: mean length of the flow over the whole frame, black around the picture counted as still; what
+    of it the camera does not explain; both in shares of the frame diagonal.
+    """
+
+    mean: float
+    objects: float
+    camera: Camera
+
+
+STILL = Motion(0.0, 0.0, Camera(0.0, 0.0, 0.0, 0.0))
+
+
+def dis() -> "cv2.DISOpticalFlow":
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def motion_between(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlow") -> Motion:
+    """Args: uint8 (H, W) each; the algorithm, which keeps nothing from one pair to the next."""
+    height, width = now.shape
+    top, bottom, left, right = _picture(before, now)
+    # A bar's edge mixes both: it is left out of the flow, but counts for the picture's area.
+    part = Part(left + (left > 0), top + (top > 0), right - (right < width), bottom - (bottom < height), width, height)
+    if min(part.bottom - part.top, part.right - part.left) < _LEAST:
+        return STILL
+    before, now = (
+        np.ascontiguousarray(frame[part.top : part.bottom, part.left : part.right]) for frame in (before, now)
+    )
+    seen = explain(before, now, flow.calc(before, now, None), part)
+    objects = seen.doubt[:, None] * (seen.measured - seen.by_camera)
+    share = (bottom - top) * (right - left) / (height * width)
+    return Motion(_mean_length(seen.by_camera + objects) * share, _mean_length(objects) * share, seen.camera)
+
+
+def _picture(before: np.ndarray, now: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of what is not black around both frames; nothing of two black ones."""
+    both = cv2.max(before, now)
+    rows = np.flatnonzero(cv2.reduce(both, 1, cv2.REDUCE_MAX).ravel() > _BLACK)
+    columns = np.flatnonzero(cv2.reduce(both, 0, cv2.REDUCE_MAX).ravel() > _BLACK)
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _mean_length(flow: np.ndarray) -> float:
+    return float(np.hypot(flow[:, 0], flow[:, 1]).mean())
