@@ -264,3 +264,32 @@ class ShardConfig:
         default=512 * 1024**2,
         metadata={"doc": "size at which a shard is full, estimated from pixels and frames", "unit": "bytes", "min": 1},
     )
+
+
+@dataclass
+class DedupConfig:
+    """Which clips are copies of others. Exact ones, the same samples in every frame, always are."""
+
+    perceptual: bool = field(
+        default=True,
+        metadata={"doc": "find the same pictures re-encoded, resized, cropped, at another frame rate, shifted in time"},
+    )
+    min_similarity: float = field(
+        default=0.85,
+        metadata={"doc": "least correlation of what changes in two clips that are copies", "min": 0.5, "max": 1},
+    )
+    min_common_s: float = field(
+        default=1.0, metadata={"doc": "shortest stretch that copies share", "unit": "s", "min": 0.5}
+    )
+    min_common_share: float = field(
+        default=0.5, metadata={"doc": "the same, in shares of the shorter clip", "min": 0.1, "max": 1}
+    )
+    semantic: float | None = field(
+        default=None,
+        metadata={
+            "doc": "least cosine of embeddings of clips that show the same kind of thing, which count as duplicates then; "
+            "0.95 joins takes of one scene. Null: none do",
+            "min": 0.5,
+            "max": 1,
+        },
+    )
