@@ -26,6 +26,7 @@ _PACKAGE = "rapidocr_onnxruntime"
 _LONGER_SIDE_PX = 960  # that text is looked for at, at most: what PP-OCR is measured with
 _MULTIPLE_PX = 32  # that the detector's sides are rounded to
 _LEAST_CONFIDENCE = 0.6  # mean over the characters of a line; what is read from texture has less
+_LONE_CONFIDENCE = 0.9  # of a line of one character: a wheel is read as an O
 _UPRIGHT = 1.5  # a box that is so many times higher than wide is read from its side
 _ROW_SHARE = 0.5  # lines whose middles are nearer than this share of their height are one row
 
@@ -72,12 +73,13 @@ def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer"
     mask = np.zeros((h, w), np.uint8)
     boxes: list[Row] = []
     for polygon, (text, confidence) in zip(polygons, read, strict=True):
-        if not text.strip() or confidence < _LEAST_CONFIDENCE:
+        text = text.strip()
+        if not text or confidence < (_LEAST_CONFIDENCE if len(text) > 1 else _LONE_CONFIDENCE):
             continue
         cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
         (x0, y0), (x1, y1) = np.floor(polygon.min(axis=0)), np.ceil(polygon.max(axis=0))
         bounds = {"x": int(x0), "y": int(y0), "width": int(x1 - x0), "height": int(y1 - y0)}
-        boxes.append(bounds | {"text": text.strip(), "confidence": float(confidence)})
+        boxes.append(bounds | {"text": text, "confidence": float(confidence)})
     return {"area": float(mask.mean()), "boxes": _in_reading_order(boxes)}
 
 

@@ -76,6 +76,12 @@ def test_texture_is_no_text(look, seed):
         assert look(Frame(picture)) == {"area": 0.0, "boxes": []}
 
 
+def test_a_wheel_is_no_letter(look):
+    picture = np.full((240, 424, 3), 30, np.uint8)
+    cv2.circle(picture, (210, 120), 70, (250, 250, 250), 14, cv2.LINE_AA)
+    assert look(Frame(picture))["boxes"] == []
+
+
 def test_a_frame_smaller_than_the_networks_like_is_looked_at(look):
     assert look(Frame(np.zeros((2, 2, 3), np.uint8)))["area"] == 0.0
     assert look(Frame(np.zeros((16, 900, 3), np.uint8)))["area"] == 0.0
