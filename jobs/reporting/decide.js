@@ -176,7 +176,7 @@
       const at = off ? (side === "min" ? 0 : 100) : score.axis.place(bound);
       const handle = score.handles.find((h) => h.dataset.side === side), field = score.fields.find((f) => f.dataset.side === side);
       if (!handle) continue;
-      const text = off ? "" : `${side === "min" ? "≥" : "≤"} ${figure(bound)}`, label = score.plot.querySelector(`span.bound.${side}`);
+      const text = off ? "" : `${side === "min" ? "≥" : "≤"} ${Number(bound.toPrecision(4))}`, label = score.plot.querySelector(`span.bound.${side}`);
       const step = off ? (side === "min" ? 0 : STEPS) : Math.min(STEPS - 1, Math.max(1, Math.round((at * STEPS) / 100)));
       if (Number(handle.value) !== step) handle.value = step;
       handle.setAttribute("aria-valuetext", off ? "no bound" : number(bound));
@@ -277,13 +277,12 @@
   }
 
   async function copy(text, what) {
-    try {
-      await navigator.clipboard.writeText(text);
-      said.textContent = `${what} is in the clipboard.`;
-    } catch { // a browser may forbid it to a page on disk
-      getSelection().selectAllChildren(command);
-      said.textContent = what === "The command" ? "Selected: copy it with the keyboard." : text;
-    }
+    const shown = document.createElement("span");
+    shown.textContent = text;
+    said.replaceChildren(shown);
+    getSelection().selectAllChildren(shown);
+    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false) || document.execCommand("copy"); // a page on disk may not use the first
+    if (done) said.replaceChildren(`${what} is in the clipboard.`); // else it stays, selected
   }
 
   for (const score of scores) {
