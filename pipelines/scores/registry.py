@@ -15,7 +15,7 @@ from pipelines.config import ScoreConfig
 from pipelines.scores import bars, camera, clip, dover, length, light, match, motion, nsfw, quality, tags, text
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
-VERSION = 2  # of the aggregates, of all files
+VERSION = 3  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
 _FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, text, nsfw, tags, clip, match, dover)
