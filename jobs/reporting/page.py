@@ -208,7 +208,8 @@ def render(view: View) -> str:
     """The page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    style, script = (_read("page.css") + _read("decide.css"), _read("page.js") + _read("decide.js"))
+    style = _read("page.css") + _read("decide.css")
+    script = _read("page.js") + _read("decision.js") + _read("decide.js")
     environment = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

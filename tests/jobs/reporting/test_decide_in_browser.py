@@ -109,7 +109,8 @@ def recipe_handed_back(command: str) -> Recipe:
 def test_the_page_counts_what_the_recipe_that_it_hands_back_decides(tmp_path):
     found = rows(400, seed=3)
     own = [row for row in found if row["status"] == "kept"]
-    records = open_in_browser(page_of(found), tmp_path, links(5, 40), "min.luma_mean=100.5&max.nothing=1")
+    decisions = [*links(5, 40), "min.luma_mean=245&max.luma_mean="]  # beyond the recipe's own other side
+    records = open_in_browser(page_of(found), tmp_path, decisions, "min.luma_mean=100.5&max.nothing=1")
 
     assert records[0]["command"].endswith(" recipe.min.luma_mean=100.5")
     assert "max.nothing" in records[0]["said"]
@@ -118,6 +119,8 @@ def test_the_page_counts_what_the_recipe_that_it_hands_back_decides(tmp_path):
         assert reset["text"] == f"{len(own)} clips, {length(sum(r['end_s'] - r['start_s'] for r in own))}"
         assert reset["command"] == "rushes select dataset=here recipe=current"
         assert not reset["copy"]
+    followed = [record["command"] for record in records if record["did"] == "link"]
+    assert followed[-1].endswith(" recipe.min.luma_mean=245 recipe.max.luma_mean=inf")
     typed = [record["command"] for record in records if record["did"] == "typed"]
     assert typed[0].endswith(" recipe.min.motion_mean=0.0223457")
     assert "motion_mean" not in typed[1]
