@@ -66,7 +66,7 @@ class SignalConfig:
         metadata={"doc": "longer side of the small frames all dense signals see", "unit": "px", "min": 32, "max": 1024},
     )
     thumbs_per_s: float = field(
-        default=4.0,
+        default=8.0,
         metadata={
             "doc": "thumbnails kept of every second, which copies are found by",
             "unit": "1/s",
