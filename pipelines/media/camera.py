@@ -23,8 +23,9 @@ _FLOW_ROUNDS, _FLOW_SCALE = 1, 0.0015  # the last round's scale of disagreement,
 _GRAIN = 0.15  # variance of luma between two halved pictures of the same, levels²
 _SLIP = 0.05  # what no similarity explains, px of the halved picture
 _SURE_SHARE = 0.35  # this share of cells shows the background, at the least
-_TIGHT = 0.5  # disagreement that halves the square root of a cell's weight, times that of the surest
-_KEPT = 4  # moves that are refined twice
+_TIGHT = 0.5  # disagreement at which a cell keeps a quarter of its weight, times that of the surest
+_KEPT = 4  # moves that are refined
+_DOUBT = 4.0  # what a cell disagrees by, times noise, when it is as likely not explained as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,6 @@ def explain(before: np.ndarray, now: np.ndarray, flow: np.ndarray, part: Part) -
     along, down = cells.design
     by_camera = np.stack([along @ moves[best], down @ moves[best]], 1)
     return Explained(Camera(*moves[best].tolist()), by_camera, measured, 1 / (1 + (_DOUBT * noise / error) ** 2))
-
-
-_DOUBT = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,7 +75,8 @@ def score_clip(
         for name in signals.column_names
         if pa.types.is_floating(signals[name].type) or pa.types.is_integer(signals[name].type)
     }
-    columns |= {name: _within(columns[name]) for name in _ACROSS}
+    columns |= {name: columns[name][1:] for name in _FROM_THE_FRAME_BEFORE}
+    columns |= {name: columns[name][np.isfinite(columns[name])][1:] for name in _FROM_AN_EARLIER_FRAME}
     safe = bars.safe_rectangle(native, width, height)
     measured = Measured(columns, native, width, height, safe, duration_s, cfg)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
@@ -88,12 +89,8 @@ def score_clip(
     return values | around | {"score_gaps": gaps, "score_models": models(cfg)}
 
 
-_ACROSS = ("change", "brighter", "motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # from a frame before
-
-
-def _within(values: np.ndarray) -> np.ndarray:
-    """What was measured between frames of the clip: all but the first, which tells of a frame outside."""
-    return values[np.isfinite(values)][1:]
+_FROM_THE_FRAME_BEFORE = ("change", "brighter")
+_FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # on a grid in time
 
 
 def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:

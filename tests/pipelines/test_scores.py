@@ -7,6 +7,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure import measure
@@ -80,11 +82,106 @@ def test_the_camera_is_named_by_what_it_does(frames, label):
     assert scores_of(frames)["camera"] == label
 
 
+def shaken(seed, num_frames, right=0.0):
+    """A camera in a hand that sways by 4 px, and pans by so many px a frame; uint8 (T, H, W, 3)."""
+    t = np.arange(num_frames) / FPS
+    canvas = texture(seed, HEIGHT + 40, WIDTH + 40 + math.ceil(abs(right) * num_frames))
+    x = 20 + 4 * np.sin(2 * np.pi * 1.3 * t) + right * np.arange(num_frames)
+    y = 20 + 4 * np.sin(2 * np.pi * 0.9 * t + 1)
+    moves = [np.float32([[1, 0, -a], [0, 1, -b]]) for a, b in zip(x, y, strict=True)]
+    return np.stack([cv2.warpAffine(canvas, move, (WIDTH, HEIGHT)) for move in moves])
+
+
 def test_a_shaking_camera_is_handheld():
-    rng = np.random.default_rng(4)
-    canvas = texture(4, HEIGHT + 40, WIDTH + 40)
-    at = 20 + rng.integers(-6, 7, (24, 2))
-    assert scores_of(np.stack([canvas[y : y + HEIGHT, x : x + WIDTH] for y, x in at]))["camera"] == "handheld"
+    assert scores_of(shaken(4, 50))["camera"] == "handheld"
+
+
+def test_a_shaking_camera_that_pans_is_a_pan():
+    scores = scores_of(shaken(4, 50, right=2.0))
+    assert scores["camera"] == "pan right"
+    assert scores["camera_magnitude"] == pytest.approx(2.0 * FPS / math.hypot(HEIGHT, WIDTH), rel=0.15)
+
+
+@pytest.mark.parametrize("per_frame", [0.01, -0.01])
+def test_a_roll_has_its_speed_whichever_way_it_turns(per_frame):
+    canvas = texture(9, 3 * HEIGHT, 3 * WIDTH)
+    frames = []
+    for k in range(24):
+        move = cv2.getRotationMatrix2D((WIDTH * 1.5, HEIGHT * 1.5), math.degrees(per_frame * k), 1)
+        move[:, 2] -= (WIDTH, HEIGHT)
+        frames.append(cv2.warpAffine(canvas, move, (WIDTH, HEIGHT)))
+    scores = scores_of(np.stack(frames))
+    assert scores["camera"] == "roll"
+    assert scores["camera_magnitude"] == pytest.approx(0.01 * FPS, rel=0.05)
+
+
+def test_what_walks_through_the_picture_of_a_camera_that_stands_is_no_pan():
+    frames = np.repeat(texture(10, HEIGHT, WIDTH)[None], 24, axis=0)
+    walker = texture(11, HEIGHT, 100)
+    for k in range(24):
+        frames[k, 20:, 10 + 5 * k : 110 + 5 * k] = walker[20:]
+    scores = scores_of(frames)
+    assert scores["camera"] == "static"
+    assert scores["camera_magnitude"] < 0.01
+    covered = 100 * (HEIGHT - 20) / (HEIGHT * WIDTH)
+    assert scores["object_motion"] == pytest.approx(covered * 5 * FPS / math.hypot(HEIGHT, WIDTH), rel=0.35)
+
+
+def test_bars_around_a_picture_change_neither_its_motion_nor_its_camera():
+    bar = 24
+    frames = pan(12, 24, HEIGHT, WIDTH, right=1.0, down=2.0)
+    frames[:, :bar] = frames[:, HEIGHT - bar :] = 0
+    signals, native = measured(frames, FPS, ("bars",))
+    scores = score_clip(signals, native, WIDTH, HEIGHT, len(frames) / FPS, ScoreConfig())
+    assert scores["safe_height"] == pytest.approx(HEIGHT - 2 * bar, abs=2)
+    assert scores["camera"] == "tilt down"
+    assert scores["motion_mean"] == pytest.approx(math.hypot(1, 2) * FPS / math.hypot(HEIGHT, WIDTH), rel=0.1)
+
+
+@pytest.mark.parametrize("frozen", [0, 6, 12])
+def test_frames_that_repeat_the_one_before_are_the_static_ratio(frozen):
+    frames = pan(13, 25, HEIGHT, WIDTH, right=0.5)
+    frames[1 : 1 + frozen] = frames[0]
+    assert scores_of(frames)["static_ratio"] == pytest.approx(frozen / 24)
+
+
+def test_a_small_thing_that_moves_is_no_frozen_picture():
+    frames = np.repeat(texture(14, HEIGHT, WIDTH)[None], 12, axis=0)
+    for k in range(12):
+        frames[k, 60:70, 20 + 3 * k : 30 + 3 * k] = 200
+    assert scores_of(frames)["static_ratio"] == 0.0
+
+
+def test_black_frames_are_counted_and_dark_ones_are_not():
+    frames = np.repeat((texture(15, HEIGHT, WIDTH) // 4 + 30)[None], 12, axis=0)
+    assert scores_of(frames)["black_ratio"] == 0.0
+    frames[3:6] = 12
+    assert scores_of(frames)["black_ratio"] == pytest.approx(3 / 12)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(size=st.integers(1, 30))
+def test_flicker_is_how_much_brightness_alternates(size):
+    frames = np.full((12, 48, 64, 3), 100, np.uint8)
+    frames[::2] += size
+    assert scores_of(frames)["flicker"] == pytest.approx(size, abs=1e-3)
+
+
+def test_neither_a_fade_nor_a_bright_thing_that_moves_flickers():
+    fade = np.stack([np.full((48, 64, 3), 100 + 4 * k, np.uint8) for k in range(12)])
+    assert scores_of(fade)["flicker"] == pytest.approx(0, abs=1e-3)
+    things = np.full((12, 64, 128, 3), 60, np.uint8)
+    for k in range(12):
+        things[k, 20:40, 8 * k : 8 * k + 20] = 250
+    assert scores_of(things)["flicker"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_clip_of_one_frame_has_no_motion_and_says_so():
+    scores = scores_of(texture(16, HEIGHT, WIDTH)[None])
+    gaps = {gap["score"] for gap in scores["score_gaps"]}
+    for name in ("motion_mean", "motion_p95", "object_motion", "static_ratio", "flicker", "camera", "camera_magnitude"):
+        assert scores[name] is None
+        assert name in gaps
 
 
 def test_a_zoom_has_its_speed():

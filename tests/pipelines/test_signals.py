@@ -1,6 +1,7 @@
 """However a video is divided into stretches, its signals are the same rows; TransNetV2's numbers are its package's own."""
 
 import itertools
+from fractions import Fraction
 from functools import cache
 
 import cv2
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.grid import on_grid
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import picture_hash, upright
@@ -18,7 +20,7 @@ from pipelines.schema import parquet_bytes
 from pipelines.shot_detection.observation import observe
 from pipelines.shot_detection.transnet import TransNet
 from pipelines.shots import look_of
-from pipelines.signals import context_frames, measure, numbered, signals_settings
+from pipelines.signals import MOTION_PER_S, context_frames, measure, numbered, signals_settings
 from tests.footage import pan, real_clips
 
 CFG = SignalConfig()
@@ -59,6 +61,14 @@ def test_a_video_may_be_measured_in_stretches_of_any_length():
     bounds = (0, 1, 3, 40, 41, 137, 200, 249, 250)
     parts = [measured(a, b, ShotConfig()) for a, b in itertools.pairwise(bounds)]
     assert [row for part in parts for row in part.to_pylist()] == whole("cascade").to_pylist()
+
+
+def test_motion_is_measured_on_a_grid_in_time_whatever_the_frame_rate():
+    clock, _ = footage()
+    grid = on_grid(clock.pts, clock.time_base, Fraction(1, MOTION_PER_S))
+    grid[0] = False  # nothing is before it
+    for name in ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll"):
+        assert (~np.isnan(whole("content")[name].to_numpy()) == grid).all()
 
 
 def test_every_frame_has_the_hash_of_its_picture():
