@@ -30,6 +30,7 @@ _ISLAND = 0.14  # share of the frame that a line of text or a logo in a bar may 
 _STRAIGHT = 0.5  # share of the picture's width along which an edge that needs no other evidence is seen
 _FAINT = 0.12  # the same, at least, for two opposite edges that make bars of one width
 _SAME_PX = 2
+_SAME_BLACK = 3.0  # luma that a bar changes by over time, at most
 _RINGING_PX = 16  # how far inside a bar compression leaves traces of the picture
 _STRAY = 0.1  # share of a black line that may not be black
 _GAP_PX = 2  # black between an island and the picture, at least
@@ -45,20 +46,19 @@ class Edge:
         edge: width of the bar that ends in the straightest step, px; 0 if there is none.
         straight: share of the picture's width along which that step is seen, 0 to 1.
         length: the same share of the frame's width.
+        black: luma at the border.
     """
 
     room: int
     edge: int
     straight: float
     length: float
+    black: float
 
     @property
     def bar(self) -> int:
         """Width of the bar that is surely there, px."""
         return self.edge if self.straight >= _STRAIGHT else 0
-
-
-_NONE = Edge(0, 0, 0.0, 0.0)
 
 
 def edges(gray: np.ndarray) -> dict[str, Edge]:
@@ -75,22 +75,23 @@ def edges(gray: np.ndarray) -> dict[str, Edge]:
 def _edge(lines: np.ndarray) -> Edge:
     """Of the side where the first of `lines` is; each is a row or column of luma, averaged into cells."""
     black = float(np.median(lines[:2]))
+    none = Edge(0, 0, 0.0, 0.0, black)
     if black > _BLACKEST:
-        return _NONE
+        return none
     level = np.abs(lines - black)
     noise = 1.4826 * float(np.median(level[:4]))
     step = min(_MOST_STEP, _LEAST_STEP + 4 * noise)
     bright = level > step
     active = bright.mean(axis=0) > 0.02  # the cells between bars of the other direction
     if not active.any():
-        return Edge(len(lines), 0, 0.0, 0.0)
+        return replace(none, room=len(lines))
     level, bright = level[:, active], bright[:, active]
     ends = _ends_of_black(bright.mean(axis=1) <= _STRAY)
-    cells = lines.shape[1]
-    found = [_step_near(level, end, step, cells) for end in ends if end <= _DEEPEST * len(lines)]
-    straight = [edge for edge in found if edge.straight >= _STRAIGHT]
-    best = straight[-1] if straight else max(found, key=lambda edge: edge.straight, default=_NONE)
-    return replace(best, room=max(best.edge, ends[-1] if ends else 0))
+    found = [_step_near(level, end, step) for end in ends if end <= _DEEPEST * len(lines)]
+    steps = [(position, seen) for position, seen in found if seen >= _STRAIGHT * level.shape[1]]
+    edge, seen = steps[-1] if steps else max(found, key=lambda step: step[1], default=(0, 0))
+    room = max(edge, ends[-1] if ends else 0)
+    return Edge(room, edge, seen / level.shape[1], seen / lines.shape[1], black)
 
 
 def _ends_of_black(is_black: np.ndarray) -> list[int]:
@@ -111,15 +112,15 @@ def _ends_of_black(is_black: np.ndarray) -> list[int]:
     return ends
 
 
-def _step_near(level: np.ndarray, end: int, step: float, cells: int) -> Edge:
-    """The straightest step up from black about line `end`; `level` is (lines, cells), 0 for black.
+def _step_near(level: np.ndarray, end: int, step: float) -> tuple[int, int]:
+    """The straightest step up from black about line `end`, and in how many cells; `level` is (lines, cells), 0 for black.
 
     A line is a cell's first of the picture if it has half of what follows, and the line before has not: there the edge
     was before it was scaled or compressed. What compression lets ring around it has less.
     """
     positions = np.arange(max(1, end - 4), min(end + _RINGING_PX, len(level) - 1) + 1)
     if not len(positions):
-        return Edge(end, 0, 0.0, 0.0)
+        return 0, 0
     sums = np.concatenate((np.zeros_like(level[:1]), np.cumsum(level, axis=0, dtype=np.float64)))
 
     def mean(first: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -132,12 +133,9 @@ def _step_near(level: np.ndarray, end: int, step: float, cells: int) -> Edge:
     rise = level[np.minimum(positions + 2, len(level) - 1)] - level[np.maximum(positions - 2, 0)]
     begins &= rise > 0.4 * mean(positions, positions + 24)  # a gradient goes on rising
     counts = begins.sum(axis=1)
-    around = np.convolve(counts, (1.0, 1.01, 1.0), mode="same")  # of equals, the middle
-    best = int(around.argmax())
-    if not counts.any():
-        return Edge(end, 0, 0.0, 0.0)
-    edge, seen = int(positions[best]), min(float(around[best]), level.shape[1])
-    return Edge(max(end, edge), edge, seen / level.shape[1], seen / cells)
+    around = np.convolve(counts, (1, 1, 1), mode="same")
+    best = max(range(len(positions)), key=lambda k: (around[k], counts[k]))
+    return (int(positions[best]), min(int(around[best]), level.shape[1])) if counts.any() else (0, 0)
 
 
 def picture_of(gray: np.ndarray) -> np.ndarray:
@@ -151,7 +149,8 @@ def safe_rectangle(native: Mapping[str, pa.Table], width: int, height: int) -> R
     rows = native.get("bars")
     if rows is None or not len(rows):
         return Rectangle(0, 0, width, height)
-    clip = {side: _over_frames(rows[side].to_pylist()) for side in SIDES}
+    sizes = {"left": width, "right": width, "top": height, "bottom": height}
+    clip = {side: _over_frames(rows[side].to_pylist(), sizes[side]) for side in SIDES}
     return _between({side: _accepted(clip[side], clip[_OPPOSITE[side]]) for side in SIDES}, width, height)
 
 
@@ -166,16 +165,18 @@ def _between(bars: Mapping[str, int], width: int, height: int) -> Rectangle:
     return Rectangle(left, top, w, h)
 
 
-def _over_frames(rows: list[Row]) -> Edge:
-    """Of a clip: the longest edge among those that no frame contradicts."""
+def _over_frames(rows: list[Row], size: int) -> Edge:
+    """Of a clip: the longest edge among those that no frame contradicts, by picture in the bar or by another black."""
     room = min(row["room"] for row in rows)
     possible = [row for row in rows if 0 < row["edge"] <= room + max(_SAME_PX, min(_RINGING_PX, row["edge"] // 2))]
     if not possible:
-        return Edge(room, 0, 0.0, 0.0)
+        return Edge(room, 0, 0.0, 0.0, 0.0)
     longest = max(row["length"] for row in possible)
     seen = [row for row in possible if row["length"] >= 0.8 * longest]
-    edge = int(np.median([row["edge"] for row in seen]))
-    return Edge(room, edge, max(row["straight"] for row in seen), longest)
+    edge, black = (int(np.median([row[name] for row in seen])) for name in ("edge", "black"))
+    if any(abs(row["black"] - black) > _SAME_BLACK for row in rows if row["room"] < size):
+        return Edge(room, 0, 0.0, 0.0, black)
+    return Edge(room, edge, max(row["straight"] for row in seen), longest, black)
 
 
 def _accepted(edge: Edge, opposite: Edge) -> int:
@@ -196,10 +197,8 @@ def _safe_share(clip: Measured) -> float | None:
 
 _SIDE = pa.struct(
     [
-        pa.field("room", pa.int32()),
-        pa.field("edge", pa.int32()),
-        pa.field("straight", pa.float32()),
-        pa.field("length", pa.float32()),
+        *(pa.field(name, pa.int32()) for name in ("room", "edge")),
+        *(pa.field(name, pa.float32()) for name in ("straight", "length", "black")),
     ]
 )
 
