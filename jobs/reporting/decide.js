@@ -74,6 +74,7 @@
       label.hidden = off;
       label.textContent = text;
       label.style.left = `${at}%`;
+      label.style.setProperty("--at", `${at}%`);
       score.plot.querySelector(`.refused.${side}`).style.width = `${side === "min" ? at : 100 - at}%`;
     }
     for (const near of score.element.querySelectorAll(".near")) {

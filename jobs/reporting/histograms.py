@@ -16,6 +16,7 @@ from jobs.reporting.charts import Axis, Tick, axis
 BINS = 40
 NO_BIN = 255  # of a clip without a value
 _SKEWED = 20.0  # largest ÷ median beyond which a linear axis crowds most clips into its first bins
+_FINE = 40.0  # largest ÷ bound beyond which a linear axis has no room to move it
 _LEAST = 1.2  # percent: height of a bin with one clip among thousands, so that it is seen
 
 
@@ -64,14 +65,16 @@ def histogram(values: np.ndarray, kept: np.ndarray, bounds: Sequence[float]) -> 
 
 
 def score_axis(values: np.ndarray, bounds: Sequence[float]) -> Axis:
-    """An axis for measurements: logarithmic where they crowd towards zero, linear otherwise, never below zero without need.
+    """An axis for measurements: logarithmic where they, or a bound, crowd towards zero, linear otherwise; never below zero
+    without need.
 
     Args:
         values: finite, at least one.
     """
     low, high = float(values.min()), float(max(values.max(), *bounds, -np.inf))
     positive = values[values > 0]
-    if low >= 0 and len(positive) and high > _SKEWED * float(np.median(positive)):
+    crowded = len(positive) > 0 and high > _SKEWED * float(np.median(positive))
+    if low >= 0 and len(positive) and (crowded or any(0 < bound < high / _FINE for bound in bounds)):
         # A few values next to nothing would stretch the axis over decades that hold no clips.
         begin = min([float(np.quantile(positive, 0.01)), *(b for b in bounds if b > 0)])
         return axis([begin, high], log=True)

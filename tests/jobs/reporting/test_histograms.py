@@ -51,3 +51,9 @@ def test_values_that_crowd_at_zero_get_an_axis_that_tells_them_apart():
     assert scale.log
     assert 2 < places(scale, np.array([0.002]))[0] < 40
     assert places(scale, np.array([0.0]))[0] == 0
+
+
+def test_a_bound_next_to_zero_has_room_to_move():
+    scale = score_axis(np.linspace(0, 0.26, 60), [0.002])
+    assert scale.log
+    assert places(scale, np.array([0.002]))[0] > 2
