@@ -4,8 +4,8 @@ In: luma of native frames. Out: of each frame and side, where a straight edge to
 clip, the rectangle of its picture. Bars are black of any level (0, 16, a bad 24), perhaps noisy, perhaps with a subtitle or
 logo in them; blurred or coloured fillings are picture.
 
-A dark scene looks like a bar too. Two things tell them apart: a bar ends in a straight step, not in a gradient or a skyline;
-and it is there in every frame, wherever the scene is bright.
+A dark scene looks like a bar too. Three things tell them apart: a bar ends in a straight step, not in a gradient or a
+skyline; it is there in every frame, wherever the scene is bright; and it keeps its black.
 """
 
 from collections.abc import Mapping
@@ -170,13 +170,14 @@ def _over_frames(rows: list[Row], size: int) -> Edge:
     room = min(row["room"] for row in rows)
     possible = [row for row in rows if 0 < row["edge"] <= room + max(_SAME_PX, min(_RINGING_PX, row["edge"] // 2))]
     if not possible:
-        return Edge(room, 0, 0.0, 0.0, 0.0)
-    longest = max(row["length"] for row in possible)
-    seen = [row for row in possible if row["length"] >= 0.8 * longest]
-    edge, black = (int(np.median([row[name] for row in seen])) for name in ("edge", "black"))
-    if any(abs(row["black"] - black) > _SAME_BLACK for row in rows if row["room"] < size):
-        return Edge(room, 0, 0.0, 0.0, black)
-    return Edge(room, edge, max(row["straight"] for row in seen), longest, black)
+        return Edge(room, 0, 0.0, 0.0, rows[0]["black"])
+    longest = max(possible, key=lambda row: row["length"])
+    seen = [row for row in possible if row["length"] >= 0.8 * longest["length"]]
+    blacks = [row["black"] for row in rows if row["room"] < size]
+    if max(blacks, default=0.0) - min(blacks, default=0.0) > _SAME_BLACK:
+        return Edge(room, 0, 0.0, 0.0, longest["black"])
+    edge = int(np.median([row["edge"] for row in seen]))
+    return Edge(room, edge, max(row["straight"] for row in seen), longest["length"], longest["black"])
 
 
 def _accepted(edge: Edge, opposite: Edge) -> int:

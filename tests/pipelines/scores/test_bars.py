@@ -138,6 +138,14 @@ def test_a_bar_is_there_in_every_frame():
     assert safe(barred(0, 30, 0, 30), barred(0, 30, 0, 0, seed=2)) == between(0, 30, 0, 0)
 
 
+def test_a_dark_wall_whose_light_changes_is_no_bar():
+    frames = [barred(), barred(seed=2)]
+    for frame, luma in zip(frames, (9, 3), strict=True):
+        frame[:, :60] = luma
+    assert safe(frames[0]) == safe(frames[1]) == between(60, 0, 0, 0)  # one frame can't tell
+    assert safe(*frames) == WHOLE
+
+
 def test_a_black_clip_and_an_unmeasured_one_are_whole():
     black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     assert safe(black, black) == WHOLE
