@@ -4,6 +4,8 @@ In: luma of a native frame, uint8 (H, W), without the bars of that frame, which 
 Out: numbers without a reference: nobody knows what the scene looked like.
 """
 
+import math
+
 import numpy as np
 import pyarrow as pa
 
@@ -61,7 +63,7 @@ def noise(gray: np.ndarray) -> float | None:
 
     mask = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
     response = cv2.filter2D(gray, cv2.CV_16S, mask)
-    deviation = _blocks(cv2.absdiff(response, 0)) * (np.sqrt(np.pi / 2) / 6)
+    deviation = _blocks(cv2.absdiff(response, 0)) * (math.sqrt(math.pi / 2) / 6)
     luma = _blocks(gray)
     if not deviation.size:
         return None
@@ -117,7 +119,7 @@ def _contrast(profile: np.ndarray, period: float) -> float:
     here = phase == int(means[: int(period)].argmax())
     on, off = profile[here], profile[~here]
     middle, rest = float(np.median(on)), float(np.median(off))
-    error = 1.2533 * 1.4826 * float(np.median(np.abs(on - middle))) / np.sqrt(len(on))
+    error = 1.2533 * 1.4826 * float(np.median(np.abs(on - middle))) / math.sqrt(len(on))
     return max(0.0, (middle - rest - 2 * error) / (middle + rest + _LEAST_STEP))
 
 
