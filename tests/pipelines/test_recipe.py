@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import RecipeConfig
-from pipelines.recipe import Recipe, Rule, load_recipe, presets
+from pipelines.config import RecipeConfig, ScoreConfig
+from pipelines.recipe import Recipe, Rule, check_measurable, load_recipe, presets
 from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
 GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
@@ -106,3 +106,9 @@ def test_a_file_that_is_no_recipe_is_said(tmp_path):
         (tmp_path / "r.yaml").write_text(text)
         with pytest.raises(ValueError, match=message):
             load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")))
+
+
+def test_a_recipe_that_needs_a_model_says_which_before_anything_runs():
+    with pytest.raises(ValueError, match=r"recipe 'opensora' needs scores .*aesthetic: .*scores.clip_model"):
+        check_measurable(load_recipe(RecipeConfig(name="opensora")), ScoreConfig())
+    check_measurable(load_recipe(RecipeConfig()), ScoreConfig())
