@@ -11,18 +11,21 @@ from typing import Any
 
 from jobs.curation.config import CurateConfig
 from jobs.run_folder import Run, new_run_folder
-from pipelines.footage import check_footage
-from pipelines.recipe import load_recipe
+from pipelines.footage import check_footage, find_footage
+from pipelines.manifest import current_recipe
+from pipelines.recipe import check_measurable, load_recipe
+from pipelines.scores.registry import check as check_models
 from pipelines.store import open_store
 
 
 def check(cfg: CurateConfig) -> None:
-    """The footage is there, the dataset's URI is one, recipe and captioner are known."""
+    """The footage is there, the dataset's URI is one, models and captioner are known, the recipe's scores are measured."""
     from recaption.base import check_captioner
 
     check_footage(cfg.footage)
-    open_store(cfg.dataset)
-    load_recipe(cfg.recipe)
+    store = open_store(cfg.dataset)
+    check_models(cfg.scores)
+    check_measurable(load_recipe(cfg.recipe, current_recipe(store)), cfg.scores)
     check_captioner(cfg.captioner)
 
 
@@ -40,27 +43,32 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     with ExitStack() as stack:
-        curation = Curation(cfg, run, stack)
+        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack)
         result = curation.finish(curation.analyse())
     metrics = result | curation.did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)
     run.write_json("metrics.json", metrics)
-    _summary(cfg, run, curation.ledger, metrics)
+    _summary(run, curation.ledger, metrics)
+    say_clips(cfg.dataset, run, curation.ledger, metrics)
     return metrics
 
 
-def _summary(cfg: CurateConfig, run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
+def _summary(run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
     run.say(
         f"sources {ledger['sources']} = videos {ledger['videos']} + duplicates {ledger['duplicates']} + "
         f"ignored {ledger['ignored']} + quarantined {ledger['sources_quarantined']}"
     )
     run.say(
-        f"clips {ledger['clips']} = kept {ledger['clips_kept']} + rejected {ledger['clips_rejected']} + "
-        f"quarantined {ledger['clips_quarantined']}"
-    )
-    run.say(
         f"decoded {metrics['videos_decoded']} videos, captioned {metrics['clips_captioned']} clips, "
         f"cut {metrics['clips_cut']} in {metrics['seconds']:.1f} s"
+    )
+
+
+def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
+    """What became of the clips, and where to look."""
+    run.say(
+        f"clips {ledger['clips']} = kept {ledger['clips_kept']} + rejected {ledger['clips_rejected']} "
+        f"({metrics['clips_duplicate']} of them duplicates) + quarantined {ledger['clips_quarantined']}"
     )
     run.say(
         f"of the clips kept, {metrics['clips_copied']} are their source's own packets, "
@@ -69,5 +77,5 @@ def _summary(cfg: CurateConfig, run: Run, ledger: dict[str, int], metrics: dict[
     news = (
         f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"
     )
-    run.say(f"dataset {cfg.dataset}: {news}, {metrics['shards']} shards, {metrics['hours'] * 3600:.1f} s of clips")
-    run.say(f"see it with: rushes inspect dataset={cfg.dataset}")
+    run.say(f"dataset {dataset}: {news}, {metrics['shards']} shards, {metrics['hours'] * 3600:.1f} s of clips")
+    run.say(f"see it with: rushes report dataset={dataset}")

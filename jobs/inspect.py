@@ -1,6 +1,7 @@
 """`rushes inspect`: what a dataset holds, counted from its newest manifest.
 
-In: a dataset. Out: videos, sources, ignored, clips kept and rejected, quarantined, buckets, shards, bytes, hours.
+In: a dataset. Out: videos, sources, ignored, clips kept and rejected, duplicates among the rejected, quarantined, buckets,
+shards, bytes, hours.
 """
 
 import json
@@ -36,7 +37,7 @@ def describe(uri: str) -> dict[str, Any]:
     """The counts of a dataset: hours are of kept clips, bytes of shards."""
     dataset = open_dataset(uri)
     sources = Counter(dataset.sources()["status"].to_pylist())
-    clips = dataset.index().select(["status", "bucket", "duration_s"]).to_pylist()
+    clips = dataset.index().select(["status", "bucket", "duration_s", "duplicate_of"]).to_pylist()
     status = Counter(clip["status"] for clip in clips)
     buckets: dict[str, dict[str, float]] = {}
     for clip in sorted((c for c in clips if c["status"] == KEPT), key=lambda c: c["bucket"]):
@@ -49,6 +50,7 @@ def describe(uri: str) -> dict[str, Any]:
         "ignored": sources["ignored"],
         "clips_kept": status[KEPT],
         "clips_rejected": status[REJECTED],
+        "clips_duplicate": sum(clip["duplicate_of"] is not None for clip in clips),
         "quarantined": len(dataset.quarantine()),
         "buckets": buckets,
         "shards": len(dataset.shards()),

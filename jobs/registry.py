@@ -38,6 +38,13 @@ JOBS: dict[str, Job] = {
             "jobs.curation.config:CurateConfig",
             "dataset",
         ),
+        Job(
+            "select",
+            "decide again which clips of a dataset are kept, without touching its footage",
+            "jobs.curation.config:SelectConfig",
+            "dataset",
+        ),
+        Job("passport", "print all that is known of one clip", "jobs.curation.config:PassportConfig"),
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
         Job(
             "train_vae",

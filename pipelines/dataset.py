@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.dedup.looks import LOOKS
 from pipelines.manifest import Manifest, Shard, newest
 from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, read_parquet
 from pipelines.shards import shard_key
@@ -33,6 +34,10 @@ class Dataset:
     def kept(self) -> list[dict[str, Any]]:
         """The index rows of kept clips, in the order of the index."""
         return [row for row in self.index().to_pylist() if row["status"] == KEPT]
+
+    def looks(self) -> pa.Table:
+        """A row per clip: what it looks like, for finding copies and neighbours."""
+        return self._tables(self.manifest.looks, LOOKS)
 
     def sources(self) -> pa.Table:
         """A row per source: its video, or why there is none."""

@@ -33,15 +33,21 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a dataset consists of. Holds no times and no run ids: the same content is the same manifest."""
+    """What a dataset consists of. Holds no times and no run ids: the same content is the same manifest.
+
+    `recipe` has name, hash and rules; `settings` is the configuration of curation that made it, as far as it changes what is
+    made: what deciding again goes on with.
+    """
 
     schema: int
     shards: tuple[Shard, ...]
     index: tuple[str, ...]
+    looks: tuple[str, ...]
     sources: tuple[str, ...]
     quarantine: tuple[str, ...]
-    recipe: dict[str, str]
+    recipe: dict[str, Any]
     captions: dict[str, str]
+    settings: dict[str, Any]
 
     def to_json(self) -> bytes:
         return (json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n").encode()
@@ -51,7 +57,7 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
     """The newest manifest and its number; (0, None) before the first.
 
     Raises:
-        ValueError: it was written by a later version of this project.
+        ValueError: it was written by another version of this project.
     """
     numbers = [
         int(key.removeprefix(_FOLDER).removesuffix(".json")) for key in store.list(_FOLDER) if key.endswith(".json")
@@ -59,6 +65,12 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
     if not numbers:
         return 0, None
     return max(numbers), _parse(json.loads(store.read(_key(max(numbers)))), store.uri)
+
+
+def current_recipe(store: Store) -> dict[str, Any] | None:
+    """What the dataset was last decided by: name, hash and rules; None before the first manifest."""
+    _, manifest = newest(store)
+    return manifest and manifest.recipe
 
 
 def publish(store: Store, base: int, manifest: Manifest) -> int:
@@ -86,11 +98,17 @@ def _parse(value: dict[str, Any], uri: str) -> Manifest:
         raise ValueError(
             f"{uri} has schema {value['schema']}; this version reads up to {SCHEMA_VERSION}: update rushes"
         )
-    lists = {name: tuple(value[name]) for name in ("index", "sources", "quarantine")}
+    if value["schema"] < SCHEMA_VERSION:
+        raise ValueError(
+            f"{uri} has schema {value['schema']}, made by an earlier version; this one reads {SCHEMA_VERSION}: curate the "
+            "footage again, into a new dataset"
+        )
+    lists = {name: tuple(value[name]) for name in ("index", "looks", "sources", "quarantine")}
     return Manifest(
         schema=value["schema"],
         shards=tuple(Shard(**shard) for shard in value["shards"]),
         recipe=value["recipe"],
         captions=value["captions"],
+        settings=value["settings"],
         **lists,
     )

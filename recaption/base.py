@@ -77,9 +77,15 @@ def _tagger_fingerprint(cfg: CaptionConfig) -> str:
 class _Entry:
     load: Callable[[CaptionConfig], Captioner]
     fingerprint: Callable[[CaptionConfig], str]
+    scores: tuple[str, ...] = ()
+    """Those that it puts into words: where they are measured anew, its captions are written anew."""
 
 
-CAPTIONERS: dict[str, _Entry] = {"tagger": _Entry(_tagger, _tagger_fingerprint)}
+CAPTIONERS: dict[str, _Entry] = {
+    "tagger": _Entry(
+        _tagger, _tagger_fingerprint, scores=("camera", "motion_mean", "luma_mean", "luma_std", "sharpness")
+    )
+}
 
 
 def load_captioner(cfg: CaptionConfig) -> Captioner:
@@ -95,6 +101,11 @@ def check_captioner(cfg: CaptionConfig) -> None:
 def captioner_fingerprint(cfg: CaptionConfig) -> str:
     """What captions depend on, without loading the model. Raises ValueError if there is no such captioner."""
     return _entry(cfg.name).fingerprint(cfg)
+
+
+def scores_read(cfg: CaptionConfig) -> tuple[str, ...]:
+    """Names of the scores that captions depend on. Raises ValueError if there is no such captioner."""
+    return _entry(cfg.name).scores
 
 
 def _entry(name: str) -> _Entry:

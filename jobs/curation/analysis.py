@@ -67,6 +67,7 @@ class Analyst:
         self._identities = Stage(store, "identify", prints.identify)
         self._headers = Stage(store, "probe", prints.probe)
         self._measured = {name: Stage(store, name, print_) for name, print_ in prints.measured.items()}
+        self._looks = Stage(store, "looks", prints.clips)
         self._clips = Stage(store, "clips", prints.clips)
 
     def finished(self, source: Source) -> Analysis | None:
@@ -219,7 +220,9 @@ class Analyst:
                 raise MediaError(Reason(bad.reason), bad.message)
         measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
         video, clock = confined.header_video(header), confined.header_clock(header)
-        return clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
+        rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
+        self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
+        return rows
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:

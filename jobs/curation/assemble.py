@@ -5,20 +5,28 @@ and videos that are not part of this run stay as they are; the recipe decides ov
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
 from jobs.curation.clip_rows import bucket_of
 from jobs.curation.cutting import content_of
 from jobs.curation.fingerprints import Fingerprints
+from pipelines.config import ScoreConfig
+from pipelines.dedup.keep import duplicates
+from pipelines.dedup.looks import LOOKS
+from pipelines.dedup.pairs import Pair
 from pipelines.footage import Footage
 from pipelines.ledger import Ledger
+from pipelines.manifest import Shard
 from pipelines.pack import Packable, Packed
 from pipelines.recipe import Recipe
 from pipelines.records import Quarantined
 from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED
+from pipelines.scores.registry import CAPTIONED, DUPLICATE, missing
 
 _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full
 _STORED = [name for name in CUTS.names if name in INDEX.names and name not in ("clip_id", "bucket")]
@@ -29,11 +37,15 @@ Row = dict[str, Any]
 
 @dataclass(slots=True)
 class Base:
-    """The rows of the newest manifest; empty before the first."""
+    """The newest manifest: its rows, recipe and shards by id; empty, with number 0, before the first."""
 
     sources: list[Row] = field(default_factory=list)
     quarantine: list[Row] = field(default_factory=list)
     index: list[Row] = field(default_factory=list)
+    number: int = 0
+    looks: pa.Table = field(default_factory=LOOKS.empty_table)
+    recipe: dict[str, Any] | None = None
+    shards: dict[str, Shard] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -155,23 +167,51 @@ def _carried(base: Base, seen: set[str], clips: Iterable[Row]) -> list[Row]:
     return [{**row, "old_bucket": row["bucket"]} for row in carried]
 
 
-def decide(clips: Iterable[Row], recipe: Recipe) -> None:
-    """Set status, reasons and bucket of every clip."""
+def decide(clips: Sequence[Row], recipe: Recipe, pairs: Sequence[Pair], failed: Mapping[str, Sequence[str]]) -> None:
+    """Set status, reasons, bucket, and of a duplicate the copy that is kept instead.
+
+    Of copies, one is kept of those that pass the recipe: the best of all might not pass.
+
+    Args:
+        failed: reasons against clips that were found after their captions were made, by clip id.
+    """
+    reasons = {
+        clip["clip_id"]: list(failed.get(clip["clip_id"], ())) or recipe.against(clip, pending=CAPTIONED)
+        for clip in clips
+    }
+    copies = duplicates([clip for clip in clips if not reasons[clip["clip_id"]]], pairs)
     for clip in clips:
-        reasons = recipe.against(clip)
-        clip.update(status=REJECTED if reasons else KEPT, reject_reasons=reasons, bucket=bucket_of(clip))
-        clip.update(duplicate_of=None, duplicate_kind=None, duplicate_similarity=None)
+        copy, why = copies.get(clip["clip_id"]), reasons[clip["clip_id"]]
+        why = [DUPLICATE] if copy else why
+        clip.update(status=REJECTED if why else KEPT, reject_reasons=why, bucket=bucket_of(clip))
+        clip.update(
+            duplicate_of=copy and copy.of,
+            duplicate_kind=copy and copy.kind,
+            duplicate_similarity=copy and copy.similarity,
+        )
 
 
-def add_captions(clips: Iterable[Row], captions: Mapping[str, Row]) -> list[Row]:
-    """Give kept clips their captions, take away everybody else's; the kept clips that have none yet."""
-    missing = []
+def add_text(
+    clips: Iterable[Row],
+    captions: Mapping[str, Row],
+    matches: Mapping[str, Row],
+    failed: Collection[str],
+    scores: ScoreConfig,
+) -> None:
+    """Give clips that are kept, or fell only after they had been captioned, their captions and what depends on them; take
+    away everybody else's.
+    """
     for clip in clips:
-        caption = captions.get(clip["clip_id"], {}) if clip["status"] == KEPT else {}
+        told = clip["status"] == KEPT or clip["clip_id"] in failed
+        caption, match = (rows.get(clip["clip_id"], {}) if told else {} for rows in (captions, matches))
         clip.update({name: caption.get(name) for name in _TEXT})
-        if clip["status"] == KEPT and not caption:
-            missing.append(clip)
-    return missing
+        clip.update({name: match.get(name) for name in CAPTIONED})
+        gaps = [gap for gap in clip["score_gaps"] if gap["score"] not in CAPTIONED]
+        clip["score_gaps"] = gaps + [
+            {"score": name, "why": missing(name, scores) or "only clips that have captions are compared with them"}
+            for name in sorted(CAPTIONED)
+            if clip[name] is None
+        ]
 
 
 def packables(clips: Iterable[Row], prints: Fingerprints) -> list[Packable]:

@@ -28,11 +28,11 @@ BATCH_CLIPS = 32  # of one source: its index is read once for them all
 class CaptionWorker:
     """Captions batches. Making one loads the captioner's model."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+    def __init__(self, dataset: str, cfg: CurateConfig, captioner_fingerprint: str, stage_fingerprint: str):
         self._cfg = cfg
         self._stage = Stage(open_store(dataset), "captions", stage_fingerprint)
         self._captioner = load_captioner(cfg.captioner)
-        if self._captioner.fingerprint != stage_fingerprint:
+        if self._captioner.fingerprint != captioner_fingerprint:
             raise RuntimeError(
                 "the captioner here differs from the one the run was planned with; install the same on all nodes"
             )

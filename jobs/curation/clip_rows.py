@@ -1,6 +1,6 @@
-"""The signals of a whole video → its clips' rows: shots, clips, scores. Pure.
+"""The measurements of a whole video → its clips' rows: shots, clips, scores, and what they look like. Pure.
 
-In: what its header says, and the measurements of all its frames. Out: rows of the `CLIPS` schema, in order.
+In: what its header says, and the measurements of all its frames. Out: rows of the schemas `CLIPS` and `LOOKS`, in order.
 """
 
 from collections.abc import Mapping
@@ -12,18 +12,20 @@ import pyarrow.compute as pc
 from jobs.curation.config import CurateConfig
 from pipelines.buckets import bucket
 from pipelines.clips import cut_clips
+from pipelines.dedup.looks import LOOKS, signature
 from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
 from pipelines.records import Clip, Video
 from pipelines.schema import CLIPS, table
+from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import score_clip
 from pipelines.shots import find_shots
 
 
 def clip_rows(
     video: Video, clock: Clock, signals: pa.Table, native: Mapping[str, pa.Table], cfg: CurateConfig
-) -> pa.Table:
-    """A row for every clip of a video.
+) -> tuple[pa.Table, pa.Table]:
+    """A row for every clip of a video, and another of what it looks like.
 
     Args:
         signals: a row for every frame.
@@ -33,11 +35,13 @@ def clip_rows(
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots)
     clips = cut_clips(video.video_id, shots, pts, cfg.clips)
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
-    rows = [
-        _row(clip, video, signals.slice(start, clip.num_frames), _inside(native, clip), cfg)
-        for start, clip in zip(starts, clips, strict=True)
-    ]
-    return table(rows, CLIPS)
+    rows, looks = [], []
+    for start, clip in zip(starts, clips, strict=True):
+        dense, sparse = signals.slice(start, clip.num_frames), _inside(native, clip)
+        row = _row(clip, video, dense, sparse, cfg)
+        rows.append(row)
+        looks.append(signature(dense, row) | _embeddings(sparse))
+    return table(rows, CLIPS), table(looks, LOOKS)
 
 
 def _inside(native: Mapping[str, pa.Table], clip: Clip) -> dict[str, pa.Table]:
@@ -47,6 +51,12 @@ def _inside(native: Mapping[str, pa.Table], clip: Clip) -> dict[str, pa.Table]:
         name: rows.filter(pc.and_(pc.greater_equal(rows["pts"], first), pc.less(rows["pts"], end)))
         for name, rows in native.items()
     }
+
+
+def _embeddings(native: Mapping[str, pa.Table]) -> dict[str, Any]:
+    """Of what a clip shows, by the meters that have them; None where nothing measured it."""
+    columns = {"embedding": "tags", "clip_embedding": "clip"}
+    return {name: clip_embedding(native[meter]) if meter in native else None for name, meter in columns.items()}
 
 
 def _row(

@@ -19,14 +19,15 @@ from pipelines.shards import shard_key
 from pipelines.store import Store
 
 
-def read_base(store: Store) -> tuple[int, Base, dict[str, Shard]]:
-    """The newest manifest's number, rows, and shards by id."""
+def read_base(store: Store) -> Base:
+    """The newest manifest."""
     number, manifest = newest(store)
     if manifest is None:
-        return 0, Base(), {}
+        return Base()
     dataset = Dataset(store, number, manifest)
-    tables = (dataset.sources(), dataset.quarantine(), dataset.index())
-    return number, Base(*(rows.to_pylist() for rows in tables)), {shard.id: shard for shard in manifest.shards}
+    rows = (dataset.sources(), dataset.quarantine(), dataset.index())
+    shards = {shard.id: shard for shard in manifest.shards}
+    return Base(*(part.to_pylist() for part in rows), number, dataset.looks(), manifest.recipe, shards)
 
 
 def shards_of(assembly: Assembly, known: Mapping[str, Shard], written: Mapping[str, dict[str, Any]]) -> list[Shard]:
@@ -46,7 +47,14 @@ def shards_of(assembly: Assembly, known: Mapping[str, Shard], written: Mapping[s
 
 
 def commit(
-    store: Store, base: int, assembly: Assembly, shards: Sequence[Shard], recipe: Recipe, captions: Mapping[str, str]
+    store: Store,
+    base: int,
+    assembly: Assembly,
+    looks: pa.Table,
+    shards: Sequence[Shard],
+    recipe: Recipe,
+    captions: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> int:
     """Publish the next manifest, unless the newest one says the same.
 
@@ -63,8 +71,10 @@ def commit(
         index=_put(store, "index", table(index_rows(assembly.clips), INDEX)),
         sources=_put(store, "sources", table(sources, SOURCES)),
         quarantine=_put(store, "quarantine", table(quarantine, QUARANTINE)),
-        recipe={"name": recipe.name, "hash": recipe.hash},
+        looks=_put(store, "looks", looks.sort_by("clip_id")),
+        recipe={"name": recipe.name, "hash": recipe.hash, "rules": recipe.as_rows()},
         captions=dict(captions),
+        settings=dict(settings),
     )
     return publish(store, base, manifest)
 

@@ -1,4 +1,4 @@
-"""Settings of `rushes curate` and `rushes inspect`. Light: read by `rushes --help`."""
+"""Settings of `rushes curate`, `rushes select`, `rushes inspect` and `rushes passport`. Light: read by `rushes --help`."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,7 @@ from jobs.config import RayConfig
 from pipelines.config import (
     ClipConfig,
     CutConfig,
+    DedupConfig,
     EncodeConfig,
     FootageConfig,
     LimitConfig,
@@ -50,6 +51,7 @@ class CurateConfig:
     clips: ClipConfig = field(default_factory=ClipConfig, metadata={"doc": "how shots become clips"})
     scores: ScoreConfig = field(default_factory=ScoreConfig, metadata={"doc": "how measurements become labels"})
     recipe: RecipeConfig = field(default_factory=RecipeConfig, metadata={"doc": "what is kept"})
+    dedup: DedupConfig = field(default_factory=DedupConfig, metadata={"doc": "which clips are copies of others"})
     captioner: CaptionConfig = field(default_factory=CaptionConfig, metadata={"doc": "who writes the training text"})
     cut: CutConfig = field(default_factory=CutConfig, metadata={"doc": "how a clip's file is made from its source"})
     encode: EncodeConfig = field(
@@ -57,6 +59,28 @@ class CurateConfig:
     )
     shards: ShardConfig = field(default_factory=ShardConfig, metadata={"doc": "how clips are packed"})
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
+
+
+@dataclass
+class SelectConfig:
+    """Deciding again over what a dataset has."""
+
+    dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
+    recipe: RecipeConfig = field(
+        default_factory=lambda: RecipeConfig(name="current"), metadata={"doc": "what is kept from now on"}
+    )
+    ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where newly kept clips are captioned and cut"})
+
+
+@dataclass
+class PassportConfig:
+    """All that is known of one clip."""
+
+    dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
+    clip: str = field(default="???", metadata={"doc": "its clip_id, or the beginning of it"})
+    format: str = field(
+        default="text", metadata={"doc": "text for people, json for programs", "choices": ("text", "json")}
+    )
 
 
 @dataclass

@@ -4,13 +4,14 @@ In: the config of a run. Out: a fingerprint per stage. A key enters where it fir
 captioner makes only captions again, and changing the recipe nothing at all.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from jobs.curation.config import CurateConfig
 from pipelines import clips, pack, shards, shots
+from pipelines.ids import fingerprint
 from pipelines.scores import registry
 from pipelines.stages import stage_fingerprint
-from recaption.base import captioner_fingerprint
+from recaption.base import captioner_fingerprint, scores_read
 
 IDENTIFY_VERSION = 1
 PROBE_VERSION = 2
@@ -25,7 +26,12 @@ class Fingerprints:
     measured: dict[str, str]
     """By what is measured: the signals, and each meter that is configured."""
     clips: str
+    dover: str | None
+    """None where it is not configured."""
+    captioner: str
     captions: str
+    match: str | None
+    """None where no CLIP is configured."""
     cut: str
     shards: str
 
@@ -34,6 +40,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
     """Raises ValueError if the captioner is not known."""
     from pipelines import measure, signals
     from pipelines.media import cut, encode
+    from pipelines.scores import clip, dover, match
 
     header = stage_fingerprint(PROBE_VERSION, cfg.footage_options)
     measured = {signals.STAGE: stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))}
@@ -41,6 +48,8 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         name: stage_fingerprint(measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores)])
         for name, meter in registry.configured(cfg.scores).items()
     }
+    captioner = captioner_fingerprint(cfg.captioner)
+    captions = stage_fingerprint(1, None, captioner, *_read_by_captioner(cfg, measured))
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
@@ -51,7 +60,22 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
             [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores],
             *(measured[name] for name in sorted(measured)),
         ),
-        captions=captioner_fingerprint(cfg.captioner),
+        dover=None if dover.missing(cfg.scores) else stage_fingerprint(dover.VERSION, dover.settings(cfg.scores)),
+        captioner=captioner,
+        captions=captions,
+        match=None
+        if match.missing(cfg.scores)
+        else stage_fingerprint(match.VERSION, match.settings(cfg.scores), captions, measured[clip.METER.name]),
         cut=clip_files,
         shards=stage_fingerprint(shards.VERSION, pack.VERSION, clip_files),
     )
+
+
+def _read_by_captioner(cfg: CurateConfig, measured: dict[str, str]) -> list[str]:
+    """Of the scores that the captioner puts into words: where they are measured, and the thresholds of their labels."""
+    scores = scores_read(cfg.captioner)
+    if not scores:
+        return []
+    thresholds = {name: value for name, value in asdict(cfg.scores).items() if isinstance(value, float)}
+    sources = {registry.known_score(name).source for name in scores} & measured.keys()
+    return [fingerprint([registry.VERSION, thresholds]), *(measured[name] for name in sorted(sources))]

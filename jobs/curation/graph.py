@@ -1,8 +1,10 @@
-"""The Ray Data graph of curation: three streams of rows, with a barrier between them.
+"""The Ray Data graph of curation: streams of rows, with a barrier between them.
 
-    sources ──identify──▶ units ──measure──▶ clips with scores  (barrier: the recipe decides over all clips)
-    kept clips, a batch per source ──caption (actors)──▶ text   (barrier: packing needs every kept clip of a bucket)
-    planned shards ──cut and write──▶ where each clip lies
+    sources ──identify──▶ units ──measure──▶ clips with scores  (barrier: copies and the recipe decide over all clips)
+    clips, a batch per source ──look again (actors)──▶ DOVER's score, where its weights are given
+    kept clips, a batch per source ──caption (actors)──▶ text   (barrier: captions may decide once more)
+    captioned clips ──match (actors)──▶ text_match, where a CLIP is configured
+    planned shards ──cut and write──▶ where each clip lies      (barrier: packing needs every kept clip of a bucket)
 
 In and out: URIs, spans and rows, as JSON, so that a block has the same type whatever is null in it; never frames or
 video. Frames live and die inside one operator. Errors are rows: an operator raises nothing for a bad file. CPU shares
@@ -20,6 +22,8 @@ from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
 from jobs.curation.cutting import ShardWriter
 from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.matching import MatchWorker
+from jobs.curation.second_look import SecondLook
 from pipelines.records import Quarantined, Source
 
 _MIB = 1024**2
@@ -29,7 +33,7 @@ Row = dict[str, str]
 
 
 class Graph:
-    """The three streams, for one dataset and one config. Ray must be connected when a stream is consumed."""
+    """The streams, for one dataset and one config. Ray must be connected when a stream is consumed."""
 
     def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
         self._args = (dataset, cfg, prints)
@@ -45,13 +49,31 @@ class Graph:
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Batches of kept clips → caption rows, a list per batch, in any order."""
+        dataset, cfg, prints = self._args
+        return self._actors(
+            batches, CaptionWorker, (dataset, cfg, prints.captioner, prints.captions), cfg.captioner.actors
+        )
+
+    def match(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """Batches of captioned clips → rows with `text_match`, a list per batch, in any order."""
+        dataset, cfg, prints = self._args
+        return self._actors(batches, MatchWorker, (dataset, cfg, prints.match), cfg.captioner.actors)
+
+    def look_again(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """Batches of clips of a source → rows with `technical`, a list per batch, in any order."""
+        dataset, cfg, prints = self._args
+        return self._actors(batches, SecondLook, (dataset, cfg, prints.dover), cfg.captioner.actors)
+
+    def _actors(
+        self, batches: Sequence[dict[str, Any]], worker: type, args: tuple[Any, ...], most: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Each batch through one of at most so many workers, each of which has its model loaded."""
         from ray.data import ActorPoolStrategy
 
-        dataset, cfg, prints = self._args
         rows = _items(batches).map(
-            _CaptionActor,
-            fn_constructor_args=(dataset, cfg, prints.captions),
-            compute=ActorPoolStrategy(size=min(cfg.captioner.actors, len(batches))),
+            _Actor,
+            fn_constructor_args=(worker, args),
+            compute=ActorPoolStrategy(size=min(most, len(batches))),
             num_cpus=1,
             memory=1536 * _MIB,
         )
@@ -64,9 +86,9 @@ class Graph:
         return _values(rows)
 
 
-class _CaptionActor:
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
-        self._worker = CaptionWorker(dataset, cfg, stage_fingerprint)
+class _Actor:
+    def __init__(self, worker: type, args: tuple[Any, ...]):
+        self._worker = worker(*args)
 
     def __call__(self, row: Row) -> Row:
         return _pack(self._worker(_unpack(row)))

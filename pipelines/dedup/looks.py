@@ -39,6 +39,7 @@ LOOKS = pa.schema(
         pa.field(
             "embedding", pa.list_(pa.float16()), metadata={"doc": "mean over native frames; null if not measured"}
         ),
+        pa.field("clip_embedding", pa.list_(pa.float16()), metadata={"doc": "the same of the configured CLIP"}),
     ]
 )
 

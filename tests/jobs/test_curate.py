@@ -146,6 +146,7 @@ def test_inspect_says_what_there_is(first):
         "ignored",
         "clips_kept",
         "clips_rejected",
+        "clips_duplicate",
         "quarantined",
         "buckets",
         "shards",

@@ -1,8 +1,11 @@
 """What a run found and what the dataset had become one set of rows: nothing twice, nothing from bytes that are gone."""
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.assemble import Base, assemble
+from jobs.curation.assemble import Base, add_text, assemble, decide
+from pipelines.config import ScoreConfig
+from pipelines.dedup.pairs import Pair
 from pipelines.footage import Footage
+from pipelines.recipe import Recipe, Rule
 from pipelines.records import Ignored, Quarantined, Source
 
 
@@ -82,3 +85,57 @@ def test_the_ledger_counts_this_runs_sources():
         row["status"] = "rejected"
     assembly.ledger().check()
     assert assembly.run == {"sources": 4, "video": 1, "duplicate": 1, "ignored": 1, "quarantined": 1, "clips": 2}
+
+
+def scored(clip_id, area=100, motion=0.1):
+    return {
+        "clip_id": clip_id,
+        **{
+            "width": area,
+            "height": 1,
+            "safe_width": area,
+            "safe_height": 1,
+            "start_s": 0.0,
+            "end_s": 3.0,
+            "duration_s": 3.0,
+            "sharpness": 1.0,
+        },
+        **{"motion_mean": motion, "text_match": None, "score_gaps": [], "frames_hash": clip_id, "num_frames": 75},
+    }
+
+
+MOVING = Recipe("moving", (Rule("motion_mean", min=0.05),))
+COPIES = [Pair("a", "b", "perceptual", 0.98)]
+
+
+def decided(clips, recipe, pairs=(), failed=None):
+    decide(clips, recipe, pairs, failed or {})
+    return {clip["clip_id"]: clip["reject_reasons"] for clip in clips}
+
+
+def test_of_copies_the_best_that_passes_is_kept_and_named():
+    clips = [scored("a", area=50), scored("b", area=100)]
+    assert decided(clips, MOVING, COPIES) == {"a": ["duplicate"], "b": []}
+    assert (clips[0]["duplicate_of"], clips[0]["duplicate_kind"]) == ("b", "perceptual")
+    assert decided([scored("a", area=50), scored("b", area=100, motion=0.0)], MOVING, COPIES) == {
+        "a": [],
+        "b": ["static"],
+    }
+
+
+def test_a_clip_that_fell_for_its_caption_makes_room_for_its_copy():
+    clips = [scored("a", area=50), scored("b", area=100)]
+    matched = Recipe("matched", (*MOVING.rules, Rule("text_match", min=0.2)))
+    assert decided(clips, matched, COPIES) == {"a": ["duplicate"], "b": []}  # what is not captioned yet is not asked
+    assert decided(clips, matched, COPIES, {"b": ["mismatched"]}) == {"a": [], "b": ["mismatched"]}
+
+
+def test_text_belongs_to_clips_that_are_kept_or_fell_for_it_and_to_no_others():
+    clips = [scored("a"), scored("b", motion=0.0), scored("c")]
+    decide(clips, MOVING, [], {"c": ["mismatched"]})
+    captions = {name: {"caption_short": f"{name}.", "caption_dense": "", "caption_model": "m"} for name in "abc"}
+    add_text(clips, captions, {"a": {"text_match": 0.3}, "c": {"text_match": 0.1}}, {"c"}, ScoreConfig())
+    assert [clip["caption_short"] for clip in clips] == ["a.", None, "c."]
+    assert [clip["text_match"] for clip in clips] == [0.3, None, 0.1]
+    assert [[gap["score"] for gap in clip["score_gaps"]] for clip in clips] == [[], ["text_match"], []]
+    assert "scores.clip_model" in clips[1]["score_gaps"][0]["why"]

@@ -13,12 +13,12 @@ from pipelines.dataset import open_dataset
 from pipelines.ledger import Ledger, LedgerError
 from pipelines.manifest import LostRaceError, Manifest, newest, publish
 from pipelines.records import Quarantined
-from pipelines.schema import INDEX, parquet_bytes, read_parquet, table
+from pipelines.schema import INDEX, SCHEMA_VERSION, parquet_bytes, read_parquet, table
 from pipelines.shards import Sample, members, write_shard
 from pipelines.stages import Stage
 from pipelines.store import LocalStore
 
-MANIFEST = Manifest(1, (), (), (), (), {"name": "default", "hash": "x"}, {})
+MANIFEST = Manifest(SCHEMA_VERSION, (), (), (), (), (), {"name": "default", "hash": "x", "rules": []}, {}, {})
 
 
 def samples():
@@ -64,7 +64,7 @@ def test_a_manifest_that_says_nothing_new_is_not_written(tmp_path):
 
 def test_a_dataset_from_the_future_or_from_nowhere_is_said(tmp_path):
     publish(LocalStore(tmp_path / "demo"), 0, replace(MANIFEST, schema=99))
-    with pytest.raises(ValueError, match="has schema 99; this version reads up to 1"):
+    with pytest.raises(ValueError, match="has schema 99; this version reads up to 2"):
         open_dataset(str(tmp_path / "demo"))
     with pytest.raises(FileNotFoundError, match=r"no dataset is there; did you mean '.*demo'"):
         open_dataset(str(tmp_path / "dmo"))

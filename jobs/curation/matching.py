@@ -1,0 +1,37 @@
+"""Captioned clips → how well each caption tells what its clip shows: the actor that Ray keeps, one CLIP each.
+
+In: a batch of clip ids with their captions, and the embeddings that their frames have from the one decode. Out: a row with
+`text_match` per clip, committed as one unit of the stage. No footage is touched.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.curation.config import CurateConfig
+from pipelines.ids import fingerprint
+from pipelines.stages import Stage
+from pipelines.store import open_store
+
+BATCH_CLIPS = 256
+MATCHES = pa.schema([pa.field("clip_id", pa.string()), pa.field("text_match", pa.float64())])
+
+
+class MatchWorker:
+    """Compares batches. Making one loads the text half of the CLIP."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+        from pipelines.scores.match import Matcher
+
+        self._stage = Stage(open_store(dataset), "match", stage_fingerprint)
+        self._matcher = Matcher(cfg.scores)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding`. Returns {"rows": rows of `MATCHES`}."""
+        clips = batch["clips"]
+        embeddings = np.array([clip["embedding"] for clip in clips], np.float32)
+        values = self._matcher.match([clip["caption"] for clip in clips], embeddings)
+        rows = [{"clip_id": clip["clip_id"], "text_match": value} for clip, value in zip(clips, values, strict=True)]
+        unit = fingerprint(sorted(clip["clip_id"] for clip in clips))
+        return {"rows": self._stage.commit(unit, pa.Table.from_pylist(rows, schema=MATCHES)).to_pylist()}

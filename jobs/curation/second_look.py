@@ -1,0 +1,72 @@
+"""Clips of one source → scores that need a second look at them: DOVER, which sees more frames than the one decode shows.
+
+In: a batch of clip rows of one source. Out: a row with `technical` per clip, or why it has none, committed as one unit of the
+stage. The actor that Ray keeps holds the network; frames are read in the killable child, and only what the network sees of
+them comes out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.curation.config import CurateConfig
+from pipelines import confined
+from pipelines.errors import MediaError
+from pipelines.ids import fingerprint
+from pipelines.media import child
+from pipelines.media.clock import Clock
+from pipelines.stages import Stage
+from pipelines.store import local_copy, open_store
+
+LOOKED = pa.schema(
+    [pa.field("clip_id", pa.string()), pa.field("technical", pa.float64()), pa.field("why", pa.string())]
+)
+
+
+class SecondLook:
+    """Scores batches. Making one loads DOVER."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+        from pipelines.scores.dover import Dover
+
+        self._cfg = cfg
+        self._stage = Stage(open_store(dataset), "dover", stage_fingerprint)
+        self._dover = Dover(Path(cfg.scores.dover))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": rows of `LOOKED`}."""
+        clips = batch["clips"]
+        with local_copy(batch["source_uri"]) as path:
+            try:
+                limits = confined.header_limits(self._cfg.limits, path)
+                clock = confined.header_clock(
+                    child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
+                )
+            except MediaError as error:
+                rows, lasting = [_none(clip, error) for clip in clips], [error.lasting] * len(clips)
+            else:
+                looked = [self._look(path, clock, clip) for clip in clips]
+                rows, lasting = [row for row, _ in looked], [lasts for _, lasts in looked]
+        kept = [row for row, lasts in zip(rows, lasting, strict=True) if lasts]
+        if kept:
+            unit = fingerprint(sorted(row["clip_id"] for row in kept))
+            self._stage.commit(unit, pa.Table.from_pylist(kept, schema=LOOKED))
+        return {"rows": rows}
+
+    def _look(self, path: Path, clock: Clock, clip: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """A row, and whether it would be the same another time."""
+        from pipelines.scores.dover import views
+
+        try:
+            limits = confined.limits(self._cfg.limits, clip["duration_s"])
+            seen = child.call(
+                views, path, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
+            )
+        except MediaError as error:
+            return _none(clip, error), error.lasting
+        return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
+
+
+def _none(clip: dict[str, Any], error: MediaError) -> dict[str, Any]:
+    return {"clip_id": clip["clip_id"], "technical": None, "why": str(error)}

@@ -1,0 +1,71 @@
+"""`rushes select`: decide again which clips of a dataset are kept. Tightening touches no footage; loosening captions and
+cuts only what is newly kept.
+
+In: a dataset, and a recipe: its own, tightened or loosened, or another. Out: the next manifest, or none if nothing changed.
+All else is as the dataset was curated.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from jobs.curation.config import CurateConfig, SelectConfig
+from jobs.run_folder import Run, new_run_folder
+from pipelines.dataset import open_dataset
+from pipelines.recipe import check_measurable, load_recipe
+
+
+def check(cfg: SelectConfig) -> None:
+    """There is a dataset, its settings are known to this version, and it has the scores that the recipe needs."""
+    curated = _as_curated(cfg)
+    check_measurable(load_recipe(cfg.recipe, open_dataset(cfg.dataset).manifest.recipe), curated.scores)
+
+
+def run_folder(cfg: SelectConfig) -> Path:
+    return new_run_folder(cfg.dataset, "select")
+
+
+def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
+    """Decide. Returns the run's metrics, which are also in metrics.json.
+
+    Raises:
+        LedgerError: a clip was lost or counted twice.
+    """
+    from jobs.curate import say_clips
+    from jobs.curation.curation import Curation
+    from pipelines.footage import Footage
+
+    started = monotonic()
+    with ExitStack() as stack:
+        selection = Curation(_as_curated(cfg), Footage((), (), ()), run, stack)
+        result = selection.finish([])
+    did = {name: selection.did[name] for name in ("clips_captioned", "clips_cut", "shards_written")}
+    metrics = result | did | {"seconds": round(monotonic() - started, 2)}
+    run.write_json("metrics.json", metrics)
+    run.say(f"captioned {did['clips_captioned']} clips, cut {did['clips_cut']} in {metrics['seconds']:.1f} s")
+    say_clips(cfg.dataset, run, selection.ledger, metrics)
+    return metrics
+
+
+def _as_curated(cfg: SelectConfig) -> CurateConfig:
+    """The configuration that the dataset was curated with, with this recipe and Ray.
+
+    Raises:
+        ValueError: it has keys that this version does not know.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    settings = open_dataset(cfg.dataset).manifest.settings
+    try:
+        tree = OmegaConf.merge(OmegaConf.structured(CurateConfig), settings)
+        tree.dataset, tree.footage = cfg.dataset, ""
+        curated = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        raise ValueError(
+            f"dataset={cfg.dataset} was curated with settings that this version does not know ({error}); run rushes curate "
+            "on its footage again"
+        ) from error
+    curated.recipe, curated.ray = cfg.recipe, cfg.ray
+    return curated
