@@ -13,7 +13,7 @@ from jobs.reporting.gaps import UNSAID, gaps, models
 from jobs.reporting.scores import scores_view
 from jobs.reporting.thumbs import Thumb
 from pipelines.scores.registry import SCORES
-from tests.jobs.reporting.synthetic import RECIPE, clips_of, rows
+from tests.jobs.reporting.synthetic import RECIPE, clips_of, page_of, rows
 
 
 class Glances:
@@ -133,3 +133,16 @@ def test_values_of_any_kind_are_words():
     assert as_text(list(range(15))).endswith("10; 11; and 3 more")
     assert as_text(["cat", "dog"]) == "cat; dog"
     assert as_text([{"tag": "cat", "share": 0.5}, {"tag": "dog", "share": None}]) == "tag cat, share 0.5; tag dog"
+
+
+def test_what_the_index_says_is_text_on_the_page():
+    found = rows(40, 3)
+    hostile = "<script>alert(1)</script>\" onload='x"
+    for row in found:
+        row["camera"] = hostile
+        row["score_gaps"] = [{"score": name, "why": hostile} for name in ("sharpness", "luma_std")]
+        row["score_models"] = [{"source": SCORES["luma_mean"].source, "model": hostile}]
+    page = page_of(found)
+    assert page.count("<script>") == 1
+    assert hostile not in page
+    assert page.count("&lt;script&gt;alert(1)") >= 4
