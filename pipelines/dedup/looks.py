@@ -77,26 +77,20 @@ def signature(signals: pa.Table, clip: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Looks(Sequence[Look]):
-    """The rows of a table of `LOOKS`; each is unpacked when it is asked for, so that memory holds little more than the table."""
+    """Rows of a table of `LOOKS`, in an order of one's own. Each is unpacked when it is asked for: the table is not copied."""
 
-    def __init__(self, table: pa.Table):
-        self._thumbs = _one_chunk(table["thumbs"])
-        self._times = _one_chunk(table["thumb_s"])
-        self._unrest = table["unrest"].to_numpy()
+    def __init__(self, table: pa.Table, rows: Sequence[int]):
+        self._rows = rows
+        self._thumbs, self._times, self._unrest = table["thumbs"], table["thumb_s"], table["unrest"]
 
     def __len__(self) -> int:
-        return len(self._unrest)
+        return len(self._rows)
 
     def __getitem__(self, number: int) -> Look:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        cells = np.frombuffer(self._thumbs[number].as_buffer(), np.uint8).reshape(-1, SIDE, SIDE)
-        times = self._times[number].values.to_numpy()
-        return Look(cells.astype(np.float32), times.astype(np.float64), float(self._unrest[number]))
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+        row = self._rows[number]
+        cells = np.frombuffer(self._thumbs[row].as_buffer(), np.uint8).reshape(-1, SIDE, SIDE)
+        times = self._times[row].values.to_numpy()
+        return Look(cells.astype(np.float32), times.astype(np.float64), self._unrest[row].as_py())
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ would have found at once, and what is stored of a clip never grows with the othe
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -46,8 +46,6 @@ def find_pairs(looks: pa.Table, clips: Sequence[Mapping[str, Any]], cfg: DedupCo
     rows = {clip["clip_id"]: clip for clip in clips}
     if len(rows) < len(clips):
         raise ValueError(f"{len(clips) - len(rows)} clips are listed twice; give each clip_id once")
-    looks = looks.filter(pa.compute.is_in(looks["clip_id"], value_set=pa.array(sorted(rows), pa.string())))
-    looks = looks.sort_by("clip_id").combine_chunks()
     found: dict[tuple[str, str], Pair] = {}
     for pair in _pairs(looks, rows, cfg):
         found.setdefault((pair.a, pair.b), pair)
@@ -60,7 +58,7 @@ def _pairs(looks: pa.Table, rows: Mapping[str, Mapping[str, Any]], cfg: DedupCon
     if cfg.perceptual:
         yield from _perceptual(looks, rows, cfg)
     if cfg.semantic is not None:
-        yield from _semantic(looks, cfg.semantic)
+        yield from _semantic(looks, rows, cfg.semantic)
 
 
 def _exact(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Pair]:
@@ -74,12 +72,17 @@ def _exact(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Pair]:
 
 
 def _perceptual(looks: pa.Table, rows: Mapping[str, Mapping[str, Any]], cfg: DedupConfig) -> Iterator[Pair]:
-    names = looks["clip_id"].to_pylist()
-    views = stored.Looks(looks)
+    names, views = _known(looks, rows)
     for i, j in look_alikes(views):
         likeness = compare(views[i], views[j], cfg)
         if likeness and not (likeness.still and _two_moments(rows[names[i]], rows[names[j]])):
             yield Pair(names[i], names[j], PERCEPTUAL, likeness.similarity)
+
+
+def _known(looks: pa.Table, wanted: Collection[str]) -> tuple[list[str], stored.Looks]:
+    """The wanted clips that have a look, in order of their names, whatever the order of the table."""
+    named = sorted((name, row) for row, name in enumerate(looks["clip_id"].to_pylist()) if name in wanted)
+    return [name for name, _ in named], stored.Looks(looks, [row for _, row in named])
 
 
 def _two_moments(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -88,16 +91,17 @@ def _two_moments(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a["video_id"] == b["video_id"] and apart
 
 
-def _semantic(looks: pa.Table, least: float) -> Iterator[Pair]:
+def _semantic(looks: pa.Table, wanted: Collection[str], least: float) -> Iterator[Pair]:
     import faiss
 
-    known = looks.filter(looks["embedding"].is_valid())
-    if not len(known):
+    columns = (looks["clip_id"].to_pylist(), looks["embedding"])
+    known = sorted((name, row) for row, name in enumerate(columns[0]) if name in wanted and columns[1][row].is_valid)
+    if not known:
         raise ValueError(
             f"dedup.semantic={least} compares embeddings, but no clip has one; set scores.tags=true, or dedup.semantic=null"
         )
-    names = known["clip_id"].to_pylist()
-    vectors = np.stack([np.asarray(row, np.float32) for row in known["embedding"].to_pylist()])
+    names = [name for name, _ in known]
+    vectors = np.stack([columns[1][row].values.to_numpy().astype(np.float32) for _, row in known])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)

@@ -17,10 +17,10 @@ from pipelines.dedup.register import step_s
 from pipelines.dedup.windows import DIMENSIONS, coarse, describe
 
 MOST_CANDIDATES = 200  # of one clip
-_CELLS, _VISITED = 4096, 8  # of the index; how many of them a query looks into
-_RADIUS = 0.85  # least cosine of two moments
+_CELLS, _VISITED = 4096, 4  # of the index; how many of them a query looks into
+_RADIUS = 0.9  # least cosine of two moments
 _KEY_S, _QUERY_S = 0.25, 1.0  # between a clip's moments that are found, and that are looked for
-_SAME_MOMENT = 0.998  # cosine to the moment before, from which on there is nothing new
+_SAME_KEY, _SAME_QUERY = 0.998, 0.99  # cosine to the moment before, from which on there is nothing new
 _QUERIES_AT_ONCE = 1 << 18
 
 
@@ -43,14 +43,14 @@ def _search(looks: Sequence[Look], faiss) -> list[tuple[int, int]]:
     assert index.is_trained, "the cells are given, nothing is left to train"
     index.nprobe = _VISITED
     owners = []
-    for number, vectors in _moments(looks, _KEY_S, whole_only=True):
+    for number, vectors in _moments(looks, _KEY_S, _SAME_KEY, whole_only=True):
         index.add(vectors)
         owners.append(np.full(len(vectors), number, np.int32))
     if not owners:
         return []
     owner = np.concatenate(owners)
     best: dict[int, dict[int, float]] = {}
-    for askers, vectors in _batches(_moments(looks, _QUERY_S, whole_only=False)):
+    for askers, vectors in _batches(_moments(looks, _QUERY_S, _SAME_QUERY, whole_only=False)):
         limits, similar, found = index.range_search(vectors, _RADIUS)
         asker = np.repeat(askers, np.diff(limits).astype(np.int64))
         _keep_best(best, asker, owner[found], similar)
@@ -67,14 +67,14 @@ def _cells() -> np.ndarray:
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def _moments(looks: Iterable[Look], every_s: float, whole_only: bool) -> Iterable[tuple[int, np.ndarray]]:
+def _moments(looks: Iterable[Look], every_s: float, same: float, whole_only: bool) -> Iterable[tuple[int, np.ndarray]]:
     """(number, descriptions) of each look: of its thumbnails `every_s` apart that show something new, in all windows."""
     for number, look in enumerate(looks):
         every = max(1, round(every_s / (step_s(look) or every_s)))
         pictures = coarse(look.thumbs[::every], whole_only)
         news = [0]
         for k in range(1, pictures.shape[1]):
-            if float(pictures[0, k] @ pictures[0, news[-1]]) < _SAME_MOMENT:
+            if float(pictures[0, k] @ pictures[0, news[-1]]) < same:
                 news.append(k)
         vectors = describe(pictures[:, news]).reshape(-1, DIMENSIONS)
         yield (
