@@ -17,15 +17,15 @@ import numpy as np
 
 _HALF = 2  # pictures are compared at a half of their size: it averages grain away
 _CELL = 8  # px of them between points
-_RIM, _RIM_WEIGHT = 0.18, 3.0  # how far it reaches from an edge, share of that side; how much its cells count
-_SIDE = 0.25  # how far a side reaches
+_RIM, _RIM_WEIGHT = 0.18, 4.0  # how far it reaches from an edge, share of that side; how much its cells count
+_SIDE = 0.2  # how far a side reaches
 _FLOW_ROUNDS, _FLOW_SCALE = 1, 0.0015  # the last round's scale of disagreement, share of the diagonal
-_GRAIN = 0.15  # variance of luma between two halved pictures of the same, levels²
+_GRAIN = 0.4  # variance of luma between two halved pictures of the same, levels²
 _SLIP = 0.05  # what no similarity explains, px of the halved picture
 _SURE_SHARE = 0.35  # this share of cells shows the background, at the least
 _TIGHT = 0.5  # disagreement at which a cell keeps a quarter of its weight, times that of the surest
 _KEPT = 4  # moves that are refined
-_DOUBT = 4.0  # what a cell disagrees by, times noise, when it is as likely not explained as it is
+_DOUBT = 2.0  # flow that matches so many times better than the camera is believed as much as the camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,10 @@ def explain(before: np.ndarray, now: np.ndarray, flow: np.ndarray, part: Part) -
         moves = pair.refined(moves, looks)
         looks = [pair.look(move) for move in moves]
     best = int(np.argmax(_agreement(pair, looks)))
-    error = looks[best][:, 0] + 1e-9
-    noise = pair.noise * (1 + _surest(error / pair.noise))
+    by_flow = (pair.error_of(flow) + pair.noise) / (looks[best][:, 0] + pair.noise)
     along, down = cells.design
     by_camera = np.stack([along @ moves[best], down @ moves[best]], 1)
-    return Explained(Camera(*moves[best].tolist()), by_camera, measured, 1 / (1 + (_DOUBT * noise / error) ** 2))
+    return Explained(Camera(*moves[best].tolist()), by_camera, measured, 1 / (1 + (_DOUBT * by_flow) ** 4))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +153,15 @@ class _Pair:
             cv2.merge([difference, difference * difference, difference * self.dx, difference * self.dy]), self.cells
         ).T
         return np.stack([square - mean * mean, by_dx - mean * self.mean_dx, by_dy - mean * self.mean_dy], 1)
+
+    def error_of(self, flow: np.ndarray) -> np.ndarray:
+        """Variance of what is left when `now` is moved back by a flow (H, W, 2) of whole size, levels², (N,)."""
+        x, y = cv2.split(cv2.resize(flow, self.size, interpolation=cv2.INTER_AREA))
+        columns, rows = np.arange(self.size[0], dtype=np.float32), np.arange(self.size[1], dtype=np.float32)
+        x, y = columns + x * np.float32(self.scale_x), rows[:, None] + y * np.float32(self.scale_y)
+        back = cv2.remap(self.now, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mean, square = _means(cv2.merge([back - self.before, (back - self.before) ** 2]), self.cells).T
+        return square - mean * mean
 
     def refined(self, moves: np.ndarray, looks: list[np.ndarray]) -> np.ndarray:
         """One step of Gauss and Newton for each move (M, 4); cells that a move does not explain lose their say."""
