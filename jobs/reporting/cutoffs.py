@@ -39,14 +39,13 @@ class CutOff:
     above: list[Neighbour]
 
 
-def bounds_of(recipe: Recipe | None) -> list[tuple[Rule, str, float]]:
+def bounds_of(recipe: Recipe) -> list[tuple[Rule, str, float]]:
     """(rule, min or max, bound) of every threshold that gets pictures."""
-    rules = recipe.rules if recipe else ()
-    every = [(rule, side, value) for rule in rules for side, value in (("min", rule.min), ("max", rule.max))]
+    every = [(rule, side, value) for rule in recipe.rules for side, value in (("min", rule.min), ("max", rule.max))]
     return [bound for bound in every if math.isfinite(bound[2])][:_MOST_BOUNDS]
 
 
-def cutoffs(clips: Clips, recipe: Recipe | None, thumbs: Thumbs, bar: Bar) -> dict[str, list[CutOff]]:
+def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs, bar: Bar) -> dict[str, list[CutOff]]:
     """By score, one for each bounded side; none where no clip has the score."""
     found: dict[str, list[CutOff]] = {}
     for rule, side, bound in bounds_of(recipe):

@@ -20,7 +20,7 @@
       element, plot, fields, own, now: { ...own }, key: element.dataset.key, counts: JSON.parse(element.dataset.counts),
       axis: plot && new Axis(plot.dataset), bins: unpack(element.dataset.bins, Uint8Array),
       values: fields.length ? unpack(element.dataset.values, Float32Array) : null,
-      handles: [...element.querySelectorAll(".handle")], said: line?.innerHTML, refusedByOwn: Number(line?.dataset.refused),
+      later: "later" in element.dataset, handles: [...element.querySelectorAll(".handle")], said: line?.innerHTML, refusedByOwn: Number(line?.dataset.refused),
     };
   }
 

@@ -31,14 +31,14 @@ class Decision {
     return score.now.min !== OFF.min || score.now.max !== OFF.max;
   }
 
-  // Ask every clip for one score again. Without a value (NaN) a clip is refused as soon as there is a bound.
+  // Ask every clip for one score again. Without a value (NaN) a clip is refused as soon as there is a bound, unless it is asked later.
   apply(score) {
     if (!score.values) return;
     const low = Math.fround(score.now.min), high = Math.fround(score.now.max);
     const asked = this.asks(score);
-    const { values, bad, number } = score, { fails, blame } = this, held = this.kinds[0].held, refused = [0, 0];
+    const { values, bad, number, later } = score, { fails, blame } = this, held = this.kinds[0].held, refused = [0, 0];
     for (let row = 0; row < this.num; row++) {
-      const is = asked && !(values[row] >= low && values[row] <= high) ? 1 : 0, change = is - bad[row];
+      const is = asked && !(values[row] >= low && values[row] <= high) && !(later && values[row] !== values[row]) ? 1 : 0, change = is - bad[row];
       if (change) {
         bad[row] = is;
         fails[row] += change;

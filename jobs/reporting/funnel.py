@@ -13,6 +13,7 @@ from typing import Any
 from jobs.reporting.index import Clips
 from jobs.reporting.text import count, length, words
 from pipelines.schema import KEPT
+from pipelines.scores.registry import DUPLICATE
 
 _SEVERAL = "several reasons"
 _MOST_REASONS = 8
@@ -104,8 +105,9 @@ def _reasons(clips: Clips) -> list[tuple[float, str, str, str]]:
         for reasons, kept in zip(clips.column("reject_reasons"), clips.kept, strict=True)
         if not kept
     )
-    several = found.pop(_SEVERAL, 0)
+    copies, several = found.pop(DUPLICATE, 0), found.pop(_SEVERAL, 0)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     shown, rest = ordered[:_MOST_REASONS], sum(n for _, n in ordered[_MOST_REASONS:])
     named = [(words([reason]), n) for reason, n in shown] + [("other reasons", rest), (_SEVERAL, several)]
-    return [(n, "quiet" if what == "duplicate" else "rejected", what, f"{n:,}") for what, n in named if n]
+    parts = [(n, "rejected", what) for what, n in named] + [(copies, "quiet", "copies of a better clip")]
+    return [(n, style, what, f"{n:,}") for n, style, what in parts if n]

@@ -32,7 +32,6 @@ from jobs.reporting.thumbs import Thumbs
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from pipelines.dataset import Dataset, open_dataset
-from pipelines.recipe import CURRENT
 from pipelines.schema import KEPT
 
 _STEPS = {
@@ -99,7 +98,7 @@ def make_view(found: Found, most_clips: int) -> View:
     clips, sources = Clips(dataset.index()), dataset.sources().to_pylist()
     quarantine = dataset.quarantine().to_pylist()
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
-    scores = scores_view(clips, dataset.manifest.recipe["name"], recipe)
+    scores = scores_view(clips, recipe)
     footage = Footage({s["uri"]: s["size_bytes"] for s in sources})
     thumbs = Thumbs(dataset, footage)
     evaluation = read_evaluation(found.videos) if found.videos else None
@@ -124,7 +123,7 @@ def make_view(found: Found, most_clips: int) -> View:
         keys=_keys(found, dataset, sources, clips.rows, videos),
         steps=_steps(found.records),
         total=length(sum(r["seconds"] for r in found.records.values())),
-        select=f"rushes select dataset={shlex.quote(str(found.dataset))} recipe={shlex.quote(CURRENT if recipe else dataset.manifest.recipe['name'])}",
+        select=f"rushes select dataset={shlex.quote(str(found.dataset))}",
         funnel=funnel(clips, sources, quarantine),
         scores=scores,
         cutoffs=around,

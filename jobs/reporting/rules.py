@@ -12,30 +12,29 @@ import numpy as np
 
 from jobs.reporting.index import Clips
 from pipelines.recipe import Recipe, Rule
+from pipelines.scores.registry import CAPTIONED
 
 
-def recipe_of(manifest_recipe: Mapping[str, Any]) -> Recipe | None:
-    """The recipe that a manifest describes; None if it was written before manifests held the rules."""
-    rules = manifest_recipe.get("rules")
-    if rules is None:
-        return None
-    return Recipe(manifest_recipe["name"], tuple(Rule(**rule) for rule in rules))
+def recipe_of(manifest_recipe: Mapping[str, Any]) -> Recipe:
+    """The recipe that a manifest describes."""
+    return Recipe(manifest_recipe["name"], tuple(Rule(**rule) for rule in manifest_recipe["rules"]))
 
 
 def refused_by(clips: Clips, rule: Rule) -> np.ndarray:
-    """bool (N): the clips that a rule refuses; one without the value is refused."""
+    """bool (N): the clips that a rule refuses; one without the value is refused, unless its caption must come first."""
     values = clips.numbers(rule.score) if clips.has(rule.score) else np.full(len(clips), np.nan)
-    return ~((values >= rule.min) & (values <= rule.max))
+    later = np.isnan(values) if rule.score in CAPTIONED else False
+    return ~((values >= rule.min) & (values <= rule.max) | later)
 
 
-def fixed(clips: Clips, recipe: Recipe | None) -> np.ndarray:
+def fixed(clips: Clips, recipe: Recipe) -> np.ndarray:
     """bool (N): rejected for something that is no rule, as copies are, so that no other bound brings them back.
 
     Raises:
         ValueError: the index keeps a clip that the rules refuse.
     """
     refused = np.zeros(len(clips), bool)
-    for rule in recipe.rules if recipe else ():
+    for rule in recipe.rules:
         refused |= refused_by(clips, rule)
     wrong = np.flatnonzero(clips.kept & refused)
     if len(wrong):

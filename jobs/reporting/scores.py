@@ -21,7 +21,7 @@ from jobs.reporting.rules import fixed, refused_by
 from jobs.reporting.text import figure, words
 from pipelines.recipe import Recipe, Rule
 from pipelines.scores.base import Score
-from pipelines.scores.registry import SCORES
+from pipelines.scores.registry import CAPTIONED, SCORES
 
 _MOST_LABELS = 16
 
@@ -66,6 +66,7 @@ class ScoreCard:
         gaps: why it is null, for how many clips.
         by: what measured it.
         bins: of the clips that the page holds, uint8; kept and rejected clips of all by bin are in `counts`.
+        asked_later: whether a clip without a value is not refused, as it is measured once the clip is kept and captioned.
         values: of the clips that the page holds, float32, of a score with sides; empty else.
     """
 
@@ -81,6 +82,7 @@ class ScoreCard:
     alone: int
     not_measured: int
     gaps: list[tuple[str, int]]
+    asked_later: bool
     bins: str
     counts: tuple[list[int], list[int]]
     values: str
@@ -102,25 +104,22 @@ class ScoresView:
 
     Attributes:
         bounded, others: cards of the scores that the recipe asks for, and of the rest.
-        has_rules: whether the recipe's thresholds are known.
     """
 
     bounded: list[ScoreCard]
     others: list[ScoreCard]
     unmeasured: list[Unmeasured]
     recipe_name: str
-    has_rules: bool
     data: DecisionData
 
 
-def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows: int = MOST_ROWS) -> ScoresView:
+def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> ScoresView:
     """Cards of all scores.
 
     Args:
-        recipe: None where its rules are not known; then no bound brings a rejected clip back.
         most_rows: clips that the page holds.
     """
-    rules = {rule.score: rule for rule in recipe.rules} if recipe else {}
+    rules = {rule.score: rule for rule in recipe.rules}
     refused = {name: refused_by(clips, rule) for name, rule in rules.items()}
     times = np.sum(list(refused.values()), axis=0) if refused else np.zeros(len(clips), int)
     stay = fixed(clips, recipe)
@@ -135,7 +134,9 @@ def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows
         nulls = clips.table[name].null_count if clips.has(name) else len(clips)
         reasons = _reasons(why.get(name, []), nulls)
         if not _is_measured(clips, name):
-            unmeasured.append(Unmeasured(_name(name), score.doc, reasons, name in rules))
+            unmeasured.append(
+                Unmeasured(_name(name), score.doc, reasons, name in refused and bool(refused[name].all()))
+            )
             continue
         own = refused.get(name, np.zeros(len(clips), bool))
         common = {
@@ -147,11 +148,12 @@ def scores_view(clips: Clips, recipe_name: str, recipe: Recipe | None, most_rows
             "alone": int((own & (times == 1) & ~stay).sum()),
             "not_measured": nulls,
             "gaps": reasons,
+            "asked_later": name in CAPTIONED,
         }
         make = _label_card if is_label(score) else _number_card
         card = make(clips, score, rules.get(name, Rule(name)), data, common)
         (bounded if name in rules else others).append(card)
-    return ScoresView(bounded, others, unmeasured, recipe_name, recipe is not None, data)
+    return ScoresView(bounded, others, unmeasured, recipe.name, data)
 
 
 def is_label(score: Score) -> bool:

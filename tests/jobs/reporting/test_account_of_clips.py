@@ -64,6 +64,7 @@ def test_each_bound_of_the_recipe_shows_the_clips_around_it():
         "luma_mean": ["min", "max"],
         "motion_mean": ["min"],
         "sharpness": ["min"],
+        "text_match": ["min"],
     }
     for around in found.values():
         for cutoff in around:
@@ -89,7 +90,7 @@ def test_the_funnel_loses_every_clip_once(seed):
     counted = {part.name: int(part.amount) for part in stages[2].parts}
     assert sum(counted.values()) == 81
     assert counted.get("kept", 0) == sum(row["status"] == "kept" for row in found)
-    assert counted.get("duplicate", 0) == sum(row["reject_reasons"] == ["duplicate"] for row in found)
+    assert counted.get("copies of a better clip", 0) == sum(row["reject_reasons"] == ["duplicate"] for row in found)
     assert counted.get("several reasons", 0) == sum(len(row["reject_reasons"]) > 1 for row in found)
     assert counted["quarantined: crashed"] == 1
     assert "quarantined: unreadable" in {part.name for part in stages[0].parts}
@@ -105,7 +106,7 @@ def test_what_is_null_says_why_for_how_many_clips():
     clips = clips_of(found)
     assert gaps(clips) == {"sharpness": [("too short", len(without) - 1)]}
     assert models(clips) == {SCORES["sharpness"].source: [("quality v1", 199), ("quality v0", 1)]}
-    view = scores_view(clips, "test", RECIPE)
+    view = scores_view(clips, RECIPE)
     card = next(card for card in view.bounded if card.key == "sharpness")
     assert card.gaps == [("too short", len(without) - 1), (UNSAID, 1)]
     assert card.by == ["quality v1", "quality v0"]
