@@ -3,12 +3,12 @@
 In: a seed. Out: rendered frames of a scene, its true label, and the true mean flow between each two frames.
 
 A scene is a picture of packaged footage (mirrored without end) that a camera looks at, and blobs of other pictures that
-move in front of it. Varied: sizes of 176 to 960 px and both orientations, 12 to 60 frames a second, the move's speed (at
-least twice the threshold of its label; slower ones are left out), its evenness (steady, eased, resting for a part of the
-clip), a focus of zoom and roll off the middle, shake on top of any move, blobs over 20 to 45 % of the picture that cross,
-sway, approach, are followed by the camera or stand nearer than the background, crowds of small ones, pictures without
-much texture, letterbox and pillarbox, grain, light that changes, and x264's quality (crf 16 to 32;
-above, it freezes slow moves, and what is true is no longer in the picture).
+move in front of it. Varied: sizes of 176 to 960 px and both orientations; 12 to 60 frames a second; the move's speed
+(at least twice the threshold of its label; slower ones are left out) and evenness (steady, eased, resting for a part of
+the clip); a focus of zoom and roll off the middle; shake between 0.3 and 3 Hz on top of any move; blobs over 20 to 45 %
+of the picture that cross, sway, approach, are followed by the camera or stand nearer than the background, and crowds of
+small ones; pictures without much texture; letterbox and pillarbox; grain; light that changes; and x264's quality, crf
+16 to 32 (above, it freezes slow moves, and what is true is no longer in the picture).
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def flows(scene: Scene) -> np.ndarray:
 
 
 def _levels(scene: Scene) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The background, mirrored as far as the camera looks, at sizes 1, 1/2, 1/4 so that none aliases when it is far; and
-    the (3, 3) from the pixels of each to the background's.
+    """The background, mirrored as far as the camera looks, at sizes 1, 1/2, 1/4 so that none aliases when it is far;
+    and the (3, 3) from the pixels of each to the background's.
     """
     _, _, w, h = scene.picture
     corners = np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1.0]])
@@ -172,7 +172,7 @@ def _warped(image: np.ndarray, blob: Blob, k: int, w: int, h: int) -> np.ndarray
 
 @cache
 def _pool(held_out: bool) -> list[np.ndarray]:
-    """Pictures of packaged footage, native size; those of a held-out seed are of other shots than those of development."""
+    """Pictures of packaged footage, native size; held-out ones are of other shots than those of development."""
     takes = deal(packaged_takes(), held_out)
     return [_middle(takes[k * len(takes) // _PICTURES]) for k in range(_PICTURES)]
 

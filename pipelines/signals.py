@@ -1,23 +1,24 @@
 """Pictures of a stretch of a video → its signals: dense measurements on small frames, by PTS.
 
-In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a table of a row per frame. Shots,
-scores and labels are decided from these numbers alone, so thresholds can change without touching footage. Frames live and
-die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are the same in however many
-stretches it is measured.
+In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a table of a
+row per frame. Shots, scores and labels are decided from these numbers alone, so thresholds can change without touching
+footage. Frames live and die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are
+the same in however many stretches it is measured.
 
-Columns: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, delta_lum` mean absolute change from the
-frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first frame); `luma_mean,
-luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; from the frame before, null for the first: `change` mean
-absolute change of luma where it is largest, of cells of about 16 px, and `brighter` the median of their signed change. On a
-grid in time (`MOTION_PER_S`), null between, from the frame before on that grid: `motion` mean optical flow, share of the
-frame diagonal per second, black around the picture counted as still; `object_motion` what of it the camera does not
-explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per second
-(positive: grows); `roll` radians per second (positive: clockwise). `thumb` what copies are found by, on a grid in time
-(`thumbs_per_s`), null between; and what the detector asks for, null where it does not: `alike_…`, `contrast` and
-`transition`, see `pipelines.shot_detection`.
+Columns of every frame: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, delta_lum` mean absolute
+change from the frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first);
+`luma_mean, luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; `change` mean absolute change of luma
+from the frame before in that cell of about 16 px where it is largest, and `brighter` the median of the cells' signed
+change (null for the first frame).
 
-Motion is not measured between neighbours: at 60 frames a second things move by less than grain and coding do, and coders hold
-pictures still for a frame or two. Over a twelfth of a second they have moved.
+On a grid in time (`MOTION_PER_S`), from the frame before on that grid, null between: `motion` mean optical flow, share
+of the frame diagonal per second, black around the picture counted as still; `object_motion` what of it the camera does
+not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per
+second (positive: grows); `roll` radians per second (positive: clockwise). Not between neighbours, as at 60 frames a
+second things move by less than grain and coding do, and coders hold pictures for a frame or two.
+
+`thumb` what copies are found by, on a grid in time (`thumbs_per_s`), null between; and what the detector asks for, null
+where it does not: `alike_…`, `contrast` and `transition`, see `pipelines.shot_detection`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -110,7 +111,8 @@ def measure(
     """Signals of frames first … last − 1 of a video.
 
     Args:
-        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded, numbered.
+        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded,
+            numbered.
         clock: of the whole video.
         first, last: numbers of frames in `clock.pts`.
 

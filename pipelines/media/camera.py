@@ -1,12 +1,12 @@
-"""Two pictures and their optical flow → what the camera did in between: pan, tilt, zoom and roll; and where it explains what is seen.
+"""Two pictures and their optical flow → what the camera did in between (pan, tilt, zoom, roll), and what it explains.
 
 In: luma of two frames without the bars around it, and flow. Out: the similarity transform that the background follows.
 
-Flow alone misleads: it smears from things that move into a background of little texture, and the background must be
-believed. So flow only proposes moves (fitted to all of it, to its rim, to each side; and that nothing moves), and pictures
-decide: each move is refined until the second picture, moved back, matches the first best (Gauss–Newton on luma, weighted
-by Geman and McClure's function cell by cell), and the one wins under which most cells match, those at the rim before all,
-as background is seen around things. No random sampling: the same on every run.
+Flow alone misleads: it smears from things that move into a background of little texture, and the background is what
+must be believed. So flow only proposes moves (fitted to all of it, to its rim, to each side; and that nothing moves),
+and the pictures decide. Each move is refined until the second picture, moved back, matches the first best
+(Gauss–Newton on luma; cells are weighted by Geman and McClure's function). That one wins under which most cells match,
+those at the rim before all, as background is seen around things. Nothing is drawn at random: the same on every run.
 """
 
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the camera did, and cell by cell: its flow and the measured one, (N, 2), shares of the diagonal; and how sure it is
-    that the camera does not explain what is seen there, (N,), 0 … 1.
+    """What the camera did; and cell by cell its flow and the measured one, (N, 2), shares of the diagonal, and how sure
+    it is that the camera does not explain what is seen there, (N,), 0 … 1.
     """
 
     camera: Camera
@@ -128,7 +128,7 @@ def _means(image: np.ndarray, cells: _Cells) -> np.ndarray:
 
 
 class _Pair:
-    """Two halved pictures, and how well a move makes the one of the other. A cell's brightness may change as a whole."""
+    """Two halved pictures, and how well a move makes one of the other. A cell's brightness may change as a whole."""
 
     def __init__(self, before: np.ndarray, now: np.ndarray, part: Part):
         height, width = (max(1, length // _HALF) for length in before.shape)
@@ -200,7 +200,7 @@ def _surest(relative: np.ndarray) -> float:
 
 
 def _agreement(pair: _Pair, looks: list[np.ndarray]) -> np.ndarray:
-    """How many cells each look explains (M,): a cell speaks for those under which it matches about as well as under any."""
+    """How many cells each look explains, (M,): a cell speaks for those by which it matches as well as by any."""
     errors = np.stack([look[:, 0] for look in looks])
     best = errors.min(0)
     enough = best + _GRAIN + (2 * _SLIP) ** 2 * (pair.xx + pair.yy)

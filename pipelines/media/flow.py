@@ -2,8 +2,9 @@
 
 In: luma of two frames. Out: mean lengths of flow in shares of the frame diagonal, and the camera's move.
 
-Flow is DIS (Kroeger et al. 2016) on the part of the frame that is not black around it. It is a guess where there is little
-texture, and smears around what moves: where the camera explains what is seen, the camera's flow is taken instead.
+Flow is DIS (Kroeger et al. 2016) on the part of the frame that is not black around it. It is a guess where there is
+little texture, and smears around what moves: where it does not match the two frames clearly better than the camera's
+move does, the camera's is taken instead.
 """
 
 from dataclasses import dataclass

@@ -17,8 +17,8 @@ _MOVES = {
     "roll": ("roll", "roll"),
 }
 _FLOW = {"pan_x": 1.0, "pan_y": 1.0, "zoom": 0.5, "roll": 0.4}
-"""Flow that a move of 1 causes, by which moves are compared. A zoom or roll moves the picture by 0.26 on average; but about a point
-that is not the middle it is a pan of the middle as well, and remains what it is as long as that point is in the picture.
+"""What moves are compared by. A zoom or roll of 1 makes a mean flow of 0.26; but about a point that is not the middle
+it pans the middle as well, and remains what it is as long as that point is in the picture.
 """
 
 

@@ -12,8 +12,8 @@ def _black_ratio(clip: Measured) -> float | None:
 
 
 def _flicker(clip: Measured) -> float | None:
-    """Half the mean size of the second difference of brightness: what alternates by d levels from frame to frame has d, a
-    steady fade none, and a bright thing that moves none, as most of the picture stays as bright as it was.
+    """Half the mean size of the second difference of brightness: what alternates by d levels from frame to frame has d,
+    a steady fade none, and a bright thing that moves none, as most of the picture stays as bright as it was.
     """
     return finite(lambda bends: float(np.mean(np.abs(bends))) / 2, np.diff(clip.signals["brighter"]))
 

@@ -1,4 +1,4 @@
-"""How much moves: optical flow over a twelfth of a second at a time, inside the safe rectangle; and how often nothing does."""
+"""How much moves inside the safe rectangle: optical flow, a twelfth of a second at a time; and how often nothing does."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.scores.base import SIGNALS, Measured, Score, finite, percentile
 
 _UNIT = "share of the frame diagonal per s"
-_FROZEN = 0.6  # luma levels: coding a frame again changes its cells by less, grain and the least move by more
+_FROZEN = 0.6  # luma levels: coding a frame again hardly changes any cell by more, what moves does
 
 
 def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
@@ -22,8 +22,9 @@ def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Calla
 
 
 def _static_ratio(clip: Measured) -> float | None:
-    """A frame repeats the one before if no part of the picture differs from it: things that move in front of a camera on a
-    tripod are not static, a frozen picture is, and so are the repeated frames of footage that was given a higher rate.
+    """A frame repeats the one before if no part of the picture differs from it. Things that move in front of a camera
+    on a tripod are not static; a frozen picture is, and so are the repeated frames of footage that was given a higher
+    rate.
     """
     return finite(lambda change: float(np.mean(change <= _FROZEN)), clip.signals["change"])
 

@@ -21,7 +21,7 @@ def gray(seed, height=3 * HEIGHT, width=3 * WIDTH):
 
 
 def seen(canvas, right=0.0, down=0.0, zoom=0.0, roll=0.0):
-    """A canvas as a camera shows it whose picture moved so: px, share of the size, radians clockwise; about the middle."""
+    """A canvas as a camera shows it whose picture moved so: px, share of the size, radians clockwise."""
     c, s = (1 + zoom) * math.cos(roll), (1 + zoom) * math.sin(roll)
     x, y = WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5
     at_x, at_y = x + WIDTH, y + HEIGHT
