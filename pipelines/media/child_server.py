@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pickle
+import re
 import resource
 import select
 import signal
@@ -31,6 +32,8 @@ from pipelines.media.child import Limits
 _LIBRARIES = ("av", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash")
 _PR_SET_PDEATHSIG = 1
 _NEARLY_ALL = 0.9  # of the memory that a call may use
+# What OpenCV, PyTorch and ONNX Runtime say in exceptions of their own where Python would raise MemoryError.
+_NO_MEMORY = re.compile(r"insufficient memory|can't allocate memory|failed to allocate|bad_alloc|bad allocation", re.I)
 
 _base_bytes = 0  # address space of a fork before it does anything
 
@@ -112,8 +115,13 @@ def _answer(request: bytes, sender: int) -> None:
             if too_long
             else b"X" + traceback.format_exc().encode()
         )
-    except BaseException:
-        message = b"X" + traceback.format_exc().encode()
+    except BaseException as error:
+        no_memory = limits is not None and _NO_MEMORY.search(str(error))
+        message = (
+            _refused(Reason.OUT_OF_MEMORY, f"{_too_much(limits)}: {error}")
+            if no_memory
+            else b"X" + traceback.format_exc().encode()
+        )
     with os.fdopen(sender, "wb") as pipe:
         pipe.write(message)
 

@@ -37,7 +37,7 @@ def analyses(footage, dataset, **limits):
 
 
 def test_what_needs_more_memory_than_it_may_have_is_quarantined_and_its_neighbours_finish(footage, tmp_path):
-    found, _ = analyses(footage, tmp_path, memory_bytes=96 * 1024**2)
+    found, _ = analyses(footage, tmp_path, memory_bytes=256 * 1024**2)
     assert found["b.mp4"].quarantined.reason == "out_of_memory"
     assert not found["b.mp4"].clips
     assert [len(found[name].clips) for name in ("a.mp4", "c.mp4")] == [1, 1]

@@ -56,6 +56,16 @@ def eat(num_bytes):
     return len(bytearray(num_bytes))
 
 
+def eat_in_opencv(num_bytes):
+    import cv2
+
+    return len(cv2.resize(np.zeros((1, 1), np.uint8), (num_bytes // 2**14, 2**14)))
+
+
+def two_tables(rows):
+    return {"first": table(rows), "second": pa.table({"name": ["a"] * rows})}
+
+
 def decode_without_memory(path):
     from pipelines.media.clock import read_clock
     from pipelines.media.decode import iterate_pictures
@@ -101,6 +111,12 @@ def test_values_arrays_and_tables_come_back():
     assert call(table, 5, limits=LIMITS).equals(table(5))
 
 
+def test_several_tables_come_back_by_name():
+    both = call(two_tables, 3, limits=LIMITS)
+    assert {name: rows.num_rows for name, rows in both.items()} == {"first": 3, "second": 3}
+    assert both["second"]["name"].to_pylist() == ["a"] * 3
+
+
 def test_every_call_is_a_process_of_its_own_that_leaves_nothing():
     pids = {call(pid, limits=LIMITS) for _ in range(3)}
     assert len(pids) == 3
@@ -131,6 +147,7 @@ def test_errors_keep_their_reason_and_faults_their_traceback():
         (crash, (), LIMITS, Reason.CRASHED),
         (leave, (), LIMITS, Reason.CRASHED),
         (eat, (2**29,), LIMITS, Reason.OUT_OF_MEMORY),
+        (eat_in_opencv, (2**29,), LIMITS, Reason.OUT_OF_MEMORY),
     ],
 )
 def test_what_hangs_crashes_or_eats_memory_is_a_reason_and_the_next_call_works(function, args, limits, reason):
