@@ -16,6 +16,7 @@ from pipelines.media.camera import Camera, Part, explain
 
 _BLACK = 24  # luma up to which rows and columns at the edges are bars
 _LEAST = 16  # px; below, the flow's patches don't fit
+_LEAST_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,20 @@ def motion_between(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlo
     before, now = (
         np.ascontiguousarray(frame[part.top : part.bottom, part.left : part.right]) for frame in (before, now)
     )
-    seen = explain(before, now, flow.calc(before, now, None), part)
+    seen = explain(before, now, _field(before, now, flow), part)
     objects = seen.doubt[:, None] * (seen.measured - seen.by_camera)
     share = (bottom - top) * (right - left) / (height * width)
     return Motion(_mean_length(seen.by_camera + objects) * share, _mean_length(objects) * share, seen.camera)
+
+
+def _field(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlow") -> np.ndarray:
+    """Flow of every pixel, float32 (H, W, 2). OpenCV's DIS reads memory that isn't its own in wide frames of fewer rows."""
+    missing = max(0, _LEAST_ROWS - len(now))
+    pair = [
+        cv2.copyMakeBorder(frame, 0, missing, 0, 0, cv2.BORDER_REPLICATE) if missing else frame
+        for frame in (before, now)
+    ]
+    return np.ascontiguousarray(flow.calc(*pair, None)[: len(now)])
 
 
 def _picture(before: np.ndarray, now: np.ndarray) -> tuple[int, int, int, int]:
