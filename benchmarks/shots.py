@@ -82,7 +82,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
     pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
     seconds["decode"] += time.process_time() - started
     started = time.process_time()
-    signals = measure(pictures, clock, 0, total, SignalConfig(), ShotConfig(detector="content"))
+    signals = measure(enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"))
     seconds["other signals"] += time.process_time() - started
     started = time.process_time()
     tiny = np.stack([_tiny(picture) for picture in pictures])
