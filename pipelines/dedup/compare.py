@@ -19,7 +19,7 @@ from pipelines.dedup.register import Registration, refine, search, step_s
 _STARTS = 3  # lags that are refined
 _LEAST_LIKENESS = 0.6  # of coarse pictures, for a lag to be refined
 _MOST_STICKING_OUT = 0.015  # share of a side: what rounding to pixels and wrong edges of bars explain
-_LEAST_CONTRAST = 5.0  # standard deviation of a picture's gray levels: flat pictures are all alike
+_LEAST_CONTRAST, _STILL_CONTRAST = 2.0, 5.0  # standard deviation of gray levels: flat pictures are all alike
 _STILL = 1.0  # root mean square change of cells, gray levels: below it is noise
 _FROZEN = 0.1  # median change of lightness from frame to frame; the faintest grain is above
 _PICTURES = 0.965  # least correlation of mean pictures
@@ -67,11 +67,11 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, cfg: DedupConf
     inside = found.inside
     contrast = float(np.sqrt((left[:, inside].var() + right[:, inside].var()) / 2))
     mean_left, mean_right = left.mean(axis=0), right.mean(axis=0)
-    if min(mean_left[inside].std(), mean_right[inside].std()) < _LEAST_CONTRAST:
-        return None
     change_left, change_right = (left - mean_left)[:, inside], (right - mean_right)[:, inside]
     change = float(np.sqrt(((change_left**2).mean() + (change_right**2).mean()) / 2))
     still = change < _STILL
+    if min(mean_left[inside].std(), mean_right[inside].std()) < (_STILL_CONTRAST if still else _LEAST_CONTRAST):
+        return None
     pictures = _correlation(mean_left[inside], mean_right[inside])
     changes = pictures if still else _correlation(change_left, change_right)
     if still and not frozen:
@@ -84,10 +84,10 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, cfg: DedupConf
     beyond = np.maximum(difference - 2.0 - slant - 0.12 * np.abs(moving), 0)[:, inside]
     lasting = np.maximum(np.abs(mean_left - mean_right) - 1.5 - slant.mean(axis=0), 0)[inside]
     explained = (
-        (beyond**2).mean() <= 0.05 * (change**2 + 1)
+        (beyond**2).mean() <= 0.2 * (change**2 + 1)
         and (beyond > 0).mean() <= 0.1
         and _worst(beyond).mean() <= (0.25 + 0.2 * warp) * contrast
-        and _worst(lasting[None]).mean() <= (0.1 + 0.4 * warp) * contrast
+        and _worst(lasting[None]).mean() <= ((0.1 if still else 0.2) + 0.4 * warp) * contrast
     )
     return Likeness(max(0.0, min(pictures, changes, 1.0)), still) if explained else None
 

@@ -18,7 +18,7 @@ from pipelines.dedup.windows import DIMENSIONS, coarse, describe
 
 MOST_CANDIDATES = 200  # of one clip
 _CELLS, _VISITED = 4096, 4  # of the index; how many of them a query looks into
-_RADIUS = 0.9  # least cosine of two moments
+_RADIUS = 0.88  # least cosine of two moments
 _KEY_S, _QUERY_S = 0.25, 1.0  # between a clip's moments that are found, and that are looked for
 _SAME_KEY, _SAME_QUERY = 0.998, 0.99  # cosine to the moment before, from which on there is nothing new
 _QUERIES_AT_ONCE = 1 << 18
