@@ -1,11 +1,12 @@
 """Looks → pairs that may be copies: faiss finds moments of one clip that look like a window of a moment of another.
 
-In: looks, and a vector per clip. Out: pairs of numbers, each once. Whether a pair is proposed depends on its two clips
-only, so adding others changes nothing: the index is searched by radius, not for the k nearest, and its cells are drawn once
-from a fixed seed, not trained. `MOST_CANDIDATES` is the one exception: what has more look-alikes keeps the nearest.
+In: looks. Out: pairs of their numbers, each once. Whether a pair is proposed depends on its two clips only, so adding
+others changes nothing: the index is searched by radius, not for the k nearest, and its cells are drawn once from a fixed
+seed, not trained; for the same reason few clips are searched as many are. `MOST_CANDIDATES` is the one exception: a clip
+with more look-alikes keeps the nearest, so that one set filmed ten thousand times does not take for ever.
 
-Descriptions of natural footage are spread over the sphere, so a query looks at a small share of them: 100,000 clips of 5 s
-are 10⁶ moments, searched for by 18 windows × 10⁶ / 2 … see `benchmarks/score_duplicates.py` for what that takes.
+A clip is found by moments 0.25 s apart (108 bytes each), and looks for others by all windows of moments 1 s apart; moments in
+which nothing is new count once. `python -m benchmarks.score_duplicates clips=<n>` tells what that takes.
 """
 
 from collections.abc import Iterable, Sequence
