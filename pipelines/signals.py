@@ -35,7 +35,7 @@ from pipelines.dedup import thumb
 from pipelines.errors import MediaError, Reason
 from pipelines.grid import on_grid
 from pipelines.media.clock import Clock
-from pipelines.media.flow import dis, motion_between
+from pipelines.media.flow import motion_between
 from pipelines.media.picture import picture_hash, upright_small
 from pipelines.shot_detection import observation, transnet
 from pipelines.shots import look_of
@@ -43,7 +43,7 @@ from pipelines.shots import look_of
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 4
+VERSION = 5
 STAGE = "signals"
 MOTION_PER_S = 12
 
@@ -123,7 +123,7 @@ def measure(
     total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
     look = look and look.at(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
-    flow, earlier = dis(), _earlier(clock)
+    earlier = _earlier(clock)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ def measure(
         row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
         row |= _changes(seen.get(number - 1), now)
         if earlier[number] >= 0:
-            row |= _motion(seen[earlier[number]], now, clock.time_base, flow)
+            row |= _motion(seen[earlier[number]], now, clock.time_base)
         if keeps_thumb[number]:
             row["thumb"] = thumb.thumb(now.gray)
         rows.append(row)
@@ -201,9 +201,9 @@ def _changes(before: _Small | None, now: _Small) -> dict[str, float]:
     return changed | {"change": float(size.max()), "brighter": float(np.median(signed))}
 
 
-def _motion(before: _Small, now: _Small, time_base: Fraction, flow: "cv2.DISOpticalFlow") -> dict[str, float]:
+def _motion(before: _Small, now: _Small, time_base: Fraction) -> dict[str, float]:
     elapsed_s = float((now.pts - before.pts) * time_base)
-    moved = motion_between(before.gray, now.gray, flow)
+    moved = motion_between(before.gray, now.gray)
     camera = moved.camera
     measured = {"motion": moved.mean, "object_motion": moved.objects}
     measured |= {"pan_x": camera.pan_x, "pan_y": camera.pan_y, "zoom": camera.zoom, "roll": camera.roll_rad}

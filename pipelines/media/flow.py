@@ -33,12 +33,8 @@ class Motion:
 STILL = Motion(0.0, 0.0, Camera(0.0, 0.0, 0.0, 0.0))
 
 
-def dis() -> "cv2.DISOpticalFlow":
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-
-
-def motion_between(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlow") -> Motion:
-    """Args: uint8 (H, W) each; the algorithm, which keeps nothing from one pair to the next."""
+def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
+    """Args: luma, uint8 (H, W) each. The same pair gives the same motion, whatever was measured before."""
     height, width = now.shape
     top, bottom, left, right = _picture(before, now)
     # A bar's edge mixes both: it is left out of the flow, but counts for the picture's area.
@@ -48,14 +44,16 @@ def motion_between(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlo
     before, now = (
         np.ascontiguousarray(frame[part.top : part.bottom, part.left : part.right]) for frame in (before, now)
     )
-    seen = explain(before, now, _field(before, now, flow), part)
+    seen = explain(before, now, _field(before, now), part)
     objects = seen.doubt[:, None] * (seen.measured - seen.by_camera)
     share = (bottom - top) * (right - left) / (height * width)
     return Motion(_mean_length(seen.by_camera + objects) * share, _mean_length(objects) * share, seen.camera)
 
 
-def _field(before: np.ndarray, now: np.ndarray, flow: "cv2.DISOpticalFlow") -> np.ndarray:
+def _field(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     """Flow of every pixel, float32 (H, W, 2). OpenCV's DIS reads memory that isn't its own in wide frames of fewer rows."""
+    # One per pair, which costs nothing: after a pair of another size it would give another flow.
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     missing = max(0, _LEAST_ROWS - len(now))
     pair = [
         cv2.copyMakeBorder(frame, 0, missing, 0, 0, cv2.BORDER_REPLICATE) if missing else frame

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.media.flow import dis, motion_between
+from pipelines.media.flow import motion_between
 from tests.footage import texture
 
 
@@ -14,6 +14,6 @@ def test_a_low_and_wide_picture_moves_as_far_as_it_was_moved(rows, width):
     before, now = black.copy(), black.copy()
     before[60 : 60 + rows] = np.maximum(60, canvas[:, 4 : 4 + width])
     now[60 : 60 + rows] = np.maximum(60, canvas[:, 2 : 2 + width])  # two pixels to the right
-    motion = motion_between(before, now, dis())
+    motion = motion_between(before, now)
     moved_px = motion.mean * np.hypot(144, width)
     assert moved_px == pytest.approx(2 * rows / 144, rel=0.25)
