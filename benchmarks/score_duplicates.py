@@ -168,8 +168,8 @@ def scale(number: int) -> dict[str, float]:
             "thumbs": thumbs,
             "thumb_s": [times] * len(names),
             "unrest": [1.0] * len(names),
-            "embedding": [None] * len(names),
         }
+        columns |= {name: [None] * len(names) for name in LOOKS.names if name not in columns}
         builder.append(pa.RecordBatch.from_pydict(columns, schema=LOOKS))
     looks = pa.Table.from_batches(builder)
     builder.clear()
