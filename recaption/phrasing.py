@@ -44,28 +44,28 @@ def write(seen: Seen) -> tuple[str, str, Tags]:
     """(short, dense, tags) of one clip."""
     subject, named = _subject(seen.tags)
     setting = "" if LANDSCAPES.keys() & set(named) else _setting(seen.tags)  # a seashore is not at the seashore
-    light, pace, camera = _light(seen.scores), _pace(seen.scores), str(seen.scores["camera"])
+    light, pace, camera = _light(seen.scores), _pace(seen.scores), seen.scores["camera"] or ""
     colours = [name for name, _ in seen.colours[:3]]
     painted = f"in {_and(colours[:2])}" if colours else ""
     place = f" {setting}" if setting else ""
     short = ", ".join(
-        part for part in (f"{subject}{place}", pace, painted, f"{light} light", _CAMERA_SHORT[camera]) if part
+        part for part in (f"{subject}{place}", pace, painted, f"{light} light", _CAMERA_SHORT.get(camera)) if part
     )
     others = [phrase(name) for _, name, _ in seen.tags if name not in named][:2]
     dense = " ".join(
         (
             f"The clip shows {subject}{place}; it also has something of {_and(others)}.",
             f"{_colours(colours)}, and the light is {light}.",
-            f"{_CAMERA_DENSE[camera]}, and {_PACE_DENSE[pace]}.",
+            *([f"{_CAMERA_DENSE[camera]}, and {_PACE_DENSE[pace]}."] if camera and pace else ()),
             f"The picture is {_focus(seen.scores)}.",
         )
     )
     tags = Tags(
         subject=tuple(named),
         setting=(setting,) if setting else (),
-        camera=(camera,),
+        camera=(camera,) if camera else (),
         light=(light,),
-        motion=(pace,),
+        motion=(pace,) if pace else (),
         style=(_focus(seen.scores), *colours),
     )
     return short[0].upper() + short[1:] + ".", dense, tags
@@ -132,6 +132,8 @@ def _light(scores: Mapping[str, Any]) -> str:
 
 def _pace(scores: Mapping[str, Any]) -> str:
     motion = scores["motion_mean"]
+    if motion is None:  # a clip of a few frames
+        return ""
     for limit, pace in ((0.01, "almost still"), (0.04, "moving slowly"), (0.12, "moving steadily")):
         if motion < limit:
             return pace

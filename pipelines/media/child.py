@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
+_SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
-                env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env={**os.environ, **one_thread, **_SILENT, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
         self._socket = ours
 

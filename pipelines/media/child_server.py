@@ -28,7 +28,8 @@ import numpy as np
 from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
 
-# Loaded once, shared by all forks. Neither starts a thread: a fork of a process with threads may find a lock held for ever.
+# Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory back): a fork of a
+# process with threads may find a lock held for ever.
 _LIBRARIES = ("av", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash")
 _PR_SET_PDEATHSIG = 1
 _NEARLY_ALL = 0.9  # of the memory that a call may use

@@ -60,6 +60,13 @@ def write_of(*likely, colours=(("green", 0.5), ("blue", 0.3)), **scores):
     return write(Seen(tags(*likely), colours, SCORES | scores))
 
 
+def test_what_was_not_measured_is_not_told():
+    short, dense, tags = write_of(("goose", 0.6), camera=None, motion_mean=None, sharpness=None)
+    assert short == "A goose, in green and blue, even light."
+    assert "camera" not in dense
+    assert (tags.camera, tags.motion) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("likely", "subject"),
     [
