@@ -156,7 +156,12 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
-                env={**os.environ, **one_thread, **_SILENT, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env={
+                    **os.environ,
+                    **one_thread,
+                    **_SILENT,
+                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                },
             )
         self._socket = ours
 
