@@ -54,7 +54,8 @@ class Clips:
 
     def full(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The full rows of clips given by their short ones."""
-        return self.table.take([self._places[row["clip_id"]] for row in rows]).to_pylist()
+        places = [self._places[row["clip_id"]] for row in rows]
+        return self.table.take(pa.array(places, pa.int64())).to_pylist()  # typed: none are of no type else
 
     def row(self, clip_id: str) -> dict[str, Any] | None:
         """The short row of a clip, None if the index has no such clip."""

@@ -60,9 +60,15 @@ def _say_something_hostile(path: Path) -> None:
     next(row for row in rows if row["status"] == "kept").update(
         caption_short=HOSTILE, caption_dense=HOSTILE, source_text=HOSTILE, tag_subject=[HOSTILE]
     )
-    data = parquet_bytes(table(rows, INDEX))
-    dataset.store.put_new("index/hostile.parquet", data)
-    publish(dataset.store, dataset.number, dataclasses.replace(dataset.manifest, index=("index/hostile.parquet",)))
+    _republish(path, rows)
+
+
+def _republish(path: Path, rows: list[dict]) -> None:
+    """The next manifest, with this index."""
+    dataset = open_dataset(str(path))
+    key = f"index/of_test_{dataset.number}.parquet"
+    dataset.store.put_new(key, parquet_bytes(table(rows, INDEX)))
+    publish(dataset.store, dataset.number, dataclasses.replace(dataset.manifest, index=(key,)))
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +257,16 @@ def test_what_was_not_made_is_absent(dataset, tmp_path, page):
     for missing in ('id="training"', 'id="videos"', "VAE PSNR", "retrieval"):
         assert missing not in text
         assert missing not in page
+
+
+@pytest.mark.parametrize("statuses", [("kept",), ("rejected",), ()])
+def test_a_dataset_without_clips_of_a_kind_or_any_has_a_page(dataset, tmp_path, statuses):
+    copied = shutil.copytree(dataset, tmp_path / "dataset")
+    rows = [row for row in open_dataset(str(copied)).index().to_pylist() if row["status"] in statuses]
+    _republish(copied, rows)
+    text = Path(run_job(report, ReportConfig(dataset=str(copied)))["out"]).read_text()
+    assert_self_contained(text)
+    assert set(re.findall(r'<article[^>]* id="clip-(\w+)"', text)) == {row["clip_id"] for row in rows}
 
 
 @pytest.mark.parametrize(
