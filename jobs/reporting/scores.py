@@ -129,7 +129,7 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
     data, why, who = decision_data(clips, stay, most_rows), gaps(clips), models(clips)
     bounded, others, unmeasured = [], [], []
     for name, score in SCORES.items():
-        if not (score.is_number or is_label(score)):
+        if not (score.is_number or score.is_label):
             continue
         nulls = clips.table[name].null_count if clips.has(name) else len(clips)
         reasons = _reasons(why.get(name, []), nulls)
@@ -150,15 +150,10 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
             "gaps": reasons,
             "asked_later": name in CAPTIONED,
         }
-        make = _label_card if is_label(score) else _number_card
+        make = _label_card if score.is_label else _number_card
         card = make(clips, score, rules.get(name, Rule(name)), data, common)
         (bounded if name in rules else others).append(card)
     return ScoresView(bounded, others, unmeasured, recipe.name, data)
-
-
-def is_label(score: Score) -> bool:
-    """Whether a score's words are from a closed set: free text is no chart."""
-    return score.is_label and score.unit == "label"
 
 
 def _is_measured(clips: Clips, name: str) -> bool:
