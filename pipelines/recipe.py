@@ -5,23 +5,20 @@ against it, none if it is kept. Reasons are a closed set, named by the scores. A
 is called.
 """
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from pipelines.config import RecipeConfig, ScoreConfig
 from pipelines.ids import fingerprint
+from pipelines.recipe_file import SIDES, read_recipe
 from pipelines.scores.registry import NOT_MEASURED, known_score, missing
 
 CURRENT = "current"
-_PRESETS = "recipes"
-_KEYS = ("source", "rules", "not_expressed")
+_NO_BOUND = {"min": -math.inf, "max": math.inf}
+_NAME = {"min": "minimum", "max": "maximum"}
+_FROM = {"min": "below", "max": "above"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +78,13 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     """The recipe of a run: the preset or file, tightened or loosened by overrides.
 
     Args:
-        cfg: names the recipe and its overrides; an override replaces the recipe's own bound, ±inf removes it.
+        cfg: names the recipe and its overrides; an override replaces the recipe's own bound, a minimum of -inf or a maximum
+            of inf removes it.
         current: of the dataset's manifest, for the name `current`; None before the first.
 
     Raises:
         FileNotFoundError: no preset and no file of that name, or no dataset to take the current one from.
-        ValueError: a file that says something else than rules over known scores.
+        ValueError: a file or an override that says something else than rules over known scores; it names which.
     """
     where = f"recipe.name={cfg.name}"
     if cfg.name == CURRENT:
@@ -94,19 +92,18 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
             raise FileNotFoundError(f"{where}: the dataset has no manifest yet; name a preset or a file")
         name, content = current["name"], {"rules": current["rules"]}
     else:
-        name, content = cfg.name, _read(cfg.name, where)
-    bounds: dict[str, dict[str, float]] = {}
-    for rule in content["rules"]:
-        known_score(rule["score"])
-        bounds.setdefault(rule["score"], {}).update(
-            {side: float(rule[side]) for side in ("min", "max") if side in rule}
-        )
-    for side, overrides in (("min", cfg.min), ("max", cfg.max)):
+        name, content = cfg.name, read_recipe(cfg.name, where)
+    bounds = {
+        rule["score"]: {side: _Bound(float(rule[side]), where) for side in SIDES if side in rule}
+        for rule in content["rules"]
+    }
+    for side, overrides in zip(SIDES, (cfg.min, cfg.max), strict=True):
         for score, value in overrides.items():
-            bounds.setdefault(score, {})[side] = float(value)
+            typed = f"recipe.{side}.{score}={repr(float(value)).removesuffix('.0')}"
+            bounds.setdefault(score, {})[side] = _Bound(float(value), typed)
     for score, sides in bounds.items():
         _check(score, sides, where)
-    rules = (Rule(score, **bounds[score]) for score in sorted(bounds))
+    rules = (Rule(score, **{side: bound.value for side, bound in bounds[score].items()}) for score in sorted(bounds))
     bounding = tuple(rule for rule in rules if math.isfinite(rule.min) or math.isfinite(rule.max))
     return Recipe(name, bounding, content.get("source", ""), tuple(content.get("not_expressed", ())))
 
@@ -125,55 +122,37 @@ def check_measurable(recipe: Recipe, scores: ScoreConfig) -> None:
         )
 
 
-def _check(score: str, sides: Mapping[str, float], where: str) -> None:
-    spec = known_score(score)
-    for side, reason in (("min", spec.low), ("max", spec.high)):
-        if side in sides and not reason:
-            raise ValueError(f"{where}: score '{score}' can't be bounded by '{side}'")
-        if math.isnan(sides.get(side, 0.0)):
-            raise ValueError(f"{where}: '{side}' of '{score}' is not a number")
-    if sides.get("min", -math.inf) > sides.get("max", math.inf):
-        raise ValueError(
-            f"{where}: {score} is to be at least {sides['min']} and at most {sides['max']}: nothing is kept"
-        )
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """One side of a rule, and what to name when it is wrong: the recipe, or the override as typed."""
+
+    value: float
+    given_by: str
 
 
-def _read(name: str, where: str) -> dict[str, Any]:
+def _check(score: str, sides: Mapping[str, _Bound], where: str) -> None:
     try:
-        value = yaml.safe_load(_text(name, where))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{where}: not YAML: {error}") from error
-    rules = value.get("rules") if isinstance(value, dict) else None
-    if not isinstance(rules, list):
-        raise ValueError(f"{where}: expected a mapping with a list 'rules', each with 'score' and 'min' or 'max'")
-    if unknown := set(value) - set(_KEYS):
-        raise ValueError(f"{where}: a recipe has no '{min(unknown)}'; known are {', '.join(_KEYS)}")
-    for rule in rules:
-        if not isinstance(rule, dict) or "score" not in rule or not {"min", "max"} & set(rule):
-            raise ValueError(f"{where}: rule {rule!r} needs 'score' and 'min' or 'max'")
-        if unknown := set(rule) - {"score", "min", "max"}:
+        spec = known_score(score)
+    except ValueError as error:
+        raise ValueError(f"{next(iter(sides.values())).given_by}: {error}") from None
+    reasons = {"min": spec.low, "max": spec.high}
+    for side, bound in sides.items():
+        other = "max" if side == "min" else "min"
+        if not any(reasons.values()):
+            raise ValueError(f"{bound.given_by}: {score} can't be bounded; it is for looking at only")
+        if not reasons[side]:
+            key = other if bound.given_by == where else f"recipe.{other}.{score}"
             raise ValueError(
-                f"{where}: rule for '{rule['score']}' has '{min(unknown)}'; known are 'score', 'min', 'max'"
+                f"{bound.given_by}: {score} can't be bounded from {_FROM[side]}; it has a {_NAME[other]}: {key}"
             )
-        if wrong := [side for side in ("min", "max") if side in rule and not isinstance(rule[side], int | float)]:
-            raise ValueError(f"{where}: '{wrong[0]}' of '{rule['score']}' is {rule[wrong[0]]!r}, not a number")
-    return value
-
-
-def presets() -> list[str]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("pipelines").joinpath(_PRESETS)
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def _text(name: str, where: str) -> str:
-    preset = resources.files("pipelines").joinpath(_PRESETS).joinpath(f"{name}.yaml")
-    if preset.is_file():
-        return preset.read_text()
-    if Path(name).suffix in (".yaml", ".yml"):
-        if Path(name).is_file():
-            return Path(name).read_text()
-        raise FileNotFoundError(f"{where}: there is no such file")
-    near = difflib.get_close_matches(name, presets(), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"presets are {', '.join(presets())}; or give a .yaml file"
-    raise FileNotFoundError(f"{where}: recipe '{name}' is not known; {hint}")
+        if math.isnan(bound.value):
+            raise ValueError(f"{bound.given_by}: that is not a number")
+        if bound.value == -_NO_BOUND[side]:
+            raise ValueError(
+                f"{bound.given_by}: no clip is kept so; {_NO_BOUND[side]} takes the {_NAME[side]} of {score} away"
+            )
+    if set(sides) == set(SIDES) and sides["min"].value > sides["max"].value:
+        by = " and ".join(dict.fromkeys(sides[side].given_by for side in SIDES))
+        raise ValueError(
+            f"{by}: {score} is to be at least {sides['min'].value} and at most {sides['max'].value}: nothing is kept"
+        )

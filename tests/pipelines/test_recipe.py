@@ -1,13 +1,15 @@
 """A recipe keeps what its rules allow, says why it rejects, and is known by what it says."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import RecipeConfig, ScoreConfig
-from pipelines.recipe import Recipe, Rule, check_measurable, load_recipe, presets
+from pipelines.recipe import Recipe, Rule, check_measurable, load_recipe
+from pipelines.recipe_file import presets
 from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
 GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
@@ -82,30 +84,96 @@ def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_pa
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        (RecipeConfig(name="defualt"), "recipe 'defualt' is not known; did you mean 'default'"),
-        (RecipeConfig(name="none.yaml"), "there is no such file"),
-        (RecipeConfig(min={"motion_men": 0.1}), "score 'motion_men' is not known; did you mean 'motion_mean'"),
-        (RecipeConfig(min={"camera": 1.0}), "score 'camera' can't be bounded by 'min'"),
-        (RecipeConfig(min={"luma_mean": 250.0}), "at least 250.0 and at most 240.0: nothing is kept"),
+        (RecipeConfig(name="defualt"), "recipe.name=defualt: recipe 'defualt' is not known; did you mean 'default'"),
+        (RecipeConfig(name="none.yaml"), "recipe.name=none.yaml: there is no such file"),
+        (
+            RecipeConfig(min={"motion_men": 0.1}),
+            "recipe.min.motion_men=0.1: score 'motion_men' is not known; did you mean 'motion_mean'",
+        ),
+        (RecipeConfig(min={"camera": 1.0}), "recipe.min.camera=1: camera can't be bounded; it is for looking at only"),
+        (
+            RecipeConfig(max={"sharpness": 3.0}),
+            "recipe.max.sharpness=3: sharpness can't be bounded from above; it has a minimum: recipe.min.sharpness",
+        ),
+        (RecipeConfig(min={"luma_mean": math.nan}), "recipe.min.luma_mean=nan: that is not a number"),
+        (
+            RecipeConfig(min={"luma_mean": 250.0}),
+            "recipe.min.luma_mean=250 and recipe.name=default: luma_mean is to be at least 250.0 and at most 240.0: "
+            "nothing is kept",
+        ),
+        (
+            RecipeConfig(min={"luma_mean": 3.0}, max={"luma_mean": 2.5}),
+            "recipe.min.luma_mean=3 and recipe.max.luma_mean=2.5: luma_mean is to be at least 3.0 and at most 2.5",
+        ),
+        (
+            RecipeConfig(min={"sharpness": math.inf}),
+            "recipe.min.sharpness=inf: no clip is kept so; -inf takes the minimum of sharpness away",
+        ),
+        (
+            RecipeConfig(max={"luma_mean": -math.inf}),
+            "recipe.max.luma_mean=-inf: no clip is kept so; inf takes the maximum of luma_mean away",
+        ),
     ],
 )
-def test_what_a_user_gets_wrong_is_said(cfg, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+def test_what_a_user_gets_wrong_is_said_with_the_key_that_was_typed(cfg, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=f"^{re.escape(message)}"):
         load_recipe(cfg)
 
 
-def test_a_file_that_is_no_recipe_is_said(tmp_path):
-    for text, message in (
+def read(tmp_path, text):
+    (tmp_path / "r.yaml").write_text(text)
+    return load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("- 1", "expected a mapping with a list 'rules'"),
+        ("source: me", "expected a list 'rules'"),
+        ("rule: [{score: sharpness, min: 1}]", "a recipe has no 'rule'; did you mean 'rules'?"),
+        ("rules: []\nthresholds: []", "a recipe has no 'thresholds'; known are source, rules, not_expressed"),
+        ("rules: [", "not YAML: while parsing a flow node"),
+        ("rules: [sharpness]", "rule 'sharpness' needs 'score' and 'min' or 'max'"),
         ("rules: [{score: sharpness}]", "needs 'score' and 'min' or 'max'"),
-        ("rules: [{score: sharpness, min: 1, mox: 2}]", "has 'mox'"),
-        ("rules: [{score: sharpness, min: much}]", "is 'much', not a number"),
-        ("rules: []\nthresholds: []", "a recipe has no 'thresholds'"),
-        ("rules: [", "not YAML"),
-    ):
-        (tmp_path / "r.yaml").write_text(text)
-        with pytest.raises(ValueError, match=message):
-            load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")))
+        ("rules: [{score: sharpness, minimum: 1}]", "has an unknown key 'minimum'; did you mean 'min'?"),
+        ("rules: [{scor: sharpness, min: 1}]", "has an unknown key 'scor'; did you mean 'score'?"),
+        ("rules: [{score: sharpness, 7: 1}]", "has an unknown key '7'; known are score, min, max"),
+        ("rules: [{score: [sharpness], min: 1}]", "'score' is ['sharpness'], not the name of one score"),
+        ("rules: [{score: null, min: 1}]", "'score' is None, not the name of one score"),
+        ("rules: [{score: sharpnes, min: 1}]", "score 'sharpnes' is not known; did you mean 'sharpness'?"),
+        ("rules: [{score: sharpness, min: much}]", "'min' of 'sharpness' is 'much', not a number"),
+        ("rules: [{score: sharpness, min: yes}]", "'min' of 'sharpness' is True, not a number"),
+        ("rules: [{score: sharpness, min: [1]}]", "'min' of 'sharpness' is [1], not a number"),
+        ("rules: [{score: sharpness, min: -.inf}]", "'min' of 'sharpness' is -inf, not a number"),
+        ("rules: [{score: sharpness, min: nan}]", "'min' of 'sharpness' is 'nan', not a number"),
+        ("rules: [{score: sharpness, max: 1}]", "sharpness can't be bounded from above; it has a minimum: min"),
+        (
+            "rules: [{score: sharpness, min: 1}, {score: luma_std, min: 1}, {score: sharpness, min: 2}]",
+            "'sharpness' has several rules; give one with 'min' and 'max'",
+        ),
+        ("rules: []\nsource: 2024", "'source' is 2024, not a text"),
+        ("rules: []\nnot_expressed: all", "'not_expressed' is 'all', not a list of texts"),
+        ("rules: []\nnot_expressed: [1]", "'not_expressed' is [1], not a list of texts"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_said_in_one_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=f"^recipe.name=.*r.yaml: .*{re.escape(message)}") as raised:
+        read(tmp_path, text)
+    assert "\n" not in str(raised.value)
+
+
+def test_bytes_that_are_no_text_are_no_recipe(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"rules: \xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"r\.yaml: not YAML"):
+        load_recipe(RecipeConfig(name=str(tmp_path / "r.yaml")))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_in_a_file_are_read_however_they_are_written(tmp_path_factory, number):
+    folder = tmp_path_factory.mktemp("recipes")
+    for written in (repr(number), f"{number:.17g}", f"{number:e}", f"'{number}'"):
+        (rule,) = read(folder, f"rules: [{{score: motion_mean, min: {written}}}]").rules
+        assert rule == Rule("motion_mean", float(written.strip("'")))
 
 
 def test_a_recipe_that_needs_a_model_says_which_before_anything_runs():

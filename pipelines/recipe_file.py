@@ -1,0 +1,102 @@
+"""A recipe's YAML, a preset or a file → its content, checked.
+
+In: a name or a path. Out: `rules` (of each `score`, and `min` or `max` or both as floats), and `source` and `not_expressed`
+where the file has them. Which scores there are is not known here.
+"""
+
+import difflib
+import math
+from collections.abc import Collection
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_PRESETS = "recipes"
+_KEYS = ("source", "rules", "not_expressed")
+SIDES = ("min", "max")
+_RULE_KEYS = ("score", *SIDES)
+
+
+def read_recipe(name: str, where: str) -> dict[str, Any]:
+    """The content of a preset or a file.
+
+    Args:
+        where: how errors begin.
+
+    Raises:
+        FileNotFoundError: no preset and no file of that name.
+        ValueError: it says something else than a recipe does.
+    """
+    try:
+        value = yaml.safe_load(_data(name, where))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected a mapping with a list 'rules', each with 'score' and 'min' or 'max'")
+    _check_keys(value, _KEYS, f"{where}: a recipe has no")
+    if not isinstance(value.get("rules"), list):
+        raise ValueError(f"{where}: expected a list 'rules', each with 'score' and 'min' or 'max'")
+    if not isinstance(value.get("source", ""), str):
+        raise ValueError(f"{where}: 'source' is {value['source']!r}, not a text")
+    left_out = value.get("not_expressed", [])
+    if not isinstance(left_out, list) or not all(isinstance(text, str) for text in left_out):
+        raise ValueError(f"{where}: 'not_expressed' is {left_out!r}, not a list of texts")
+    rules = [_rule(rule, where) for rule in value["rules"]]
+    scores = [rule["score"] for rule in rules]
+    if twice := [score for score in scores if scores.count(score) > 1]:
+        raise ValueError(f"{where}: '{twice[0]}' has several rules; give one with 'min' and 'max'")
+    return value | {"rules": rules}
+
+
+def _rule(rule: Any, where: str) -> dict[str, Any]:
+    if not isinstance(rule, dict):
+        raise ValueError(f"{where}: rule {rule!r} needs 'score' and 'min' or 'max'")
+    _check_keys(rule, _RULE_KEYS, f"{where}: rule {rule!r} has an unknown key")
+    if "score" not in rule or not {*SIDES} & set(rule):
+        raise ValueError(f"{where}: rule {rule!r} needs 'score' and 'min' or 'max'")
+    if not isinstance(rule["score"], str):
+        raise ValueError(f"{where}: 'score' is {rule['score']!r}, not the name of one score")
+    bounds = {side: _finite(rule[side]) for side in SIDES if side in rule}
+    if wrong := [side for side, bound in bounds.items() if bound is None]:
+        raise ValueError(f"{where}: '{wrong[0]}' of '{rule['score']}' is {rule[wrong[0]]!r}, not a number")
+    return {"score": rule["score"]} | bounds
+
+
+def _finite(value: Any) -> float | None:
+    """None if it is not one. YAML 1.1 reads `2e-3` as a text, and `yes` as a bool."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _check_keys(value: dict[Any, Any], known: Collection[str], complaint: str) -> None:
+    for key in value:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"{complaint} '{key}'; {hint}")
+
+
+def presets() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("pipelines").joinpath(_PRESETS)
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _data(name: str, where: str) -> bytes:
+    preset = resources.files("pipelines").joinpath(_PRESETS).joinpath(f"{name}.yaml")
+    if preset.is_file():
+        return preset.read_bytes()
+    if Path(name).suffix in (".yaml", ".yml"):
+        if Path(name).is_file():
+            return Path(name).read_bytes()
+        raise FileNotFoundError(f"{where}: there is no such file")
+    near = difflib.get_close_matches(name, presets(), n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"presets are {', '.join(presets())}; or give a .yaml file"
+    raise FileNotFoundError(f"{where}: recipe '{name}' is not known; {hint}")
