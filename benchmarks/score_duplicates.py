@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from benchmarks.duplicate_footage import CHANGES, Shown
 from pipelines import confined
 from pipelines.config import DedupConfig, FootageConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.dedup.looks import LOOKS, SIDE, signature
-from pipelines.dedup.pairs import Pair, find_pairs
+from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.media.picture import frames_hash
 from pipelines.scores.registry import METERS, score_clip
 from pipelines.signals import STAGE
@@ -59,7 +60,8 @@ def measure(seed: int, small: bool = False) -> dict[str, float]:
     measured = time.process_time()
     pairs = find_pairs(pa.Table.from_pylist(looks, schema=LOOKS), rows, DedupConfig())
     found = time.process_time()
-    figures = _judged(shown, pairs)
+    contents = {row["clip_id"]: content(row) for row in rows}
+    figures = _judged(shown, contents, pairs)
     return figures | {
         "dup_clips": float(len(shown)),
         "dup_find_cpu_ms_per_clip": (found - measured) / len(shown) * 1e3,
@@ -105,12 +107,12 @@ def truth(a: Shown, b: Shown) -> str:
     return "copy" if "original" in (a.kind, b.kind) else "copies"
 
 
-def _judged(shown: list[Shown], pairs: list[Pair]) -> dict[str, float]:
-    joined = {(pair.a, pair.b) for pair in pairs}
+def _judged(shown: list[Shown], contents: Mapping[str, str], pairs: list[Pair]) -> dict[str, float]:
+    joined = {(pair.a, pair.b) for pair in pairs} | {(name, name) for name in contents.values()}
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for a, b in combinations(sorted(shown, key=lambda clip: clip.name), 2):
-        what, here = truth(a, b), (a.name, b.name) in joined
+        what, here = truth(a, b), tuple(sorted((contents[a.name], contents[b.name]))) in joined
         counts[what][0] += 1
         counts[what][1] += here
         if what == "copy":

@@ -1,14 +1,14 @@
-"""Looks and index rows of clips → which of them are copies of each other: exact, perceptual and semantic pairs.
+"""Looks and index rows of clips → which pictures are copies of each other, perceptually or semantically.
 
-In: a table of `LOOKS`, and the clips' rows of the index, both in any order. Out: pairs, sorted. Whether two clips are
-a pair depends on those two only (but see `propose.MOST_CANDIDATES`), so footage that is added later finds the pairs that it
-would have found at once, and what is stored of a clip never grows with the others.
+In: a table of `LOOKS`, and the clips' rows of the index, both in any order. Out: pairs of contents, sorted. Clips with the
+same frames have one `content`: exact copies need no pairs, and however many there are, one of them is compared for all.
+Whether two contents are a pair depends on those two only (but see `propose.MOST_CANDIDATES`), so footage that is added later
+finds the pairs that it would have found at once, and what is stored of a clip never grows with the others.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ from pipelines.dedup import looks as stored
 from pipelines.dedup.compare import compare
 from pipelines.dedup.propose import look_alikes
 
-VERSION = 1
 EXACT, PERCEPTUAL, SEMANTIC = KINDS = ("exact", "perceptual", "semantic")
+
+_Groups = Mapping[str, Sequence[Mapping[str, Any]]]  # clips by content
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pair:
-    """Two clips of which one would do: clip_ids a < b; `kind` is the strongest of `KINDS` that holds; similarity 0 … 1."""
+    """Two contents, a < b, of whose clips one would do; `kind` is the stronger of PERCEPTUAL and SEMANTIC that holds;
+    similarity 0 … 1.
+    """
 
     a: str
     b: str
@@ -33,75 +36,75 @@ class Pair:
     similarity: float
 
 
+def content(clip: Mapping[str, Any]) -> str:
+    """What exact copies share and others do not: the hash of all frames, of a row of the index."""
+    return clip["frames_hash"] or clip["clip_id"]
+
+
 def find_pairs(looks: pa.Table, clips: Sequence[Mapping[str, Any]], cfg: DedupConfig) -> list[Pair]:
-    """All pairs among the clips, sorted.
+    """All pairs among the clips' contents, sorted.
 
     Args:
         looks: rows of `LOOKS`; a clip without one can only have exact copies.
-        clips: rows of the index: `clip_id`, `frames_hash`, and `video_id`, `start_pts`, `end_pts` for what stands still.
+        clips: rows of the index: `clip_id`, `frames_hash`, and `video_id` for what stands still.
 
     Raises:
         ValueError: a clip is there twice, or `cfg.semantic` is set but no clip has an embedding.
     """
-    rows = {clip["clip_id"]: clip for clip in clips}
-    if len(rows) < len(clips):
-        raise ValueError(f"{len(clips) - len(rows)} clips are listed twice; give each clip_id once")
+    if twice := len(clips) - len({clip["clip_id"] for clip in clips}):
+        raise ValueError(f"{twice} clips are listed twice; give each clip_id once")
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for clip in clips:
+        groups[content(clip)].append(clip)
     found: dict[tuple[str, str], Pair] = {}
-    for pair in _pairs(looks, rows, cfg):
+    for pair in _pairs(looks, groups, cfg):
         found.setdefault((pair.a, pair.b), pair)
     return sorted(found.values())
 
 
-def _pairs(looks: pa.Table, rows: Mapping[str, Mapping[str, Any]], cfg: DedupConfig) -> Iterator[Pair]:
-    """The strongest kind first."""
-    yield from _exact(rows)
+def _pairs(looks: pa.Table, groups: _Groups, cfg: DedupConfig) -> Iterator[Pair]:
+    """The stronger kind first."""
     if cfg.perceptual:
-        yield from _perceptual(looks, rows, cfg)
+        yield from _perceptual(looks, groups, cfg)
     if cfg.semantic is not None:
-        yield from _semantic(looks, rows, cfg.semantic)
+        yield from _semantic(looks, groups, cfg.semantic)
 
 
-def _exact(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Pair]:
-    same: dict[str, list[str]] = defaultdict(list)
-    for clip_id, clip in rows.items():
-        if clip["frames_hash"]:
-            same[clip["frames_hash"]].append(clip_id)
-    for group in same.values():
-        for a, b in combinations(sorted(group), 2):
-            yield Pair(a, b, EXACT, 1.0)
-
-
-def _perceptual(looks: pa.Table, rows: Mapping[str, Mapping[str, Any]], cfg: DedupConfig) -> Iterator[Pair]:
-    names, views = _known(looks, rows)
+def _perceptual(looks: pa.Table, groups: _Groups, cfg: DedupConfig) -> Iterator[Pair]:
+    names, rows = _representatives(looks, groups, "thumbs")
+    views = stored.Looks(looks, rows)
     for i, j in look_alikes(views):
         likeness = compare(views[i], views[j], cfg)
-        if likeness and not (likeness.still and _two_moments(rows[names[i]], rows[names[j]])):
+        if likeness and not (likeness.still and _of_one_video(groups[names[i]], groups[names[j]])):
             yield Pair(names[i], names[j], PERCEPTUAL, likeness.similarity)
 
 
-def _known(looks: pa.Table, wanted: Collection[str]) -> tuple[list[str], stored.Looks]:
-    """The wanted clips that have a look, in order of their names, whatever the order of the table."""
-    named = sorted((name, row) for row, name in enumerate(looks["clip_id"].to_pylist()) if name in wanted)
-    return [name for name, _ in named], stored.Looks(looks, [row for _, row in named])
+def _representatives(looks: pa.Table, groups: _Groups, column: str) -> tuple[list[str], list[int]]:
+    """Contents, sorted, and of each the row of the look that stands for it: of the first clip_id that has the column."""
+    contents = {clip["clip_id"]: name for name, group in groups.items() for clip in group}
+    has = looks[column].is_valid().to_pylist()
+    first: dict[str, tuple[str, int]] = {}
+    for row, clip_id in enumerate(looks["clip_id"].to_pylist()):
+        if clip_id in contents and has[row]:
+            name = contents[clip_id]
+            first[name] = min(first.get(name, (clip_id, row)), (clip_id, row))
+    return sorted(first), [first[name][1] for name in sorted(first)]
 
 
-def _two_moments(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether these are different times of one video, which look the same where nothing moves."""
-    apart = a["end_pts"] <= b["start_pts"] or b["end_pts"] <= a["start_pts"]
-    return a["video_id"] == b["video_id"] and apart
+def _of_one_video(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all are moments of one video, which look the same where nothing moves."""
+    return all(clip["video_id"] == a[0]["video_id"] for group in (b, a) for clip in group)
 
 
-def _semantic(looks: pa.Table, wanted: Collection[str], least: float) -> Iterator[Pair]:
+def _semantic(looks: pa.Table, groups: _Groups, least: float) -> Iterator[Pair]:
     import faiss
 
-    columns = (looks["clip_id"].to_pylist(), looks["embedding"])
-    known = sorted((name, row) for row, name in enumerate(columns[0]) if name in wanted and columns[1][row].is_valid)
-    if not known:
+    names, rows = _representatives(looks, groups, "embedding")
+    if not names:
         raise ValueError(
             f"dedup.semantic={least} compares embeddings, but no clip has one; set scores.tags=true, or dedup.semantic=null"
         )
-    names = [name for name, _ in known]
-    vectors = np.stack([columns[1][row].values.to_numpy().astype(np.float32) for _, row in known])
+    vectors = np.stack([looks["embedding"][row].values.to_numpy().astype(np.float32) for row in rows])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)

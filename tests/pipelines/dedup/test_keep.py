@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.dedup.keep import duplicates
-from pipelines.dedup.pairs import KINDS, Pair
+from pipelines.dedup.keep import Duplicate, duplicates
+from pipelines.dedup.pairs import EXACT, PERCEPTUAL, SEMANTIC, Pair, content
 
 
 @st.composite
@@ -14,6 +14,7 @@ def copies(draw):
     clips = [
         {
             "clip_id": f"c{k}",
+            "frames_hash": draw(st.sampled_from((f"c{k}", "c0", None))),
             "safe_width": draw(st.sampled_from((2, 4))),
             "safe_height": 2,
             "start_s": 0.0,
@@ -24,7 +25,7 @@ def copies(draw):
     ]
     edges = draw(st.sets(st.tuples(st.integers(0, count + 1), st.integers(0, count + 1)).filter(lambda e: e[0] < e[1])))
     pairs = [
-        Pair(f"c{a}", f"c{b}", draw(st.sampled_from(KINDS)), draw(st.sampled_from((0.9, 0.95, 1.0))))
+        Pair(f"c{a}", f"c{b}", draw(st.sampled_from((PERCEPTUAL, SEMANTIC))), draw(st.sampled_from((0.9, 0.95, 1.0))))
         for a, b in sorted(edges)
     ]
     return clips, pairs
@@ -44,12 +45,15 @@ def test_what_a_duplicate_names_is_kept_and_is_directly_its_copy_and_none_that_a
     clips, pairs = found
     result = duplicates(clips, pairs)
     kept = {clip["clip_id"] for clip in clips} - set(result)
-    direct = {(pair.a, pair.b): pair for pair in pairs}
+    contents = {clip["clip_id"]: content(clip) for clip in clips}
+    direct = {(pair.a, pair.b): (pair.kind, pair.similarity) for pair in pairs}
     for clip_id, duplicate in result.items():
-        pair = direct[min(clip_id, duplicate.of), max(clip_id, duplicate.of)]
+        mine, its = sorted((contents[clip_id], contents[duplicate.of]))
         assert duplicate.of in kept
-        assert (duplicate.kind, duplicate.similarity) == (pair.kind, pair.similarity)
-    assert not [pair for pair in pairs if pair.a in kept and pair.b in kept]
+        assert (duplicate.kind, duplicate.similarity) == ((EXACT, 1.0) if mine == its else direct[mine, its])
+    shown = [contents[clip_id] for clip_id in kept]
+    assert len(set(shown)) == len(shown)
+    assert not [pair for pair in pairs if pair.a in shown and pair.b in shown]
 
 
 @given(copies())
@@ -62,12 +66,12 @@ def test_the_kept_one_is_never_worse_in_pixels(found):
 @given(copies())
 def test_a_clip_without_copies_changes_nothing(found):
     clips, pairs = found
-    alone = clips[0] | {"clip_id": "alone", "safe_width": 8}
+    alone = clips[0] | {"clip_id": "alone", "frames_hash": "alone", "safe_width": 8}
     assert duplicates([*clips, alone], pairs) == duplicates(clips, pairs)
 
 
 def test_more_pixels_come_before_length_and_length_before_sharpness():
-    clip = {"safe_width": 4, "safe_height": 4, "start_s": 0.0, "end_s": 2.0, "sharpness": 1.0}
+    clip = {"frames_hash": None, "safe_width": 4, "safe_height": 4, "start_s": 0.0, "end_s": 2.0, "sharpness": 1.0}
     best = clip | {"clip_id": "z", "safe_width": 5, "end_s": 1.0}
     longer = clip | {"clip_id": "y", "end_s": 3.0, "sharpness": 0.1}
     sharper = clip | {"clip_id": "x", "sharpness": 2.0}
@@ -78,3 +82,15 @@ def test_more_pixels_come_before_length_and_length_before_sharpness():
     assert {d.of for d in duplicates(clips, pairs).values()} == {"z"}
     assert {d.of for d in duplicates(clips[:3], pairs).values()} == {"y"}
     assert {d.of for d in duplicates(clips[:2], pairs).values()} == {"x"}
+
+
+def test_a_pair_holds_for_all_clips_of_both_contents_whichever_of_them_pass():
+    clip = {"safe_width": 4, "safe_height": 4, "start_s": 0.0, "end_s": 2.0, "sharpness": 1.0}
+    clips = {name: clip | {"clip_id": name, "frames_hash": name[0]} for name in ("a1", "a2", "b1", "b2")}
+    pairs = [Pair("a", "b", PERCEPTUAL, 0.9)]
+    assert duplicates([clips["a2"], clips["b2"]], pairs) == {"b2": Duplicate("a2", PERCEPTUAL, 0.9)}
+    assert duplicates(list(clips.values()), pairs) == {
+        "a2": Duplicate("a1", EXACT, 1.0),
+        "b1": Duplicate("a1", PERCEPTUAL, 0.9),
+        "b2": Duplicate("a1", PERCEPTUAL, 0.9),
+    }
