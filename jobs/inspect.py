@@ -5,13 +5,12 @@ shards, bytes, hours.
 """
 
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import InspectConfig
-from jobs.run_folder import Run
+from jobs.run_folder import Run, scratch_run_folder
 from pipelines.dataset import open_dataset
 from pipelines.schema import KEPT, REJECTED
 
@@ -22,8 +21,7 @@ def check(cfg: InspectConfig) -> None:
 
 
 def run_folder(cfg: InspectConfig) -> Path:
-    """Looking leaves nothing behind in the dataset."""
-    return Path(tempfile.gettempdir()) / "rushes-inspect"
+    return scratch_run_folder("inspect")
 
 
 def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:

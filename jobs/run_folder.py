@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ def new_run_folder(dataset: str, job: str) -> Path:
     """A folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>`."""
     started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     return local_path(dataset, what="dataset") / "runs" / f"{started}-{job}-{os.getpid()}"
+
+
+def scratch_run_folder(job: str) -> Path:
+    """Of a job that only looks and leaves nothing behind in the dataset: one for each user, as /tmp is for all of them."""
+    return Path(tempfile.gettempdir()) / f"rushes-{os.getuid()}" / job
 
 
 def open_run(job: str, folder: Path, config_yaml: str) -> Run:
