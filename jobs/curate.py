@@ -15,11 +15,14 @@ from pipelines.footage import check_footage, find_footage
 from pipelines.manifest import current_recipe
 from pipelines.recipe import check_measurable, load_recipe
 from pipelines.scores.registry import check as check_models
+from pipelines.scores.registry import missing
 from pipelines.store import open_store
 
 
 def check(cfg: CurateConfig) -> None:
-    """The footage is there, the dataset's URI is one, models and captioner are known, the recipe's scores are measured."""
+    """The footage is there, the dataset's URI is one, models and captioner are known, what the recipe and the search for
+    copies need is measured.
+    """
     from recaption.base import check_captioner
 
     check_footage(cfg.footage)
@@ -27,6 +30,11 @@ def check(cfg: CurateConfig) -> None:
     check_models(cfg.scores)
     check_measurable(load_recipe(cfg.recipe, current_recipe(store)), cfg.scores)
     check_captioner(cfg.captioner)
+    if cfg.dedup.semantic is not None and (why := missing("tags", cfg.scores)) is not None:
+        raise ValueError(
+            f"dedup.semantic={cfg.dedup.semantic} compares embeddings, which are measured with tags: {why}, or "
+            "dedup.semantic=null"
+        )
 
 
 def run_folder(cfg: CurateConfig) -> Path:

@@ -244,4 +244,6 @@ def test_what_a_user_gets_wrong_is_said_before_anything_starts(footage, tmp_path
         curate(footage, tmp_path / "d", captioner__name="taggr")
     with pytest.raises(ValueError, match="scheme 'http' is not known"):
         check(CurateConfig(footage=str(footage), dataset="http://host/d"))
+    with pytest.raises(ValueError, match=r"dedup\.semantic=0\.95 compares embeddings.*set scores\.tags=true, or"):
+        curate(footage, tmp_path / "d", dedup__semantic=0.95, scores__tags=False)
     assert not (tmp_path / "d").exists()
