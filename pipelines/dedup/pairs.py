@@ -49,7 +49,7 @@ def find_pairs(looks: pa.Table, clips: Sequence[Mapping[str, Any]], cfg: DedupCo
         clips: rows of the index: `clip_id`, `frames_hash`, and `video_id` for what stands still.
 
     Raises:
-        ValueError: a clip is there twice, or `cfg.semantic` is set but no clip has an embedding.
+        ValueError: a clip is there twice.
     """
     if twice := len(clips) - len({clip["clip_id"] for clip in clips}):
         raise ValueError(f"{twice} clips are listed twice; give each clip_id once")
@@ -101,9 +101,7 @@ def _semantic(looks: pa.Table, groups: _Groups, least: float) -> Iterator[Pair]:
 
     names, rows = _representatives(looks, groups, "embedding")
     if not names:
-        raise ValueError(
-            f"dedup.semantic={least} compares embeddings, but no clip has one; set scores.tags=true, or dedup.semantic=null"
-        )
+        return  # no clips, or none that a native frame lies in
     vectors = np.stack([looks["embedding"][row].values.to_numpy().astype(np.float32) for row in rows])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     index = faiss.IndexFlatIP(vectors.shape[1])

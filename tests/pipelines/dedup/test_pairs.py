@@ -204,10 +204,11 @@ def test_semantic_pairs_are_those_of_embeddings():
     assert pair.similarity == pytest.approx(unit[2] @ unit[5], abs=2e-3)
 
 
-def test_semantic_pairs_need_embeddings():
+def test_no_clips_or_none_with_an_embedding_have_no_semantic_pairs():
+    cfg = DedupConfig(semantic=0.95)
+    assert find_pairs(LOOKS.empty_table(), [], cfg) == []
     frames = filmed(11, 1)
-    with pytest.raises(ValueError, match=r"scores\.tags=true"):
-        pairs_of([(row("a", frames), frames)], DedupConfig(semantic=0.95))
+    assert pairs_of([(row("a", frames), frames)], cfg) == []
 
 
 def test_a_clip_given_twice_is_an_error():
