@@ -13,9 +13,11 @@ import pyarrow as pa
 from pipelines.dedup.looks import LOOKS
 from pipelines.manifest import Manifest, Shard, newest
 from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, read_parquet
+from pipelines.scores.registry import SCORES
 from pipelines.shards import shard_key
 from pipelines.store import Store, open_store
 
+_NEW_SCORE = "measured before this score existed: curate its footage again"
 _COLUMNS = {"mp4": ("offset", "size"), "json": ("json_offset", "json_size"), "txt": ("txt_offset", "txt_size")}
 
 
@@ -29,7 +31,7 @@ class Dataset:
 
     def index(self) -> pa.Table:
         """A row per clip, kept and rejected alike."""
-        return self._tables(self.manifest.index, INDEX)
+        return _with_new_scores(self._tables(self.manifest.index, INDEX))
 
     def kept(self) -> list[dict[str, Any]]:
         """The index rows of kept clips, in the order of the index."""
@@ -70,7 +72,24 @@ class Dataset:
 
     def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         tables = [read_parquet(self.store.read(key)) for key in keys]
-        return pa.concat_tables(tables, promote_options="default") if tables else schema.empty_table()
+        read = pa.concat_tables(tables, promote_options="default") if tables else schema.empty_table()
+        for field in schema:
+            if field.name not in read.column_names:  # it was written before there was such a column
+                read = read.append_column(field, pa.nulls(len(read), field.type))
+        return read.select(schema.names)
+
+
+def _with_new_scores(index: pa.Table) -> pa.Table:
+    """The index, in which scores that nobody knew of when it was written say so."""
+    new = [name for name in SCORES if (index[name].null_count == len(index) and len(index))]
+    if not new:
+        return index
+    gaps = index["score_gaps"].to_pylist()
+    for row in gaps:
+        explained = {gap["score"] for gap in row}
+        row += [{"score": name, "why": _NEW_SCORE} for name in new if name not in explained]
+    place = index.schema.get_field_index("score_gaps")
+    return index.set_column(place, index.schema.field(place), pa.array(gaps, index.schema.field(place).type))
 
 
 def open_dataset(uri: str) -> Dataset:

@@ -8,11 +8,14 @@ that are not there. Nothing is decoded; a file that does not end like media is s
 import csv
 import difflib
 import glob
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import MediaError, Reason
+from pipelines.ids import video_id
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Quarantined, Source
 from pipelines.store import local_path
@@ -59,9 +62,30 @@ def find_footage(uri: str, limit: int | None = None) -> Footage:
         if why:
             ignored.append(Ignored(str(path), stat.st_size, why))
         else:
-            sources[str(path)] = Source(str(path), stat.st_size, f"mtime-{stat.st_mtime_ns}", **(about or {}))
+            sources[str(path)] = Source(str(path), stat.st_size, etag(stat), **(about or {}))
     ordered = sorted(sources.values(), key=lambda source: source.uri)
     return Footage(tuple(ordered[:limit]), tuple(ignored), tuple(missing))
+
+
+def why_gone(source: Mapping[str, Any]) -> str | None:
+    """Why the file of a row of the sources table is not what that row is about any more; None if it is.
+
+    A file whose size and time are the same is taken to be the same; else its bytes decide.
+    """
+    path = Path(source["uri"])
+    try:
+        stat = path.stat()
+        same = (stat.st_size, etag(stat)) == (source["size_bytes"], source["etag"])
+        if same or (stat.st_size == source["size_bytes"] and video_id(path) == source["video_id"]):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return "the file has changed since it was curated"
+
+
+def etag(stat: os.stat_result) -> str:
+    """What changes when a local file does."""
+    return f"mtime-{stat.st_mtime_ns}"
 
 
 def check_footage(uri: str) -> None:

@@ -108,7 +108,7 @@ CLIPS = _columns(
 CAPTIONS = _columns(
     "clip_id",
     *INDEX.names[INDEX.names.index("caption_short") : INDEX.names.index("cut_method")],
-    also=_REASON,
+    also=(_field("shown", pa.string(), "hash of the scores and the text that the captioner was told"), *_REASON),
 )
 CUTS = _columns(
     "clip_id",

@@ -7,7 +7,7 @@ its shots: no worker waits for another. Runs inside a Ray task, and without Ray 
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +48,9 @@ class Analysis:
     decoded_s: float = 0.0
 
 
+_WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
+
+
 class NotDone(Exception):
     """A step is not finished, and working is not allowed."""
 
@@ -62,7 +65,7 @@ class Analyst:
     """
 
     def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
-        self._cfg = cfg
+        self._cfg, self._prints = cfg, prints
         store = open_store(dataset)
         self._identities = Stage(store, "identify", prints.identify)
         self._headers = Stage(store, "probe", prints.probe)
@@ -127,39 +130,41 @@ class Analyst:
         outcomes = {what: stage.lookup(name) for what, stage in self._measured.items()}
         wanted = tuple(what for what, outcome in outcomes.items() if outcome is None)
         bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
-        if wanted and bad is None:
-            bad = self._attempt_unit(name, found, header, wanted)
+        if wanted:
+            bad = self._attempt_unit(name, found, header, wanted, bad)
         if bad is not None and not Reason(bad.reason).lasting:
             found.quarantined = bad  # tried again by the next run
             return found
         clock = confined.header_clock(header)
         names = [unit_name(found.video_id, unit) for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)]
-        if self._complete(found.video_id) >= set(names):
+        units = [stage.units(f"{found.video_id}/") for stage in self._measured.values()]
+        if set.intersection(*units) >= set(names):
             self._take(found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(header, names)))
         return found
 
     def _attempt_unit(
-        self, name: str, found: Analysis, header: pa.Table, wanted: tuple[str, ...]
+        self, name: str, found: Analysis, header: pa.Table, wanted: tuple[str, ...], bad: Quarantined | None
     ) -> Quarantined | None:
-        """Measure what is wanted of a unit in one decode, and commit it; what went wrong, if something did."""
-        made = _tried(wanted[0], found, lambda: self._measure(found, header, wanted))
-        if isinstance(made, Quarantined):
-            if Reason(made.reason).lasting:
-                self._measured[wanted[0]].commit(name, made)
-            return made
-        for what, rows in made.items():
-            self._measured[what].commit(name, rows)
-        return None
+        """Measure what is wanted of a unit in one decode, and commit it, or why it can't be; the latter, if it is so.
 
-    def _complete(self, video: str) -> set[str]:
-        """Units of a video of which everything is measured, or which can't be."""
-        units = [stage.units(f"{video}/") for stage in self._measured.values()]
-        whole = set.intersection(*units)
-        for stage in self._measured.values():
-            for name in stage.units(f"{video}/") - whole:
-                if isinstance(stage.lookup(name), Quarantined):
-                    whole.add(name)
-        return whole
+        Args:
+            bad: why the unit can't be measured, if that is known already: others need not try.
+        """
+        made = bad or _tried(wanted[0], found, lambda: self._measure(found, header, wanted))
+        if isinstance(made, Quarantined):
+            if not Reason(made.reason).lasting:
+                return made
+            if bad is None and len(wanted) > 1 and made.reason in _WHOSE_FAULT:
+                # One of them was too much: each alone, so that it is known which, and can be switched off.
+                outcomes = [self._attempt_unit(name, found, header, (what,), None) for what in wanted]
+                return next((outcome for outcome in outcomes if outcome), None)
+            made = dict.fromkeys(wanted, made)
+        first_bad = None
+        for what, outcome in made.items():
+            if isinstance(outcome, Quarantined):
+                outcome = first_bad = replace(outcome, stage=what)
+            self._measured[what].commit(name, outcome)
+        return first_bad
 
     def _step(
         self, stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table], work: bool
@@ -210,7 +215,7 @@ class Analyst:
                 cfg.scores,
                 wanted,
                 limits=confined.limits(cfg.limits, found.decoded_s),
-                preload=preload(cfg.shots, cfg.scores, self._measured),
+                preload=preload(cfg.shots, cfg.scores, wanted),
             )
 
     def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
@@ -221,6 +226,11 @@ class Analyst:
         measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
         video, clock = confined.header_video(header), confined.header_clock(header)
         rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
+        looks = looks.set_column(
+            looks.schema.get_field_index("clip_fingerprint"),
+            "clip_fingerprint",
+            pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
+        )
         self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
         return rows
 

@@ -19,6 +19,7 @@ from pipelines.config import ScoreConfig
 from pipelines.dedup.keep import duplicates
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair
+from pipelines.errors import Reason
 from pipelines.footage import Footage
 from pipelines.ledger import Ledger
 from pipelines.manifest import Shard
@@ -59,16 +60,27 @@ class Assembly:
     """How many sources this run saw, by status."""
     clips_quarantined: int = 0
 
-    def drop(self, failures: Mapping[str, Row], stage: str) -> None:
-        """Move clips that failed in a stage to the quarantine; `failures` by clip id, with reason and message."""
+    def set_aside(self, failures: Mapping[str, Row], stage: str) -> set[str]:
+        """Clips that failed in a stage: who would always fail so leaves for the quarantine. Whom something else hinders,
+        such as a source that is not there now, stays with all that is known of it, and has a row there, too.
+
+        Args:
+            failures: by clip id, with reason and message.
+
+        Returns:
+            ids of those that stay.
+        """
+        hindered = {clip_id for clip_id, failure in failures.items() if not Reason(failure["reason"]).lasting}
         for clip in [c for c in self.clips if c["clip_id"] in failures]:
             failure = failures[clip["clip_id"]]
             bad = Quarantined(
                 clip["source_uri"], stage, failure["reason"], failure["message"], clip["video_id"], clip["clip_id"]
             )
             self.quarantine.append(asdict(bad))
-            self.clips_quarantined += 1
-        self.clips = [clip for clip in self.clips if clip["clip_id"] not in failures]
+        gone = failures.keys() - hindered
+        self.clips_quarantined += sum(clip["clip_id"] in gone for clip in self.clips)
+        self.clips = [clip for clip in self.clips if clip["clip_id"] not in gone]
+        return hindered
 
     def kept(self) -> list[Row]:
         return [clip for clip in self.clips if clip["status"] == KEPT]
@@ -117,7 +129,12 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
     run["sources"] = len(footage.sources) + len(footage.ignored) + len(footage.missing)
     clips += _carried(base, set(sources), clips)
     carried = [row for row in base.sources if row["uri"] not in sources]
-    quarantine += [row for row in base.quarantine if row["source_uri"] not in sources]
+    tried_again = {clip["clip_id"] for clip in clips}  # those who were only hindered
+    quarantine += [
+        row
+        for row in base.quarantine
+        if row["source_uri"] not in sources and (row["clip_id"] is None or row["clip_id"] not in tried_again)
+    ]
     run["clips"] = len(clips)
     return Assembly([*sources.values(), *carried], quarantine, clips, run)
 

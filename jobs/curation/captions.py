@@ -5,6 +5,7 @@ Each answer carries its clip's id, and is checked to be the one that was asked f
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,28 @@ from pipelines.schema import CAPTIONS, table
 from pipelines.scores.registry import SCORES
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
-from recaption.base import Caption, View, load_captioner
+from recaption.base import Caption, View, load_captioner, scores_read
+from recaption.config import CaptionConfig
 
 logger = logging.getLogger(__name__)
 BATCH_CLIPS = 32  # of one source: its index is read once for them all
 
 
+def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
+    """Hash of what a captioner is told of a clip besides its frames. A caption is made again where that is not the same:
+    not when a score is measured anew and stays what it was, nor when one that no caption tells of changes.
+    """
+    return fingerprint([clip["source_text"], *(clip[name] for name in scores_read(cfg))])
+
+
 class CaptionWorker:
     """Captions batches. Making one loads the captioner's model."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, captioner_fingerprint: str, stage_fingerprint: str):
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
         self._cfg = cfg
         self._stage = Stage(open_store(dataset), "captions", stage_fingerprint)
         self._captioner = load_captioner(cfg.captioner)
-        if self._captioner.fingerprint != captioner_fingerprint:
+        if self._captioner.fingerprint != stage_fingerprint:
             raise RuntimeError(
                 "the captioner here differs from the one the run was planned with; install the same on all nodes"
             )
@@ -51,9 +60,11 @@ class CaptionWorker:
             else:
                 clock = confined.header_clock(times)
                 rows = [self._caption(path, clock, clip) for clip in clips]
+        rows = [row | {"shown": shown(clip, self._cfg.captioner)} for row, clip in zip(rows, clips, strict=True)]
         lasting = [row for row in rows if "reason" not in row or row["reason"].lasting]
         if lasting:
-            self._stage.commit(fingerprint(sorted(row["clip_id"] for row in lasting)), table(lasting, CAPTIONS))
+            unit = fingerprint(sorted([row["clip_id"], row["shown"]] for row in lasting))
+            self._stage.commit(unit, table(lasting, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}
 
     def _caption(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:

@@ -17,23 +17,28 @@ import pyarrow.compute as pc
 
 from jobs.cluster import connect
 from jobs.curation.analysis import Analysis, Analyst
-from jobs.curation.assemble import Assembly, add_text, assemble, decide, packables, packed, place
-from jobs.curation.captions import BATCH_CLIPS
+from jobs.curation.assemble import Assembly, Base, add_text, assemble, decide, packables, place
+from jobs.curation.assemble import packed as packed_shards
+from jobs.curation.captions import BATCH_CLIPS, shown
 from jobs.curation.commit import commit, read_base, shards_of
 from jobs.curation.config import CurateConfig
+from jobs.curation.cutting import has_bytes
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
+from jobs.curation.matching import packed
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from pipelines.dedup.looks import LOOKS
-from pipelines.dedup.pairs import find_pairs
+from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
-from pipelines.footage import Footage
+from pipelines.footage import Footage, why_gone
 from pipelines.manifest import LostRaceError
 from pipelines.pack import Plan, plan_shards
 from pipelines.recipe import Recipe, load_recipe
+from pipelines.schema import REJECTED
+from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
 from pipelines.stages import Stage
 from pipelines.store import open_store
 
@@ -79,7 +84,7 @@ class Curation:
         analyses = [known for known in found if known is not None]
         self.run.say(
             f"{len(self.footage.sources)} sources, {len(self.footage.ignored)} files ignored; "
-            f"{len(analyses)} sources are known, {len(pending)} to decode"
+            f"{len(analyses)} sources are known, {len(pending)} to look at"
         )
         if pending:
             self._need_ray()
@@ -112,12 +117,8 @@ class Curation:
         recipe = load_recipe(self.cfg.recipe, base.recipe)
         assembly = assemble(self.footage, analyses, base)
         looks = self._looks(analyses, assembly, base.looks)
-        self._look_again(assembly.clips)
-        self._decide(assembly, recipe, looks)
-        assembly.drop(_failures(self._known_failures(), assembly.kept()), "cut")
-        staying, plans = plan_shards(packables(assembly.kept(), self.prints), packed(base), self.cfg.shards)
-        written = self._write(plans, assembly.kept())
-        assembly.drop(_failures(written, assembly.kept()), "cut")
+        self._look_again(assembly)
+        staying, written = self._decide_and_write(assembly, recipe, looks, base)
         place(assembly.clips, staying, written)
         ledger = assembly.ledger()
         ledger.check()
@@ -139,6 +140,32 @@ class Curation:
             "clips_duplicate": sum(clip["duplicate_of"] is not None for clip in assembly.clips),
         }
 
+    def _decide_and_write(
+        self, assembly: Assembly, recipe: Recipe, looks: pa.Table, base: Base
+    ) -> tuple[list[str], dict[str, Row]]:
+        """Which shards stay, and where the clips lie that were written now.
+
+        A clip that can't be cut may have stood for a copy: all is decided again then, without it.
+        """
+        pairs = find_pairs(looks, assembly.clips, self.cfg.dedup)
+        failed: dict[str, list[str]] = {}
+        self._set_aside(assembly, _failures(self._known_failures(), assembly.clips), "cut", failed)
+        written: dict[str, Row] = {}
+        while True:
+            self._decide(assembly, recipe, looks, pairs, failed)
+            kept = [clip for clip in assembly.kept() if clip["clip_id"] not in written]
+            staying, plans = plan_shards(packables(kept, self.prints), packed_shards(base), self.cfg.shards)
+            written |= self._write(plans, assembly)
+            bad = _failures(written, assembly.kept())
+            stood_for = {clip["duplicate_of"] for clip in assembly.clips}
+            self._set_aside(assembly, bad, "cut", failed)
+            written = {clip_id: row for clip_id, row in written.items() if clip_id not in bad}
+            if not bad.keys() & stood_for:
+                for clip in assembly.kept():
+                    if clip["clip_id"] in failed:
+                        clip.update(status=REJECTED, reject_reasons=failed[clip["clip_id"]])
+                return staying, written
+
     def _looks(self, analyses: Sequence[Analysis], assembly: Assembly, carried: pa.Table) -> pa.Table:
         """What the clips look like: of this run's videos from their stage, of others as the dataset has it."""
         stage = Stage(self.store, "looks", self.prints.clips)
@@ -150,29 +177,43 @@ class Curation:
         looks = pa.concat_tables([fresh, old])
         return _of(looks, [clip["clip_id"] for clip in assembly.clips])
 
-    def _decide(self, assembly: Assembly, recipe: Recipe, looks: pa.Table) -> None:
+    def _decide(
+        self,
+        assembly: Assembly,
+        recipe: Recipe,
+        looks: pa.Table,
+        pairs: Sequence[Pair],
+        failed: dict[str, list[str]],
+    ) -> None:
         """Recipe and copies decide, captions are made of what they keep, and what captions tell decides once more.
 
         A clip that falls for its caption may have stood for a copy, so all is decided again until nothing falls. No step
         looks at what earlier runs kept: the outcome depends on the clips and the recipe alone.
         """
-        pairs = find_pairs(looks, assembly.clips, self.cfg.dedup)
-        captions = {row["clip_id"]: row for row in self.captions.rows()}
+        stored = {(row["clip_id"], row["shown"]): row for row in self.captions.rows()}
+        captions: dict[str, Row] = {}
         matches: dict[str, Row] = {}
-        failed: dict[str, list[str]] = {}
         while True:
             decide(assembly.clips, recipe, pairs, failed)
             kept = assembly.kept()
-            captions |= self._caption([clip for clip in kept if clip["clip_id"] not in captions])
+            wanted = [clip for clip in kept if clip["clip_id"] not in captions]
+            known = {clip["clip_id"]: stored.get((clip["clip_id"], shown(clip, self.cfg.captioner))) for clip in wanted}
+            captions |= {clip_id: row for clip_id, row in known.items() if row}
+            captions |= self._caption([clip for clip in wanted if not known[clip["clip_id"]]], assembly)
             if bad := _failures(captions, kept):
-                assembly.drop(bad, "captions")
+                self._set_aside(assembly, bad, "captions", failed)
                 continue
             matches |= self._match([clip for clip in kept if clip["clip_id"] not in matches], captions, looks)
-            fell = {c["clip_id"]: why for c in kept if (why := recipe.against(c | matches.get(c["clip_id"], {})))}
+            fell = {c["clip_id"]: why for c in kept if (why := recipe.against(c | matches[c["clip_id"]]))}
             if not fell:
                 break
             failed |= fell
         add_text(assembly.clips, captions, matches, failed, self.cfg.scores)
+
+    def _set_aside(
+        self, assembly: Assembly, failures: Mapping[str, Row], stage: str, failed: dict[str, list[str]]
+    ) -> None:
+        failed |= {clip_id: [UNAVAILABLE] for clip_id in assembly.set_aside(failures, stage)}
 
     def _report_quarantine(self, assembly: Assembly) -> None:
         for row in assembly.quarantine:
@@ -184,18 +225,41 @@ class Curation:
                 f"{ours} sources or clips failed by a fault of ours (see {log}); the next run tries them again"
             )
 
-    def _caption(self, clips: Sequence[Row]) -> dict[str, Row]:
-        made = self._by_source("curate: captions", clips, self.graph.caption)
-        self.did["clips_captioned"] += len(made)
-        return made
+    def _caption(self, clips: Sequence[Row], assembly: Assembly) -> dict[str, Row]:
+        gone = self._gone(clips, assembly)
+        made = self._by_source(
+            "curate: captions", [clip for clip in clips if clip["clip_id"] not in gone], self.graph.caption
+        )
+        self.did["clips_captioned"] += sum(not row["reason"] for row in made.values())
+        return made | gone
 
-    def _look_again(self, clips: Sequence[Row]) -> None:
+    def _gone(self, clips: Sequence[Row], assembly: Assembly) -> dict[str, Row]:
+        """Clips whose source is not there, or is not what they were measured on: rows that say so, by clip id."""
+        known = {row["uri"]: row for row in assembly.sources}
+        uris = sorted({clip["source_uri"] for clip in clips})
+        with ThreadPoolExecutor(_READERS) as readers:
+            why = dict(zip(uris, readers.map(lambda uri: why_gone(known[uri]), uris), strict=True))
+        return {
+            clip["clip_id"]: {
+                "clip_id": clip["clip_id"],
+                "reason": Reason.MISSING.value,
+                "message": why[clip["source_uri"]],
+            }
+            for clip in clips
+            if why[clip["source_uri"]]
+        }
+
+    def _look_again(self, assembly: Assembly) -> None:
         """DOVER's score of every clip, where its weights are given."""
         if self.prints.dover is None:
             return
+        clips = assembly.clips
         known = {row["clip_id"]: row for row in Stage(self.store, "dover", self.prints.dover).rows()}
+        wanted = [clip for clip in clips if clip["clip_id"] not in known]
+        gone = self._gone(wanted, assembly)
+        known |= {clip_id: {"technical": None, "why": row["message"]} for clip_id, row in gone.items()}
         known |= self._by_source(
-            "curate: DOVER", [clip for clip in clips if clip["clip_id"] not in known], self.graph.look_again
+            "curate: DOVER", [c for c in wanted if c["clip_id"] not in gone], self.graph.look_again
         )
         for clip in clips:
             row = known[clip["clip_id"]]
@@ -219,24 +283,35 @@ class Curation:
         return self._streamed(what, batches, stream)
 
     def _match(self, clips: Sequence[Row], captions: Mapping[str, Row], looks: pa.Table) -> dict[str, Row]:
-        """How well captions tell what their clips show, where a CLIP is configured; nothing is decoded."""
+        """How well captions tell what their clips show, where a CLIP is configured; nothing is decoded.
+
+        A clip that another CLIP saw keeps what that one said of the same caption: embeddings of two can't be compared.
+        """
+        told = {clip["clip_id"]: captions[clip["clip_id"]]["caption_short"] for clip in clips}
+        matches: dict[str, Row] = {
+            clip["clip_id"]: {
+                name: clip[name] if clip.get("caption_short") == told[clip["clip_id"]] else None for name in CAPTIONED
+            }
+            for clip in clips
+        }
         if self.prints.match is None:
-            return {}
-        known = {row["clip_id"]: row for row in Stage(self.store, "match", self.prints.match).rows()}
-        missing = [clip["clip_id"] for clip in clips if clip["clip_id"] not in known]
-        seen = _of(looks, missing)
-        seen = seen.filter(seen["clip_embedding"].is_valid()).select(["clip_id", "clip_embedding"])
+            return matches
+        stage = Stage(self.store, "match", self.prints.match)
+        known = {row["clip_id"]: row for row in stage.rows() if told.get(row["clip_id"]) == row["caption"]}
+        seen = _of(looks, [clip_id for clip_id in told if clip_id not in known])
+        same = pc.equal(seen["clip_fingerprint"], self.prints.measured["clip"])
+        seen = seen.filter(pc.and_(same, seen["clip_embedding"].is_valid())).sort_by("clip_id")
         orders = [
             {
-                "clip_id": row["clip_id"],
-                "caption": captions[row["clip_id"]]["caption_short"],
-                "embedding": row["clip_embedding"],
+                "clip_id": clip_id.as_py(),
+                "caption": told[clip_id.as_py()],
+                "embedding": packed(embedding.values.to_numpy(False)),
             }
-            for row in seen.sort_by("clip_id").to_pylist()
+            for clip_id, embedding in zip(seen["clip_id"], seen["clip_embedding"], strict=True)
         ]
         batches = [{"clips": orders[k : k + MATCH_CLIPS]} for k in range(0, len(orders), MATCH_CLIPS)]
-        made = self._streamed("curate: matching captions", batches, self.graph.match)
-        return {clip["clip_id"]: (known | made).get(clip["clip_id"], {}) for clip in clips}
+        known |= self._streamed("curate: matching captions", batches, self.graph.match)
+        return matches | {clip_id: {"text_match": row["text_match"]} for clip_id, row in known.items()}
 
     def _streamed(
         self, what: str, batches: Sequence[Row], stream: Callable[[Sequence[Row]], Iterator[list[Row]]]
@@ -253,13 +328,19 @@ class Curation:
     def _known_failures(self) -> dict[str, Row]:
         return {row["clip_id"]: row for row in self.cut_failures.rows()}
 
-    def _write(self, plans: Sequence[Plan], kept: Sequence[Row]) -> dict[str, Row]:
-        clips = {clip["clip_id"]: clip for clip in kept}
+    def _write(self, plans: Sequence[Plan], assembly: Assembly) -> dict[str, Row]:
+        clips = {clip["clip_id"]: clip for clip in assembly.kept()}
+        wanted = [clips[clip_id] for plan in plans for clip_id in plan.clip_ids]
+        written = self._gone([clip for clip in wanted if not has_bytes(clip, self.prints)], assembly)
         orders = [
-            {"unit": plan.unit, "bucket": plan.bucket, "clips": [clips[clip_id] for clip_id in plan.clip_ids]}
+            {
+                "unit": plan.unit,
+                "bucket": plan.bucket,
+                "clips": [clips[clip_id] for clip_id in plan.clip_ids if clip_id not in written],
+            }
             for plan in plans
         ]
-        written: dict[str, Row] = {}
+        orders = [order for order in orders if order["clips"]]
         if orders:
             self._need_ray()
             with progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar:

@@ -77,6 +77,11 @@ def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
     return fingerprint([{name: row[name] for name in PASSPORT}, row["frames_hash"], prints.cut, prints.shards])
 
 
+def has_bytes(clip: dict[str, Any], prints: Fingerprints) -> bool:
+    """Whether a shard that the index names has the clip as it would be cut now."""
+    return bool(clip.get("shard")) and clip["encode_fingerprint"] == prints.cut
+
+
 class ShardWriter:
     """Writes planned shards."""
 
@@ -157,7 +162,7 @@ class ShardWriter:
 
     def _copied(self, clip: dict[str, Any]) -> bytes | None:
         """The mp4 from the shard that the index names, if it was cut with the same settings."""
-        if not clip.get("shard") or clip["encode_fingerprint"] != self._prints.cut:
+        if not has_bytes(clip, self._prints):
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
 
@@ -169,9 +174,13 @@ class ShardWriter:
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
         with local_copy(clip["source_uri"]) as path:
+            try:
+                source_bytes = path.stat().st_size
+            except OSError as error:
+                raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
             # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
-            most = limits(cfg.limits, span.duration_s, max(path.stat().st_size, raw_bytes) + 64 * _MIB)
+            most = limits(cfg.limits, span.duration_s, max(source_bytes, raw_bytes) + 64 * _MIB)
             args = (path, file, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
             made = call(cut_clip, *args, limits=most)
         return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}

@@ -4,14 +4,14 @@ In: the config of a run. Out: a fingerprint per stage. A key enters where it fir
 captioner makes only captions again, and changing the recipe nothing at all.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from jobs.curation.config import CurateConfig
 from pipelines import clips, pack, shards, shots
-from pipelines.ids import fingerprint
+from pipelines.dedup import looks
 from pipelines.scores import registry
 from pipelines.stages import stage_fingerprint
-from recaption.base import captioner_fingerprint, scores_read
+from recaption.base import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
 PROBE_VERSION = 2
@@ -28,7 +28,6 @@ class Fingerprints:
     clips: str
     dover: str | None
     """None where it is not configured."""
-    captioner: str
     captions: str
     match: str | None
     """None where no CLIP is configured."""
@@ -48,8 +47,6 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         name: stage_fingerprint(measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores)])
         for name, meter in registry.configured(cfg.scores).items()
     }
-    captioner = captioner_fingerprint(cfg.captioner)
-    captions = stage_fingerprint(1, None, captioner, *_read_by_captioner(cfg, measured))
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
@@ -57,25 +54,14 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         measured=measured,
         clips=stage_fingerprint(
             clips.VERSION,
-            [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores],
+            [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores, looks.VERSION],
             *(measured[name] for name in sorted(measured)),
         ),
         dover=None if dover.missing(cfg.scores) else stage_fingerprint(dover.VERSION, dover.settings(cfg.scores)),
-        captioner=captioner,
-        captions=captions,
+        captions=captioner_fingerprint(cfg.captioner),
         match=None
         if match.missing(cfg.scores)
-        else stage_fingerprint(match.VERSION, match.settings(cfg.scores), captions, measured[clip.METER.name]),
+        else stage_fingerprint(match.VERSION, match.settings(cfg.scores), measured[clip.METER.name]),
         cut=clip_files,
         shards=stage_fingerprint(shards.VERSION, pack.VERSION, clip_files),
     )
-
-
-def _read_by_captioner(cfg: CurateConfig, measured: dict[str, str]) -> list[str]:
-    """Of the scores that the captioner puts into words: where they are measured, and the thresholds of their labels."""
-    scores = scores_read(cfg.captioner)
-    if not scores:
-        return []
-    thresholds = {name: value for name, value in asdict(cfg.scores).items() if isinstance(value, float)}
-    sources = {registry.known_score(name).source for name in scores} & measured.keys()
-    return [fingerprint([registry.VERSION, thresholds]), *(measured[name] for name in sorted(sources))]

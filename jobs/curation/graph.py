@@ -44,15 +44,13 @@ class Graph:
         rows = _items([asdict(source) for source in sources])
         rows = rows.flat_map(lambda row: _identify(args, row), num_cpus=1, memory=512 * _MIB)
         rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
-        rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=1024 * _MIB)
+        rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=1536 * _MIB)
         return (_analysis(value) for value in _values(rows))
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Batches of kept clips → caption rows, a list per batch, in any order."""
         dataset, cfg, prints = self._args
-        return self._actors(
-            batches, CaptionWorker, (dataset, cfg, prints.captioner, prints.captions), cfg.captioner.actors
-        )
+        return self._actors(batches, CaptionWorker, (dataset, cfg, prints.captions), cfg.captioner.actors)
 
     def match(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Batches of captioned clips → rows with `text_match`, a list per batch, in any order."""

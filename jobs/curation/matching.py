@@ -4,6 +4,7 @@ In: a batch of clip ids with their captions, and the embeddings that their frame
 `text_match` per clip, committed as one unit of the stage. No footage is touched.
 """
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,18 @@ from pipelines.stages import Stage
 from pipelines.store import open_store
 
 BATCH_CLIPS = 256
-MATCHES = pa.schema([pa.field("clip_id", pa.string()), pa.field("text_match", pa.float64())])
+MATCHES = pa.schema(
+    [pa.field("clip_id", pa.string()), pa.field("caption", pa.string()), pa.field("text_match", pa.float64())]
+)
+
+
+def packed(embedding: np.ndarray) -> str:
+    """An embedding as text that travels with a row: float16, base64."""
+    return base64.b64encode(np.asarray(embedding, "<f2").tobytes()).decode()
+
+
+def _unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f2").astype(np.float32)
 
 
 class MatchWorker:
@@ -28,10 +40,13 @@ class MatchWorker:
         self._matcher = Matcher(cfg.scores)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `clips`, a list of `clip_id`, `caption` and `embedding`. Returns {"rows": rows of `MATCHES`}."""
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows of `MATCHES`}."""
         clips = batch["clips"]
-        embeddings = np.array([clip["embedding"] for clip in clips], np.float32)
+        embeddings = np.stack([_unpacked(clip["embedding"]) for clip in clips])
         values = self._matcher.match([clip["caption"] for clip in clips], embeddings)
-        rows = [{"clip_id": clip["clip_id"], "text_match": value} for clip, value in zip(clips, values, strict=True)]
-        unit = fingerprint(sorted(clip["clip_id"] for clip in clips))
+        rows = [
+            {"clip_id": clip["clip_id"], "caption": clip["caption"], "text_match": value}
+            for clip, value in zip(clips, values, strict=True)
+        ]
+        unit = fingerprint(sorted([clip["clip_id"], clip["caption"]] for clip in clips))
         return {"rows": self._stage.commit(unit, pa.Table.from_pylist(rows, schema=MATCHES)).to_pylist()}

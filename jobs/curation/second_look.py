@@ -5,6 +5,7 @@ stage. The actor that Ray keeps holds the network; frames are read in the killab
 them comes out.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pyarrow as pa
 
 from jobs.curation.config import CurateConfig
 from pipelines import confined
-from pipelines.errors import MediaError
+from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.media.clock import Clock
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
 
+logger = logging.getLogger(__name__)
 LOOKED = pa.schema(
     [pa.field("clip_id", pa.string()), pa.field("technical", pa.float64()), pa.field("why", pa.string())]
 )
@@ -43,16 +45,15 @@ class SecondLook:
                 clock = confined.header_clock(
                     child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
                 )
-            except MediaError as error:
-                rows, lasting = [_none(clip, error) for clip in clips], [error.lasting] * len(clips)
+            except (MediaError, child.ChildError) as error:
+                looked = [_none(clip, error) for clip in clips]
             else:
                 looked = [self._look(path, clock, clip) for clip in clips]
-                rows, lasting = [row for row, _ in looked], [lasts for _, lasts in looked]
-        kept = [row for row, lasts in zip(rows, lasting, strict=True) if lasts]
+        kept = [row for row, lasting in looked if lasting]
         if kept:
             unit = fingerprint(sorted(row["clip_id"] for row in kept))
             self._stage.commit(unit, pa.Table.from_pylist(kept, schema=LOOKED))
-        return {"rows": rows}
+        return {"rows": [row for row, _ in looked]}
 
     def _look(self, path: Path, clock: Clock, clip: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """A row, and whether it would be the same another time."""
@@ -63,10 +64,14 @@ class SecondLook:
             seen = child.call(
                 views, path, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
             )
+            return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
         except MediaError as error:
-            return _none(clip, error), error.lasting
-        return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
+            return _none(clip, error)
+        except Exception as error:  # one clip must not end the run; it has no score then, and says why
+            logger.exception("looking again at clip %s of %s failed", clip["clip_id"], clip["source_uri"])
+            return _none(clip, error)
 
 
-def _none(clip: dict[str, Any], error: MediaError) -> dict[str, Any]:
-    return {"clip_id": clip["clip_id"], "technical": None, "why": str(error)}
+def _none(clip: dict[str, Any], error: Exception) -> tuple[dict[str, Any], bool]:
+    why = str(error) if isinstance(error, MediaError) else f"{Reason.INTERNAL}: {type(error).__name__}: {error}"
+    return {"clip_id": clip["clip_id"], "technical": None, "why": why}, isinstance(error, MediaError) and error.lasting

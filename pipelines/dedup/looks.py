@@ -40,6 +40,7 @@ LOOKS = pa.schema(
             "embedding", pa.list_(pa.float16()), metadata={"doc": "mean over native frames; null if not measured"}
         ),
         pa.field("clip_embedding", pa.list_(pa.float16()), metadata={"doc": "the same of the configured CLIP"}),
+        pa.field("clip_fingerprint", pa.string(), metadata={"doc": "which CLIP that was; null if none"}),
     ]
 )
 

@@ -26,9 +26,9 @@ SCORES: dict[str, Score] = {
     name: score for file in _FILES if hasattr(file, "SCORES") for name, score in file.SCORES.items()
 }
 
-NOT_MEASURED, DUPLICATE = "not_measured", "duplicate"
+NOT_MEASURED, DUPLICATE, UNAVAILABLE = "not_measured", "duplicate", "unavailable"
 REASONS: tuple[str, ...] = tuple(
-    sorted({r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE})
+    sorted({r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE, UNAVAILABLE})
 )
 """The closed set of reasons for which a clip is rejected."""
 

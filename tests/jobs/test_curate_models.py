@@ -54,6 +54,26 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
     assert after["mismatched"]["caption_short"]
 
 
+def test_what_another_clip_saw_is_not_compared_with_this_ones_texts(options, tmp_path):
+    dataset, more = tmp_path / "dataset", tmp_path / "more"
+    more.mkdir()
+    write(more / "b.mp4", pan(3, 60, 64, 96, right=1.0))
+    rest = [option for option in options if not option.startswith(("footage", "scores.dover"))]
+    run_job("curate", *[options[0], *rest], f"dataset={dataset}")
+    before = matches(dataset)
+    other = [option for option in rest if not option.startswith("scores")]
+    other.append(f"scores.clip_model={tiny_clip(tmp_path / 'clip', seed=1)}")
+    run_job("curate", f"footage={more}", *other, f"dataset={dataset}")
+    after = matches(dataset)
+    assert before.items() < after.items()
+    run_job("curate", options[0], *other, f"dataset={dataset}")
+    assert not set(before.values()) & set(matches(dataset).values())
+
+
+def matches(dataset):
+    return {row["clip_id"]: row["text_match"] for row in open_dataset(str(dataset)).index().to_pylist()}
+
+
 def test_a_model_that_is_not_there_is_said_before_anything_runs(options, tmp_path):
     given = [option for option in options if not option.startswith("scores.clip_model")]
     for key, message in (

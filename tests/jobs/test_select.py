@@ -188,3 +188,74 @@ def test_the_queries_of_the_docs_run(curated):
     assert [row[2] for row in copies] == ["perceptual"]
     neighbours = next(rows for statement, rows in results.items() if statement.startswith("SELECT b.clip_id"))
     assert len(neighbours) == 3
+
+
+def test_what_cannot_be_read_now_stays_and_is_tried_again(dataset, footage, shared_ray):
+    moved = footage.rename(footage.with_name("elsewhere"))
+    try:
+        select(dataset, shared_ray, "recipe.min.motion_mean=-inf")
+        found, opened = clips(dataset), open_dataset(str(dataset))
+        assert found[STILL]["reject_reasons"] == ["unavailable"]
+        assert found[STILL]["luma_mean"] is not None
+        assert [(row["stage"], row["reason"]) for row in opened.quarantine().to_pylist()] == [("captions", "missing")]
+    finally:
+        moved.rename(footage)
+    did = select(dataset, shared_ray)
+    assert (did["clips_captioned"], did["clips_cut"]) == (1, 1)
+    assert clips(dataset)[STILL]["status"] == "kept"
+    assert not len(open_dataset(str(dataset)).quarantine())
+
+
+def test_the_copy_is_kept_if_the_better_one_cannot_be_cut(dataset, footage, shared_ray):
+    select(dataset, shared_ray, "recipe.min.duration_s=100")
+    moved = (footage / "a.mp4").rename(footage / "a.hidden")
+    try:
+        shutil.rmtree(dataset / "shards")  # nothing of it lies anywhere else
+        select(dataset, shared_ray, "recipe=permissive")
+    finally:
+        moved.rename(footage / "a.mp4")
+    found = clips(dataset)
+    assert found[FAST]["reject_reasons"] == ["unavailable"]
+    assert (found[COPY]["status"], found[COPY]["duplicate_of"]) == ("kept", None)
+
+
+def test_a_source_that_was_replaced_is_not_what_was_curated(dataset, footage, tmp_path, shared_ray):
+    original = (footage / "a.mp4").read_bytes()
+    write(footage / "a.mp4", pan(9, 3 * FRAMES, HEIGHT, WIDTH, right=1.0))
+    try:
+        select(dataset, shared_ray, "recipe.min.motion_mean=-inf")
+        quarantine = open_dataset(str(dataset)).quarantine().to_pylist()
+        assert [row["message"] for row in quarantine] == ["the file has changed since it was curated"]
+    finally:
+        (footage / "a.mp4").write_bytes(original)
+    select(dataset, shared_ray)  # the same bytes, at another time
+    assert clips(dataset)[STILL]["status"] == "kept"
+
+
+def test_captions_outlive_a_new_way_of_measuring(dataset, footage, shared_ray, monkeypatch):
+    from pipelines.scores import registry
+
+    monkeypatch.setattr(registry, "VERSION", registry.VERSION + 1)
+    footage.rename(footage.with_name("gone"))
+    try:
+        did = select(dataset, shared_ray, "recipe.min.motion_mean=0.12")
+    finally:
+        footage.with_name("gone").rename(footage)
+    assert (did["clips_captioned"], did["clips_cut"]) == (0, 0)
+    assert clips(dataset)[FAST]["status"] == "kept"
+
+
+def test_a_score_that_came_later_is_null_in_what_was_curated_before(dataset, shared_ray, monkeypatch):
+    from pipelines import dataset as reading
+    from pipelines import schema
+    from pipelines.scores import registry
+    from pipelines.scores.base import Score
+
+    newer = registry.SCORES | {"skin": Score(None, "share of skin", "share", "skin", high="bare")}
+    field = schema.INDEX.field("nsfw").with_name("skin")
+    monkeypatch.setattr(registry, "SCORES", newer)
+    monkeypatch.setattr(reading, "SCORES", newer)
+    monkeypatch.setattr(reading, "INDEX", schema.INDEX.append(field))
+    rows = open_dataset(str(dataset)).index().to_pylist()
+    assert {row["skin"] for row in rows} == {None}
+    assert all("before this score existed" in {g["score"]: g["why"] for g in row["score_gaps"]}["skin"] for row in rows)
