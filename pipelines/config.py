@@ -275,8 +275,13 @@ class DedupConfig:
         metadata={"doc": "find the same pictures re-encoded, resized, cropped, at another frame rate, shifted in time"},
     )
     min_similarity: float = field(
-        default=0.85,
-        metadata={"doc": "least correlation of what changes in two clips that are copies", "min": 0.5, "max": 1},
+        default=0.9,
+        metadata={
+            "doc": "least correlation of what changes in two clips of which one shows all of the other; if they share half, "
+            "it may fall short of 1 by half as much",
+            "min": 0.5,
+            "max": 1,
+        },
     )
     min_common_s: float = field(
         default=1.0, metadata={"doc": "shortest stretch that copies share", "unit": "s", "min": 0.5}
@@ -288,7 +293,8 @@ class DedupConfig:
         default=None,
         metadata={
             "doc": "least cosine of embeddings of clips that show the same kind of thing, which count as duplicates then; "
-            "0.95 joins takes of one scene. Null: none do",
+            "no value tells copies from look-alikes: single frames of one film at different times have a median of 0.81 and "
+            "reach 0.98, frames and the same at half size 0.67 to 0.99. Null: none do",
             "min": 0.5,
             "max": 1,
         },

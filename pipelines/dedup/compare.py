@@ -52,16 +52,18 @@ def compare(a: Look, b: Look, cfg: DedupConfig) -> Likeness | None:
         if found is None or found.sticks_out() > _MOST_STICKING_OUT:
             continue
         step = max(step_s(a), step_s(b))
-        if (found.last - found.first + 1) * step < least_s:
+        common_s = (found.last - found.first + 1) * step
+        if common_s < least_s:
             continue
         frozen = max(a.unrest, b.unrest) <= _FROZEN
-        if likeness := _judge(outer.thumbs[found.first : found.last], found, frozen, cfg):
+        least = 1 - (1 - cfg.min_similarity) * min(1.0, common_s / shorter_s)
+        if likeness := _judge(outer.thumbs[found.first : found.last], found, frozen, least):
             return likeness
     return None
 
 
-def _judge(wanted: np.ndarray, found: Registration, frozen: bool, cfg: DedupConfig) -> Likeness | None:
-    """Of pictures (n, S, S) and what the other shows of them."""
+def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) -> Likeness | None:
+    """Of pictures (n, S, S) and what the other shows of them; `least` is how alike changes must be."""
     # Half a cell's worth of detail depends on where cells begin; smoothing takes it out of both.
     left, right, moving = _smooth(wanted), _smooth(found.seen), _smooth(found.moving)
     inside = found.inside
@@ -76,7 +78,7 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, cfg: DedupConf
     changes = pictures if still else _correlation(change_left, change_right)
     if still and not frozen:
         return None
-    if pictures < (_STILL_PICTURES if still else _PICTURES) or changes < cfg.min_similarity:
+    if pictures < (_STILL_PICTURES if still else _PICTURES) or changes < least:
         return None
     warp = min(1.0, found.warped() / _WARPED)
     slant = (0.15 + 0.35 * warp) * np.minimum(_slant(left), _slant(right))

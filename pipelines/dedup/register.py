@@ -18,6 +18,8 @@ from pipelines.dedup.windows import axis_windows, coarse, window
 _COARSE_STEP_S = 0.25  # between thumbnails of the search; `refine` finds lags from half as far
 _MUCH_LESS = 0.15  # alike than the best start
 _APART = 1.5  # steps between lags worth starting from
+_TRIED_LAGS = np.array([0, -0.5, 0.5, -1, 1]) * _COARSE_STEP_S  # around a start's
+_CLEARLY = 0.02  # more alike; of what stands still all lags are
 _ITERATIONS = 8
 _HOPELESS_AFTER, _HOPELESS = 2, 0.3  # iterations, from which on so large a share of the variance should be explained
 _FRAMES = 12  # thumbnails that the iterations look at
@@ -129,6 +131,7 @@ def refine(a: Look, b: Look, start: Start) -> Registration | None:
     x, y, width, height = start.window
     # Centre and scale of a's square in b, lag. About the centre, place and scale are told apart best.
     state = np.array([x + width / 2, y + height / 2, width, height, start.lag_s])
+    state[4] = _best_lag(a, b, state)
     for iteration in range(_ITERATIONS):
         view = _view(a, b, state, _FRAMES)
         if view is None:
@@ -154,6 +157,23 @@ def refine(a: Look, b: Look, start: Start) -> Registration | None:
         moving=view.moving * _slope(light, view.seen),
         inside=view.inside,
     )
+
+
+def _best_lag(a: Look, b: Look, state: np.ndarray) -> float:
+    """The lag near a start's at which changes agree best. Coarse pictures hardly tell neighbours apart where most of the
+    picture stands still, and where small things move by more than their size, Gauss-Newton doesn't get from one to the next.
+    """
+    best, most = state[4], -1.0
+    for lag in state[4] + _TRIED_LAGS:
+        view = _view(a, b, np.append(state[:4], lag), _FRAMES)
+        if view is None:
+            continue
+        wanted, seen = (pictures - pictures.mean(axis=0) for pictures in (view.wanted, view.seen))
+        wanted, seen = wanted[:, view.inside], seen[:, view.inside]
+        agree = float((wanted * seen).mean() / np.sqrt(wanted.var() * seen.var() + 1))
+        if agree > most + _CLEARLY:
+            best, most = lag, agree
+    return best
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,16 @@ def test_a_short_common_stretch_is_not_enough():
     assert not pairs_of([(row("a", original()), original()), (row("b", frames), frames)])
 
 
+def test_what_is_not_shared_must_be_made_up_for_by_likeness():
+    long = filmed(seed=11, seconds=4.5)
+    first, last = long[:48], grainy(long[22:], 1)  # share a bit more than half
+    clips = [(row("a", first), first), (row("b", last), last)]
+    (pair,) = pairs_of(clips, DedupConfig(min_similarity=0.5))
+    missing = 1 - pair.similarity
+    assert not pairs_of(clips, DedupConfig(min_similarity=1 - 1.2 * missing))
+    assert pairs_of(clips, DedupConfig(min_similarity=1 - 2.5 * missing)) == [pair]
+
+
 @cache
 def library():
     """Clips and looks: two families of copies, look-alikes, flat ones, an exact pair."""
