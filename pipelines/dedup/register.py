@@ -22,6 +22,7 @@ _TRIED_LAGS = np.array([0, -0.5, 0.5, -1, 1]) * _COARSE_STEP_S  # around a start
 _CLEARLY = 0.02  # more alike; of what stands still all lags are
 _ITERATIONS = 8
 _HOPELESS_AFTER, _HOPELESS = 2, 0.3  # iterations, from which on so large a share of the variance should be explained
+_CUT_CELL = 0.2  # of b's cells, that one of a's may lie outside b
 _FRAMES = 12  # thumbnails that the iterations look at
 _CELLS = ((np.arange(SIDE) + 0.5) / SIDE).astype(np.float32)
 _SCALES = (0.7, 1.45)
@@ -240,7 +241,8 @@ def _step(view: _View, state: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _interpolation(centre: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cubic weights (S, S; Keys 1981) of b's cells at a's, along one axis; and which of a's cells lie in b.
+    """Cubic weights (S, S; Keys 1981) of b's cells at a's, along one axis; and which of a's cells lie in b,
+    all but a sliver: what is beyond b's edge is not known.
 
     Where a's cells are the larger ones, the kernel is as wide as they are.
     """
@@ -250,7 +252,8 @@ def _interpolation(centre: float, scale: float) -> tuple[np.ndarray, np.ndarray]
     far = ((-0.5 * away + 2.5) * away - 4) * away + 2
     weights = np.where(away <= 1, near, np.where(away < 2, far, 0))
     weights /= weights.sum(axis=1, keepdims=True)  # at the edges some cells are missing
-    return weights.astype(np.float32), (at >= -0.5) & (at <= SIDE - 0.5)
+    reach = scale / 2 - _CUT_CELL
+    return weights.astype(np.float32), (at - reach >= -0.5) & (at + reach <= SIDE - 0.5)
 
 
 def _fit_light(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
