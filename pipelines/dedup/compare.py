@@ -1,7 +1,8 @@
 """Two looks → how surely one is a copy of the other: the same pictures, and the same changes at the same times.
 
 In: two looks. Out: a similarity, or None. Look-alikes have the same pictures but not the same changes: so both must
-agree along one common stretch, and nowhere may the difference be larger than resampling, coding and timing explain.
+agree along one common stretch (the more, the less of the shorter clip that stretch is: a short one is found by chance in
+many places), and nowhere may the difference be larger than resampling, coding and timing explain.
 Where nothing changes, there is nothing to tell two moments apart by: then only frozen pictures can be copies (what a
 live camera sees at rest, grain shows to be live), and must agree very closely.
 
