@@ -88,12 +88,14 @@ class Curation:
         )
         if pending:
             self._need_ray()
+            decoded: set[str | None] = set()  # two sources of one video may be looked at in the same moment
             with progress("curate: videos", total=len(pending), unit="videos") as bar:
                 for analysis in whole(self._noted(self.graph.analyse(pending), bar)):
                     analyses.append(analysis)
                     self.did["videos_hashed"] += analysis.hashed
-                    self.did["videos_decoded"] += analysis.decoded_s > 0
+                    decoded |= {analysis.video_id} if analysis.decoded_s else set()
                     bar.advance(1)
+            self.did["videos_decoded"] += len(decoded)
         return analyses
 
     def _noted(self, parts: Iterable[Analysis], bar: Bar) -> Iterator[Analysis]:
