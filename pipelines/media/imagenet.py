@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 MODEL = "efficientnet-lite2"
 SIDE_PX = 260  # what Lite2 was trained at
-NUM_FEATURES = 1280
 _MEAN, _SCALE = 127.0, 128.0
 _MAX_SQUARES = 4
 
