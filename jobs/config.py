@@ -17,3 +17,11 @@ class RayConfig:
         default=None,
         metadata={"doc": "CPUs of the local Ray; null takes all of the machine", "unit": "cores", "min": 1},
     )
+    stall_s: float = field(
+        default=60.0,
+        metadata={
+            "doc": "when nothing moves for so long, a stage of curation says what it waits for",
+            "unit": "s",
+            "min": 1,
+        },
+    )

@@ -15,6 +15,7 @@ import pyarrow as pa
 from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.watch import Watch, WorkerLostError
 from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, video_id
@@ -62,10 +63,11 @@ class Analyst:
         dataset: URI.
         cfg: of the run.
         prints: fingerprints of the stages.
+        watch: learns what is begun and ended.
     """
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
-        self._cfg, self._prints = cfg, prints
+    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: Watch | None = None):
+        self._cfg, self._prints, self._watch = cfg, prints, watch or Watch()
         store = open_store(dataset)
         self._identities = Stage(store, "identify", prints.identify)
         self._headers = Stage(store, "probe", prints.probe)
@@ -87,7 +89,7 @@ class Analyst:
 
         def hash_bytes() -> pa.Table:
             found.hashed = True
-            with local_copy(source.uri) as path:
+            with self._watch.over("hashing", source.uri), local_copy(source.uri) as path:
                 try:
                     return pa.table({"video_id": [video_id(path)]})
                 except OSError as error:
@@ -131,7 +133,12 @@ class Analyst:
         wanted = tuple(what for what, outcome in outcomes.items() if outcome is None)
         bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
         if wanted:
-            bad = self._attempt_unit(name, found, header, wanted, bad)
+            try:
+                with self._watch.over("measuring", f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}"):
+                    bad = self._attempt_unit(name, found, header, wanted, bad)
+            except WorkerLostError as error:
+                lost = Quarantined(found.source_uri, wanted[0], error.reason, error.message, found.video_id)
+                bad = self._attempt_unit(name, found, header, wanted, lost)
         if bad is not None and not Reason(bad.reason).lasting:
             found.quarantined = bad  # tried again by the next run
             return found
@@ -139,7 +146,9 @@ class Analyst:
         names = [unit_name(found.video_id, unit) for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)]
         units = [stage.units(f"{found.video_id}/") for stage in self._measured.values()]
         if set.intersection(*units) >= set(names):
-            self._take(found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(header, names)))
+            self._take(
+                found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(found, header, names))
+            )
         return found
 
     def _attempt_unit(
@@ -193,7 +202,7 @@ class Analyst:
         return found.finished
 
     def _read_header(self, found: Analysis) -> pa.Table:
-        with local_copy(found.source_uri) as path:
+        with self._watch.over("probing", found.source_uri), local_copy(found.source_uri) as path:
             limits = confined.header_limits(self._cfg.limits, path)
             return child.call(confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits)
 
@@ -218,21 +227,24 @@ class Analyst:
                 preload=preload(cfg.shots, cfg.scores, wanted),
             )
 
-    def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
-        outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
-        for unit in zip(*outcomes.values(), strict=True):  # of several bad units the first in time, whoever was first
-            if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
-                raise MediaError(Reason(bad.reason), bad.message)
-        measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
-        video, clock = confined.header_video(header), confined.header_clock(header)
-        rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
-        looks = looks.set_column(
-            looks.schema.get_field_index("clip_fingerprint"),
-            "clip_fingerprint",
-            pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
-        )
-        self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
-        return rows
+    def _make_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
+        with self._watch.over("finding the shots of", found.source_uri):
+            outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
+            for unit in zip(
+                *outcomes.values(), strict=True
+            ):  # of several bad units the first in time, whoever was first
+                if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
+                    raise MediaError(Reason(bad.reason), bad.message)
+            measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
+            video, clock = confined.header_video(header), confined.header_clock(header)
+            rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
+            looks = looks.set_column(
+                looks.schema.get_field_index("clip_fingerprint"),
+                "clip_fingerprint",
+                pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
+            )
+            self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
+            return rows
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import CurateConfig
+from jobs.curation.watch import Watch
 from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
@@ -37,8 +38,9 @@ def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
 class CaptionWorker:
     """Captions batches. Making one loads the captioner's model."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
         self._cfg = cfg
+        self._watch = watch or Watch()
         self._stage = Stage(open_store(dataset), "captions", stage_fingerprint)
         self._captioner = load_captioner(cfg.captioner)
         if self._captioner.fingerprint != stage_fingerprint:
@@ -69,7 +71,8 @@ class CaptionWorker:
 
     def _caption(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
         try:
-            caption = self._captioner.caption(self._view(path, clock, clip))
+            with self._watch.over("captioning", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+                caption = self._captioner.caption(self._view(path, clock, clip))
         except MediaError as error:
             return _failed(clip, error.reason, error.message)
         except Exception as error:  # one clip must not end the run; the row says that the fault is ours

@@ -62,7 +62,7 @@ class Curation:
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         self.store = open_store(cfg.dataset)
         self.prints = fingerprints(cfg)
-        self.graph = Graph(self.store.uri, cfg, self.prints)
+        self.graph = Graph(self.store.uri, cfg, self.prints, run.say)
         self.captions = Stage(self.store, "captions", self.prints.captions)
         self.cut_failures = Stage(self.store, "cut", self.prints.cut)
         self.did = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.watch import Watch
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.pack import shard_id
@@ -85,8 +86,9 @@ def has_bytes(clip: dict[str, Any], prints: Fingerprints) -> bool:
 class ShardWriter:
     """Writes planned shards."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
+    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: Watch | None = None):
         self._cfg = cfg
+        self._watch = watch or Watch()
         self._prints = prints
         self._store = open_store(dataset)
         self._stage = Stage(self._store, "shards", prints.shards)
@@ -140,7 +142,8 @@ class ShardWriter:
                 made = {name: clip.get(name) for name in _MADE}
                 if mp4 is None:
                     cut.append(clip["clip_id"])
-                    made = self._cut(clip, file)
+                    with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+                        made = self._cut(clip, file)
                     mp4 = file.read_bytes()
             except MediaError as error:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))

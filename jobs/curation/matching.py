@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.curation.config import CurateConfig
+from jobs.curation.watch import Watch
 from pipelines.ids import fingerprint
 from pipelines.stages import Stage
 from pipelines.store import open_store
@@ -33,17 +34,23 @@ def _unpacked(text: str) -> np.ndarray:
 class MatchWorker:
     """Compares batches. Making one loads the text half of the CLIP."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
         from pipelines.scores.match import Matcher
 
+        self._watch = watch or Watch()
         self._stage = Stage(open_store(dataset), "match", stage_fingerprint)
         self._matcher = Matcher(cfg.scores)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows of `MATCHES`}."""
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows of `MATCHES`}.
+
+        Raises:
+            WorkerLostError: no footage is touched here, so it is the model that is too much for its worker.
+        """
         clips = batch["clips"]
-        embeddings = np.stack([_unpacked(clip["embedding"]) for clip in clips])
-        values = self._matcher.match([clip["caption"] for clip in clips], embeddings)
+        with self._watch.over("matching", f"{len(clips)} captions, the first of clip {clips[0]['clip_id']}"):
+            embeddings = np.stack([_unpacked(clip["embedding"]) for clip in clips])
+            values = self._matcher.match([clip["caption"] for clip in clips], embeddings)
         rows = [
             {"clip_id": clip["clip_id"], "caption": clip["caption"], "text_match": value}
             for clip, value in zip(clips, values, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.config import CurateConfig
+from jobs.curation.watch import Watch
 from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
@@ -29,10 +30,11 @@ LOOKED = pa.schema(
 class SecondLook:
     """Scores batches. Making one loads DOVER."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str):
+    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
         from pipelines.scores.dover import Dover
 
         self._cfg = cfg
+        self._watch = watch or Watch()
         self._stage = Stage(open_store(dataset), "dover", stage_fingerprint)
         self._dover = Dover(Path(cfg.scores.dover))
 
@@ -60,11 +62,12 @@ class SecondLook:
         from pipelines.scores.dover import views
 
         try:
-            limits = confined.limits(self._cfg.limits, clip["duration_s"])
-            seen = child.call(
-                views, path, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
-            )
-            return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
+            with self._watch.over("looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+                limits = confined.limits(self._cfg.limits, clip["duration_s"])
+                seen = child.call(
+                    views, path, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
+                )
+                return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
         except MediaError as error:
             return _none(clip, error)
         except Exception as error:  # one clip must not end the run; it has no score then, and says why

@@ -1,0 +1,199 @@
+"""Who is at work on what: finds the one that kills its workers, and tells what a stage waits for when nothing moves.
+
+In: workers say what they begin and what they end. Out: an item over which a worker died again and again is given up, alone;
+lines for the person at the console.
+
+Ray starts a dead worker's task again, for ever. What is open when its worker begins it once more was open when a worker died.
+"""
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import Any
+
+from pipelines.errors import MediaError, Reason
+
+logger = logging.getLogger(__name__)
+
+MOST_DEATHS = 3  # of workers over one item: once or twice may have been somebody else's fault
+_LOOK_EVERY_S = 5.0
+_NAMED = 5  # of what is waited for; the rest is counted
+_ANSWER_S = 30.0  # a desk that does not answer for so long is said to be missing
+
+
+class WorkerLostError(MediaError):
+    """An item over which worker processes died."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch."""
+
+    stage: str
+    item: str
+    node: str
+    pid: int
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What moves: how often anything was begun or ended so far, and what is open, the oldest first."""
+
+    moves: int
+    open: tuple[AtWork, ...]
+
+
+class Desk:
+    """Where workers report. One per run, an actor in Ray; a plain object in tests."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], AtWork] = {}
+        self._deaths: Counter[tuple[str, str]] = Counter()
+        self._moves = 0
+
+    def begin(self, stage: str, item: str, node: str, pid: int) -> int:
+        """How many workers died over the item so far."""
+        key = (stage, item)
+        self._moves += 1
+        if key in self._open:
+            self._deaths[key] += 1
+        self._open[key] = AtWork(stage, item, node, pid, time())
+        return self._deaths[key]
+
+    def end(self, stage: str, item: str) -> None:
+        self._moves += 1
+        self._open.pop((stage, item), None)
+
+    def pulse(self) -> Pulse:
+        return Pulse(self._moves, tuple(sorted(self._open.values(), key=lambda at: at.since_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A worker's side. Without a desk (no Ray: nobody would start a dead process again) it does nothing.
+
+    Args:
+        desk: the actor's handle.
+    """
+
+    desk: Any | None = None
+
+    @contextmanager
+    def over(self, stage: str, item: str) -> Iterator[None]:
+        """For the time of a block, this process is at work on an item.
+
+        Raises:
+            WorkerLostError: its workers died too often. It is not begun.
+        """
+        if self.desk is None:
+            yield
+            return
+        import ray
+
+        node = ray.util.get_node_ip_address()
+        deaths = ray.get(self.desk.begin.remote(stage, item, node, os.getpid()))
+        try:
+            if deaths >= MOST_DEATHS:
+                raise WorkerLostError(
+                    Reason.CRASHED,
+                    f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, most "
+                    "often); rushes requeue tries it again",
+                )
+            yield
+        finally:
+            self.desk.end.remote(stage, item)
+
+
+def open_desk() -> Any:
+    """The desk of a run, an actor. It takes no core, and starts again if its node is lost; deaths are counted anew then."""
+    import ray
+
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Desk).remote()
+
+
+@contextmanager
+def watched(desk: Any, what: str, needs: str, say: Callable[[str], None], stall_s: float) -> Iterator[None]:
+    """For the time of a block, say so when nothing was begun or ended for `stall_s`, then at twice the time, and so on.
+
+    Args:
+        desk: the actor's handle.
+        what: the stage, as a person knows it.
+        needs: what a task of it asks Ray for, in words.
+        say: for a line.
+    """
+    done = threading.Event()
+    thread = threading.Thread(target=_look, args=(desk, what, needs, say, stall_s, done), name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=_ANSWER_S)
+
+
+def _look(desk: Any, what: str, needs: str, say: Callable[[str], None], stall_s: float, done: threading.Event) -> None:
+    moves, moved_s, next_s = -1, monotonic(), stall_s
+    while not done.wait(min(_LOOK_EVERY_S, stall_s / 2)):
+        pulse, missing = _pulse(desk)
+        if pulse is not None and pulse.moves != moves:
+            moves, moved_s, next_s = pulse.moves, monotonic(), stall_s
+        still_s = monotonic() - moved_s
+        if still_s >= next_s and not done.is_set():
+            next_s = 2 * still_s
+            say(stalled(what, still_s, pulse, missing or _capacity(needs), time()))
+
+
+def _pulse(desk: Any) -> tuple[Pulse | None, str]:
+    import ray
+
+    try:
+        return ray.get(desk.pulse.remote(), timeout=_ANSWER_S), ""
+    except Exception as error:  # Ray itself may be what is lost; that is what has to be said then
+        logger.info("the desk does not answer: %s", error)
+        return None, f"Ray does not answer ({type(error).__name__}): its head node may be lost"
+
+
+def _capacity(needs: str) -> str:
+    import ray
+
+    try:
+        free, all_ = ray.available_resources(), ray.cluster_resources()
+    except Exception as error:  # as above
+        return f"Ray does not answer ({type(error).__name__}): its head node may be lost"
+    parts = [
+        f"{free.get('CPU', 0):g} of {all_.get('CPU', 0):g} CPUs",
+        f"{free.get('memory', 0) / 1024**3:.1f} of {all_.get('memory', 0) / 1024**3:.1f} GiB of memory",
+    ]
+    return f"a task needs {needs}; free are {' and '.join(parts)}"
+
+
+def stalled(what: str, still_s: float, pulse: Pulse | None, capacity: str, now_s: float) -> str:
+    """The line that names what a stage waits for.
+
+    Args:
+        still_s: since when nothing moves.
+        pulse: None if it is not known.
+        capacity: what Ray has free, and what a task needs.
+        now_s: seconds of the epoch.
+    """
+    start = f"{what}: no progress for {still_s:.0f} s"
+    if pulse is None:
+        return f"{start}; {capacity}"
+    if not pulse.open:
+        return f"{start}; nothing is at work: {capacity}"
+    return f"{start}; at work: {_names(pulse.open, now_s)}"
+
+
+def _names(open_items: Sequence[AtWork], now_s: float) -> str:
+    names = [
+        f"{at.stage} {at.item} for {now_s - at.since_s:.0f} s (process {at.pid} on {at.node})"
+        for at in open_items[:_NAMED]
+    ]
+    more = len(open_items) - _NAMED
+    return "; ".join(names + ([f"and {more} more"] if more > 0 else []))
