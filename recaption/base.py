@@ -18,8 +18,8 @@ from recaption.config import CaptionConfig
 class View:
     """What a captioner is shown of one clip.
 
-    `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip; `scores` are those of the index
-    (camera, motion, luma …); `text` is what the footage's own list says, if anything.
+    `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip: as many as the captioner wants, so there may
+    be none; `scores` are those of the index (camera, motion, tags …); `text` is what the footage's own list says, if anything.
     """
 
     clip_id: str
@@ -27,6 +27,9 @@ class View:
     scores: Mapping[str, Any]
     duration_s: float
     text: str | None = None
+
+
+NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,15 @@ class Caption:
 
 
 class Captioner(Protocol):
-    """Writes captions. Making one loads its model; `fingerprint` covers its version, settings and weights."""
+    """Writes captions. `fingerprint` covers its version, settings and weights."""
 
     name: str
     fingerprint: str
+
+    def frames_wanted(self, scores: Mapping[str, Any]) -> int:
+        """How many frames it must see of a clip with these scores; 0 if what was measured is enough. Then no footage is
+        opened for the clip, and no model is needed.
+        """
 
     def caption(self, view: View) -> Caption: ...
 
@@ -73,6 +81,18 @@ def _tagger_fingerprint(cfg: CaptionConfig) -> str:
     return tagger_fingerprint(cfg)
 
 
+def _own_text(cfg: CaptionConfig) -> Captioner:
+    from recaption.own_text import OwnText
+
+    return OwnText(cfg)
+
+
+def _own_text_fingerprint(cfg: CaptionConfig) -> str:
+    from recaption.own_text import own_text_fingerprint
+
+    return own_text_fingerprint(cfg)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     load: Callable[[CaptionConfig], Captioner]
@@ -83,13 +103,16 @@ class _Entry:
 
 CAPTIONERS: dict[str, _Entry] = {
     "tagger": _Entry(
-        _tagger, _tagger_fingerprint, scores=("camera", "motion_mean", "luma_mean", "luma_std", "sharpness")
-    )
+        _tagger,
+        _tagger_fingerprint,
+        scores=("camera", "motion_mean", "luma_mean", "luma_std", "sharpness", "tags", "colours"),
+    ),
+    "own_text": _Entry(_own_text, _own_text_fingerprint),
 }
 
 
 def load_captioner(cfg: CaptionConfig) -> Captioner:
-    """The captioner of a configuration, its model loaded. Raises ValueError if there is none of that name."""
+    """The captioner of a configuration. Raises ValueError if there is none of that name."""
     return _entry(cfg.name).load(cfg)
 
 

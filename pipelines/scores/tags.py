@@ -11,9 +11,12 @@ from pipelines.media import imagenet
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
 from pipelines.scores.embedding import COLUMN, normalised
 
-VERSION = 1
-_PER_FRAME, _PER_CLIP = 10, 5
-_TAGS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("probability", pa.float32())]))
+VERSION = 2
+_PER_FRAME, _PER_CLIP = 20, 10
+_TAGS = pa.list_(
+    pa.struct([pa.field("name", pa.string()), pa.field("number", pa.int16()), pa.field("probability", pa.float32())])
+)
+"""A class, its place in ImageNet's list, and how likely it is."""
 
 
 def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
@@ -27,7 +30,7 @@ def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
         parts = [net.look(square).probabilities for square in imagenet.squares(frame.rgb)]
         best = np.max([entire.probabilities, *parts], axis=0)
         likeliest = np.argsort(-best, kind="stable")[:_PER_FRAME]
-        tags = [{"name": net.classes[k], "probability": float(best[k])} for k in likeliest]
+        tags = [{"name": net.classes[k], "number": int(k), "probability": float(best[k])} for k in likeliest]
         return {"tags": tags, COLUMN.name: normalised(entire.features)}
 
     return look
@@ -37,12 +40,13 @@ def _tags(clip: Measured) -> list[dict[str, Any]] | None:
     rows = clip.native.get("tags")
     if rows is None or not len(rows):
         return None
-    total: dict[str, float] = {}
+    total: dict[tuple[str, int], float] = {}
     for frame in rows["tags"].to_pylist():
         for tag in frame:
-            total[tag["name"]] = total.get(tag["name"], 0.0) + tag["probability"]
-    likeliest = sorted(total, key=lambda name: (-total[name], name))[:_PER_CLIP]
-    return [{"name": name, "probability": total[name] / len(rows)} for name in likeliest]
+            named = (tag["name"], tag["number"])
+            total[named] = total.get(named, 0.0) + tag["probability"]
+    likeliest = sorted(total, key=lambda named: (-total[named], named))[:_PER_CLIP]
+    return [{"name": named[0], "number": named[1], "probability": total[named] / len(rows)} for named in likeliest]
 
 
 METER = Meter(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torchvision.models import EfficientNet_B0_Weights
 
+from pipelines.media.colours import colour_shares, dominant
 from recaption import vocabulary
 from recaption.base import View, captioner_fingerprint, check_captioner, load_captioner
-from recaption.colours import dominant_colours
 from recaption.config import CaptionConfig
 from recaption.phrasing import Seen, write
 from tests.footage import real_clips
@@ -107,7 +107,7 @@ def test_captions_are_short_or_dense_and_tell_clips_apart():
 
 def test_colours_are_named_by_what_one_sees():
     def named(*rgb):
-        return dominant_colours(np.full((1, 8, 8, 3), rgb, np.uint8))[0][0]
+        return next(iter(colour_shares(np.full((8, 8, 3), rgb, np.uint8))))
 
     assert [
         named(*rgb) for rgb in ((200, 20, 20), (20, 180, 40), (30, 60, 220), (240, 220, 40), (5, 5, 5), (250, 250, 250))
@@ -120,9 +120,12 @@ def test_colours_are_named_by_what_one_sees():
         "white",
     ]
     assert named(110, 70, 30) == "brown"
-    half = np.zeros((1, 8, 8, 3), np.uint8)
-    half[:, :, :4] = (30, 60, 220)
-    assert [(name, pytest.approx(share)) for name, share in dominant_colours(half)] == [("black", 0.5), ("blue", 0.5)]
+    half = np.zeros((8, 8, 3), np.uint8)
+    half[:, :4] = (30, 60, 220)
+    assert [(name, pytest.approx(share)) for name, share in dominant([colour_shares(half)])] == [
+        ("black", 0.5),
+        ("blue", 0.5),
+    ]
 
 
 def test_the_vocabulary_speaks_of_classes_that_exist():

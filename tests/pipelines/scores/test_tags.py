@@ -64,7 +64,7 @@ def test_a_clips_tags_are_the_mean_of_its_frames(look):
     assert {tag["name"] for tag in both} >= {one[0]["name"], other[0]["name"]}
     (palace_in_both,) = (tag["probability"] for tag in both if tag["name"] == "palace")
     assert palace_in_both == pytest.approx(one[0]["probability"] / 2, abs=0.05)
-    assert len(both) == 5
+    assert len(both) == 10
     assert [tag["probability"] for tag in both] == sorted((tag["probability"] for tag in both), reverse=True)
 
 
