@@ -8,13 +8,24 @@ writers of one key exactly one succeeds and the other learns it.
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 _SCRATCH = ".scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a store, as a listing tells of it; `modified_s` is unix time."""
+
+    key: str
+    size_bytes: int
+    modified_s: float
 
 
 class Store(Protocol):
@@ -34,10 +45,34 @@ class Store(Protocol):
         """Exactly `size` bytes from `offset`. Raises FileNotFoundError, EOFError."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that start with `prefix` (a folder, ending in `/`), sorted."""
+        """Keys that start with `prefix` (a folder, ending in `/`, or all for ``), sorted."""
 
-    def scratch(self) -> "contextmanager[Path]":
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """The same with sizes and times."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens if it is not there. Only for what no reader can look for any more."""
+
+    def abandoned(self, older_than_s: float) -> Iterator[Entry]:
+        """Work in progress that was left by a process that died: nothing in it has changed for so many seconds."""
+
+    def discard(self, entry: Entry) -> None:
+        """Remove what `abandoned` found; nothing happens if it is gone by now."""
+
+    def scratch(self) -> AbstractContextManager[Path]:
         """A local folder for work in progress, removed at the end; files in it may publish without a copy."""
+
+
+def checked_key(key: str) -> PurePosixPath:
+    """A key as a relative path.
+
+    Raises:
+        ValueError: it would lead outside of the dataset, or names nothing.
+    """
+    relative = PurePosixPath(key)
+    if not key or relative.is_absolute() or ".." in relative.parts:
+        raise ValueError(f"{key!r} is no key of a dataset")
+    return relative
 
 
 class LocalStore:
@@ -48,16 +83,12 @@ class LocalStore:
         self.uri = str(self.root)
 
     def _path(self, key: str) -> Path:
-        relative = PurePosixPath(key)
-        if not key or relative.is_absolute() or ".." in relative.parts:
-            raise ValueError(f"{key!r} is no key of a dataset")
-        return self.root / relative
+        return self.root / checked_key(key)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         path = self._path(key)
         if path.exists():
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
         with self.scratch() as folder:
             file = folder / "object" if isinstance(content, bytes) else content
             if isinstance(content, bytes):
@@ -66,12 +97,7 @@ class LocalStore:
                 file = Path(shutil.copyfile(content, folder / "object"))
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
-            try:
-                os.link(file, path)
-            except FileExistsError:
-                return False
-        _sync_folder(path.parent)
-        return True
+            return _link(file, path)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -89,8 +115,49 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self.root / prefix
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            yield path.relative_to(self.root).as_posix()
+        keys = (p.relative_to(self.root).as_posix() for p in folder.rglob("*") if p.is_file())
+        yield from sorted(key for key in keys if not key.startswith(f"{_SCRATCH}/"))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for key in self.list(prefix):
+            try:
+                stat = (self.root / key).stat()
+            except FileNotFoundError:  # deleted since it was listed
+                continue
+            yield Entry(key, stat.st_size, stat.st_mtime)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == self.root:
+                break
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or another process was first
+                break
+
+    def abandoned(self, older_than_s: float) -> Iterator[Entry]:
+        base, before = self.root / _SCRATCH, time.time() - older_than_s
+        for folder in sorted(base.iterdir()) if base.is_dir() else ():
+            size, modified = 0, 0.0
+            for path in (folder, *folder.rglob("*")):
+                try:
+                    stat = path.lstat()
+                except FileNotFoundError:  # its owner lives and tidies up
+                    continue
+                size += stat.st_size if path.is_file() else 0
+                modified = max(modified, stat.st_mtime)
+            if modified and modified < before:
+                yield Entry(f"{_SCRATCH}/{folder.name}", size, modified)
+
+    def discard(self, entry: Entry) -> None:
+        path = self._path(entry.key)
+        assert path.parent == self.root / _SCRATCH, f"{entry.key} is no abandoned work"
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -98,6 +165,24 @@ class LocalStore:
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=base) as folder:
             yield Path(folder)
+
+
+def _link(file: Path, path: Path) -> bool:
+    """Give a finished file its name, if that is free. A folder that a `delete` has just removed is made again."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, path)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if not file.exists():
+                raise
+        else:
+            break
+    with suppress(FileNotFoundError):  # deleted again by now, folder and all
+        _sync_folder(path.parent)
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A store publishes whole objects, once."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -55,3 +56,39 @@ def test_an_unknown_scheme_is_named_with_the_way_out():
 
 def test_a_file_uri_is_a_path(tmp_path):
     assert open_store(f"file://{tmp_path}/a%20b").uri == f"{tmp_path}/a b"
+
+
+def test_deleting_while_others_publish_in_the_same_folder_loses_nothing(tmp_path):
+    store = LocalStore(tmp_path)
+
+    def work(k: int) -> bool:
+        published = store.put_new(f"a/b/{k}", b"x")
+        if k % 2:
+            store.delete(f"a/b/{k}")
+        return published
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(200)))
+    assert set(store.list("")) == {f"a/b/{k}" for k in range(0, 200, 2)}
+    for key in list(store.list("")):
+        store.delete(key)
+    store.delete("a/b/0")
+    assert not (tmp_path / "a").exists()
+
+
+def test_scratch_left_by_a_killed_process_is_found_only_once_it_is_old(tmp_path):
+    store = LocalStore(tmp_path)
+    left = tmp_path / ".scratch" / "left"
+    left.mkdir(parents=True)
+    (left / "half").write_bytes(b"12345")
+    for path in (left / "half", left):
+        os.utime(path, (1_000, 1_000))
+    with store.scratch() as living:
+        (living / "work").write_bytes(b"")
+        assert [(e.key, e.size_bytes, e.modified_s) for e in store.abandoned(60)] == [(".scratch/left", 5, 1_000)]
+        for entry in store.abandoned(60):
+            store.discard(entry)
+            store.discard(entry)
+        assert living.is_dir()
+        assert not left.exists()
+        assert list(store.list("")) == []
