@@ -44,6 +44,12 @@ JOBS: dict[str, Job] = {
             "jobs.curation.config:SelectConfig",
             "dataset",
         ),
+        Job(
+            "requeue",
+            "try again what a dataset has in quarantine",
+            "jobs.curation.config:RequeueConfig",
+            "dataset",
+        ),
         Job("passport", "print all that is known of one clip", "jobs.curation.config:PassportConfig"),
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
         Job(

@@ -48,8 +48,8 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def _as_curated(cfg: SelectConfig) -> CurateConfig:
-    """The configuration that the dataset was curated with, with this recipe and Ray.
+def as_curated(dataset: str) -> CurateConfig:
+    """The configuration that a dataset was curated with, without footage and recipe.
 
     Raises:
         ValueError: it has keys that this version does not know.
@@ -57,15 +57,19 @@ def _as_curated(cfg: SelectConfig) -> CurateConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    settings = open_dataset(cfg.dataset).manifest.settings
+    settings = open_dataset(dataset).manifest.settings
     try:
         tree = OmegaConf.merge(OmegaConf.structured(CurateConfig), settings)
-        tree.dataset, tree.footage = cfg.dataset, ""
-        curated = OmegaConf.to_object(tree)
+        tree.dataset, tree.footage = dataset, ""
+        return OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
         raise ValueError(
-            f"dataset={cfg.dataset} was curated with settings that this version does not know ({error}); run rushes curate "
+            f"dataset={dataset} was curated with settings that this version does not know ({error}); run rushes curate "
             "on its footage again"
         ) from error
+
+
+def _as_curated(cfg: SelectConfig) -> CurateConfig:
+    curated = as_curated(cfg.dataset)
     curated.recipe, curated.ray = cfg.recipe, cfg.ray
     return curated

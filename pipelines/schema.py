@@ -130,6 +130,7 @@ SOURCES = pa.schema(
         _field("video_id", pa.string(), "hash of its bytes; null if ignored or unread"),
         _field("why", pa.string(), "why it was ignored, or which source it repeats"),
         _field("duration_s", pa.float64(), "of the video", "s"),
+        *(INDEX.field(f"source_{name}") for name in ("text", "license", "dataset")),
     ]
 )
 

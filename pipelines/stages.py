@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.drill import boundary
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
 from pipelines.schema import QUARANTINE, parquet_bytes, read_parquet
@@ -30,8 +31,10 @@ class Stage:
 
     def lookup(self, unit: str) -> pa.Table | Quarantined | None:
         """What was committed for a unit; None if nothing was."""
-        key = self._key(unit)
-        return _outcome(self._store.read(key)) if self._store.exists(key) else None
+        try:
+            return _outcome(self._store.read(self._key(unit)))
+        except FileNotFoundError:
+            return None
 
     def commit(self, unit: str, outcome: pa.Table | Quarantined) -> pa.Table | Quarantined:
         """Make an outcome the truth, and return what is the truth now: this, or what was there before."""
@@ -42,7 +45,14 @@ class Stage:
             outcome_table = outcome
         data = parquet_bytes(outcome_table)
         key = self._key(unit)
-        return _outcome(data if self._store.put_new(key, data) else self._store.read(key))
+        boundary(f"{self.name}:before")
+        truth = data if self._store.put_new(key, data) else self._store.read(key)
+        boundary(f"{self.name}:after")
+        return _outcome(truth)
+
+    def forget(self, unit: str) -> None:
+        """Take back what was committed for a unit: whoever looks next does it again. For failures that may have passed."""
+        self._store.delete(self._key(unit))
 
     def rows(self) -> list[dict[str, Any]]:
         """All committed rows of all units, in the order of the units; quarantined units left out."""

@@ -110,14 +110,14 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
     for found in sorted(analyses, key=lambda a: a.source_uri):
         source = about[found.source_uri]
         row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": found.video_id}
-        row |= {"status": "video", "why": None, "duration_s": found.duration_s}
+        told = {"source_text": source.text, "source_license": source.license, "source_dataset": source.dataset}
+        row |= told | {"status": "video", "why": None, "duration_s": found.duration_s}
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
             quarantine.append(asdict(found.quarantined))
         elif first[found.video_id] != source.uri:
             row |= {"status": "duplicate", "why": f"same bytes as {first[found.video_id]}"}
         else:
-            told = {"source_text": source.text, "source_license": source.license, "source_dataset": source.dataset}
             clips += [{**clip, "source_uri": source.uri, **told} for clip in found.clips]
         sources[source.uri] = row
     for item in footage.ignored:

@@ -1,4 +1,4 @@
-"""Settings of `rushes curate`, `rushes select`, `rushes inspect` and `rushes passport`. Light: read by `rushes --help`."""
+"""Settings of `rushes curate`, `rushes select`, `rushes requeue`, `rushes inspect` and `rushes passport`. Light: read by `rushes --help`."""
 
 from dataclasses import dataclass, field
 
@@ -70,6 +70,38 @@ class SelectConfig:
         default_factory=lambda: RecipeConfig(name="current"), metadata={"doc": "what is kept from now on"}
     )
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where newly kept clips are captioned and cut"})
+
+
+@dataclass
+class OtherLimits:
+    """Limits that were too low; null leaves one as the dataset was curated."""
+
+    deadline_s: float | None = field(
+        default=None, metadata={"doc": "time that any look at a file may take", "unit": "s", "min": 1}
+    )
+    deadline_per_s: float | None = field(
+        default=None,
+        metadata={"doc": "further time for every second of footage it decodes", "unit": "s per s", "min": 0},
+    )
+    memory_bytes: int | None = field(
+        default=None,
+        metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2},
+    )
+
+
+@dataclass
+class RequeueConfig:
+    """Trying again what is in quarantine."""
+
+    dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
+    reasons: list[str] = field(
+        default_factory=list, metadata={"doc": "only what failed for one of these reasons, e.g. [timed_out,crashed]"}
+    )
+    sources: str = field(default="*", metadata={"doc": "only sources whose URI matches this pattern"})
+    limits: OtherLimits = field(
+        default_factory=OtherLimits, metadata={"doc": "what decoding one file may take from now on"}
+    )
+    ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
 
 
 @dataclass

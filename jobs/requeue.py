@@ -1,0 +1,105 @@
+"""`rushes requeue`: try again what a dataset has in quarantine. What was a passing fault, or a limit too low, is mended.
+
+In: a dataset; which of its quarantine, and other limits, if wanted. Out: the next manifest, in which what succeeded is as if it
+had never failed; what fails again is in the quarantine again, with its reason of today. All else is as the dataset was curated.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from jobs.curation.config import CurateConfig, RequeueConfig
+from jobs.run_folder import Run, new_run_folder
+from jobs.select import as_curated
+from pipelines.dataset import open_dataset
+from pipelines.errors import Reason
+from pipelines.records import Quarantined, Source
+
+Row = dict[str, Any]
+
+
+def check(cfg: RequeueConfig) -> None:
+    """There is a dataset, its settings are known to this version, and the reasons are ones."""
+    open_dataset(cfg.dataset)
+    _as_curated(cfg)
+    if unknown := set(cfg.reasons) - set(Reason):
+        raise ValueError(f"reasons={sorted(unknown)}: not known; known are {', '.join(Reason)}")
+
+
+def run_folder(cfg: RequeueConfig) -> Path:
+    return new_run_folder(cfg.dataset, "requeue")
+
+
+def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
+    """Try again. Returns the run's metrics, which are also in metrics.json.
+
+    Raises:
+        LedgerError: something was lost or counted twice.
+    """
+    from jobs.curate import say_clips
+    from jobs.curation.curation import Curation
+    from jobs.curation.fingerprints import fingerprints
+    from jobs.curation.forgetting import forget_clips, forget_source
+    from pipelines.footage import Footage
+
+    started = monotonic()
+    dataset = open_dataset(cfg.dataset)
+    rows = [row for row in dataset.quarantine().to_pylist() if _wanted(row, cfg)]
+    run.say(f"{len(rows)} of {dataset.quarantine().num_rows} rows of the quarantine are tried again")
+    if not rows:
+        return {"tried": 0, "still_quarantined": 0}
+    curated = _as_curated(cfg)
+    prints = fingerprints(curated)
+    known = {row["uri"]: row for row in dataset.sources().to_pylist()}
+    sources, missing = _listed([known[uri] for uri in sorted({row["source_uri"] for row in rows})])
+    video_ids = {row["source_uri"]: row["video_id"] for row in rows}
+    for source in sources:
+        forget_source(source, video_ids[source.uri], dataset.store, prints)
+    forget_clips([row["clip_id"] for row in rows if row["clip_id"]], dataset.store, prints)
+    with ExitStack() as stack:
+        curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack)
+        result = curation.finish(curation.analyse())
+    tried = {(row["source_uri"], row["clip_id"]) for row in rows}
+    again = open_dataset(cfg.dataset).quarantine().to_pylist()
+    still = sum((row["source_uri"], row["clip_id"]) in tried for row in again)
+    metrics = result | curation.did | {"tried": len(rows), "still_quarantined": still}
+    metrics |= {"seconds": round(monotonic() - started, 2)}
+    run.write_json("ledger.json", curation.ledger)
+    run.write_json("metrics.json", metrics)
+    run.say(f"of {len(rows)} that were tried again, {still} are still in quarantine")
+    say_clips(cfg.dataset, run, curation.ledger, metrics)
+    return metrics
+
+
+def _wanted(row: Row, cfg: RequeueConfig) -> bool:
+    return (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources)
+
+
+def _as_curated(cfg: RequeueConfig) -> CurateConfig:
+    """The configuration that the dataset was curated with; of the limits those that are given now."""
+    curated = as_curated(cfg.dataset)
+    given = {name: value for name, value in asdict(cfg.limits).items() if value is not None}
+    curated.limits = replace(curated.limits, **given)
+    curated.recipe.name, curated.ray = "current", cfg.ray
+    return curated
+
+
+def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Quarantined]]:
+    """Sources of the sources table as they are now, with what their list said of them then; and who is not there."""
+    from pipelines.footage import find_footage
+
+    sources, missing = [], []
+    for row in rows:
+        about = {name: row[f"source_{name}"] for name in ("text", "license", "dataset")}
+        try:
+            found = find_footage(row["uri"])
+        except FileNotFoundError as error:
+            missing.append(Quarantined(row["uri"], "plan", Reason.MISSING, str(error)))
+            continue
+        sources += [replace(source, **about) for source in found.sources]
+        missing += found.missing
+    return sources, missing
