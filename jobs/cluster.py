@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobs.config import RayConfig
 from jobs.deepspeed_build import extensions_dir
+from pipelines import drill
 
 _PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
 _OBJECT_STORE_BYTES = 512 * 1024**2  # rows and captions travel through it, never video
@@ -30,7 +31,7 @@ def _worker_env() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",  # forked tokenizers warn and may deadlock
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
     }
-    return env
+    return env | drill.environment()
 
 
 @contextmanager

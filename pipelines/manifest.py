@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.drill import boundary
 from pipelines.ids import canonical_json
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.store import Store
@@ -84,7 +85,9 @@ def publish(store: Store, base: int, manifest: Manifest) -> int:
     data = manifest.to_json()
     if base and store.read(_key(base)) == data:
         return base
+    boundary("manifest:before")
     if store.put_new(_key(base + 1), data) or store.read(_key(base + 1)) == data:
+        boundary("manifest:after")
         return base + 1
     raise LostRaceError(f"manifest {base + 1} of {store.uri} was published by another run")
 

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from pipelines.drill import boundary
+
 _SCRATCH = ".scratch"
 
 
@@ -97,6 +99,7 @@ class LocalStore:
                 file = Path(shutil.copyfile(content, folder / "object"))
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
+            boundary("object:written")
             return _link(file, path)
 
     def exists(self, key: str) -> bool:
@@ -180,6 +183,7 @@ def _link(file: Path, path: Path) -> bool:
                 raise
         else:
             break
+    boundary("object:linked")
     with suppress(FileNotFoundError):  # deleted again by now, folder and all
         _sync_folder(path.parent)
     return True

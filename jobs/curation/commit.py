@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from jobs.curation.assemble import Assembly, Base, index_rows
 from pipelines.dataset import Dataset
+from pipelines.drill import boundary
 from pipelines.ids import hash_bytes
 from pipelines.manifest import Manifest, Shard, newest, publish
 from pipelines.recipe import Recipe
@@ -84,5 +85,7 @@ def _put(store: Store, folder: str, content: pa.Table) -> tuple[str, ...]:
         return ()
     data = parquet_bytes(content)
     key = f"{folder}/{hash_bytes(data)}.parquet"
+    boundary("tables:before")
     store.put_new(key, data)
+    boundary("tables:after")
     return (key,)

@@ -30,6 +30,7 @@ from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
+from pipelines import drill
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
@@ -60,6 +61,7 @@ class Curation:
 
     def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack):
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
+        drill.lead()
         self.store = open_store(cfg.dataset)
         self.prints = fingerprints(cfg)
         self.graph = Graph(self.store.uri, cfg, self.prints, run.say)

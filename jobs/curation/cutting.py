@@ -14,6 +14,7 @@ from typing import Any
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
+from pipelines.drill import boundary
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.pack import shard_id
@@ -116,7 +117,9 @@ class ShardWriter:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
         where = members(path)
         sha256, size_bytes = sha256_file(path), path.stat().st_size
+        boundary("shard:before")
         self._store.put_new(shard_key(bucket, shard), path)
+        boundary("shard:after")
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
