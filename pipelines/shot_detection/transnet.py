@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.media.number_format import multiplies_bfloat16
+
 if TYPE_CHECKING:
     import torch
 
@@ -55,7 +57,7 @@ def load() -> "TransNet":
     import torch
 
     with _one_thread():
-        return TransNet(torch.bfloat16 if _multiplies_bfloat16() else torch.float32)
+        return TransNet(torch.bfloat16 if multiplies_bfloat16() else torch.float32)
 
 
 @contextmanager
@@ -69,13 +71,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _multiplies_bfloat16() -> bool:
-    import torch
-
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @dataclass(frozen=True, slots=True)

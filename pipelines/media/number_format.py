@@ -1,0 +1,11 @@
+"""Which numbers a network computes in on this processor."""
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; it takes half the time of float32 then, and costs about 0.01 of a
+    probability.
+    """
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
