@@ -33,16 +33,20 @@ class Look:
 
 
 class ImageNet:
-    """The network, loaded. `classes` names the positions of its probabilities. Starts no thread."""
+    """The network, loaded. `classes` names the positions of its probabilities. Starts no thread.
 
-    def __init__(self) -> None:
+    Args:
+        dtype: of its numbers; None for what the processor is best at.
+    """
+
+    def __init__(self, dtype: "torch.dtype | None" = None) -> None:
         import torch
         from efficientnet_lite_pytorch import EfficientNet
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
         net = EfficientNet.from_name(MODEL)
         net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
-        self._dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        self._dtype = dtype or (torch.bfloat16 if multiplies_bfloat16() else torch.float32)
         self._net = _fused(net.eval()).to(dtype=self._dtype, memory_format=torch.channels_last)
         self.classes = classes()
 

@@ -105,16 +105,25 @@ def test_switched_off_the_tags_are_null_and_say_so():
     assert {"score": "tags", "why": "switched off; set scores.tags=true"} in scores["score_gaps"]
 
 
-def test_folding_the_normalisation_changes_nothing_that_shows():
-    from torch import from_numpy, inference_mode
+@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-4), ("bfloat16", 0.03)])
+def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows(dtype, apart):
+    import torch
 
     picture = imagenet.whole(photograph("flower.jpg"))
     unfused, unchanged = imagenet._fused, lambda net: net
     try:
         imagenet._fused = unchanged
-        plain = imagenet.ImageNet()
+        plain = imagenet.ImageNet(torch.float32)
     finally:
         imagenet._fused = unfused
-    with inference_mode():
-        expected = plain._net((from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128).softmax(-1)[0].numpy()
-    assert np.abs(imagenet.ImageNet().look(picture).probabilities - expected).max() < 1e-4
+    with torch.inference_mode():
+        x_1CHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128
+        expected = plain._net(x_1CHW).softmax(-1)[0].numpy()
+    got = imagenet.ImageNet(getattr(torch, dtype)).look(picture).probabilities
+    assert np.abs(got - expected).max() < apart
+
+
+def test_the_names_of_the_classes_are_torchvisions():
+    from torchvision.models import EfficientNet_B0_Weights
+
+    assert imagenet.classes() == tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
