@@ -2,8 +2,8 @@
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for it; it takes half the time of float32 then, and costs about 0.01 of a
-    probability.
+    """Whether the processor has instructions for it; it takes half the time of float32 then, and moves a probability by
+    a few hundredths at most.
     """
     import torch
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
     from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
 
-VERSION = 1
+VERSION = 2
 _PACKAGE = "rapidocr_onnxruntime"
-_LONGER_SIDE_PX = 960  # that text is looked for at, at most: what PP-OCR is measured with
 _MULTIPLE_PX = 32  # that the detector's sides are rounded to
 _LEAST_CONFIDENCE = 0.6  # mean over the characters of a line; what is read from texture has less
 _LONE_CONFIDENCE = 0.9  # of a line of one character: a wheel is read as an O
@@ -47,7 +46,7 @@ def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
 
     settings = _package_settings()
     detector, reader = TextDetector(settings["Det"]), TextRecognizer(settings["Rec"])
-    return lambda frame: _look(frame, detector, reader)
+    return lambda frame: _look(frame, detector, reader, cfg.text_side_px)
 
 
 def _package_settings() -> dict[str, Any]:
@@ -63,12 +62,12 @@ def _package_settings() -> dict[str, Any]:
     return settings
 
 
-def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer") -> Row:
+def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer", side_px: int) -> Row:
     import cv2
 
     bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
     h, w = bgr.shape[:2]
-    polygons = _found(bgr, detector)
+    polygons = _found(bgr, detector, side_px)
     read = reader([_straightened(bgr, polygon) for polygon in polygons])[0] if len(polygons) else []
     mask = np.zeros((h, w), np.uint8)
     boxes: list[Row] = []
@@ -83,12 +82,12 @@ def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer"
     return {"area": float(mask.mean()), "boxes": _in_reading_order(boxes)}
 
 
-def _found(bgr: np.ndarray, detector: "TextDetector") -> np.ndarray:
+def _found(bgr: np.ndarray, detector: "TextDetector", side_px: int) -> np.ndarray:
     """Quadrangles of text, clockwise from the upper left corner, px of the frame; float32 (N, 4, 2)."""
     import cv2
 
     h, w = bgr.shape[:2]
-    scale = min(1.0, _LONGER_SIDE_PX / max(h, w))
+    scale = min(1.0, side_px / max(h, w))
     size = [max(1, round(side * scale / _MULTIPLE_PX)) * _MULTIPLE_PX for side in (w, h)]
     polygons, _ = detector(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA))
     if polygons is None or not len(polygons):
@@ -149,7 +148,7 @@ def _weights() -> list[Path]:
 
 
 def _settings(cfg: ScoreConfig) -> Any:
-    return [VERSION, version("rapidocr-onnxruntime"), *(onnx.weights_hash(path) for path in _weights())]
+    return [VERSION, cfg.text_side_px, version("rapidocr-onnxruntime"), *(onnx.weights_hash(path) for path in _weights())]
 
 
 METER = Meter(

@@ -105,7 +105,7 @@ def test_switched_off_the_tags_are_null_and_say_so():
     assert {"score": "tags", "why": "switched off; set scores.tags=true"} in scores["score_gaps"]
 
 
-@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-4), ("bfloat16", 0.03)])
+@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-4), ("bfloat16", 0.05)])
 def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows(dtype, apart):
     import torch
 
