@@ -121,7 +121,7 @@ def test_switched_off_it_says_which_key_to_set():
 def test_its_columns_follow_the_weights():
     settings = text.METER.settings(ScoreConfig())
     assert len(settings) == 5
-    assert all(len(part) == 64 for part in settings[2:])
+    assert all(len(part) == 64 for part in settings[3:])
     assert not text.SCORES["text"].is_label
 
 
