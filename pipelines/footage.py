@@ -53,6 +53,9 @@ def find_footage(uri: str, limit: int | None = None) -> Footage:
     ignored: list[Ignored] = []
     missing: list[Quarantined] = []
     for path, about in _entries(uri):
+        if (spelled := _spelled(path)) != str(path):
+            missing.append(Quarantined(spelled, "plan", Reason.UNREADABLE, "its name is not UTF-8; rename it"))
+            continue
         try:
             stat = path.stat()
             why = None if about is not None else _not_media(path)
@@ -107,6 +110,11 @@ def _entries(uri: str) -> Iterator[tuple[Path, dict[str, str] | None]]:
         yield from ((Path(p).absolute(), None) for p in found if Path(p).is_file())
     else:
         raise FileNotFoundError(f"footage={uri}: nothing is there{_near(path)}")
+
+
+def _spelled(path: Path) -> str:
+    """A path as text: what of it is none is spelled out in hexadecimal, as no table can hold it."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _hidden(relative: Path) -> bool:

@@ -67,3 +67,10 @@ def test_footage_that_is_not_there_is_an_error_with_the_near_miss(folder):
         check_footage(str(folder / "deeep"))
     with pytest.raises(ValueError, match="scheme 'ftp' is not known"):
         check_footage("ftp://host/a")
+
+
+def test_a_name_that_is_no_text_is_quarantined_and_spelled_out(folder):
+    (folder / "caf\udce9.mp4").write_bytes(_MP4)
+    found = find_footage(str(folder))
+    assert len(found.sources) == 3
+    assert [(row.source_uri, row.reason) for row in found.missing] == [(f"{folder}/caf\\xe9.mp4", "unreadable")]
