@@ -1,22 +1,21 @@
 """What is done with footage inside the killable child: everything that opens, demuxes or decodes a file of somebody else's.
 
-In: a local path and plain settings. Out: tables, arrays and plain values, the only things that come out of a child. Call
+In: a file and plain settings. Out: tables, arrays and plain values, the only things that come out of a child. Call
 these through `pipelines.media.child.call`; they are ordinary functions all the same.
 """
 
 import dataclasses
 import json
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
-from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
+from pipelines.media.ranged import File, size_of
 from pipelines.records import Video
 from pipelines.units import Unit
 
@@ -29,19 +28,16 @@ def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
     return Limits(cfg.deadline_s + cfg.deadline_per_s * footage_s, cfg.memory_bytes, file_bytes)
 
 
-def header_limits(cfg: LimitConfig, path: Path) -> Limits:
+def header_limits(cfg: LimitConfig, path: File) -> Limits:
     """For a call that reads when the frames of a file are shown. A few old formats tell only those who decode all of it.
 
     Raises:
         MediaError: missing.
     """
-    try:
-        return limits(cfg, path.stat().st_size / _LOW_BYTES_PER_S)
-    except OSError as error:
-        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+    return limits(cfg, size_of(path) / _LOW_BYTES_PER_S)
 
 
-def read_header(path: Path, video_id: str, cfg: FootageConfig) -> pa.Table:
+def read_header(path: File, video_id: str, cfg: FootageConfig) -> pa.Table:
     """What a file is and when each of its frames is shown: rows (pts, key), and all else in the schema's metadata.
 
     Raises:
@@ -54,7 +50,7 @@ def read_header(path: Path, video_id: str, cfg: FootageConfig) -> pa.Table:
     return times.replace_schema_metadata(times.schema.metadata | {b"video": video})
 
 
-def read_times(path: Path, cfg: FootageConfig) -> pa.Table:
+def read_times(path: File, cfg: FootageConfig) -> pa.Table:
     """When each frame of a file is shown: rows (pts, key), the rest of its `Clock` in the schema's metadata.
 
     Raises:
@@ -85,7 +81,7 @@ def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
 
 
 def measure_unit(
-    path: Path,
+    path: File,
     clock: Clock,
     unit: Unit,
     cfg: SignalConfig,
@@ -109,7 +105,7 @@ def measure_unit(
     return measure(pictures, clock, first, last, cfg, shots, scores, wanted)
 
 
-def pick_frames(path: Path, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:
+def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:
     """`count` frames, evenly spread over the `num_frames` from `start_pts` on; uint8 (count, H, W, 3), upright, native size.
 
     Raises:

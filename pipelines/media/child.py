@@ -3,7 +3,8 @@
 In: a module-level function, its arguments, limits on wall and processor time, memory and file size. Out: what it returns
 (plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
 crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
-a child that a file has taken over can return wrong numbers, but run nothing here.
+a child that a file has taken over can return wrong numbers, but run nothing here. A file that is elsewhere is fetched here,
+range by range as the child asks for it: the child has neither the network nor the keys to it.
 
 Each process that calls has one server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
 call costs milliseconds, and whatever a decoder leaks ends with the call.
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media.ranged import RangedFile, RangeServer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
 _SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
+_KEYS = ("AWS_",)  # how variables begin that open an object store: nothing that decodes needs them
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,13 @@ def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Call
 
     Args:
         function: of a module, not a closure.
-        args: whatever pickles.
+        args: whatever pickles; at most one of them a `RangedFile`, whose bytes the child then gets from here. Time spent
+            fetching them does not count.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
             must start no thread.
 
     Raises:
-        MediaError: what the function raised; timed_out, out_of_memory, crashed.
+        MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be fetched.
         ChildError: the function raised anything else.
     """
     return _server().call(function, args, limits, preload)
@@ -119,18 +123,23 @@ class _Server:
             if self._process is None or self._process.poll() is not None:
                 self._start()
             receiver, sender = os.pipe()
+            ranges = _ranges(args)
             try:
                 try:
-                    self._send(request, sender)
+                    self._send(request, [sender] if ranges is None else [sender, ranges.theirs.fileno()])
                 finally:
                     os.close(sender)
-                answer = self._receive(receiver, limits.deadline_s)
+                    if ranges is not None:
+                        ranges.theirs.close()
+                answer = self._receive(receiver, ranges, limits.deadline_s)
                 status = self._status()
             except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
                 self.kill()
                 raise
             finally:
                 os.close(receiver)
+                if ranges is not None:
+                    ranges.close()
         return _value(answer, status, limits)
 
     def kill(self) -> None:
@@ -157,32 +166,46 @@ class _Server:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
                 env={
-                    **os.environ,
+                    **{name: value for name, value in os.environ.items() if not name.startswith(_KEYS)},
                     **one_thread,
                     **_SILENT,
                     "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                    # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe footage.
+                    "LD_LIBRARY_PATH": os.pathsep.join(
+                        filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+                    ),
                 },
             )
         self._socket = ours
 
-    def _send(self, request: bytes, sender: int) -> None:
-        socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], [sender])
+    def _send(self, request: bytes, descriptors: list[int]) -> None:
+        socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], descriptors)
         self._socket.sendall(request)
 
-    def _receive(self, receiver: int, deadline_s: float) -> bytes:
-        """Everything the child writes, until it ends."""
+    def _receive(self, receiver: int, ranges: RangeServer | None, deadline_s: float) -> bytes:
+        """Everything the child writes, until it ends; on the way it gets what it asks for of its file."""
         until = monotonic() + deadline_s
         answer = bytearray()
         poll = select.poll()
         poll.register(receiver, select.POLLIN)
         while True:
+            if ranges is not None:
+                poll.register(ranges.ours, select.POLLOUT if ranges.answering else select.POLLIN)
             left_s = until - monotonic()
-            if left_s <= 0 or not poll.poll(1000 * left_s):
+            if left_s <= 0 or not (ready := dict(poll.poll(1000 * left_s))):
                 raise MediaError(Reason.TIMED_OUT, f"no answer within {deadline_s:g} s; the process was ended")
-            piece = os.read(receiver, _PIPE_BYTES)
-            if not piece:
-                return bytes(answer)
-            answer += piece
+            if ranges is not None and ranges.ours.fileno() in ready:
+                fetched_s = ranges.turn()
+                if fetched_s is None:
+                    poll.unregister(ranges.ours)
+                    ranges = None
+                else:
+                    until += fetched_s
+            if receiver in ready:
+                piece = os.read(receiver, _PIPE_BYTES)
+                if not piece:
+                    return bytes(answer)
+                answer += piece
 
     def _status(self) -> int:
         """How the child ended, as waitpid says it."""
@@ -191,6 +214,12 @@ class _Server:
             raise ChildError("the process that decodes could not be started; see the worker's log")
         self.peak_bytes = int.from_bytes(message[8:], "little")
         return int.from_bytes(message[:8], "little")
+
+
+def _ranges(args: tuple[Any, ...]) -> RangeServer | None:
+    files = {id(arg): arg for arg in args if isinstance(arg, RangedFile)}
+    assert len(files) <= 1, "a child is handed one file"
+    return next((RangeServer(file) for file in files.values()), None)
 
 
 def _value(answer: bytes, status: int, limits: Limits) -> Any:

@@ -1,6 +1,6 @@
 """The other side of `pipelines.media.child`: a process with one thread that has the decoders loaded, and forks for each call.
 
-In: requests on a socket, each with a pipe to answer on. Out: the answer on the pipe; on the socket, how the fork ended and
+In: requests on a socket, each with a pipe to answer on and perhaps a socket to ask for a file's bytes on. Out: the answer on the pipe; on the socket, how the fork ended and
 what memory it used. Ends with the process that started it, and a fork with its server.
 """
 
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media import ranged
 from pipelines.media.child import Limits
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory back): a fork of a
@@ -44,12 +45,14 @@ def serve(descriptor: int) -> None:
     for name in _LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("cv2").setNumThreads(1)
+    # Its first array looks for pandas, which takes 0.2 s: here, not in each fork.
+    importlib.import_module("pyarrow").array(np.empty(0))
     loaded: set[str | bytes] = set()
     with socket.socket(fileno=descriptor) as requests:
         while (received := _receive(requests)) is not None:
             module, preload, request = pickle.loads(received[0])  # of the process that started this one, nobody else's
             _load(module, preload, loaded)
-            _serve_one(requests, request, received[1])
+            _serve_one(requests, request, *received[1])
 
 
 def _load(module: str, preload: bytes | None, loaded: set[str | bytes]) -> None:
@@ -63,14 +66,14 @@ def _load(module: str, preload: bytes | None, loaded: set[str | bytes]) -> None:
     gc.freeze()  # a collection in a fork would otherwise write to, and so copy, every page
 
 
-def _receive(requests: socket.socket) -> tuple[bytes, int] | None:
-    header, descriptors, _, _ = socket.recv_fds(requests, 8, 1)
+def _receive(requests: socket.socket) -> tuple[bytes, list[int]] | None:
+    header, descriptors, _, _ = socket.recv_fds(requests, 8, 2)
     if not header:
         return None
-    return requests.recv(int.from_bytes(header, "little"), socket.MSG_WAITALL), descriptors[0]
+    return requests.recv(int.from_bytes(header, "little"), socket.MSG_WAITALL), list(descriptors)
 
 
-def _serve_one(requests: socket.socket, request: bytes, sender: int) -> None:
+def _serve_one(requests: socket.socket, request: bytes, sender: int, ranges: int | None = None) -> None:
     server = os.getpid()
     fork = os.fork()
     if fork == 0:
@@ -79,10 +82,14 @@ def _serve_one(requests: socket.socket, request: bytes, sender: int) -> None:
             if os.getppid() != server:  # it ended before we could ask to end with it
                 os._exit(1)
             requests.close()
+            if ranges is not None:
+                ranged.take_wire(ranges)
             _answer(request, sender)
         finally:
             os._exit(0)
     os.close(sender)
+    if ranges is not None:
+        os.close(ranges)
     _wait_or_end(requests, fork)
     _, status, usage = os.wait4(fork, 0)
     requests.sendall(status.to_bytes(8, "little") + (usage.ru_maxrss * 1024).to_bytes(8, "little"))

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,7 @@ from pipelines.media.packets import (
 )
 from pipelines.media.probe import check_header, open_container, video_stream
 from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
+from pipelines.media.ranged import File
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -84,7 +84,7 @@ class Clock:
         return int(self.keyframes[index - 1]) if index else None
 
 
-def read_clock(source: Path | bytes, limits: FootageConfig | None = None) -> Clock:
+def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clock:
     """The clock of the first video stream that is no cover picture.
 
     Args:
@@ -150,7 +150,7 @@ class _Shown:
     rotated: bool
 
 
-def _shown(source: Path | bytes, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig) -> _Shown:
+def _shown(source: File | bytes, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig) -> _Shown:
     """The first pictures by decoding, the rest by packet; or all by decoding.
 
     What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere.
@@ -196,7 +196,7 @@ def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:
     return np.frombuffer(rows, np.int64).reshape(-1, 3)
 
 
-def _without_broken_end(source: Path | bytes, clock: Clock) -> Clock:
+def _without_broken_end(source: File | bytes, clock: Clock) -> Clock:
     """The clock up to the first picture of its last group that does not decode."""
     keyframe = clock.keyframe_before(int(clock.pts[-1]))
     first = last = 0 if keyframe is None else clock.index_of(keyframe)

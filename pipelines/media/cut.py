@@ -1,6 +1,6 @@
 """A span of a source → the clip's mp4: the source's own packets where that works, re-encoded where it doesn't; verified.
 
-In: a local source, a span, and the hash of the span's pictures as they were measured. Out: a file, and how it was made.
+In: a source, a span, and the hash of the span's pictures as they were measured. Out: a file, and how it was made.
 A copy is taken only if its decoded pictures are the source's bit for bit, at exactly the source's times; a re-encoded
 clip only if every frame of it is near enough. Runs in the killable child: see `cut_clip`.
 """
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError
 from pipelines.media.clip_file import read_clip_file
+from pipelines.media.clock import Clock
 from pipelines.media.decode import first_picture
 from pipelines.media.picture import frames_hash as hash_of
 from pipelines.media.picture import picture_hash
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.ranged import File
 from pipelines.media.reencode import Wanted, reencode
 from pipelines.media.remux import CannotCopy, Run, read_run, write_clip
 from pipelines.media.sound import Sound, read_sound
@@ -52,28 +54,43 @@ class Cut:
 
 
 def cut_clip(
-    path: Path, out: Path, span: Span, num_frames: int, frames_hash: str, cfg: CutConfig, encode: EncodeConfig
+    path: File,
+    out: Path,
+    span: Span,
+    num_frames: int,
+    frames_hash: str,
+    cfg: CutConfig,
+    encode: EncodeConfig,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """`cut`, for `pipelines.media.child.call`: the fields of its `Cut`."""
-    return asdict(cut(path, out, span, num_frames, frames_hash, cfg, encode))
+    return asdict(cut(path, out, span, num_frames, frames_hash, cfg, encode, clock))
 
 
 def cut(
-    path: Path, out: Path, span: Span, num_frames: int, frames_hash: str, cfg: CutConfig, encode: EncodeConfig
+    path: File,
+    out: Path,
+    span: Span,
+    num_frames: int,
+    frames_hash: str,
+    cfg: CutConfig,
+    encode: EncodeConfig,
+    clock: Clock | None = None,
 ) -> Cut:
     """Write one clip.
 
     Args:
-        path: the source, a local file.
+        path: the source.
         out: where the mp4 goes.
         num_frames: how many frames the source shows during the span.
         frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
+        clock: the source's, where it is known: reading it is reading all of the source.
 
     Raises:
         MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer the pictures
             that were measured.
     """
-    wanted = Wanted(path, span, num_frames, frames_hash)
+    wanted = Wanted(path, span, num_frames, frames_hash, clock)
     sound = read_sound(path, span) if cfg.audio == "keep" else None
     if cfg.method == "encode":
         why = "cut.method=encode"

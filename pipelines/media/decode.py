@@ -1,6 +1,6 @@
 """A file → its frames with their exact PTS: decord first, PyAV for what decord can't open or sees differently.
 
-In: a local path, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W, 3). decord is trusted only if it
+In: a file, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W, 3). decord is trusted only if it
 lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it stopped.
 """
 
@@ -8,7 +8,6 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
 from pipelines.media.packets import pictures_between
 from pipelines.media.picture import upright
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.ranged import File
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def iterate_frames(
-    source: Path | bytes, clock: Clock, start_pts: int | None = None, end_pts: int | None = None
+    source: File | bytes, clock: Clock, start_pts: int | None = None, end_pts: int | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(pts, frame) of every frame in [start_pts, end_pts), in order, each once; the whole video by default.
 
@@ -51,7 +51,7 @@ def iterate_frames(
     yield from _iterate_pyav(source, clock, done + 1, end)
 
 
-def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.ndarray:
+def frames_at(source: File | bytes, clock: Clock, indices: Sequence[int]) -> np.ndarray:
     """The frames with these numbers (ascending, repeats allowed), uint8 (T, H, W, 3).
 
     Raises:
@@ -60,7 +60,7 @@ def frames_at(source: Path | bytes, clock: Clock, indices: Sequence[int]) -> np.
     return _pick(source, clock, indices, open_fast(source, clock))
 
 
-def _pick(source: Path | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None) -> np.ndarray:
+def _pick(source: File | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None) -> np.ndarray:
     wanted = sorted(set(indices))
     frames: dict[int, np.ndarray] = {}
     if reader is not None:
@@ -79,7 +79,7 @@ def _pick(source: Path | bytes, clock: Clock, indices: Sequence[int], reader: Fa
     return np.stack([frames[index] for index in indices])
 
 
-def decode_frames(source: Path | bytes, times_s: Sequence[float], height: int, width: int) -> np.ndarray:
+def decode_frames(source: File | bytes, times_s: Sequence[float], height: int, width: int) -> np.ndarray:
     """The frame shown at each time, resized to cover height × width and cropped at the centre.
 
     Args:
@@ -102,7 +102,7 @@ def decode_frames(source: Path | bytes, times_s: Sequence[float], height: int, w
     return np.stack([small[index] for index in indices])
 
 
-def probe_clip(source: Path | bytes) -> tuple[int, float, int, int, float]:
+def probe_clip(source: File | bytes) -> tuple[int, float, int, int, float]:
     """(num_frames, duration_s, width, height, fps) of a clip; the rate is the mean over its length.
 
     Raises:
@@ -129,7 +129,7 @@ def cover(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def iterate_pictures(
-    source: Path | bytes, start_pts: int, end_pts: int, clock: Clock | None = None
+    source: File | bytes, start_pts: int, end_pts: int, clock: Clock | None = None
 ) -> Iterator["VideoFrame"]:
     """FFmpeg's own frames in [start_pts, end_pts), as coded: not rotated, in the video's pixel format.
 
@@ -142,7 +142,7 @@ def iterate_pictures(
     return pictures_between(source, clock or read_clock(source), start_pts, end_pts)
 
 
-def first_picture(path: Path) -> tuple["VideoFrame", Fraction]:
+def first_picture(path: File) -> tuple["VideoFrame", Fraction]:
     """The first picture that decodes, and width ÷ height of its pixels: a recording may begin between two keyframes.
 
     Raises:
@@ -156,6 +156,6 @@ def first_picture(path: Path) -> tuple["VideoFrame", Fraction]:
     raise MediaError(Reason.NO_FRAMES, "no keyframe shows a picture")
 
 
-def _iterate_pyav(source: Path | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
+def _iterate_pyav(source: File | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
     for picture in pictures_between(source, clock, start_pts, end_pts):
         yield picture.pts, upright(picture)

@@ -9,7 +9,6 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import field_syntax, parameter_sets
+from pipelines.media.ranged import File, RangedFile
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class FastReader:
             raise GaveUp(_first_line(error)) from error
 
 
-def open_fast(source: Path | bytes, clock: Clock, clip: ClipFile | None = None) -> FastReader | None:
+def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) -> FastReader | None:
     """A reader that agrees with the clock, if decord can be one.
 
     Args:
@@ -82,8 +82,8 @@ def open_fast(source: Path | bytes, clock: Clock, clip: ClipFile | None = None) 
     Raises:
         MediaError: the source can't be opened at all.
     """
-    # What decord turns upright comes with the padding of its rows.
-    if clock.demuxer not in _SEEKABLE or clock.rotated:
+    # What decord turns upright comes with the padding of its rows. It reads files and bytes, not ranges.
+    if clock.demuxer not in _SEEKABLE or clock.rotated or isinstance(source, RangedFile):
         return None
     lead, everything, data = 0, clock, source
     if isinstance(source, bytes) and (clip := clip or read_clip_file(source)):
@@ -96,7 +96,7 @@ def open_fast(source: Path | bytes, clock: Clock, clip: ClipFile | None = None) 
     return FastReader(reader, lead) if reader else None
 
 
-def _plain_pixels(source: Path | bytes) -> bool:
+def _plain_pixels(source: File | bytes) -> bool:
     """Whether both make the same RGB of its samples: not if these are deeper than 8 bits, or of two interlaced fields."""
     with open_container(source) as container:
         stream = video_stream(container)

@@ -10,7 +10,6 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from pipelines.media.random_access import (
     nal_length_bytes,
     parameter_sets,
 )
+from pipelines.media.ranged import File
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -117,7 +117,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     )
 
 
-def pictures_between(source: Path | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
+def pictures_between(source: File | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
     """FFmpeg's own pictures in [start_pts, end_pts), as coded: exactly those of the clock, in order.
 
     Raises:
@@ -191,7 +191,7 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
             yield picture
 
 
-def packets_from(source: Path | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:
+def packets_from(source: File | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:
     """The packets to decode from a keyframe of the clock on, or from the start if None.
 
     Args:

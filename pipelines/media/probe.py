@@ -1,6 +1,6 @@
 """A file's header → what its video is: size as displayed, time base, duration. One frame is decoded.
 
-In: a local path and limits. Out: a `Video`. What is no container, cut off, without video or beyond a limit raises
+In: a file and limits. Out: a `Video`. What is no container, cut off, without video or beyond a limit raises
 `MediaError` here, before any decoder sees it.
 """
 
@@ -10,11 +10,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.ranged import File, RangedFile, open_file, size_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 # What `footage_options.max_pixels` may be at most, and so what a decoder is ever allowed.
 _MOST_PIXELS = 16384 * 16384
+_BUFFER_BYTES = 64 * 1024  # between FFmpeg and a file object; less costs time, more is read in vain after a seek
 
 
 @contextmanager
-def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iterator["InputContainer"]:
+def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iterator["InputContainer"]:
     """A demuxer on a sniffed file, or on the bytes of one; FFmpeg's own errors come out as `MediaError`.
 
     Args:
@@ -40,14 +41,20 @@ def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     import av
 
     demuxer = sniff(source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source))
-    if demuxer == "mov" and isinstance(source, Path):
+    if demuxer == "mov" and not isinstance(source, bytes):
         _check_boxes(source)
-    # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source.absolute())
+    if isinstance(source, bytes):
+        file = io.BytesIO(source)
+    elif isinstance(source, RangedFile):
+        file = source.open()
+    else:
+        # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
+        file = str(source.absolute())
     try:
         # One demuxer, and local files only: no playlist, no reference elsewhere can be followed.
         options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels)}
-        with av.open(file, format=demuxer, options=options, metadata_errors="replace") as container:
+        how = {"format": demuxer, "options": options, "metadata_errors": "replace", "buffer_size": _BUFFER_BYTES}
+        with av.open(file, **how) as container:
             for stream in container.streams.video:
                 if stream.codec_context is not None:
                     stream.codec_context.options = {"max_pixels": str(max_pixels)}
@@ -61,13 +68,13 @@ def open_container(source: Path | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
         raise MediaError(Reason.UNDECODABLE, f"{demuxer}: {error.strerror}") from error
 
 
-def probe(path: Path, video_id: str, cfg: FootageConfig) -> Video:
+def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
     """What the header and the first frame say of the first video stream.
 
     Raises:
         MediaError: see the module.
     """
-    size_bytes = _size(path)
+    size_bytes = size_of(path)
     _limit(size_bytes, "bytes", "max_bytes", cfg)
     with open_container(path, cfg.max_pixels) as container:
         stream = video_stream(container)
@@ -187,22 +194,15 @@ def clockwise_deg(counterclockwise_deg: int) -> int:
     return round(-counterclockwise_deg / 90) * 90 % 360
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+def _head(file: File) -> bytes:
+    with open_file(file) as opened:
+        try:
+            return opened.read(HEAD_BYTES)
+        except OSError as error:
+            raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
-
-
-def _check_boxes(path: Path) -> None:
+def _check_boxes(path: File) -> None:
     """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2): whole, and with a `moov`.
 
     FFmpeg opens a file whose media data is cut off and ends early without a word.
@@ -210,8 +210,8 @@ def _check_boxes(path: Path) -> None:
     Raises:
         MediaError: truncated; a box reaches beyond the end, or there is no `moov`.
     """
-    size_bytes, offset, kinds = _size(path), 0, set()
-    with path.open("rb") as file:
+    size_bytes, offset, kinds = size_of(path), 0, set()
+    with open_file(path) as file:
         while offset + 8 <= size_bytes:
             file.seek(offset)
             length, kind = struct.unpack(">I4s", file.read(8))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import read_clock
+from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import first_picture, iterate_pictures
 from pipelines.media.encode import encode_mp4
 from pipelines.media.fidelity import Fidelity
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.probe import clockwise_deg, open_container, video_stream
+from pipelines.media.ranged import File
 from pipelines.media.remux import CannotCopy, read_run, write_clip
 from pipelines.media.sound import Sound
 from pipelines.records import Span
@@ -35,12 +36,15 @@ _LOSSLESS = 0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`."""
+    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the source's
+    clock, where it is known.
+    """
 
-    path: Path
+    path: File
     span: Span
     num_frames: int
     frames_hash: str
+    clock: Clock | None = None
 
 
 def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig) -> float | None:
@@ -56,9 +60,9 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
     path, span = wanted.path, wanted.span
     rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
     aspect = _aspect_as_displayed(path)
-    # To read the clock is to read the whole source, so first it is tried without.
-    for exact in (False, True):
-        clock, crf = read_clock(path) if exact else None, encode.crf
+    # To read the clock is to read the whole source: where it isn't known, it is first tried without.
+    for exact in (False, True) if wanted.clock is None else (True,):
+        clock, crf = (wanted.clock or read_clock(path)) if exact else None, encode.crf
         try:
             while True:
                 seen = _Seen(
@@ -87,7 +91,7 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
     return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None
 
 
-def _sought(path: Path, span: Span) -> Iterator["VideoFrame"]:
+def _sought(path: File, span: Span) -> Iterator["VideoFrame"]:
     """The pictures that FFmpeg shows during a span after a seek: the right ones, or others, or none."""
     with open_container(path) as container:
         stream = video_stream(container)
@@ -118,7 +122,7 @@ class _Seen:
             yield picture
 
 
-def _aspect_as_displayed(path: Path) -> Fraction:
+def _aspect_as_displayed(path: File) -> Fraction:
     """Width ÷ height of a pixel, after turning the picture upright."""
     first, aspect = first_picture(path)
     return 1 / aspect if clockwise_deg(first.rotation) % 180 else aspect

@@ -17,6 +17,7 @@ from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import begins_anew, nal_length_bytes
+from pipelines.media.ranged import File
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Run:
         return sorted(p.pts for p in self.packets if self.span.start_pts <= p.pts < self.span.end_pts)
 
 
-def read_run(path: Path, span: Span, num_frames: int, keyframes_back: int = 0, most_before: int | None = None) -> Run:
+def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, most_before: int | None = None) -> Run:
     """The packets that show a span of a source.
 
     Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they refer to is.
@@ -167,7 +168,7 @@ def _collect(
     raise CannotCopy(f"{len(wanted)} packets are shown during its {num_frames} frames")
 
 
-def write_clip(path: Path, out: Path, run: Run, sound: "Sound | None" = None, only_first_begins: bool = False) -> None:
+def write_clip(path: File, out: Path, run: Run, sound: "Sound | None" = None, only_first_begins: bool = False) -> None:
     """Write the run as an mp4 that shows its span, from time 0 on, and nothing else.
 
     Args:

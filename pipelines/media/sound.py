@@ -1,18 +1,18 @@
 """What is heard during a span → an audio track beside a clip's pictures, in sync with them.
 
-In: a local source and a span of its video. Out: its coded packets where mp4 carries their codec, AAC where it doesn't; and
+In: a source and a span of its video. Out: its coded packets where mp4 carries their codec, AAC where it doesn't; and
 the edit that begins the track exactly when the pictures begin. One packet before the span comes along unheard, since
 transform codecs build each frame's beginning from the one before it.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.mp4_boxes import Edit
 from pipelines.media.probe import open_container
+from pipelines.media.ranged import File
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Heard:
 class Sound:
     """The sound of a span of length_s seconds, in order; `packets` overlap it, but for the first."""
 
-    path: Path
+    path: File
     packets: tuple[Heard, ...]
     length_s: Fraction
     copied: bool
@@ -115,7 +115,7 @@ def _packet(heard: Heard, rate: int) -> "Packet":
     return packet
 
 
-def read_sound(path: Path, span: Span) -> Sound | None:
+def read_sound(path: File, span: Span) -> Sound | None:
     """The packets heard during a span; None if the source is silent there.
 
     Raises:
