@@ -27,6 +27,15 @@ def table(rows):
     return pa.table({"pts": list(range(rows))})
 
 
+def was_loaded(name):
+    return name in sys.modules
+
+
+def environment():
+    """Which the server was started with."""
+    return Path("/proc/self/environ").read_text().split("\0")
+
+
 def refuse():
     raise MediaError(Reason.NO_VIDEO, "nothing to see")
 
@@ -127,6 +136,17 @@ def test_what_is_preloaded_is_loaded_once_in_the_server_and_seen_by_every_fork()
     first, second = (call(model_and_pid, limits=LIMITS, preload=load_model) for _ in range(2))
     assert len(first) == len(second) == 2
     assert first[0] == second[0] != first[1] != second[1]
+
+
+def test_libraries_are_never_looked_for_in_the_working_folder(monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib::")  # as importing OpenCV leaves it
+    child.stop()
+    assert "LD_LIBRARY_PATH=/opt/lib" in call(environment, limits=LIMITS)
+    child.stop()
+
+
+def test_no_fork_loads_what_arrow_looks_for():
+    assert call(was_loaded, "pandas", limits=LIMITS)
 
 
 def test_errors_keep_their_reason_and_faults_their_traceback():
