@@ -17,6 +17,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pipelines.drill import boundary
+from pipelines.s3 import is_s3, open_object
 
 _SCRATCH = ".scratch"
 
@@ -199,26 +200,37 @@ def _sync_folder(folder: Path) -> None:
 
 
 def open_store(uri: str) -> Store:
-    """The store behind a dataset's URI: a local path or `file:` URI.
+    """The store behind a dataset's URI: a local path, `file:` URI, or `s3://bucket/prefix`. Nothing is asked yet.
 
     Raises:
-        ValueError: the scheme is none that is known.
+        ValueError: the scheme is none that is known, or no bucket is named.
     """
+    if is_s3(uri):
+        from pipelines.s3_store import S3Store
+
+        return S3Store(uri)
     return LocalStore(local_path(uri, what="dataset"))
 
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """Footage as a local file for the length of a block: the file itself where it is local already.
+    """Footage as a local file for the length of a block: the file itself where it is local already, else a download.
 
     Raises:
         ValueError: the scheme is none that is known.
+        OSError, MediaError: see `pipelines.s3.S3Object.read_range`.
     """
-    yield local_path(uri, what="footage")
+    if not is_s3(uri):
+        yield local_path(uri, what="footage")
+        return
+    with tempfile.TemporaryDirectory(prefix="rushes-") as folder:
+        path = Path(folder) / PurePosixPath(uri).name
+        open_object(uri).download(path)
+        yield path
 
 
 def local_path(uri: str, what: str) -> Path:
-    """The local path that a URI names.
+    """The local path that a URI names, where only a local one will do.
 
     Args:
         uri: a path, or a `file:` URI.
@@ -231,5 +243,7 @@ def local_path(uri: str, what: str) -> Path:
     if not separator:
         return Path(uri).expanduser()
     if scheme != "file":
-        raise ValueError(f"{what}={uri}: scheme '{scheme}' is not known; use a local path or file:///path")
+        raise ValueError(
+            f"{what}={uri}: scheme '{scheme}' is not known; use a local path, file:///path or s3://bucket/prefix"
+        )
     return Path(unquote(urlsplit(uri).path))

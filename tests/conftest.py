@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.s3_server import INSTALL, S3Server, weed_path
+
 TINY = [
     "ray.num_cpus=2",
     "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5", "windows.holdout_min_frames=1",
@@ -37,6 +39,27 @@ def shared_ray() -> Iterator[SharedRay]:
     )
     yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server for all tests that don't kill it; its environment is set by `s3`."""
+    if weed_path() is None:
+        pytest.skip(f"no S3 server to test with: {INSTALL}")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with this process's environment pointing at it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 def run_job(name: str, *overrides: str) -> Any:
