@@ -35,6 +35,8 @@ STILL = Motion(0.0, 0.0, Camera(0.0, 0.0, 0.0, 0.0))
 
 def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
     """Args: luma, uint8 (H, W) each. The same pair gives the same motion, whatever was measured before."""
+    if np.array_equal(before, now):  # a held frame
+        return STILL
     height, width = now.shape
     top, bottom, left, right = _picture(before, now)
     # A bar's edge mixes both: it is left out of the flow, but counts for the picture's area.
