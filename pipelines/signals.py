@@ -140,9 +140,9 @@ def measure(
         if number < first:
             continue
         row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
-        row |= _changes(seen.get(number - 1), now)
+        row |= _changes(_as_large(seen[number - 1], now) if number - 1 in seen else None, now)
         if earlier[number] >= 0:
-            row |= _motion(seen[earlier[number]], now, clock.time_base)
+            row |= _motion(_as_large(seen[earlier[number]], now), now, clock.time_base)
         if keeps_thumb[number]:
             row["thumb"] = thumb.thumb(now.gray)
         rows.append(row)
@@ -182,6 +182,16 @@ def _earlier(clock: Clock) -> np.ndarray:
     earlier = np.full(len(clock.pts), -1)
     earlier[numbers[1:]] = np.maximum(numbers[:-1], numbers[1:] - _BACK)
     return earlier
+
+
+def _as_large(before: _Small, now: _Small) -> _Small:
+    """An earlier frame, in the size of a later one: a broadcast may change it between two programmes."""
+    if before.gray.shape == now.gray.shape:
+        return before
+    size = now.gray.shape[::-1]
+    return _Small(
+        before.pts, *(cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (before.hsv, before.gray))
+    )
 
 
 def _light(gray: np.ndarray) -> dict[str, float]:

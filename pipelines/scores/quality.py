@@ -46,6 +46,8 @@ def blur(gray: np.ndarray) -> float | None:
         ((1, _BLUR_TAPS), np.s_[1:], np.s_[:-1]),
         ((_BLUR_TAPS, 1), np.s_[:, 1:], np.s_[:, :-1]),
     ):
+        if not sharp[after].size:  # a single row or column; OpenCV crashes over nothing
+            continue
         soft = cv2.blur(sharp, taps)
         varies = cv2.absdiff(sharp[after], sharp[before])
         lost = cv2.max(cv2.subtract(varies, cv2.absdiff(soft[after], soft[before])), 0)

@@ -22,6 +22,7 @@ from pipelines.shot_detection.transnet import TransNet
 from pipelines.shots import look_of
 from pipelines.signals import MOTION_PER_S, context_frames, measure, numbered, signals_settings
 from tests.footage import pan, real_clips
+from tests.odd_sources import SOURCES
 
 CFG = SignalConfig()
 DETECTORS = ("content", "transnet", "cascade")
@@ -61,6 +62,18 @@ def test_a_video_may_be_measured_in_stretches_of_any_length():
     bounds = (0, 1, 3, 40, 41, 137, 200, 249, 250)
     parts = [measured(a, b, ShotConfig()) for a, b in itertools.pairwise(bounds)]
     assert [row for part in parts for row in part.to_pylist()] == whole("cascade").to_pylist()
+
+
+def test_pictures_may_change_their_size_in_the_middle(tmp_path):
+    path = SOURCES["resized.ts"](tmp_path / "resized.ts")
+    clock = read_clock(path)
+    pictures = list(enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts)))
+    assert len({picture.width for _, picture in pictures}) == 2
+    rows = measure(pictures, clock, 0, len(pictures), CFG, ShotConfig())
+    context = context_frames(CFG, ShotConfig())
+    for first, last in ((0, 30), (30, 40), (40, len(pictures))):
+        part = measure(pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig())
+        assert part.equals(rows.slice(first, last - first))
 
 
 def test_motion_is_measured_on_a_grid_in_time_whatever_the_frame_rate():

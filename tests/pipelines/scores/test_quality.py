@@ -105,3 +105,11 @@ def test_a_flat_or_tiny_picture_has_no_value_where_there_is_none():
     assert quality.blockiness(flat) == 0.0
     assert quality.noise(np.zeros((8, 8), np.uint8)) is None
     assert quality.blockiness(np.zeros((64, 64), np.uint8)) is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 271), (300, 1), (2, 3)])
+def test_pictures_of_a_line_or_a_pixel_are_looked_at(size):
+    gray = np.random.default_rng(1).integers(0, 255, size, np.uint8)
+    look = quality.METER.load(None)
+    frame = NativeFrame(av.VideoFrame.from_ndarray(np.repeat(gray[..., None], 3, axis=2), format="rgb24"))
+    assert set(look(frame)) == {"sharpness", "blockiness", "blur", "noise"}
