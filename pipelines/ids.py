@@ -7,6 +7,7 @@ the same name on every machine and in every run.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,14 @@ def sha256_file(path: Path) -> str:
 def video_id(path: Path) -> str:
     """Identity of a video: the hash of its file's bytes."""
     return sha256_file(path)[:_ID_HEX]
+
+
+def video_id_of(pieces: Iterable[bytes]) -> str:
+    """`video_id` of a file whose bytes come in pieces."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:_ID_HEX]
 
 
 def clip_id(video: str, start_pts: int, end_pts: int) -> str:

