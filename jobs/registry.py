@@ -50,6 +50,16 @@ JOBS: dict[str, Job] = {
             "jobs.curation.config:RequeueConfig",
             "dataset",
         ),
+        Job(
+            "verify",
+            "check that a dataset is what its manifest says: hashes, counts, every clip decoded",
+            "jobs.upkeep.config:VerifyConfig",
+        ),
+        Job(
+            "clean",
+            "list, then remove, what no manifest of a dataset refers to",
+            "jobs.upkeep.config:CleanConfig",
+        ),
         Job("passport", "print all that is known of one clip", "jobs.curation.config:PassportConfig"),
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
         Job(

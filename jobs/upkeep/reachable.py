@@ -1,0 +1,153 @@
+"""The manifests of a dataset → what must stay, and what can go, in the order in which it can be removed.
+
+In: a store, and how much is wanted away. Out: entries by kind, as a stream. A crash between any two removals leaves every
+manifest that remains whole, and nothing that says a shard is finished which is not there.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.schema import read_parquet
+from pipelines.shards import shard_key
+from pipelines.store import Entry, Store
+
+MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = "manifests", "notes", "tables", "shards", "stages", "scratch"
+KINDS: dict[str, str] = {
+    MANIFESTS: "manifests but the newest",
+    NOTES: "notes that a shard is finished, of shards that go or are gone",
+    TABLES: "tables that no manifest names",
+    SHARDS: "shards that no manifest names",
+    STAGES: "finished work under other settings",
+    SCRATCH: "what killed processes left",
+}
+"""In the order of removal, and what they are."""
+
+_TABLES = ("index", "sources", "quarantine", "looks")
+# Nothing that is called otherwise is a dataset's own, and nothing else is ever removed.
+_NAMES = {
+    MANIFESTS: re.compile(r"manifests/\d{6,}\.json"),
+    NOTES: re.compile(r"stages/shards/[0-9a-f]{16}/[0-9a-f]{16}\.parquet"),
+    TABLES: re.compile(rf"({'|'.join(_TABLES)})/[0-9a-f]{{32}}\.parquet"),
+    SHARDS: re.compile(r"shards/[a-z0-9_]+/[0-9a-f]{16}\.tar"),
+    STAGES: re.compile(r"stages/(?P<stage>[a-z0-9_]+)/(?P<print>[0-9a-f]{16})/.+\.parquet"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much is to go.
+
+    Attributes:
+        used: fingerprints in use, by stage; None if no finished work is to go. Of stages that it does not have, nothing goes.
+        min_age_s: nothing younger goes.
+    """
+
+    old_manifests: bool
+    used: Mapping[str, frozenset[str]] | None
+    min_age_s: float
+
+
+class Reachable:
+    """What the manifests that remain refer to, at one moment.
+
+    Attributes:
+        newest: the key of the newest manifest then.
+
+    Raises:
+        ValueError: a manifest that remains can't be read, so what it refers to is not known.
+    """
+
+    def __init__(self, store: Store, wanted: Wanted):
+        self._store, self._wanted = store, wanted
+        self._before = time.time() - wanted.min_age_s
+        entries = [entry for entry in store.entries("manifests/") if _NAMES[MANIFESTS].fullmatch(entry.key)]
+        self.newest = max(entries, key=lambda entry: _number(entry.key)).key
+        self._old = [
+            entry for entry in entries if wanted.old_manifests and entry.key != self.newest and self._aged(entry)
+        ]
+        going = {entry.key for entry in self._old}
+        self._named: set[str] = set()
+        for entry in entries:
+            if entry.key not in going:
+                self._named |= _named(store, entry.key)
+
+    def still_newest(self) -> bool:
+        """Whether no other run has committed since: its manifest may name what was free to go before."""
+        numbers = [_number(key) for key in self._store.list("manifests/") if _NAMES[MANIFESTS].fullmatch(key)]
+        return max(numbers) == _number(self.newest)
+
+    def going(self, kind: str) -> Iterator[Entry]:
+        """What can go of a kind."""
+        if kind == MANIFESTS:
+            yield from self._old
+        elif kind == NOTES:
+            yield from self._notes()[0]
+        elif kind == TABLES:
+            for folder in _TABLES:
+                yield from self._unnamed(TABLES, f"{folder}/")
+        elif kind == SHARDS:
+            held = self._notes()[1]
+            yield from (entry for entry in self._unnamed(SHARDS, "shards/") if entry.key not in held)
+        elif kind == STAGES:
+            yield from self._unused()
+        else:
+            assert kind == SCRATCH, f"{kind} is no kind"
+            yield from self._store.abandoned(self._wanted.min_age_s)
+
+    def _aged(self, entry: Entry) -> bool:
+        return entry.modified_s <= self._before
+
+    def _unnamed(self, kind: str, folder: str) -> Iterator[Entry]:
+        for entry in self._store.entries(folder):
+            if _NAMES[kind].fullmatch(entry.key) and entry.key not in self._named and self._aged(entry):
+                yield entry
+
+    def _notes(self) -> tuple[list[Entry], set[str]]:
+        """Notes that must go before their shards do, else a later run would take those for written; and the shards whose
+        notes are too young to go, so that they stay as well.
+        """
+        staying = {entry.key for entry in self._store.entries("shards/") if not self._aged(entry)} | self._named
+        going, held = [], set()
+        for entry in self._store.entries("stages/shards/"):
+            if not _NAMES[NOTES].fullmatch(entry.key):
+                continue
+            try:
+                rows = read_parquet(self._store.read(entry.key)).to_pylist()
+            except FileNotFoundError:  # taken back since it was listed
+                continue
+            shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
+            if shards - staying and self._aged(entry):
+                going.append(entry)
+            elif not self._aged(entry):
+                held |= shards
+        return going, held
+
+    def _unused(self) -> Iterator[Entry]:
+        used = self._wanted.used
+        if used is None:
+            return
+        for entry in self._store.entries("stages/"):
+            name = _NAMES[STAGES].fullmatch(entry.key)
+            if name and name["stage"] in used and name["print"] not in used[name["stage"]] and self._aged(entry):
+                yield entry
+
+
+def _number(key: str) -> int:
+    return int(key.removeprefix("manifests/").removesuffix(".json"))
+
+
+def _named(store: Store, key: str) -> set[str]:
+    """Everything that a manifest refers to, also one of an earlier version."""
+    try:
+        value: dict[str, Any] = json.loads(store.read(key))
+        tables = [name for folder in _TABLES for name in value.get(folder, ())]
+        return {*tables, *(shard["key"] for shard in value["shards"])}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{key} of {store.uri} can't be read ({error!r}), so what it refers to is not known and nothing is removed: "
+            "restore it, or remove it"
+        ) from error

@@ -1,0 +1,212 @@
+"""One shard of a manifest → what in it is not as manifest and index say.
+
+In: its entry in the manifest and the index rows of its clips. Out: findings. The tar is copied to scratch piece by piece;
+nothing of it but one clip's json and text is ever in memory.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from jobs.curation.cutting import PASSPORT, content_of
+from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.watch import Watch
+from jobs.upkeep.findings import Finding
+from pipelines.check_clip import Promised, check_clip
+from pipelines.config import LimitConfig
+from pipelines.confined import limits
+from pipelines.errors import MediaError
+from pipelines.ids import hash_text
+from pipelines.manifest import Shard
+from pipelines.media.child import ChildError, call
+from pipelines.pack import shard_id
+from pipelines.shards import members
+from pipelines.store import Store, open_store
+
+Row = dict[str, Any]
+
+_PIECE_BYTES = 16 * 1024**2
+_SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}  # a clip's files in order, and how their columns begin
+_MADE = ("cut_method", "cut_why", "lead_frames")
+COLUMNS = tuple(dict.fromkeys((
+    *PASSPORT, *_MADE, "frames_hash", "encode_fingerprint", "offset", "size",
+    "json_offset", "json_size", "txt_offset", "txt_size",
+)))  # fmt: skip
+"""Of the index, that a shard is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all shards of a dataset are checked with.
+
+    Attributes:
+        prints: to recompute the ids of shards; None where they can't be.
+        sample: share of clips that is decoded, 0 to 1.
+    """
+
+    dataset: str
+    prints: Fingerprints | None
+    limits: LimitConfig
+    sample: float
+
+
+class ShardChecker:
+    """Checks shards, one at a time."""
+
+    def __init__(self, settings: Settings, watch: Watch | None = None):
+        self._settings = settings
+        self._watch = watch or Watch()
+        self._store = open_store(settings.dataset)
+
+    def __call__(self, job: Row) -> Row:
+        """Check one shard.
+
+        Args:
+            job: `shard` as the manifest has it, `size_bytes` as it is, `known`: whether the index can be relied on, and
+                `clips`, its rows of the index in order.
+
+        Returns:
+            `found`, the fields of each finding; `decoded`, how many clips were.
+        """
+        shard = Shard(**job["shard"])
+        found: list[Finding] = []
+        decoded = 0
+        try:
+            with self._watch.over("verifying", shard.key), self._store.scratch() as folder:
+                decoded = self._check(job, shard, folder, found)
+        except MediaError as error:  # workers died over it, again and again
+            found.append(Finding("shard", shard.key, error.message))
+        return {"found": [[f.check, f.where, f.what] for f in found], "decoded": decoded}
+
+    def _check(self, job: Row, shard: Shard, folder: Path, found: list[Finding]) -> int:
+        """How many clips were decoded."""
+        path, clips = folder / "shard.tar", job["clips"]
+        try:
+            sha256 = _fetch(self._store, shard.key, job["size_bytes"], path)
+        except (FileNotFoundError, EOFError) as error:
+            found.append(Finding("shard", shard.key, f"it can't be read ({error})"))
+            return 0
+        if sha256 != shard.sha256:
+            found.append(Finding("hash", shard.key, f"its sha256 is {sha256}, not {shard.sha256}"))
+        if not job["known"]:
+            return 0
+        wrong, sound = _members(path, shard, clips)
+        found += [*wrong, *self._id(shard, clips)]
+        decoded = 0
+        for clip in (clip for clip in clips if clip["clip_id"] in sound):
+            found += _texts(path, clip, shard)
+            if sampled(clip["clip_id"], self._settings.sample):
+                decoded += 1
+                found += self._decoded(path, clip, shard, folder / "clip.mp4")
+        return decoded
+
+    def _id(self, shard: Shard, clips: Sequence[Row]) -> Iterator[Finding]:
+        prints = self._settings.prints
+        if prints is None or any(clip["encode_fingerprint"] != prints.cut for clip in clips):
+            return
+        told = shard_id([(clip["clip_id"], content_of(clip, prints)) for clip in clips])
+        if told != shard.id:
+            yield Finding("shard id", shard.key, f"the index has clips in it that make it {told}")
+
+    def _decoded(self, path: Path, clip: Row, shard: Shard, file: Path) -> Iterator[Finding]:
+        where = _where(clip, shard)
+        _extract(path, clip["offset"], clip["size"], file)
+        length = (clip["end_pts"] - clip["start_pts"]) * Fraction(clip["time_base"])
+        same = clip["frames_hash"] if clip["cut_method"] == "copy" else None
+        promised = Promised(clip["num_frames"], clip["width"], clip["height"], length, same)
+        try:
+            with self._watch.over("decoding", where):
+                wrong = call(check_clip, file, promised, limits=limits(self._settings.limits, float(length)))
+        except MediaError as error:
+            wrong = [f"{error.reason}: {error.message}"]
+        except ChildError as error:  # a fault of ours, and no reason to leave the others unchecked
+            wrong = [f"it could not be checked ({error})"]
+        yield from (Finding("decode", where, what) for what in wrong)
+
+
+def sampled(clip_id: str, share: float) -> bool:
+    """Whether a clip is among those decoded: by its id, so that it is the same ones every time."""
+    return int(hash_text(clip_id)[:8], 16) < share * 16**8
+
+
+def _fetch(store: Store, key: str, size_bytes: int, path: Path) -> str:
+    """Copy an object, and its sha256. Raises FileNotFoundError, EOFError."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for offset in range(0, size_bytes, _PIECE_BYTES):
+            piece = store.read_range(key, offset, min(_PIECE_BYTES, size_bytes - offset))
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
+
+
+def _members(path: Path, shard: Shard, clips: Sequence[Row]) -> tuple[list[Finding], set[str]]:
+    """The tar holds the index's clips, in order, where the index says, and nothing else.
+
+    Returns:
+        what is not so; and the ids of clips whose three files are where they should be.
+    """
+    try:
+        have = members(path)
+    except (tarfile.TarError, ValueError) as error:
+        return [Finding("members", shard.key, f"it is no tar of clips ({error})")], set()
+    want = {f"{clip['clip_id']}.{suffix}": clip for clip in clips for suffix in _SUFFIXES}
+    wrong = [f"{name} is in it, and the index does not know it" for name in have if name not in want]
+    sound = {clip["clip_id"] for clip in clips}
+    for name, clip in want.items():
+        prefix = _SUFFIXES[name.removeprefix(f"{clip['clip_id']}.")]
+        offset, size = clip[f"{prefix}offset"], clip[f"{prefix}size"]
+        if name not in have:
+            wrong.append(f"{name} is not in it")
+        elif have[name] != (offset, size):
+            wrong.append(f"{name} is {have[name][1]} bytes at {have[name][0]}; the index says {size} bytes at {offset}")
+        else:
+            continue
+        sound.discard(clip["clip_id"])
+    if [name for name in have if name in want] != [name for name in want if name in have]:
+        wrong.append("its clips are in another order than in the index")
+    return [Finding("members", shard.key, what) for what in wrong], sound
+
+
+def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
+    """A clip's json and text say what the index says."""
+    where = _where(clip, shard)
+    text = _piece(path, clip["txt_offset"], clip["txt_size"])
+    if text != clip["caption_short"].encode():
+        yield Finding("caption", where, "its .txt is not the short caption of the index")
+    passport = {name: clip[name] for name in (*PASSPORT, *_MADE)}
+    try:
+        told = json.loads(_piece(path, clip["json_offset"], clip["json_size"]))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        yield Finding("passport", where, "its .json is none")
+        return
+    other = sorted(
+        name for name in passport.keys() | told.keys() if passport.get(name, told) != told.get(name, passport)
+    )
+    if other:
+        yield Finding("passport", where, f"its .json says something else than the index of {', '.join(other)}")
+
+
+def _where(clip: Row, shard: Shard) -> str:
+    return f"clip {clip['clip_id']} in {shard.key}"
+
+
+def _piece(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _extract(path: Path, offset: int, size: int, out: Path) -> None:
+    with path.open("rb") as tar, out.open("wb") as file:
+        tar.seek(offset)
+        while size > 0 and (piece := tar.read(min(_PIECE_BYTES, size))):
+            file.write(piece)
+            size -= len(piece)

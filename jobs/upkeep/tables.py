@@ -1,0 +1,76 @@
+"""The tables that a manifest names → their rows, as far as they are what they are named.
+
+In: a dataset. Out: index, sources, quarantine and looks, or None for what can't be relied on; and what was found.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from jobs.upkeep.findings import Finding
+from pipelines.dataset import Dataset
+from pipelines.dedup.looks import LOOKS
+from pipelines.ids import hash_bytes
+from pipelines.schema import INDEX, QUARANTINE, SOURCES, read_parquet
+from pipelines.scores.registry import SCORES
+
+_SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """None: at least one file of it is not what it should be, so nothing can be said about its rows."""
+
+    index: pa.Table | None
+    sources: pa.Table | None
+    quarantine: pa.Table | None
+    looks: pa.Table | None
+
+
+def read_tables(dataset: Dataset) -> tuple[Tables, list[Finding]]:
+    """All tables of a dataset, and what is wrong with their files."""
+    found: list[Finding] = []
+    read: dict[str, pa.Table | None] = {}
+    for name, schema in _SCHEMAS.items():
+        keys = getattr(dataset.manifest, name)
+        parts = [_read(dataset, key, name, schema, found) for key in keys]
+        sound = all(part is not None for part in parts)
+        read[name] = pa.concat_tables([schema.empty_table(), *parts]) if sound else None
+    return Tables(**read), found
+
+
+def _read(dataset: Dataset, key: str, name: str, schema: pa.Schema, found: list[Finding]) -> pa.Table | None:
+    try:
+        data = dataset.store.read(key)
+    except FileNotFoundError:
+        found.append(Finding("table", key, "the manifest names it, and it is not there"))
+        return None
+    if key != f"{name}/{hash_bytes(data)}.parquet":
+        found.append(Finding("table", key, f"its bytes are those of {hash_bytes(data)}"))
+        return None
+    try:
+        rows = read_parquet(data)
+    except (pa.ArrowException, OSError) as error:
+        found.append(Finding("table", key, f"it can't be read as parquet ({str(error).splitlines()[0]})"))
+        return None
+    wrong = _wrong_columns(rows.schema, schema)
+    found += [Finding("columns", key, what) for what in wrong]
+    return None if wrong else _completed(rows, schema)
+
+
+def _wrong_columns(have: pa.Schema, want: pa.Schema) -> list[str]:
+    """Scores that were not known when a table was written may be missing: they are null then."""
+    wrong = [f"it has a column {name}, which is none" for name in have.names if name not in want.names]
+    for field in want:
+        if field.name not in have.names:
+            wrong += [] if field.name in SCORES else [f"it has no column {field.name}"]
+        elif have.field(field.name).type != field.type:
+            wrong.append(f"{field.name} is {have.field(field.name).type}, not {field.type}")
+    return wrong
+
+
+def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    for field in schema:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    return rows.select(schema.names).cast(schema)

@@ -1,0 +1,143 @@
+"""`rushes verify`: whether a dataset is what its newest manifest says: hashes, counts, ledger, every clip decoded.
+
+In: a dataset. Out: verify.json in the run's folder, with everything that was found; a failed job if that is anything.
+Nothing of the dataset is changed.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from jobs.run_folder import Run, new_run_folder
+from jobs.select import as_curated
+from jobs.upkeep.config import VerifyConfig
+from jobs.upkeep.findings import Finding, UnsoundError
+from pipelines.dataset import Dataset, open_dataset
+
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError)  # what a broken manifest makes
+_SHOWN = 20  # findings on the console; all are in verify.json
+
+
+def check(cfg: VerifyConfig) -> None:
+    """There is a dataset, and its settings are known to this version. What is wrong with it is for the run to find."""
+    try:
+        as_curated(cfg.dataset)
+    except _UNREADABLE:  # its manifest is broken: a finding
+        return
+
+
+def run_folder(cfg: VerifyConfig) -> Path:
+    return new_run_folder(cfg.dataset, "verify")
+
+
+def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
+    """Check everything. Returns the run's metrics, which are also in verify.json.
+
+    Raises:
+        UnsoundError: something is not as the manifest says.
+    """
+    started = monotonic()
+    try:
+        dataset = open_dataset(cfg.dataset)
+    except _UNREADABLE as error:
+        metrics, found = {}, [Finding("manifest", "the newest of manifests/", f"it can't be read ({error!r})")]
+    else:
+        metrics, found = _verify(dataset, cfg, run)
+    metrics |= {"findings": len(found), "seconds": round(monotonic() - started, 2)}
+    path = run.write_json("verify.json", metrics | {"found": [finding.as_row() for finding in found]})
+    for finding in found[:_SHOWN]:
+        run.say(f"  {finding}")
+    if len(found) > _SHOWN:
+        run.say(f"  and {len(found) - _SHOWN} more, see {path}")
+    if found:
+        counted = ", ".join(f"{count} {check}" for check, count in Counter(f.check for f in found).most_common())
+        raise UnsoundError(f"{len(found)} findings ({counted}); all of them: {path}")
+    run.say(
+        f"manifest {metrics['manifest']} is sound: {metrics['clips']} clips, {metrics['shards']} shards, "
+        f"{metrics['clips_decoded']} clips decoded in {metrics['seconds']:.1f} s"
+    )
+    return metrics
+
+
+def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, Any], list[Finding]]:
+    from jobs.upkeep.counts import check_counts
+    from jobs.upkeep.tables import read_tables
+    from pipelines.schema import KEPT
+
+    tables, found = read_tables(dataset)
+    found += check_counts(tables, dataset.manifest.shards)
+    run.say(f"manifest {dataset.number}: tables read, {len(found)} findings so far; now its shards")
+    index = [] if tables.index is None else tables.index.to_pylist()
+    jobs = _jobs(dataset, [row for row in index if row["status"] == KEPT], tables.index is not None, found)
+    del index
+    decoded = _check_shards(cfg, dataset, jobs, run, found)
+    metrics = {"manifest": dataset.number, "shards": len(dataset.manifest.shards), "clips_decoded": decoded}
+    metrics |= {"clips": sum(shard.clips for shard in dataset.manifest.shards)}
+    metrics |= {"bytes": sum(shard.bytes for shard in dataset.manifest.shards)}
+    return metrics, found
+
+
+def _jobs(dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: list[Finding]) -> list[dict[str, Any]]:
+    """What is to be checked of each shard that is there; of the others that they are not.
+
+    Args:
+        known: whether the index can be relied on; else only the bytes of shards are checked.
+    """
+    from jobs.upkeep.counts import comparable
+    from jobs.upkeep.shard import COLUMNS
+
+    named = {shard.key for shard in dataset.manifest.shards}
+    sizes = {entry.key: entry.size_bytes for entry in dataset.store.entries("shards/") if entry.key in named}
+    clips = defaultdict(list)
+    for row in kept:
+        if comparable(row):
+            clips[row["shard"]].append(row)
+    jobs = []
+    for shard in dataset.manifest.shards:
+        if shard.key not in sizes:
+            found.append(Finding("shard", shard.key, "the manifest names it, and it is not there"))
+            continue
+        if sizes[shard.key] != shard.bytes:
+            found.append(Finding("size", shard.key, f"it has {sizes[shard.key]} bytes, not {shard.bytes}"))
+        held = sorted(clips[shard.id], key=lambda row: row["offset"])
+        rows = [{name: row[name] for name in COLUMNS} for row in held]
+        jobs.append({"shard": asdict(shard), "size_bytes": sizes[shard.key], "clips": rows, "known": known})
+    return jobs
+
+
+def _check_shards(
+    cfg: VerifyConfig, dataset: Dataset, jobs: list[dict[str, Any]], run: Run, found: list[Finding]
+) -> int:
+    """How many clips were decoded."""
+    from jobs.cluster import connect
+    from jobs.progress import progress
+    from jobs.upkeep.graph import check_shards
+    from jobs.upkeep.shard import Settings
+
+    if not jobs:
+        return 0
+    curated = as_curated(cfg.dataset)
+    sample = cfg.sample if cfg.decode else 0.0
+    settings = Settings(dataset.store.uri, _prints(curated, dataset.store), curated.limits, sample)
+    decoded, wrong = 0, 0
+    with connect(cfg.ray), progress("verify: shards", total=len(jobs), unit="shards") as bar:
+        for told in check_shards(jobs, settings, run.say, cfg.ray.stall_s):
+            decoded += told["decoded"]
+            wrong += len(told["found"])
+            found += [Finding(*finding) for finding in told["found"]]
+            bar.advance(1, note=f"{decoded} clips decoded, {wrong} findings")
+    return decoded
+
+
+def _prints(curated: Any, store: Any) -> Any:
+    """What ids of shards are made of. None if this version makes other shards than the one that made these: where it has
+    no finished work.
+    """
+    from jobs.curation.fingerprints import fingerprints
+
+    prints = fingerprints(curated)
+    return prints if next(iter(store.list(f"stages/shards/{prints.shards}/")), None) else None

@@ -1,0 +1,72 @@
+"""A clip's file → what in it is not as the index says. Runs in the killable child: see `pipelines.media.child.call`.
+
+In: an mp4 as it lies in a shard, and what its row says of it. Out: the differences, in words; none if it is sound.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.media.clock import read_clock
+from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.probe import clockwise_deg, open_container, video_stream
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What a row of the index says of a clip.
+
+    Attributes:
+        width, height: as displayed, px.
+        length: of its span, s.
+        frames_hash: of its pictures; None for a re-encoded clip, whose pictures are only nearly the source's.
+    """
+
+    num_frames: int
+    width: int
+    height: int
+    length: Fraction
+    frames_hash: str | None
+
+
+def check_clip(path: Path, promised: Promised) -> list[str]:
+    """Decode a clip, and say what is not as promised.
+
+    Raises:
+        MediaError: it does not decode.
+    """
+    wrong, hashes, shown = [], [], []
+    sizes: set[tuple[int, int]] = set()
+    with open_container(path) as container:
+        stream = video_stream(container)
+        for picture in container.decode(stream):
+            shown.append(picture.pts * stream.time_base)
+            sizes.add(_displayed(picture))
+            hashes.append(picture_hash(picture) if promised.frames_hash else 0)
+        length = stream.duration * stream.time_base
+    if promised.frames_hash is None:  # its file has no edit list, and its clock tells when the last frame ends
+        clock = read_clock(path)
+        length = clock.end_pts * clock.time_base
+    if len(shown) != promised.num_frames:
+        wrong.append(f"it shows {len(shown)} frames, not {promised.num_frames}")
+    if sizes != {(promised.width, promised.height)}:
+        seen = ", ".join(f"{width} × {height}" for width, height in sorted(sizes))
+        wrong.append(f"it is {seen}, not {promised.width} × {promised.height}")
+    if shown and (shown[0] != 0 or any(later <= earlier for earlier, later in pairwise(shown))):
+        wrong.append("its frames are not shown one after the other from 0 s on")
+    if length != promised.length or (shown and shown[-1] >= length):
+        wrong.append(f"it lasts {float(length):g} s, not {float(promised.length):g} s")
+    if promised.frames_hash is not None and not wrong and frames_hash(hashes) != promised.frames_hash:
+        wrong.append("it decodes to other pictures than the source")
+    return wrong
+
+
+def _displayed(picture: "VideoFrame") -> tuple[int, int]:
+    """Width × height after rotation."""
+    turned = clockwise_deg(picture.rotation) // 90 % 2
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
