@@ -18,12 +18,13 @@ from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch, WorkerLostError
 from pipelines import confined
 from pipelines.errors import MediaError, Reason
-from pipelines.ids import fingerprint, video_id
+from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.records import Quarantined, Source
 from pipelines.scores.base import SIGNALS
+from pipelines.source_file import read_video_id, source_file
 from pipelines.stages import Stage
-from pipelines.store import local_copy, open_store
+from pipelines.store import open_store
 from pipelines.units import Unit, plan_units, unit_name
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,8 @@ class Analyst:
 
         def hash_bytes() -> pa.Table:
             found.hashed = True
-            with self._watch.over("hashing", source.uri), local_copy(source.uri) as path:
-                try:
-                    return pa.table({"video_id": [video_id(path)]})
-                except OSError as error:
-                    raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+            with self._watch.over("hashing", source.uri):
+                return pa.table({"video_id": [read_video_id(source.uri)]})
 
         unit = fingerprint([source.uri, source.size_bytes, source.etag])
         identity = self._step(self._identities, unit, found, hash_bytes, work)
@@ -202,9 +200,9 @@ class Analyst:
         return found.finished
 
     def _read_header(self, found: Analysis) -> pa.Table:
-        with self._watch.over("probing", found.source_uri), local_copy(found.source_uri) as path:
-            limits = confined.header_limits(self._cfg.limits, path)
-            return child.call(confined.read_header, path, found.video_id, self._cfg.footage_options, limits=limits)
+        with self._watch.over("probing", found.source_uri), source_file(found.source_uri) as file:
+            limits = confined.header_limits(self._cfg.limits, file)
+            return child.call(confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits)
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
         from pipelines.measure import preload
@@ -213,10 +211,10 @@ class Analyst:
         first, last = found.unit
         end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
         found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
-        with local_copy(found.source_uri) as path:
+        with source_file(found.source_uri) as file:
             return child.call(
                 confined.measure_unit,
-                path,
+                file,
                 clock,
                 found.unit,
                 cfg.signals,

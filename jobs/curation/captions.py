@@ -7,11 +7,11 @@ Each answer carries its clip's id, and is checked to be the one that was asked f
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.watch import Watch
 from pipelines import confined
@@ -19,10 +19,12 @@ from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.media.clock import Clock
+from pipelines.media.ranged import File
 from pipelines.schema import CAPTIONS, table
 from pipelines.scores.registry import SCORES
+from pipelines.source_file import source_file
 from pipelines.stages import Stage
-from pipelines.store import local_copy, open_store
+from pipelines.store import open_store
 from recaption.base import NO_FRAMES, Caption, View, load_captioner, scores_read
 from recaption.config import CaptionConfig
 
@@ -44,7 +46,9 @@ class CaptionWorker:
     def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
         self._cfg = cfg
         self._watch = watch or Watch()
-        self._stage = Stage(open_store(dataset), "captions", stage_fingerprint)
+        store = open_store(dataset)
+        self._stage = Stage(store, "captions", stage_fingerprint)
+        self._clocks = Clocks(store, cfg)
         self._captioner = load_captioner(cfg.captioner)
         if self._captioner.fingerprint != stage_fingerprint:
             raise RuntimeError(
@@ -74,31 +78,29 @@ class CaptionWorker:
         """Captions of clips that have to be looked at."""
         if not clips:
             return []
-        with local_copy(source_uri) as path:
-            try:
-                limits = confined.header_limits(self._cfg.limits, path)
-                times = child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
-            except MediaError as error:
-                return [_failed(clip, error.reason, error.message) for clip in clips]
-            except child.ChildError as error:
-                return [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
-            clock = confined.header_clock(times)
-            return [self._looked_at(path, clock, clip) for clip in clips]
+        try:
+            with source_file(source_uri) as file:
+                clock = self._clocks.of(clips[0]["video_id"], file)
+                return [self._looked_at(file, clock, clip) for clip in clips]
+        except MediaError as error:
+            return [_failed(clip, error.reason, error.message) for clip in clips]
+        except child.ChildError as error:
+            return [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
 
-    def _looked_at(self, path: Path, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
+    def _looked_at(self, file: File, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
         try:
             with self._watch.over("captioning", f"clip {clip['clip_id']} of {clip['source_uri']}"):
-                return self._caption(clip, self._frames(path, clock, clip))
+                return self._caption(clip, self._frames(file, clock, clip))
         except MediaError as error:
             return _failed(clip, error.reason, error.message)
         except child.ChildError as error:
             return _failed(clip, Reason.INTERNAL, str(error))
 
-    def _frames(self, path: Path, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
+    def _frames(self, file: File, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
         count = min(self._captioner.frames_wanted(clip), clip["num_frames"])
         limits = confined.limits(self._cfg.limits, clip["duration_s"])
         return child.call(
-            confined.pick_frames, path, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
+            confined.pick_frames, file, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
         )
 
     def _caption(self, clip: dict[str, Any], frames: np.ndarray) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
@@ -21,8 +22,9 @@ from pipelines.pack import shard_id
 from pipelines.records import Span
 from pipelines.schema import CUTS, table
 from pipelines.shards import Sample, members, shard_key, write_shard
+from pipelines.source_file import source_file
 from pipelines.stages import Stage
-from pipelines.store import local_copy, open_store
+from pipelines.store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ class ShardWriter:
         self._store = open_store(dataset)
         self._stage = Stage(self._store, "shards", prints.shards)
         self._failures = Stage(self._store, "cut", prints.cut)
+        self._clocks = Clocks(self._store, cfg)
 
     def __call__(self, plan: dict[str, Any]) -> dict[str, Any]:
         """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "cut": how many of them were cut now}."""
@@ -172,21 +175,19 @@ class ShardWriter:
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
 
-    def _cut(self, clip: dict[str, Any], file: Path) -> dict[str, Any]:
+    def _cut(self, clip: dict[str, Any], out: Path) -> dict[str, Any]:
         """Write a clip's mp4; how it was made."""
         from pipelines.confined import limits
         from pipelines.media.child import call
         from pipelines.media.cut import cut_clip
+        from pipelines.media.ranged import size_of
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
-        with local_copy(clip["source_uri"]) as path:
-            try:
-                source_bytes = path.stat().st_size
-            except OSError as error:
-                raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+        with source_file(clip["source_uri"]) as file:
+            clock = self._clocks.of(clip["video_id"], file)
             # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
-            most = limits(cfg.limits, span.duration_s, max(source_bytes, raw_bytes) + 64 * _MIB)
-            args = (path, file, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
-            made = call(cut_clip, *args, limits=most)
+            most = limits(cfg.limits, span.duration_s, max(size_of(file), raw_bytes) + 64 * _MIB)
+            args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
+            made = call(cut_clip, *args, clock, limits=most)
         return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}

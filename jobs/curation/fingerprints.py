@@ -35,13 +35,17 @@ class Fingerprints:
     shards: str
 
 
+def header_fingerprint(cfg: CurateConfig) -> str:
+    """Of the headers of videos."""
+    return stage_fingerprint(PROBE_VERSION, cfg.footage_options)
+
+
 def fingerprints(cfg: CurateConfig) -> Fingerprints:
     """Raises ValueError if the captioner is not known."""
     from pipelines import measure, signals
     from pipelines.media import cut, encode
     from pipelines.scores import clip, dover, match
 
-    header = stage_fingerprint(PROBE_VERSION, cfg.footage_options)
     measured = {signals.STAGE: stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))}
     measured |= {
         name: stage_fingerprint(measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores)])
@@ -50,7 +54,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
-        probe=header,
+        probe=header_fingerprint(cfg),
         measured=measured,
         clips=stage_fingerprint(
             clips.VERSION,

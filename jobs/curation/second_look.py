@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.watch import Watch
 from pipelines import confined
@@ -18,8 +19,10 @@ from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.media.clock import Clock
+from pipelines.media.ranged import File
+from pipelines.source_file import source_file
 from pipelines.stages import Stage
-from pipelines.store import local_copy, open_store
+from pipelines.store import open_store
 
 logger = logging.getLogger(__name__)
 LOOKED = pa.schema(
@@ -35,29 +38,27 @@ class SecondLook:
 
         self._cfg = cfg
         self._watch = watch or Watch()
-        self._stage = Stage(open_store(dataset), "dover", stage_fingerprint)
+        store = open_store(dataset)
+        self._stage = Stage(store, "dover", stage_fingerprint)
+        self._clocks = Clocks(store, cfg)
         self._dover = Dover(Path(cfg.scores.dover))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": rows of `LOOKED`}."""
         clips = batch["clips"]
-        with local_copy(batch["source_uri"]) as path:
-            try:
-                limits = confined.header_limits(self._cfg.limits, path)
-                clock = confined.header_clock(
-                    child.call(confined.read_times, path, self._cfg.footage_options, limits=limits)
-                )
-            except (MediaError, child.ChildError) as error:
-                looked = [_none(clip, error) for clip in clips]
-            else:
-                looked = [self._look(path, clock, clip) for clip in clips]
+        try:
+            with source_file(batch["source_uri"]) as file:
+                clock = self._clocks.of(clips[0]["video_id"], file)
+                looked = [self._look(file, clock, clip) for clip in clips]
+        except (MediaError, child.ChildError) as error:
+            looked = [_none(clip, error) for clip in clips]
         kept = [row for row, lasting in looked if lasting]
         if kept:
             unit = fingerprint(sorted(row["clip_id"] for row in kept))
             self._stage.commit(unit, pa.Table.from_pylist(kept, schema=LOOKED))
         return {"rows": [row for row, _ in looked]}
 
-    def _look(self, path: Path, clock: Clock, clip: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def _look(self, file: File, clock: Clock, clip: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """A row, and whether it would be the same another time."""
         from pipelines.scores.dover import views
 
@@ -65,7 +66,7 @@ class SecondLook:
             with self._watch.over("looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"):
                 limits = confined.limits(self._cfg.limits, clip["duration_s"])
                 seen = child.call(
-                    views, path, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
+                    views, file, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
                 )
                 return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
         except MediaError as error:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHORT_SHARE = 1 / 8  # of a file's frames: to decode fewer is faster than to list all
+
 
 def iterate_frames(
     source: File | bytes, clock: Clock, start_pts: int | None = None, end_pts: int | None = None
@@ -57,7 +59,14 @@ def frames_at(source: File | bytes, clock: Clock, indices: Sequence[int]) -> np.
     Raises:
         MediaError: undecodable, no_timestamps, truncated.
     """
-    return _pick(source, clock, indices, open_fast(source, clock))
+    return _pick(source, clock, indices, None if _is_short(source, clock, indices) else open_fast(source, clock))
+
+
+def _is_short(source: File | bytes, clock: Clock, indices: Sequence[int]) -> bool:
+    """Whether all frames wanted are near each other in a long file: decord reads all of it before it shows one."""
+    keyframe = clock.keyframe_before(int(clock.pts[min(indices)]))
+    first = 0 if keyframe is None else clock.index_of(keyframe)
+    return not isinstance(source, bytes) and max(indices) - first < _SHORT_SHARE * len(clock.pts)
 
 
 def _pick(source: File | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None) -> np.ndarray:
@@ -70,9 +79,9 @@ def _pick(source: File | bytes, clock: Clock, indices: Sequence[int], reader: Fa
             logger.info("decord could not pick frames (%s); PyAV does", error)
     if not frames:
         by_pts = {int(clock.pts[index]): index for index in wanted}
-        for pts, frame in _iterate_pyav(source, clock, min(by_pts), max(by_pts) + 1):
-            if pts in by_pts:
-                frames[by_pts[pts]] = frame
+        for picture in pictures_between(source, clock, min(by_pts), max(by_pts) + 1):
+            if picture.pts in by_pts:
+                frames[by_pts[picture.pts]] = upright(picture)
         if len(frames) < len(wanted):
             lost = len(wanted) - len(frames)
             raise MediaError(Reason.TRUNCATED, f"{lost} of {len(wanted)} frames that the index lists don't decode")

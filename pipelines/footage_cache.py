@@ -1,0 +1,156 @@
+"""Files from elsewhere, once per machine: fetched by the first process that needs one, used by all, thrown away when room is needed.
+
+In: what names a file's content, its size, and a function that fetches it. Out: a local path that stays for as long as it is
+held. The folder is bounded; who was used longest ago goes first, and nothing that is held. Processes are told apart by
+locks on the files, which end with them: a killed one holds nothing.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.errors import MediaError, Reason
+from pipelines.ids import hash_text
+
+_MOST_BYTES = 16 * 1024**3
+_MOST_SHARE = 0.1  # of what is free on the disk without it
+_PART, _LOCK = ".part", ".lock"
+
+
+class FootageCache:
+    """A folder of fetched files."""
+
+    def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES):
+        """most_bytes: kept at most, besides what is held."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to somebody else; set TMPDIR to a folder of your own")
+        self._folder, self._most_bytes = folder, most_bytes
+
+    @contextmanager
+    def held(self, name: str, size_bytes: int, fetch: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
+        """A file for the length of a block.
+
+        Args:
+            name: of its content: another content, another name.
+            fetch: writes it to a path.
+            suffix: of the local file's name.
+
+        Raises:
+            MediaError: missing, if there is no room for it.
+        """
+        path = self._folder / (hash_text(name) + suffix)
+        while (handle := _hold(path)) is None:
+            self._fetch(path, size_bytes, fetch)
+        try:
+            os.utime(path)
+            yield path
+        finally:
+            os.close(handle)
+
+    def _fetch(self, path: Path, size_bytes: int, fetch: Callable[[Path], None]) -> None:
+        with _locked(self._lock_of(path)):
+            if path.exists():  # by another, while this one waited
+                return
+            self._make_room(size_bytes)
+            part = path.with_name(path.name + _PART)
+            part.unlink(missing_ok=True)  # of one who was killed
+            try:
+                fetch(part)
+                _sync(part)
+                got = part.stat().st_size
+                if got != size_bytes:
+                    raise MediaError(Reason.MISSING, f"{got} of {size_bytes} bytes came")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _lock_of(self, path: Path) -> Path:
+        return self._folder / f"{path.name[:2]}{_LOCK}"  # a few for all, so that they need not be thrown away
+
+    def _make_room(self, size_bytes: int) -> None:
+        files = [(p.stat(), p) for p in self._folder.iterdir() if p.suffix not in (_PART, _LOCK)]
+        used = sum(stat.st_size for stat, _ in files)
+        most = min(self._most_bytes, _MOST_SHARE * (shutil.disk_usage(self._folder).free + used))
+        for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
+            if used + size_bytes <= most:
+                break
+            if _remove_unless_held(path):
+                used -= stat.st_size
+        for part in self._folder.glob(f"*{_PART}"):
+            self._remove_abandoned(part)
+        free = shutil.disk_usage(self._folder).free
+        if free < size_bytes:
+            raise MediaError(
+                Reason.MISSING,
+                f"its {size_bytes} bytes don't fit into {self._folder}, where {free} are free; set TMPDIR",
+            )
+
+    def _remove_abandoned(self, part: Path) -> None:
+        """What a killed process left half fetched."""
+        with _locked(self._lock_of(part), wait=False) as alone:
+            if alone:
+                part.unlink(missing_ok=True)
+
+
+def node_cache() -> FootageCache:
+    """This machine's, for this user, in the folder for temporary files (TMPDIR)."""
+    return FootageCache(Path(tempfile.gettempdir()) / f"rushes-footage-{os.getuid()}")
+
+
+def _hold(path: Path) -> int | None:
+    """A handle whose lock keeps the file from being removed; None if there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    try:
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except FileNotFoundError:  # removed before the lock was had
+        pass
+    os.close(handle)
+    return None
+
+
+def _remove_unless_held(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Alone with a lock's file; False if another is, and one doesn't want to wait."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,187 @@
+"""A source that is elsewhere: by ranges where that pays, else fetched once per machine, into a folder that stays small."""
+
+import multiprocessing
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pipelines import source_file
+from pipelines.errors import MediaError, Reason
+from pipelines.footage_cache import FootageCache
+from pipelines.ids import video_id, video_id_of
+from pipelines.media.ranged import RangedFile
+from pipelines.source_file import read_video_id, remote_file
+
+SMALL = 2000
+
+
+@dataclass
+class Elsewhere:
+    """A local file as an object of a store; notes what is done with it."""
+
+    path: Path
+    etag: str = "1"
+    downloads: int = 0
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def uri(self) -> str:
+        return f"s3://bucket/{self.path.name}"
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def read_range(self, offset: int, size: int) -> bytes:
+        self.asked.append((offset, size))
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def pieces(self):
+        yield self.path.read_bytes()
+
+    def download(self, path: Path) -> None:
+        self.downloads += 1
+        path.write_bytes(self.path.read_bytes())
+
+
+@pytest.fixture(autouse=True)
+def _all_is_long(monkeypatch):
+    monkeypatch.setattr(source_file, "_SMALL_BYTES", SMALL)
+    source_file._files.clear()
+
+
+@pytest.fixture
+def cache(tmp_path) -> FootageCache:
+    return FootageCache(tmp_path / "cache")
+
+
+def boxes(folder: Path, name: str, *kinds: bytes) -> Path:
+    """An mp4 whose outermost boxes are these, each of 1 KiB."""
+    path = folder / name
+    path.write_bytes(b"".join((1024).to_bytes(4, "big") + kind + bytes(1016) for kind in kinds))
+    return path
+
+
+def test_a_local_source_is_its_path(tmp_path):
+    with source_file.source_file(str(tmp_path / "a.mp4")) as file:
+        assert file == tmp_path / "a.mp4"
+    with source_file.source_file(f"file://{tmp_path}/b%20c.mp4") as file:
+        assert file == tmp_path / "b c.mp4"
+    with pytest.raises(MediaError) as caught:
+        read_video_id(str(tmp_path / "none.mp4"))
+    assert caught.value.reason is Reason.MISSING
+
+
+def test_a_long_file_with_an_index_is_read_by_ranges_and_remembered(tmp_path, cache):
+    far = Elsewhere(boxes(tmp_path, "long.mp4", b"ftyp", b"mdat", b"moov"))
+    with remote_file(far, cache) as file:
+        assert isinstance(file, RangedFile)
+        assert file.read(1024, 8) == far.read_range(1024, 8)
+    asked = len(far.asked)
+    with remote_file(far, cache) as again:
+        assert again is file
+        again.read(0, 3072)
+    assert (len(far.asked), far.downloads) == (asked, 0)
+    with remote_file(Elsewhere(far.path, etag="2"), cache) as other:
+        assert other is not file
+
+
+@pytest.mark.parametrize("kinds", [(b"ftyp", b"moov", b"moof", b"mdat"), (b"ftyp",)])
+def test_what_can_not_be_read_in_part_and_what_is_small_is_fetched_once(tmp_path, cache, kinds):
+    far = Elsewhere(boxes(tmp_path, "a.mp4", *kinds))
+    for _ in range(3):
+        with remote_file(far, cache) as file:
+            assert isinstance(file, Path)
+            assert file.suffix == ".mp4"
+            assert file.read_bytes() == far.path.read_bytes()
+    assert far.downloads == 1
+    changed = Elsewhere(far.path, etag="2")
+    with remote_file(changed, cache) as other:
+        assert other != file
+    assert changed.downloads == 1
+
+
+def test_a_download_that_fails_or_ends_early_is_missing_and_leaves_nothing(tmp_path, cache):
+    far = Elsewhere(boxes(tmp_path, "a.flv", b"ftyp"))
+
+    def cut(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise ConnectionResetError("the network is down")
+
+    for broken, message in ((cut, "network is down"), (lambda path: path.write_bytes(b"half"), "4 of 1024 bytes came")):
+        far.download = broken
+        with pytest.raises(MediaError, match=message) as caught, remote_file(far, cache):
+            pass
+        assert caught.value.reason is Reason.MISSING
+        assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
+def test_the_folder_stays_small_and_nothing_in_use_leaves_it(tmp_path):
+    cache = FootageCache(tmp_path / "cache", most_bytes=3500)
+
+    def fetched(name: str) -> bool:
+        made = []
+        with cache.held(name, 1000, lambda path: (made.append(name), path.write_bytes(bytes(1000)))):
+            pass
+        return bool(made)
+
+    with cache.held("held", 1000, lambda path: path.write_bytes(bytes(1000))) as held:
+        for name in "abcde":
+            assert fetched(name)
+            time.sleep(0.01)
+        assert held.exists()
+        files = [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+        assert sum(path.stat().st_size for path in files) <= 3500
+        assert not fetched("e")
+        assert not fetched("d")
+        assert fetched("a")  # the oldest went first
+    fetched("f")
+    fetched("g")
+    fetched("h")
+    assert not held.exists()
+
+
+def test_what_does_not_fit_on_the_disk_is_said_and_can_be_tried_again(tmp_path, cache):
+    with pytest.raises(MediaError, match="set TMPDIR") as caught, cache.held("vast", 2**60, lambda path: None):
+        pass
+    assert caught.value.reason is Reason.MISSING
+
+
+def test_what_a_killed_process_left_is_thrown_away(tmp_path, cache):
+    part = tmp_path / "cache" / "0123.mp4.part"
+    part.write_bytes(b"half")
+    with cache.held("a", 4, lambda path: path.write_bytes(b"four")):
+        pass
+    assert not part.exists()
+
+
+def _hold(folder: Path, log: Path) -> None:
+    def fetch(path: Path) -> None:
+        with log.open("a") as file:
+            file.write("fetched\n")
+        time.sleep(0.3)
+        path.write_bytes(b"four")
+
+    with FootageCache(folder).held("a", 4, fetch) as path:
+        assert path.read_bytes() == b"four"
+
+
+def test_of_several_processes_that_need_a_file_one_fetches_it(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_hold, args=(tmp_path / "cache", tmp_path / "log")) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert (tmp_path / "log").read_text() == "fetched\n"
+
+
+def test_a_video_has_the_same_id_in_pieces(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(range(256)) * 10)
+    assert video_id_of([path.read_bytes()[:700], path.read_bytes()[700:]]) == video_id(path)
