@@ -310,3 +310,20 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path, capsys):
     assert main(["verify", f"dataset={tmp_path}"]) == WRONG_USAGE
     assert "no dataset is there" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_that_is_lost_is_cut_again_from_its_footage_with_the_same_bytes(dataset, shared_ray):
+    shard, clips = shard_of(dataset)
+    footage, whole, manifest = (
+        Path(clips[0]["source_uri"]).parent,
+        shard.read_bytes(),
+        manifest_of(dataset).read_bytes(),
+    )
+    shard.unlink()
+    shutil.rmtree(dataset / "manifests")
+    shutil.rmtree(dataset / "stages" / "shards")
+    address = f"ray.address={shared_ray.address}"
+    did = run_job("curate", f"footage={footage}", f"dataset={dataset}", address, *SETTINGS)
+    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 0, len(clips))
+    assert (shard.read_bytes(), manifest_of(dataset).read_bytes()) == (whole, manifest)
+    assert verify(dataset, shared_ray)["findings"] == 0
