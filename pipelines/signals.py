@@ -196,7 +196,7 @@ def _as_large(before: _Small, now: _Small) -> _Small:
 
 def _light(gray: np.ndarray) -> dict[str, float]:
     mean, deviation = cv2.meanStdDev(gray)
-    dark = 1 - cv2.countNonZero(cv2.compare(gray, _DARK, cv2.CMP_GT)) / gray.size
+    dark = 1 - np.count_nonzero(gray > _DARK) / gray.size
     return {"luma_mean": float(mean[0, 0]), "luma_std": float(deviation[0, 0]), "dark": dark}
 
 

@@ -21,7 +21,7 @@ from pipelines.shot_detection.observation import observe
 from pipelines.shot_detection.transnet import TransNet
 from pipelines.shots import look_of
 from pipelines.signals import MOTION_PER_S, context_frames, measure, numbered, signals_settings
-from tests.footage import pan, real_clips
+from tests.footage import pan, real_clips, write
 from tests.odd_sources import SOURCES
 
 CFG = SignalConfig()
@@ -74,6 +74,15 @@ def test_pictures_may_change_their_size_in_the_middle(tmp_path):
     for first, last in ((0, 30), (30, 40), (40, len(pictures))):
         part = measure(pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig())
         assert part.equals(rows.slice(first, last - first))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 271), (300, 1), (3, 5)])
+def test_pictures_of_a_line_or_a_pixel_are_measured(tmp_path, size):
+    frames = np.random.default_rng(1).integers(0, 255, (8, *size, 3), np.uint8)
+    path = write(tmp_path / "tiny.mov", frames, codec="png", pixel_format="rgb24")
+    clock = read_clock(path)
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
+    assert len(measure(pictures, clock, 0, 8, CFG, ShotConfig())) == 8
 
 
 def test_motion_is_measured_on_a_grid_in_time_whatever_the_frame_rate():

@@ -107,7 +107,7 @@ def test_a_flat_or_tiny_picture_has_no_value_where_there_is_none():
     assert quality.blockiness(np.zeros((64, 64), np.uint8)) is None
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 271), (300, 1), (2, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 271), (300, 1), (3, 5)])
 def test_pictures_of_a_line_or_a_pixel_are_looked_at(size):
     gray = np.random.default_rng(1).integers(0, 255, size, np.uint8)
     look = quality.METER.load(None)
