@@ -17,7 +17,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pipelines.drill import boundary
-from pipelines.s3 import is_s3, open_object
+from pipelines.s3 import is_s3
 
 _SCRATCH = ".scratch"
 
@@ -210,23 +210,6 @@ def open_store(uri: str) -> Store:
 
         return S3Store(uri)
     return LocalStore(local_path(uri, what="dataset"))
-
-
-@contextmanager
-def local_copy(uri: str) -> Iterator[Path]:
-    """Footage as a local file for the length of a block: the file itself where it is local already, else a download.
-
-    Raises:
-        ValueError: the scheme is none that is known.
-        OSError, MediaError: see `pipelines.s3.S3Object.read_range`.
-    """
-    if not is_s3(uri):
-        yield local_path(uri, what="footage")
-        return
-    with tempfile.TemporaryDirectory(prefix="rushes-") as folder:
-        path = Path(folder) / PurePosixPath(uri).name
-        open_object(uri).download(path)
-        yield path
 
 
 def local_path(uri: str, what: str) -> Path:
