@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads near a time,
 # not to the keyframe before it.
 _SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
+_MOST_RATE = 1000  # frames per second that an encoder is told of; a lying time base makes more than it can hold
 _SMALLEST_STEP = 2  # of the rate factor, between two encodings
 _LOSSLESS = 0
 
@@ -59,6 +60,7 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
     """
     path, span = wanted.path, wanted.span
     rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
+    rate = min(rate, Fraction(_MOST_RATE))
     aspect = _aspect_as_displayed(path)
     # To read the clock is to read the whole source: where it isn't known, it is first tried without.
     for exact in (False, True) if wanted.clock is None else (True,):

@@ -378,3 +378,13 @@ def test_edits_are_written_to_the_tick_and_refused_where_they_do_not_fit(source,
     assert video_edit(data) is None
     with pytest.raises(ValueError, match=r"ends|beyond"):
         video_edit(out.read_bytes()[:300])
+
+
+def test_frames_a_nanosecond_apart_are_too_fast_for_a_clip_and_no_fault_of_the_encoder(tmp_path):
+    path = SOURCES["variable.mkv"](tmp_path / "hasty.mkv")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(bytes.fromhex("2ad7b1830f4240"), bytes.fromhex("2ad7b183000001")))  # its time scale
+    hasty = as_measured(path)
+    assert hasty.time_base < Fraction(1, 1_000_000)
+    with pytest.raises(MediaError, match="frames per second"):
+        hasty.cut(tmp_path / "clip.mp4", 0, 17)
