@@ -5,7 +5,6 @@ dataset that holds the same. Manifests go first and the newest never, so what re
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jobs.run_folder import Run, new_run_folder
@@ -24,7 +23,7 @@ def check(cfg: CleanConfig) -> None:
         as_curated(cfg.dataset)
 
 
-def run_folder(cfg: CleanConfig) -> Path:
+def run_folder(cfg: CleanConfig) -> str:
     return new_run_folder(cfg.dataset, "clean")
 
 

@@ -5,7 +5,6 @@ What was finished before, by this run or any other with the same settings, is no
 """
 
 from contextlib import ExitStack
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -37,7 +36,7 @@ def check(cfg: CurateConfig) -> None:
         )
 
 
-def run_folder(cfg: CurateConfig) -> Path:
+def run_folder(cfg: CurateConfig) -> str:
     return new_run_folder(cfg.dataset, "curate")
 
 

@@ -54,7 +54,7 @@ def check(cfg: EncodeConfig) -> None:
     text_encoder(cfg.text_encoder)
 
 
-def run_folder(cfg: EncodeConfig) -> Path:
+def run_folder(cfg: EncodeConfig) -> str:
     return new_run_folder(cfg.dataset, "encode")
 
 

@@ -60,8 +60,10 @@ def _usage_checked(action: Callable[[], int]) -> int:
         return action()
     except KeyboardInterrupt:
         return _interrupted()
-    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         return _complain(str(error), WRONG_USAGE)
+    except ConnectionError as error:
+        return _complain(str(error), FAILED)
 
 
 def _job(job: Job, arguments: list[str]) -> int:
@@ -92,20 +94,20 @@ def _job(job: Job, arguments: list[str]) -> int:
 def execute(job: Job, cfg: object, yaml: str) -> int:
     """Check and run a composed job in this process; returns the exit code."""
     module = job.module()
-    module.check(cfg)  # raises what a user got wrong, before anything is written
     from jobs.run_folder import open_run
+    from pipelines import s3
 
+    with s3.hurried():
+        module.check(cfg)  # raises what a user got wrong, before anything is written
     run = open_run(job.name, module.run_folder(cfg), yaml)
     try:
-        module.run(cfg, run)
+        with run:
+            module.run(cfg, run)
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:
-        import logging
-
-        logging.getLogger(f"rushes.{job.name}").exception("the job failed")
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        return _complain(f"{job.name} failed: {first_line} (the whole story: {run.log})", FAILED)
+        return _complain(f"{job.name} failed: {first_line} (the whole story: {run.log_uri})", FAILED)
     return DONE
 
 

@@ -15,6 +15,7 @@ from jobs.reporting.text import size
 from jobs.run_folder import Run, new_run_folder
 from jobs.workflow.graph import RECORDS
 from pipelines.dataset import open_dataset
+from pipelines.s3 import is_s3
 
 _PAGE = "report.html"
 
@@ -24,16 +25,16 @@ def check(cfg: ReportConfig) -> None:
     _target(cfg)
     found = _find(cfg)
     try:
-        open_dataset(str(found.dataset))
+        open_dataset(found.dataset)
     except FileNotFoundError:
-        if cfg.dataset is not None and (found.dataset / RECORDS).is_dir():
+        if cfg.dataset is not None and (Path(found.dataset) / RECORDS).is_dir():
             raise FileNotFoundError(
                 f"dataset={cfg.dataset} is the folder of a workflow; give run={cfg.dataset}"
             ) from None
         raise
 
 
-def run_folder(cfg: ReportConfig) -> Path:
+def run_folder(cfg: ReportConfig) -> Path | str:
     """For config and log; a workflow's own stay untouched."""
     return new_run_folder(cfg.dataset, "report") if cfg.dataset is not None else Path(str(cfg.run)) / RECORDS / "report"
 
@@ -42,22 +43,23 @@ def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
     """Write the page; returns where it is."""
     from jobs.reporting.page import make_view, render
 
-    out = _target(cfg)
+    out = _target(cfg) or run.folder / _PAGE
     page = render(make_view(_find(cfg), cfg.clips)).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     temporary.write_bytes(page)
     temporary.replace(out)
-    run.say(f"report: {out} ({size(len(page))}), opens in any browser, offline")
-    return {"out": str(out)}
+    where = str(out) if _target(cfg) else f"{run.uri}/{_PAGE}"
+    run.say(f"report: {where} ({size(len(page))}), opens in any browser, offline")
+    return {"out": where}
 
 
 def _find(cfg: ReportConfig) -> Found:
     return find_dataset(cfg.dataset) if cfg.dataset is not None else find_run(str(cfg.run))
 
 
-def _target(cfg: ReportConfig) -> Path:
-    """The file to write.
+def _target(cfg: ReportConfig) -> Path | None:
+    """The file to write; None for the run's own folder, of a dataset in S3, where nothing is ever replaced.
 
     Raises:
         ValueError: neither or both of dataset= and run= are given, or out= is a folder.
@@ -65,10 +67,12 @@ def _target(cfg: ReportConfig) -> Path:
     if (cfg.dataset is None) == (cfg.run is None):
         given = "both are given" if cfg.dataset is not None else "neither is given"
         raise ValueError(f"report is about dataset= or about run= (the out= of rushes run), and {given}; give one")
+    if cfg.out is None and cfg.dataset is not None and is_s3(cfg.dataset):
+        return None
     out = (
         Path(cfg.out)
         if cfg.out is not None
-        else _find(cfg).dataset / _PAGE
+        else Path(_find(cfg).dataset) / _PAGE
         if cfg.dataset is not None
         else Path(str(cfg.run)) / _PAGE
     )

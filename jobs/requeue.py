@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -30,7 +29,7 @@ def check(cfg: RequeueConfig) -> None:
         raise ValueError(f"reasons={sorted(unknown)}: not known; known are {', '.join(Reason)}")
 
 
-def run_folder(cfg: RequeueConfig) -> Path:
+def run_folder(cfg: RequeueConfig) -> str:
     return new_run_folder(cfg.dataset, "requeue")
 
 

@@ -8,28 +8,67 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.store import local_path
+from pipelines.s3 import is_s3
+from pipelines.store import open_store
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one job."""
+    """One run of one job: a block, at whose end its folder is where it belongs, however it ended.
+
+    `remote` is the URI where what is written to `folder` goes at the end; None where the folder is in its place already.
+    """
 
     job: str
     folder: Path
+    remote: str | None = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            logging.getLogger(f"rushes.{self.job}").error("the job failed", exc_info=error)
+        if self.remote is not None:
+            self._hand_in(self.remote)
+
+    @property
+    def uri(self) -> str:
+        """Where a person finds the folder afterwards."""
+        return self.remote or str(self.folder)
+
+    def _hand_in(self, remote: str) -> None:
+        """Put the run's files into the dataset, and remove them here. What can't be put stays here, and is said so."""
+        _log_to(logging.NullHandler())
+        store = open_store(remote)
+        try:
+            for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+                store.put_new(path.relative_to(self.folder).as_posix(), path)
+        except OSError as error:
+            self.say(
+                f"{self.job}: the files of this run could not be put into {remote} ({error}); they are in {self.folder}"
+            )
+        else:
+            shutil.rmtree(self.folder)
 
     @property
     def log(self) -> Path:
         """Where everything that isn't on the console is written."""
         return self.folder / "log"
+
+    @property
+    def log_uri(self) -> str:
+        """Where a person finds the log afterwards."""
+        return f"{self.uri}/log"
 
     def say(self, text: str) -> None:
         """One line for the person at the console, kept in the log too."""
@@ -45,10 +84,10 @@ class Run:
         return path
 
 
-def new_run_folder(dataset: str, job: str) -> Path:
-    """A folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>`."""
+def new_run_folder(dataset: str, job: str) -> str:
+    """URI of a folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>`."""
     started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return local_path(dataset, what="dataset") / "runs" / f"{started}-{job}-{os.getpid()}"
+    return f"{open_store(dataset).uri}/runs/{started}-{job}-{os.getpid()}"
 
 
 def scratch_run_folder(job: str) -> Path:
@@ -56,15 +95,27 @@ def scratch_run_folder(job: str) -> Path:
     return Path(tempfile.gettempdir()) / f"rushes-{os.getuid()}" / job
 
 
-def open_run(job: str, folder: Path, config_yaml: str) -> Run:
+def open_run(job: str, folder: Path | str, config_yaml: str) -> Run:
     """Make a run's folder, write its config, and send the logs of this process to its `log` file.
 
     The console stays for what a person reads: warnings of libraries go to the log, not to the screen.
+
+    Args:
+        folder: a path, or URI.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(config_yaml)
-    handler = logging.FileHandler(folder / "log")
+    uri = str(folder)
+    local = Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")) if is_s3(uri) else Path(folder)
+    local.mkdir(parents=True, exist_ok=True)
+    (local / "config.yaml").write_text(config_yaml)
+    if is_s3(uri):
+        open_store(uri).put_new("config.yaml", config_yaml.encode())  # even if the rest should never get there
+    handler = logging.FileHandler(local / "log")
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    _log_to(handler)
+    return Run(job, local, uri if is_s3(uri) else None)
+
+
+def _log_to(handler: logging.Handler) -> None:
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -72,4 +123,3 @@ def open_run(job: str, folder: Path, config_yaml: str) -> Run:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    return Run(job=job, folder=folder)

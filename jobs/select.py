@@ -6,7 +6,6 @@ All else is as the dataset was curated.
 """
 
 from contextlib import ExitStack
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -22,7 +21,7 @@ def check(cfg: SelectConfig) -> None:
     check_measurable(load_recipe(cfg.recipe, open_dataset(cfg.dataset).manifest.recipe), curated.scores)
 
 
-def run_folder(cfg: SelectConfig) -> Path:
+def run_folder(cfg: SelectConfig) -> str:
     return new_run_folder(cfg.dataset, "select")
 
 

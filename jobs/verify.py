@@ -8,7 +8,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -30,7 +29,7 @@ def check(cfg: VerifyConfig) -> None:
         return
 
 
-def run_folder(cfg: VerifyConfig) -> Path:
+def run_folder(cfg: VerifyConfig) -> str:
     return new_run_folder(cfg.dataset, "verify")
 
 

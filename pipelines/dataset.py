@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines import s3
 from pipelines.dedup.looks import LOOKS
 from pipelines.manifest import Manifest, Shard, newest
 from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, read_parquet
@@ -17,6 +18,7 @@ from pipelines.scores.registry import SCORES
 from pipelines.shards import shard_key
 from pipelines.store import Store, open_store
 
+_MAKE_ONE = "; `rushes curate footage=… dataset=…` makes one"
 _NEW_SCORE = "measured before this score existed: curate its footage again"
 _COLUMNS = {"mp4": ("offset", "size"), "json": ("json_offset", "json_size"), "txt": ("txt_offset", "txt_size")}
 
@@ -107,9 +109,16 @@ def open_dataset(uri: str) -> Dataset:
 
 
 def _near(uri: str) -> str:
+    if s3.is_s3(uri):
+        bucket, key = s3.split(uri.rstrip("/"))
+        parent, _, name = key.rpartition("/")
+        prefix = f"{parent}/" if parent else ""
+        siblings = [child.rstrip("/") for child in s3.children(bucket, prefix) if child.endswith("/")]
+        near = difflib.get_close_matches(name, siblings, n=1)
+        return f"; did you mean 's3://{bucket}/{prefix}{near[0]}'?" if near else _MAKE_ONE
     path = Path(uri)
     siblings = [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, n=1)
     if near:
         return f"; did you mean '{path.parent / near[0]}'?"
-    return "; `rushes curate footage=… dataset=…` makes one"
+    return _MAKE_ONE

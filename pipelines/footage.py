@@ -95,13 +95,13 @@ def etag(stat: os.stat_result) -> str:
 
 def check_footage(uri: str) -> None:
     """Raise at once what `find_footage` would raise, without listing: for a job's cheap check."""
-    next(iter(_found(uri, s3.IMPATIENCE_S)), None)
+    next(iter(_found(uri)), None)
 
 
-def _found(uri: str, patience_s: float = s3.PATIENCE_S) -> Iterator[Source | Ignored | Quarantined]:
+def _found(uri: str) -> Iterator[Source | Ignored | Quarantined]:
     """What every file is that a URI names, one by one."""
     if s3.is_s3(uri):
-        objects = s3_footage.named(uri, patience_s)
+        objects = s3_footage.named(uri)
         if isinstance(objects, s3.S3Object) and _is_list(objects.uri):
             rows = _list_rows(objects.uri, b"".join(objects.pieces()))
             yield from _listed(rows, base=objects.uri.rpartition("/")[0])

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ _PASSING_CODES = (
 )  # fmt: skip
 T = TypeVar("T")
 
+_patience_s = PATIENCE_S
 _clients: dict[tuple[Any, ...], Any] = {}
 _clients_lock = threading.Lock()
 
@@ -100,15 +101,26 @@ def _new_client() -> Any:
         ) from error
 
 
+@contextmanager
+def hurried() -> Iterator[None]:
+    """A block in which this process waits for nothing for long: for checks, while somebody waits at the console."""
+    global _patience_s
+    before, _patience_s = _patience_s, IMPATIENCE_S
+    try:
+        yield
+    finally:
+        _patience_s = before
+
+
 class Patience:
     """How often and how long to try again: pauses that grow and are jittered, an end when nothing moves for long.
 
     Args:
-        seconds: how long without progress.
+        seconds: how long without progress; None for PATIENCE_S, or in a `hurried` block IMPATIENCE_S.
     """
 
-    def __init__(self, seconds: float = PATIENCE_S):
-        self._seconds = seconds
+    def __init__(self, seconds: float | None = None):
+        self._seconds = _patience_s if seconds is None else seconds
         self.progress()
 
     def progress(self) -> None:
@@ -155,7 +167,7 @@ def status(error: Exception) -> int:
     return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def ask(action: Callable[[Any], T], uri: str, patience_s: float = PATIENCE_S) -> T:
+def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -> T:
     """One request, tried again while what fails may pass.
 
     Args:
@@ -224,7 +236,6 @@ def stream(
     first: int = 0,
     end: int | None = None,
     etag: str | None = None,
-    patience_s: float = PATIENCE_S,
 ) -> Iterator[bytes]:
     """The bytes [first, end) of an object, in order, in pieces of whatever size; goes on where a connection was cut.
 
@@ -239,7 +250,7 @@ def stream(
     """
     from botocore.exceptions import ClientError
 
-    uri, at, patience = f"s3://{bucket}/{key}", first, Patience(patience_s)
+    uri, at, patience = f"s3://{bucket}/{key}", first, Patience()
     while end is None or at < end:
         wanted = {"Range": f"bytes={at}-{'' if end is None else end - 1}"} if at or end is not None else {}
         try:
@@ -308,7 +319,7 @@ class S3Object:
                 file.write(piece)
 
 
-def open_object(uri: str, patience_s: float = PATIENCE_S) -> S3Object:
+def open_object(uri: str) -> S3Object:
     """An object, by one HEAD.
 
     Raises:
@@ -317,7 +328,7 @@ def open_object(uri: str, patience_s: float = PATIENCE_S) -> S3Object:
     bucket, key = split(uri)
     if not key:
         raise FileNotFoundError(f"{uri} is a bucket, not an object")
-    head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri, patience_s)
+    head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
     return S3Object(uri, head["ContentLength"], head["ETag"].strip('"'))
 
 
@@ -331,7 +342,7 @@ class Listed:
     modified_s: float
 
 
-def listing(bucket: str, prefix: str, patience_s: float = PATIENCE_S) -> Iterator[Listed]:
+def listing(bucket: str, prefix: str) -> Iterator[Listed]:
     """All objects whose keys start with a prefix, in the order of the server (that of UTF-8, on AWS); a page at a time.
 
     Raises:
@@ -343,7 +354,6 @@ def listing(bucket: str, prefix: str, patience_s: float = PATIENCE_S) -> Iterato
         page = ask(
             lambda s3, more=more: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, **more),
             uri,
-            patience_s,
         )
         for item in page.get("Contents", ()):
             yield Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())

@@ -24,7 +24,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def named(uri: str, patience_s: float = s3.PATIENCE_S) -> s3.S3Object | Iterator[s3.S3Object]:
+def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
     """What a URI names: one object, or all below a prefix or of a glob, hidden ones left out.
 
     Raises:
@@ -34,13 +34,13 @@ def named(uri: str, patience_s: float = s3.PATIENCE_S) -> s3.S3Object | Iterator
     bucket, key = s3.split(uri)
     if key and not key.endswith("/"):
         try:
-            return s3.open_object(uri, patience_s)
+            return s3.open_object(uri)
         except FileNotFoundError as error:
             if "no bucket" in str(error):
                 raise
     pattern = _compiled(key) if glob.has_magic(key) else None
     prefix = key[: _MAGIC.search(key).start()] if pattern else key if not key or key.endswith("/") else f"{key}/"
-    listing = s3.listing(bucket, prefix, patience_s)
+    listing = s3.listing(bucket, prefix)
     wanted = (
         item
         for item in listing
@@ -48,7 +48,7 @@ def named(uri: str, patience_s: float = s3.PATIENCE_S) -> s3.S3Object | Iterator
         and (pattern.fullmatch(item.key) if pattern else not _hidden(item.key.removeprefix(prefix)))
     )
     first = next(wanted, None)
-    if first is None and (pattern or next(s3.listing(bucket, prefix, patience_s), None) is None):
+    if first is None and (pattern or next(s3.listing(bucket, prefix), None) is None):
         raise FileNotFoundError(f"footage={uri}: nothing is there (at {s3.endpoint()}){_near(bucket, key)}")
     return (
         s3.S3Object(f"s3://{bucket}/{item.key}", item.size_bytes, item.etag)

@@ -72,7 +72,8 @@ def run_job(name: str, *overrides: str) -> Any:
     composed = compose(job, list(overrides))
     module = job.module()
     module.check(composed.cfg)
-    return module.run(composed.cfg, open_run(name, module.run_folder(composed.cfg), composed.yaml))
+    with open_run(name, module.run_folder(composed.cfg), composed.yaml) as run:
+        return module.run(composed.cfg, run)
 
 
 @dataclass(frozen=True)

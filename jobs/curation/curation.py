@@ -224,9 +224,8 @@ class Curation:
             logger.warning("quarantined %(source_uri)s (clip %(clip_id)s) in %(stage)s: %(reason)s: %(message)s", row)
         ours = sum(row["reason"] == Reason.INTERNAL for row in assembly.quarantine)
         if ours:
-            log = self.run.folder / "log"
             self.run.say(
-                f"{ours} sources or clips failed by a fault of ours (see {log}); the next run tries them again"
+                f"{ours} sources or clips failed by a fault of ours (see {self.run.log_uri}); the next run tries them again"
             )
 
     def _caption(self, clips: Sequence[Row], assembly: Assembly) -> dict[str, Row]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jobs.workflow.graph import RECORDS, read_record
-from pipelines.store import local_path
+from pipelines.store import open_store
 
 METRICS_OF_EVALUATE = "metrics.json"
 _NODES = ("curate", "train_vae", "encode", "train", "evaluate")
@@ -23,12 +23,12 @@ _NODES = ("curate", "train_vae", "encode", "train", "evaluate")
 class Found:
     """What there is to report on.
 
-    dataset: its folder. records: what each finished node of the workflow left (path, result, seconds). vae, dit,
+    dataset: its URI. records: what each finished node of the workflow left (path, result, seconds). vae, dit,
     videos: the folders of the trainings and of the evaluation.
     """
 
     title: str
-    dataset: Path
+    dataset: str
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     vae: Path | None = None
     dit: Path | None = None
@@ -37,8 +37,8 @@ class Found:
 
 def find_dataset(uri: str) -> Found:
     """A dataset alone."""
-    path = local_path(uri, what="dataset").absolute()
-    return Found(path.name, path)
+    uri = open_store(uri).uri
+    return Found(PurePosixPath(uri).name, uri)
 
 
 def find_run(folder: str) -> Found:
@@ -64,7 +64,7 @@ def find_run(folder: str) -> Found:
         raise FileNotFoundError(
             f"run={folder}: its dataset {records['curate']['path']} is gone; run the workflow again"
         )
-    return Found(root.name, dataset, records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate"))
+    return Found(root.name, str(dataset), records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate"))
 
 
 def _path(root: Path, record: Mapping[str, Any]) -> Path | None:
@@ -75,7 +75,8 @@ def _path(root: Path, record: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def newest_ledger(dataset: Path) -> tuple[str, dict[str, int]] | None:
+def newest_ledger(dataset: str) -> tuple[str, dict[str, int]] | None:
     """(id, ledger.json) of the newest curation run that finished, or None."""
-    found = sorted((dataset / "runs").glob("*/ledger.json"))
-    return (found[-1].parent.name, json.loads(found[-1].read_text())) if found else None
+    store = open_store(dataset)
+    found = max((key for key in store.list("runs/") if key.endswith("/ledger.json")), default=None)
+    return (PurePosixPath(found).parent.name, json.loads(store.read(found))) if found else None

@@ -93,7 +93,7 @@ def make_view(found: Found, most_clips: int) -> View:
     Raises:
         FileNotFoundError: a file that the dataset or the evaluation names is gone.
     """
-    dataset = open_dataset(str(found.dataset))
+    dataset = open_dataset(found.dataset)
     recipe = recipe_of(dataset.manifest.recipe)
     clips, sources = Clips(dataset.index()), dataset.sources().to_pylist()
     quarantine = dataset.quarantine().to_pylist()
@@ -123,7 +123,7 @@ def make_view(found: Found, most_clips: int) -> View:
         keys=_keys(found, dataset, sources, clips.rows, videos),
         steps=_steps(found.records),
         total=length(sum(r["seconds"] for r in found.records.values())),
-        select=f"rushes select dataset={shlex.quote(str(found.dataset))}",
+        select=f"rushes select dataset={shlex.quote(found.dataset)}",
         funnel=funnel(clips, sources, quarantine),
         scores=scores,
         cutoffs=around,

@@ -174,8 +174,11 @@ def test_what_is_wrong_with_access_is_said_with_the_way_out(s3, store, monkeypat
             store.exists("a")
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-        with pytest.raises(ConnectionError, match=r"S3 at http://127.0.0.1:9 does not answer .*AWS_ENDPOINT_URL_S3"):
-            s3_door.open_object(f"s3://{store.bucket}/a", patience_s=0.1)
+        with (
+            s3_door.hurried(),
+            pytest.raises(ConnectionError, match=r"S3 at http://127.0.0.1:9 does not answer .*AWS_ENDPOINT_URL_S3"),
+        ):
+            s3_door.open_object(f"s3://{store.bucket}/a")
 
 
 def test_a_server_killed_and_started_again_in_the_middle_loses_and_repeats_nothing(tmp_path, monkeypatch, small_parts):
