@@ -17,6 +17,7 @@ from jobs.deepspeed_build import extensions_dir
 from pipelines import drill
 
 _PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
+_S3_ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
 _OBJECT_STORE_BYTES = 512 * 1024**2  # rows and captions travel through it, never video
 
 
@@ -31,6 +32,8 @@ def _worker_env() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",  # forked tokenizers warn and may deadlock
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
     }
+    # Never keys: a job's environment is shown by Ray's dashboard. Workers of a cluster have credentials of their own.
+    env |= {name: os.environ[name] for name in _S3_ENVIRONMENT if name in os.environ}
     return env | drill.environment()
 
 
