@@ -1,14 +1,13 @@
 """Curation with footage in one bucket and the dataset in another, over a good road and over a bad one."""
 
 import os
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from jobs import main
-from jobs.cluster import connect
-from jobs.config import RayConfig
 from pipelines.dataset import open_dataset
 from pipelines.store import open_store
 from tests.footage import film, pan, write
@@ -40,13 +39,14 @@ def footage(module_s3, tmp_path_factory):
     return f"s3://{bucket}/raw"
 
 
-def rushes(*arguments):
-    return main.main([*arguments])
-
-
-def curate(footage, dataset):
-    return rushes(
-        "curate", f"footage={footage}", f"dataset={dataset}", "recipe=permissive", "recipe.min.duration_s=0.5", "ray.num_cpus=2"
+def curate(footage, dataset, **environment):
+    """The command in a process and a Ray of its own: those of other tests don't know the server."""
+    return subprocess.run(
+        [
+            sys.executable, "-m", "jobs.main", "curate", f"footage={footage}", f"dataset={dataset}", "recipe=permissive",
+            "recipe.min.duration_s=0.5", "ray.num_cpus=2",
+        ],
+        env=dict(os.environ) | environment, capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
 
 
@@ -59,12 +59,7 @@ def content(dataset):
 def first(module_s3, footage, tmp_path_factory):
     """A dataset curated over the good road, and what that left on this machine's disk."""
     dataset, scratch = f"s3://{module_s3.new_bucket()}/films/dataset", tmp_path_factory.mktemp("scratch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(scratch))
-        patch.setattr(tempfile, "tempdir", None)
-        patch.chdir(scratch)
-        with connect(RayConfig(num_cpus=2)):
-            assert curate(footage, dataset) == 0
+    curate(footage, dataset, TMPDIR=str(scratch))
     return dataset, [path for path in scratch.rglob("*") if path.is_file()], scratch
 
 
@@ -90,29 +85,26 @@ def test_a_run_leaves_its_config_log_and_ledger_in_the_dataset(first):
     )
 
 
-def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, module_s3, monkeypatch):
+def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, module_s3):
     """503s, delays, connections cut in the middle of what is sent and of what is answered: one in five requests."""
     faults = Faults(busy=0.07, slow=0.03, cut_request=0.05, cut_answer=0.05, slow_s=0.1)
     proxy = Proxy(module_s3.port, faults, seed=1).start()
     dataset = f"s3://{module_s3.new_bucket()}/films/dataset"
     try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-        with connect(RayConfig(num_cpus=2)):
-            assert curate(footage, dataset) == 0
+        curate(footage, dataset, AWS_ENDPOINT_URL_S3=proxy.endpoint)
     finally:
         proxy.stop()
     assert all(proxy.did[fault] for fault in ("busy", "slow", "cut_request", "cut_answer")), proxy.did
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", module_s3.endpoint)
     assert content(dataset) == content(first[0])
 
 
 def test_other_jobs_take_a_dataset_in_s3_and_say_what_is_wrong(first, capsys):
     dataset = first[0]
-    assert rushes("inspect", f"dataset={dataset}") == 0
+    assert main.main(["inspect", f"dataset={dataset}"]) == 0
     clip = open_dataset(dataset).kept()[0]["clip_id"]
-    assert rushes("passport", f"dataset={dataset}", f"clip={clip}") == 0
-    assert rushes("report", f"dataset={dataset}") == 0
+    assert main.main(["passport", f"dataset={dataset}", f"clip={clip}"]) == 0
+    assert main.main(["report", f"dataset={dataset}"]) == 0
     (page,) = (key for key in open_store(dataset).list("runs/") if key.endswith("report.html"))
     assert f"report: {dataset}/{page}" in capsys.readouterr().out
-    assert rushes("inspect", f"dataset={dataset[:-1]}") == 2
+    assert main.main(["inspect", f"dataset={dataset[:-1]}"]) == 2
     assert f"did you mean '{dataset}'?" in capsys.readouterr().err
