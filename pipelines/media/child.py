@@ -53,6 +53,13 @@ class Limits:
     file_bytes: int = 0
 
 
+_MOST_KILLED = 3  # servers or forks over one call: once or twice may have been somebody else's fault
+
+
+class _KilledError(Exception):
+    """The server, or the fork, was ended by somebody else."""
+
+
 class ChildError(RuntimeError):
     """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note of it."""
 
@@ -120,27 +127,41 @@ class _Server:
             (function.__module__, preload and pickle.dumps(preload), pickle.dumps((function, args, limits)))
         )
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
-            receiver, sender = os.pipe()
-            ranges = _ranges(args)
-            try:
+            for left in reversed(range(_MOST_KILLED)):
                 try:
-                    self._send(request, [sender] if ranges is None else [sender, ranges.theirs.fileno()])
-                finally:
-                    os.close(sender)
-                    if ranges is not None:
-                        ranges.theirs.close()
-                answer = self._receive(receiver, ranges, limits.deadline_s)
-                status = self._status()
-            except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
-                self.kill()
-                raise
-            finally:
-                os.close(receiver)
-                if ranges is not None:
-                    ranges.close()
+                    answer, status = self._ask(request, args, limits)
+                except _KilledError:
+                    if not left:
+                        raise ChildError(
+                            f"the process that decodes could not be started, or was killed {_MOST_KILLED} times; see the worker's log"
+                        ) from None
+                    continue
+                if not (left and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+                    break
         return _value(answer, status, limits)
+
+    def _ask(self, request: bytes, args: tuple[Any, ...], limits: Limits) -> tuple[bytes, int]:
+        """What the child wrote, and how it ended, as waitpid says it. Raises _KilledError if the server is no more."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        receiver, sender = os.pipe()
+        ranges = _ranges(args)
+        try:
+            try:
+                self._send(request, [sender] if ranges is None else [sender, ranges.theirs.fileno()])
+            finally:
+                os.close(sender)
+                if ranges is not None:
+                    ranges.theirs.close()
+            answer = self._receive(receiver, ranges, limits.deadline_s)
+            return answer, self._status()
+        except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
+            self.kill()
+            raise
+        finally:
+            os.close(receiver)
+            if ranges is not None:
+                ranges.close()
 
     def kill(self) -> None:
         """End the server and whatever it forked."""
@@ -179,8 +200,11 @@ class _Server:
         self._socket = ours
 
     def _send(self, request: bytes, descriptors: list[int]) -> None:
-        socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], descriptors)
-        self._socket.sendall(request)
+        try:
+            socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], descriptors)
+            self._socket.sendall(request)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise _KilledError from error
 
     def _receive(self, receiver: int, ranges: RangeServer | None, deadline_s: float) -> bytes:
         """Everything the child writes, until it ends; on the way it gets what it asks for of its file."""
@@ -209,9 +233,12 @@ class _Server:
 
     def _status(self) -> int:
         """How the child ended, as waitpid says it."""
-        message = self._socket.recv(16, socket.MSG_WAITALL)
+        try:
+            message = self._socket.recv(16, socket.MSG_WAITALL)
+        except ConnectionResetError as error:
+            raise _KilledError from error
         if len(message) < 16:
-            raise ChildError("the process that decodes could not be started; see the worker's log")
+            raise _KilledError
         self.peak_bytes = int.from_bytes(message[8:], "little")
         return int.from_bytes(message[:8], "little")
 
@@ -263,5 +290,7 @@ def _death(number: int, limits: Limits) -> MediaError:
     if number == signal.SIGXCPU:
         return MediaError(Reason.TIMED_OUT, f"more than {limits.deadline_s:g} s of processor time")
     if number == signal.SIGKILL:  # not by us: the machine had no memory left
-        return MediaError(Reason.OUT_OF_MEMORY, "the system ended the process, most likely for its memory")
+        return MediaError(
+            Reason.OUT_OF_MEMORY, f"the system ended the process {_MOST_KILLED} times, most likely for its memory"
+        )
     return MediaError(Reason.CRASHED, f"the process was ended by {signal.Signals(number).name}")

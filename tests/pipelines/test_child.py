@@ -188,6 +188,26 @@ def test_ffmpeg_without_memory_is_out_of_memory(tmp_path):
     assert caught.value.reason is Reason.OUT_OF_MEMORY
 
 
+def killed_until(folder, times, whom):
+    """Kills this process, or its server, unless that has been done so often."""
+    done = len(list(folder.iterdir()))
+    if done < times:
+        (folder / str(done)).touch()
+        os.kill({"fork": os.getpid, "server": os.getppid}[whom](), signal.SIGKILL)
+        time.sleep(10)
+    return done
+
+
+@pytest.mark.parametrize("whom", ["fork", "server"])
+def test_who_is_killed_once_or_twice_by_somebody_else_is_asked_again(tmp_path, whom):
+    assert call(killed_until, tmp_path, 2, whom, limits=LIMITS) == 2
+    (tmp_path / "more").mkdir()
+    with pytest.raises((MediaError, ChildError), match="3 times"):
+        call(killed_until, tmp_path / "more", 9, whom, limits=LIMITS)
+    assert len(list((tmp_path / "more").iterdir())) == 3
+    assert call(echo, 1, limits=LIMITS) == 1
+
+
 def test_a_file_may_not_grow_beyond_its_limit(tmp_path):
     call(write, str(tmp_path / "a"), 1024**2, limits=LIMITS)
     assert (tmp_path / "a").stat().st_size == 1024**2
