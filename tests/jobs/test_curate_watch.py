@@ -95,9 +95,9 @@ def test_an_error_inside_ends_the_work_and_a_deadly_item_is_not_begun():
 
     for _ in range(MOST_DEATHS + 1):
         ray.get(watch.desk.begin.remote("cutting", "b", "node", 1))
-    with pytest.raises(WorkerLostError, match=f"{MOST_DEATHS + 1} worker processes died while cutting it"):
-        with watch.over("cutting", "b"):
-            pytest.fail("it was begun")
+    said = f"{MOST_DEATHS + 1} worker processes died while cutting it"
+    with pytest.raises(WorkerLostError, match=said), watch.over("cutting", "b"):
+        pytest.fail("it was begun")
     assert ray.get(watch.desk.pulse.remote()).open == ()
 
 
