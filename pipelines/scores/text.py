@@ -148,7 +148,12 @@ def _weights() -> list[Path]:
 
 
 def _settings(cfg: ScoreConfig) -> Any:
-    return [VERSION, cfg.text_side_px, version("rapidocr-onnxruntime"), *(onnx.weights_hash(path) for path in _weights())]
+    return [
+        VERSION,
+        cfg.text_side_px,
+        version("rapidocr-onnxruntime"),
+        *(onnx.weights_hash(path) for path in _weights()),
+    ]
 
 
 METER = Meter(
