@@ -87,6 +87,11 @@ class Analyst:
     def identify(self, source: Source, work: bool = True) -> Analysis:
         """Hash, and read the header; with the clips if they are known."""
         found = Analysis(source.uri)
+        most = self._cfg.footage_options.max_bytes
+        if source.size_bytes > most:  # said before its bytes are read, or fetched
+            message = f"{source.size_bytes} bytes are more than footage_options.max_bytes={most}"
+            self._take(found, Quarantined(source.uri, "identify", Reason.TOO_LARGE, message))
+            return found
 
         def hash_bytes() -> pa.Table:
             found.hashed = True

@@ -8,15 +8,16 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.dataset import Dataset
-from pipelines.errors import MediaError
+from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames
+from pipelines.media.ranged import size_of
+from pipelines.source_file import source_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,29 +70,21 @@ class Footage:
     def __init__(self, sizes_bytes: Mapping[str, int]):
         """sizes_bytes: of each source when it was curated, by URI."""
         self._sizes_bytes = sizes_bytes
-        self._starts_s: dict[Path, float] = {}
+        self._starts_s: dict[str, float] = {}
 
     def frames(self, row: Mapping[str, Any], num: int, height: int) -> np.ndarray | None:
         """`num` frames spread over a clip, or None where the footage can no longer show them (the log says why)."""
-        path = self._path(row["source_uri"])
-        if path is None:
-            return None
+        uri = row["source_uri"]
         try:
-            if path not in self._starts_s:
-                clock = read_clock(path)
-                self._starts_s[path] = float(clock.pts[0] * clock.time_base)
-            begin_s = row["start_s"] - self._starts_s[path]
-            times: Sequence[float] = [begin_s + t for t in moments(row["end_s"] - row["start_s"], num)]
-            return decode_frames(path, times, height, picture_width(row, height))
+            with source_file(uri) as file:
+                if size_of(file) != self._sizes_bytes.get(uri):
+                    raise MediaError(Reason.MISSING, "the file has changed since it was curated")
+                if uri not in self._starts_s:
+                    clock = read_clock(file)
+                    self._starts_s[uri] = float(clock.pts[0] * clock.time_base)
+                begin_s = row["start_s"] - self._starts_s[uri]
+                times: Sequence[float] = [begin_s + t for t in moments(row["end_s"] - row["start_s"], num)]
+                return decode_frames(file, times, height, picture_width(row, height))
         except MediaError as error:
-            logger.warning("no picture of clip %s from %s: %s", row["clip_id"], path, error)
+            logger.warning("no picture of clip %s from %s: %s", row["clip_id"], uri, error)
             return None
-
-    def _path(self, uri: str) -> Path | None:
-        if "://" in uri and not uri.startswith("file://"):
-            return None
-        from pipelines.store import local_path
-
-        path = local_path(uri, what="source")
-        unchanged = path.is_file() and path.stat().st_size == self._sizes_bytes.get(uri)
-        return path if unchanged else None

@@ -49,3 +49,16 @@ def test_with_enough_of_it_the_same_file_is_a_clip(footage, tmp_path):
     again = [analyst.finished(source) for source in find_footage(str(footage), None).sources]
     assert [analysis.clips for analysis in again] == [analysis.clips for analysis in found.values()]
     assert not any(analysis.decoded_s for analysis in again)
+
+
+def test_a_file_above_the_limit_is_refused_before_a_byte_of_it_is_read(footage, tmp_path):
+    cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path))
+    sizes = {source.uri: source.size_bytes for source in find_footage(cfg.footage, None).sources}
+    cfg.footage_options.max_bytes = max(sizes.values()) - 1
+    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    found = {source.uri[-5:]: analyst.identify(source) for source in find_footage(cfg.footage, None).sources}
+    (large,) = (found[uri[-5:]] for uri, size in sizes.items() if size == max(sizes.values()))
+    assert large.quarantined.reason == "too_large"
+    assert large.quarantined.message.endswith(f"are more than footage_options.max_bytes={max(sizes.values()) - 1}")
+    assert [analysis.hashed for analysis in found.values()].count(False) == 1
+    assert not large.hashed
