@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,7 +79,10 @@ def main() -> None:
         name, _, value = argument.partition("=")
         if name not in options:
             raise SystemExit(f"{argument}: known are footage=<folder>, repeats=3, peer_repeats=2, profile=true")
+        if name.endswith("repeats") and not (value.isdecimal() and int(value)):
+            raise SystemExit(f"{argument}: at least 1")
         options[name] = value
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what it started ends with it
     with tempfile.TemporaryDirectory(prefix="rb-") as scratch:
         footage = Path(scratch, "footage")
         footage.mkdir()

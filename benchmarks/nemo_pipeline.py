@@ -84,8 +84,8 @@ def main(footage: str, out: str, encoder: str, cpus: str, folder: str) -> None:
         seconds = time.perf_counter() - start_s
     about = [json.loads(path.read_text()) for path in Path(out, "metas").rglob("*.json")]
     written = [path for path in Path(out, "clips").rglob("*.mp4") if path.stat().st_size]
-    still = [clip for clip in about if "motion_decode" in clip["errors"]]
-    failed = [clip for clip in about if set(clip["errors"]) - {"motion_decode"}]
+    still = [clip for clip in about if "motion_decode" in clip.get("errors", ())]
+    failed = [clip for clip in about if set(clip.get("errors", ())) - {"motion_decode"}]
     videos = len({clip["source_video"] for clip in about})
     counts = {"clips": len(written), "without_motion": len(still), "failed": len(failed), "videos": videos}
     print(json.dumps({"seconds": seconds, **counts}))
