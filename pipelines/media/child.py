@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
 _SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
+# Arrow's own allocator takes a gibibyte of addresses at its first byte, which counts as memory that a call uses.
+_PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 _KEYS = ("AWS_",)  # how variables begin that open an object store: nothing that decodes needs them
 
 
@@ -190,6 +192,7 @@ class _Server:
                     **{name: value for name, value in os.environ.items() if not name.startswith(_KEYS)},
                     **one_thread,
                     **_SILENT,
+                    **_PLAIN_MEMORY,
                     "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                     # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe footage.
                     "LD_LIBRARY_PATH": os.pathsep.join(

@@ -234,3 +234,15 @@ def test_a_worker_that_dies_takes_its_child_with_it(tmp_path, how):
             break
         time.sleep(0.05)
     assert not running.exists()
+
+
+def numbers(count):
+    import pyarrow as pa
+
+    return pa.table({"number": pa.array(range(count))})
+
+
+def test_a_table_takes_no_more_memory_than_its_rows():
+    for _ in range(5):
+        child.stop()
+        assert call(numbers, 1000, limits=Limits(10, 64 * 1024**2)).num_rows == 1000
