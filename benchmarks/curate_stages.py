@@ -33,7 +33,7 @@ from jobs.run_folder import Run, open_run
 from pipelines.footage import find_footage
 from pipelines.records import Source
 
-MODELS = "models, once per process"
+ONCE = "models and libraries, once per process"
 REST = "the rest"
 # Where a function is looked up when it is called, its name there, and the stage it belongs to.
 FUNCTIONS = (
@@ -55,7 +55,7 @@ FUNCTIONS = (
     ("jobs.curation.curation", "commit", "commit"),
     ("pipelines.confined", "read_times", "captions: index"),
     ("pipelines.confined", "pick_frames", "captions: frames"),
-    ("jobs.curation.captions.CaptionWorker", "__init__", MODELS),
+    ("jobs.curation.captions.CaptionWorker", "__init__", ONCE),
     ("jobs.curation.captions.CaptionWorker", "__call__", "captions: words"),
     ("pipelines.media.cut", "cut_clip", "cut"),
     ("jobs.curation.cutting.ShardWriter", "__call__", "write shards"),
@@ -153,15 +153,18 @@ def _instrument(clock: StageClock, stack: ExitStack) -> None:
 
     def here(function: Callable[..., Any], *args: Any, limits: Any, preload: Callable[[], None] | None = None) -> Any:
         if preload is not None:
-            with clock.over(MODELS):
+            with clock.over(ONCE):
                 preload()
         return function(*args)
 
     def meters(*args: Any) -> dict[str, Callable[..., Any]]:
-        with clock.over(MODELS):
+        with clock.over(ONCE):
             looks = load(*args)
         return {name: clock.timed(f"meter: {name}", look) for name, look in looks.items()}
 
+    with clock.over(ONCE):
+        for library in ("av", "webdataset"):
+            importlib.import_module(library)
     load = measure.load_meters
     stack.enter_context(mock.patch.object(child, "call", here))
     stack.enter_context(mock.patch.object(measure, "load_meters", meters))
