@@ -52,6 +52,7 @@ SAME_WORK = (
     "dedup.perceptual=false",
     "captioner.name=own_text",
 )
+HEADINGS = ("what", "median s", "all s", "processor s in all", "peak MiB", "clips")
 SETUPS: dict[str, Sequence[str]] = {"same": SAME_WORK, "full": ()}
 
 
@@ -60,14 +61,21 @@ class Times:
     """All that was measured: seconds of every repeat, and the largest memory in MiB, by what was run."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     mib: dict[str, float] = field(default_factory=dict)
     clips: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, seconds: float, mib: float = 0.0, clips: int = 0) -> None:
+    def add(self, name: str, seconds: float, peak: Peak | None = None, clips: int = 0) -> None:
         self.seconds[name].append(seconds)
-        self.mib[name] = max(mib, self.mib.get(name, 0.0))
-        self.clips[name] = clips
-        print(f"{name}: {seconds:.2f} s" + (f", {mib:.0f} MiB, {clips} clips" if mib else ""), flush=True)
+        said = f"{name}: {seconds:.2f} s"
+        if peak is not None:
+            self.cpu_s[name].append(peak.cpu_s)
+            self.mib[name] = max(peak.mib, self.mib.get(name, 0.0))
+            self.clips[name] = clips
+            said += (
+                f", {peak.cpu_s:.1f} processor seconds with all that starts before, {peak.mib:.0f} MiB, {clips} clips"
+            )
+        print(said, flush=True)
 
     def median(self, name: str) -> float:
         return median(self.seconds[name])
@@ -114,17 +122,7 @@ def main() -> None:
             costs = stage_costs(name, footage, Path(scratch))
             print_costs(name, costs)
             figures |= {f"{name}_cpu_s_per_hour_{_key(stage)}": value for stage, value in costs.items()}
-    rows = [
-        (
-            name,
-            f"{times.median(name):.2f}",
-            " ".join(f"{value:.2f}" for value in values),
-            f"{times.mib[name]:.0f}",
-            times.clips[name],
-        )
-        for name, values in times.seconds.items()
-    ]
-    report("curate", figures, rows, ("what", "median s", "all s", "peak MiB", "clips"))
+    report("curate", figures, [_row(name, times) for name in times.seconds], HEADINGS)
 
 
 def ours(name: str, footage: Path, scratch: Path, times: Times) -> None:
@@ -134,7 +132,7 @@ def ours(name: str, footage: Path, scratch: Path, times: Times) -> None:
         with Peak() as peak:
             said = _last_line([sys.executable, "-m", "benchmarks.curate_run", *keys], os.environ | peak.env)
     _check(said["ledger"], footage)
-    times.add(name, said["seconds"], peak.mib, said["ledger"]["clips_kept"])
+    times.add(name, said["seconds"], peak, said["ledger"]["clips_kept"])
 
 
 def cold(name: str, footage: Path, scratch: Path, times: Times) -> None:
@@ -163,7 +161,7 @@ def theirs(programs: Path, encoder: str, footage: Path, scratch: Path, times: Ti
     if not said["clips"] or said["failed"] or said["videos"] != len(videos(footage)):
         raise RuntimeError(f"NeMo Curator did not do all of the {len(videos(footage))} videos: {said}")
     print(f"NeMo Curator: {said}", flush=True)
-    times.add(f"NeMo Curator, {encoder}", said["seconds"], peak.mib, said["clips"])
+    times.add(f"NeMo Curator, {encoder}", said["seconds"], peak, said["clips"])
 
 
 def stage_costs(name: str, footage: Path, scratch: Path) -> dict[str, float]:
@@ -195,7 +193,18 @@ def figures_of(times: Times) -> dict[str, float]:
         "nemo_s": nemo,
         "nemo_x264_s": times.median("NeMo Curator, libx264"),
         "decode_floor_s": floor,
+        "same_work_cpu_s": median(times.cpu_s["same"]),
+        "full_cpu_s": median(times.cpu_s["full"]),
+        "nemo_cpu_s": median(times.cpu_s["NeMo Curator, libopenh264"]),
     }
+
+
+def _row(name: str, times: Times) -> tuple[str, ...]:
+    seconds = times.seconds[name]
+    row = (name, f"{median(seconds):.2f}", " ".join(f"{value:.2f}" for value in seconds))
+    if name not in times.mib:
+        return (*row, "", "", "")
+    return (*row, f"{median(times.cpu_s[name]):.1f}", f"{times.mib[name]:.0f}", str(times.clips[name]))
 
 
 def _check(ledger: Mapping[str, int], footage: Path) -> None:

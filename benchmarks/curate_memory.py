@@ -1,7 +1,9 @@
-"""The memory of everything that a benchmark started: the largest sum over its processes, looked at every second.
+"""The memory and the processor's time of everything that a benchmark started, looked at every second.
 
-In: environment variables that mark what is started; children inherit them, Ray's too. Out: MiB. Of memory that several
-processes share, each counts its part (PSS), so that Ray's object store and forks count once.
+In: environment variables that mark what is started; children inherit them, Ray's too. Out: MiB, the largest sum over the
+processes. Of memory that several share, each counts its part (PSS), so that Ray's object store and forks count once.
+And processor seconds, Ray's and those of imports included, up to the last look: unlike times on the wall they hardly depend on
+what else the machine does.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class Peak:
 
     def __init__(self) -> None:
         self.env = {_MARK: uuid.uuid4().hex}
-        self.mib = 0.0
+        self.mib = self.cpu_s = 0.0
         self._line = f"{_MARK}={self.env[_MARK]}".encode()
         self._ours: dict[int, bool] = {}
         self._done = threading.Event()
@@ -38,7 +40,9 @@ class Peak:
 
     def _look(self) -> None:
         while not self._done.wait(_EVERY_S):
-            self.mib = max(self.mib, sum(self._pss_kib(pid) for pid in self._pids()) / 1024)
+            pids = self._pids()
+            self.mib = max(self.mib, sum(self._pss_kib(pid) for pid in pids) / 1024)
+            self.cpu_s = max(self.cpu_s, sum(self._ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK"))
 
     def _pids(self) -> list[int]:
         there = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
@@ -55,4 +59,11 @@ class Peak:
         with suppress(OSError):  # it has ended
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+        return 0
+
+    @staticmethod
+    def _ticks(pid: int) -> int:
+        """Its own, and of its children that have ended."""
+        with suppress(OSError):  # it has ended
+            return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
         return 0

@@ -27,24 +27,24 @@ from nemo_curator.stages.video.io.clip_writer import ClipWriterStage
 from nemo_curator.stages.video.io.video_reader import VideoReader
 
 STRIDE_S = 10.0
+NEEDS = {"libx264": ("-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2")}  # it refuses odd sizes
 SETTLE_S = 3.0  # for what Ray does after a driver has connected
 
 
 class Transcoding(ClipTranscodingStage):
-    """Their stage, with an encoder's name put in the place of another's in FFmpeg's command."""
+    """Their stage, with other words in FFmpeg's command for the encoder's name."""
 
-    put = "libopenh264"
+    put = ("libopenh264",)
 
     def _run_ffmpeg_command(self, command, working_dir, clips):
-        super()._run_ffmpeg_command(
-            [self.put if word == self.encoder else word for word in command], working_dir, clips
-        )
+        words = [word for there in command for word in (self.put if there == self.encoder else (there,))]
+        super()._run_ffmpeg_command(words, working_dir, clips)
 
 
 def pipeline(footage: str, out: str, encoder: str) -> Pipeline:
     """All stages with their own defaults of resources."""
     transcoding = Transcoding(encoder="libopenh264")
-    transcoding.put = encoder
+    transcoding.put = (encoder, *NEEDS.get(encoder, ()))
     made = Pipeline(name="cut_motion_write")
     made.add_stage(VideoReader(input_video_path=footage))
     made.add_stage(
