@@ -58,7 +58,10 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     video_ids = {row["source_uri"]: row["video_id"] for row in rows}
     for source in sources:
         forget_source(source, video_ids[source.uri], dataset.store, prints)
-    forget_clips([row["clip_id"] for row in rows if row["clip_id"]], dataset.store, prints)
+    here = {source.uri for source in sources}
+    forget_clips(
+        [row["clip_id"] for row in rows if row["clip_id"] and row["source_uri"] in here], dataset.store, prints
+    )
     with ExitStack() as stack:
         curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack)
         result = curation.finish(curation.analyse())
@@ -97,8 +100,9 @@ def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Quarantined]]:
         try:
             found = find_footage(row["uri"])
         except FileNotFoundError as error:
-            missing.append(Quarantined(row["uri"], "plan", Reason.MISSING, str(error)))
+            if row["status"] == "quarantined":  # of a source with clips only one clip is: the others stay
+                missing.append(Quarantined(row["uri"], "plan", Reason.MISSING, str(error)))
             continue
-        sources += [replace(source, **about) for source in found.sources]
-        missing += found.missing
+        sources += [replace(source, **about) for source in found.sources if source.uri == row["uri"]]
+        missing += [gone for gone in found.missing if row["status"] == "quarantined"]
     return sources, missing

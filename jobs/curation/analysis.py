@@ -231,7 +231,8 @@ class Analyst:
             )
 
     def _make_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
-        with self._watch.over("finding the shots of", found.source_uri):
+        # Several who measured the last units may come here at once: each is at work of its own.
+        with self._watch.over("finding the shots of", f"{found.source_uri}, after frame {found.unit[0]}"):
             outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
             for unit in zip(
                 *outcomes.values(), strict=True

@@ -112,7 +112,10 @@ class Graph:
 
 class _Actor:
     def __init__(self, worker: type, args: tuple[Any, ...], watch: Watch):
-        with watch.over("starting", worker.__name__):
+        import ray
+
+        # An actor that Ray starts again keeps its id; its neighbours in the pool have others.
+        with watch.over("starting", f"{worker.__name__} {ray.get_runtime_context().get_actor_id()}"):
             self._worker = worker(*args, watch)
 
     def __call__(self, row: Row) -> Row:

@@ -86,7 +86,7 @@ class Watch:
 
     @contextmanager
     def over(self, stage: str, item: str) -> Iterator[None]:
-        """For the time of a block, this process is at work on an item.
+        """For the time of a block, this process is at work on an item, which no other process may name at the same time.
 
         Raises:
             WorkerLostError: its workers died too often. It is not begun.
