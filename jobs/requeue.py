@@ -47,8 +47,9 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     dataset = open_dataset(cfg.dataset)
-    rows = [row for row in dataset.quarantine().to_pylist() if _wanted(row, cfg)]
-    run.say(f"{len(rows)} of {dataset.quarantine().num_rows} rows of the quarantine are tried again")
+    quarantine = dataset.quarantine().to_pylist()
+    rows = [row for row in quarantine if _wanted(row, cfg)]
+    run.say(f"{len(rows)} of {len(quarantine)} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
     curated = _as_curated(cfg)

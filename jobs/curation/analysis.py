@@ -150,7 +150,7 @@ class Analyst:
         units = [stage.units(f"{found.video_id}/") for stage in self._measured.values()]
         if set.intersection(*units) >= set(names):
             self._take(
-                found, _attempt(self._clips, found.video_id, found, lambda: self._make_clips(found, header, names))
+                found, _attempt(self._clips, found.video_id, found, lambda: self._find_clips(found, header, names))
             )
         return found
 
@@ -230,25 +230,26 @@ class Analyst:
                 preload=preload(cfg.shots, cfg.scores, wanted),
             )
 
-    def _make_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
+    def _find_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
         # Several who measured the last units may come here at once: each is at work of its own.
         with self._watch.over("finding the shots of", f"{found.source_uri}, after frame {found.unit[0]}"):
-            outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
-            for unit in zip(
-                *outcomes.values(), strict=True
-            ):  # of several bad units the first in time, whoever was first
-                if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
-                    raise MediaError(Reason(bad.reason), bad.message)
-            measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
-            video, clock = confined.header_video(header), confined.header_clock(header)
-            rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
-            looks = looks.set_column(
-                looks.schema.get_field_index("clip_fingerprint"),
-                "clip_fingerprint",
-                pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
-            )
-            self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
-            return rows
+            return self._make_clips(header, names)
+
+    def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
+        outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
+        for unit in zip(*outcomes.values(), strict=True):  # of several bad units the first in time, whoever was first
+            if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
+                raise MediaError(Reason(bad.reason), bad.message)
+        measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
+        video, clock = confined.header_video(header), confined.header_clock(header)
+        rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
+        looks = looks.set_column(
+            looks.schema.get_field_index("clip_fingerprint"),
+            "clip_fingerprint",
+            pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
+        )
+        self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
+        return rows
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:

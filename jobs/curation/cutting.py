@@ -60,9 +60,8 @@ PASSPORT = (
 
 
 _MIB = 1024**2
-
-
-_MADE = ("cut_method", "cut_why", "lead_frames")
+MADE = ("cut_method", "cut_why", "lead_frames")
+"""How a clip's mp4 was made: in the index and in its .json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class ShardWriter:
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            row = {name: getattr(clip, name) for name in ("clip_id", *_MADE)}
+            row = {name: getattr(clip, name) for name in ("clip_id", *MADE)}
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
@@ -145,7 +144,7 @@ class ShardWriter:
         for clip in clips:
             try:
                 mp4 = self._copied(clip)
-                made = {name: clip.get(name) for name in _MADE}
+                made = {name: clip.get(name) for name in MADE}
                 if mp4 is None:
                     cut.append(clip["clip_id"])
                     with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):

@@ -12,8 +12,6 @@ are fractional and memory is set, so that two cores make progress and a large ma
 are at: an item that kills them is given up, and a stage in which nothing moves says what it waits for.
 """
 
-import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,16 +23,11 @@ from jobs.curation.cutting import ShardWriter
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
-from jobs.curation.watch import Watch, open_desk, watched
+from jobs.curation.watch import Watch, open_desk
+from jobs.streams import Row, fitting, items, pack, unpack, values
 from pipelines.records import Quarantined, Source
 
 _MIB = 1024**2
-_MAX_BLOCKS = 4096  # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
-
-Row = dict[str, str]
-_LARGEST_SHARE = (
-    0.9  # of the memory of the largest node, that a task may ask for: on a small machine it must be placed, too
-)
 _IDENTIFY_BYTES, _MEASURE_BYTES, _MODEL_BYTES, _WRITE_BYTES = 512 * _MIB, 1536 * _MIB, 1536 * _MIB, 1024 * _MIB
 
 
@@ -58,9 +51,9 @@ class Graph:
     def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
         """Sources → an analysis for each unit of their videos, as they are finished, in any order."""
         args = (*self._args, self._watch())
-        memory = _fitting(_MEASURE_BYTES)
-        rows = _items([asdict(source) for source in sources])
-        rows = rows.flat_map(lambda row: _identify(args, row), num_cpus=1, memory=_fitting(_IDENTIFY_BYTES))
+        memory = fitting(_MEASURE_BYTES)
+        rows = items([asdict(source) for source in sources])
+        rows = rows.flat_map(lambda row: _identify(args, row), num_cpus=1, memory=fitting(_IDENTIFY_BYTES))
         rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
         rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=memory)
         return (_analysis(value) for value in self._values("videos", rows, memory))
@@ -86,8 +79,8 @@ class Graph:
         """Each batch through one of at most `captioner.actors` workers, each of which has its model loaded."""
         from ray.data import ActorPoolStrategy
 
-        memory = _fitting(_MODEL_BYTES)
-        rows = _items(batches).map(
+        memory = fitting(_MODEL_BYTES)
+        rows = items(batches).map(
             _Actor,
             fn_constructor_args=(worker, args, self._watch()),
             compute=ActorPoolStrategy(size=min(self._args[1].captioner.actors, len(batches))),
@@ -99,15 +92,12 @@ class Graph:
     def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Planned shards → where their clips lie, as they are written, in any order."""
         args = (*self._args, self._watch())
-        memory = _fitting(_WRITE_BYTES)
-        rows = _items(plans).map(lambda row: _pack(ShardWriter(*args)(_unpack(row))), num_cpus=1, memory=memory)
+        memory = fitting(_WRITE_BYTES)
+        rows = items(plans).map(lambda row: pack(ShardWriter(*args)(unpack(row))), num_cpus=1, memory=memory)
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
-        needs = f"1 CPU and {memory / 1024**3:.1f} GiB of memory"
-        with watched(self._desk, f"curate: {what}", needs, self._say, self._args[1].ray.stall_s):
-            for row in rows.iter_rows():
-                yield _unpack(row)
+        return values(rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s)
 
 
 class _Actor:
@@ -119,50 +109,18 @@ class _Actor:
             self._worker = worker(*args, watch)
 
     def __call__(self, row: Row) -> Row:
-        return _pack(self._worker(_unpack(row)))
-
-
-def _fitting(want: int) -> int:
-    """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for more."""
-    import ray
-
-    largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return min(want, int(_LARGEST_SHARE * largest)) if largest else want
+        return pack(self._worker(unpack(row)))
 
 
 def _identify(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> list[Row]:
     analyst = Analyst(*args)
-    return [_pack(asdict(part)) for part in analyst.units(analyst.identify(Source(**_unpack(row))))]
+    return [pack(asdict(part)) for part in analyst.units(analyst.identify(Source(**unpack(row))))]
 
 
 def _measure(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> Row:
-    return _pack(asdict(Analyst(*args).measure(_analysis(_unpack(row)))))
+    return pack(asdict(Analyst(*args).measure(_analysis(unpack(row)))))
 
 
 def _analysis(value: dict[str, Any]) -> Analysis:
     bad = value.pop("quarantined")
     return Analysis(**value, quarantined=Quarantined(**bad) if bad else None)
-
-
-def _items(values: Sequence[dict[str, Any]]) -> Any:
-    import ray.data
-
-    # Its detectors take the shared object store, which each worker maps, for memory that the worker uses.
-    ray.data.DataContext.get_current().issue_detectors_config.detectors = []
-    _keep_console()
-    return ray.data.from_items([_pack(value) for value in values], override_num_blocks=min(len(values), _MAX_BLOCKS))
-
-
-def _keep_console() -> None:
-    """The console is for what a person reads. What Ray Data says stays in its own log, and failures are raised."""
-    logger = logging.getLogger("ray.data")
-    for handler in [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]:
-        logger.removeHandler(handler)
-
-
-def _pack(value: dict[str, Any]) -> Row:
-    return {"json": json.dumps(value)}
-
-
-def _unpack(row: Row) -> dict[str, Any]:
-    return json.loads(row["json"])

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from jobs.curation.cutting import PASSPORT, content_of
+from jobs.curation.cutting import MADE, PASSPORT, content_of
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
 from jobs.upkeep.findings import Finding
@@ -32,9 +32,8 @@ Row = dict[str, Any]
 
 _PIECE_BYTES = 16 * 1024**2
 _SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}  # a clip's files in order, and how their columns begin
-_MADE = ("cut_method", "cut_why", "lead_frames")
 COLUMNS = tuple(dict.fromkeys((
-    *PASSPORT, *_MADE, "frames_hash", "encode_fingerprint", "offset", "size",
+    *PASSPORT, *MADE, "frames_hash", "encode_fingerprint", "offset", "size",
     "json_offset", "json_size", "txt_offset", "txt_size",
 )))  # fmt: skip
 """Of the index, that a shard is compared with."""
@@ -179,7 +178,7 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     text = _piece(path, clip["txt_offset"], clip["txt_size"])
     if text != clip["caption_short"].encode():
         yield Finding("caption", where, "its .txt is not the short caption of the index")
-    passport = {name: clip[name] for name in (*PASSPORT, *_MADE)}
+    passport = {name: clip[name] for name in (*PASSPORT, *MADE)}
     try:
         told = json.loads(_piece(path, clip["json_offset"], clip["json_size"]))
     except ValueError:
