@@ -308,10 +308,22 @@ def _end(one: psutil.Process) -> bool:
 
 def left(started: set[psutil.Process]) -> tuple[str, ...]:
     """Which of these do not end by themselves; they are ended."""
-    _, alive = psutil.wait_procs(list(started), timeout=_GONE_WITHIN_S)
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    alive = {one for one in started if _lives(one)}
+    while alive and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        alive = {one for one in alive if _lives(one)}
     names = []
     for one in alive:
         with suppress(psutil.NoSuchProcess):
             names.append(" ".join(one.cmdline())[:100] or one.name())
         _end(one)
     return tuple(sorted(names))
+
+
+def _lives(one: psutil.Process) -> bool:
+    """Looked at rather than waited for: `psutil.wait_procs` raises FileNotFoundError for processes that end in between."""
+    try:
+        return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return False

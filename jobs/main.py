@@ -62,7 +62,7 @@ def _usage_checked(action: Callable[[], int]) -> int:
         return _interrupted()
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         return _complain(str(error), WRONG_USAGE)
-    except ConnectionError as error:
+    except OSError as error:
         return _complain(str(error), FAILED)
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.run_folder import Run, new_run_folder
 from jobs.select import as_curated
+from pipelines import s3
 from pipelines.dataset import open_dataset
 from pipelines.errors import Reason
-from pipelines.records import Quarantined, Source
+from pipelines.records import Missing, Source
 
 Row = dict[str, Any]
 
@@ -48,7 +49,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     started = monotonic()
     dataset = open_dataset(cfg.dataset)
     quarantine = dataset.quarantine().to_pylist()
-    rows = [row for row in quarantine if _wanted(row, cfg)]
+    rows = _wanted_of(quarantine, cfg)
     run.say(f"{len(rows)} of {len(quarantine)} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
@@ -78,8 +79,21 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def _wanted(row: Row, cfg: RequeueConfig) -> bool:
-    return (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources)
+def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
+    """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they succeed with them.
+
+    A file whose name is no text can't be found again by the name that the quarantine has: it needs another name first.
+    """
+    rows = [row for row in quarantine if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE)]
+    wanted = [
+        (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources) for row in rows
+    ]
+    videos = {row["video_id"] for row, is_wanted in zip(rows, wanted, strict=True) if is_wanted} - {None}
+    return [
+        row
+        for row, is_wanted in zip(rows, wanted, strict=True)
+        if is_wanted or (row["video_id"] in videos and row["clip_id"] is None)
+    ]
 
 
 def _as_curated(cfg: RequeueConfig) -> CurateConfig:
@@ -91,7 +105,7 @@ def _as_curated(cfg: RequeueConfig) -> CurateConfig:
     return curated
 
 
-def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Quarantined]]:
+def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
     """Sources of the sources table as they are now, with what their list said of them then; and who is not there."""
     from pipelines.footage import find_footage
 
@@ -100,10 +114,13 @@ def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Quarantined]]:
         about = {name: row[f"source_{name}"] for name in ("text", "license", "dataset")}
         try:
             found = find_footage(row["uri"])
-        except FileNotFoundError as error:
-            if row["status"] == "quarantined":  # of a source with clips only one clip is: the others stay
-                missing.append(Quarantined(row["uri"], "plan", Reason.MISSING, str(error)))
-            continue
-        sources += [replace(source, **about) for source in found.sources if source.uri == row["uri"]]
-        missing += [gone for gone in found.missing if row["status"] == "quarantined"]
+        except OSError as error:
+            if s3.is_s3(row["uri"]) and not isinstance(error, FileNotFoundError | s3.AccessDeniedError):
+                raise  # the store is away, or refuses everything: nobody is missing for that
+            gone = [Missing(row["uri"], "plan", Reason.MISSING, str(error))]
+        else:
+            sources += [replace(source, **about) for source in found.sources if source.uri == row["uri"]]
+            gone = found.missing
+        if row["status"] == "quarantined":  # of a source with clips only one clip is: the others stay
+            missing += [replace(one, **about) for one in gone]
     return sources, missing

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.s3 import is_s3
-from pipelines.store import open_store
+from pipelines.store import Store, open_store
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -49,11 +49,11 @@ class Run:
     def _hand_in(self, remote: str) -> None:
         """Put the run's files into the dataset, and remove them here. What can't be put stays here, and is said so."""
         _log_to(logging.NullHandler())
-        store = open_store(remote)
         try:
+            store, prefix = _place(remote)
             for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-                store.put_new(path.relative_to(self.folder).as_posix(), path)
-        except OSError as error:
+                store.put_new(prefix + path.relative_to(self.folder).as_posix(), path)
+        except (OSError, ValueError) as error:
             self.say(
                 f"{self.job}: the files of this run could not be put into {remote} ({error}); they are in {self.folder}"
             )
@@ -108,11 +108,18 @@ def open_run(job: str, folder: Path | str, config_yaml: str) -> Run:
     local.mkdir(parents=True, exist_ok=True)
     (local / "config.yaml").write_text(config_yaml)
     if is_s3(uri):
-        open_store(uri).put_new("config.yaml", config_yaml.encode())  # even if the rest should never get there
+        store, prefix = _place(uri)
+        store.put_new(f"{prefix}config.yaml", config_yaml.encode())  # even if the rest should never get there
     handler = logging.FileHandler(local / "log")
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     _log_to(handler)
     return Run(job, local, uri if is_s3(uri) else None)
+
+
+def _place(uri: str) -> tuple[Store, str]:
+    """The store that a run's folder is in, and how keys begin there: of its dataset, where `rushes clean` finds what is left."""
+    dataset, runs, name = uri.rpartition("/runs/")
+    return (open_store(dataset), f"runs/{name}/") if runs else (open_store(uri), "")
 
 
 def _log_to(handler: logging.Handler) -> None:

@@ -19,7 +19,7 @@ from pipelines import s3, s3_footage
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import video_id, video_id_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
-from pipelines.records import Ignored, Quarantined, Source
+from pipelines.records import Ignored, Missing, Source
 from pipelines.store import local_path
 
 _VIDEO_NAMES = (
@@ -36,7 +36,7 @@ class Footage:
 
     sources: tuple[Source, ...]
     ignored: tuple[Ignored, ...]
-    missing: tuple[Quarantined, ...]
+    missing: tuple[Missing, ...]
 
 
 def find_footage(uri: str, limit: int | None = None) -> Footage:
@@ -53,7 +53,7 @@ def find_footage(uri: str, limit: int | None = None) -> Footage:
     """
     sources: dict[str, Source] = {}
     ignored: list[Ignored] = []
-    missing: list[Quarantined] = []
+    missing: list[Missing] = []
     for found in _found(uri):
         if isinstance(found, Source):
             sources[found.uri] = found
@@ -69,6 +69,9 @@ def why_gone(source: Mapping[str, Any]) -> str | None:
     """Why the file of a row of the sources table is not what that row is about any more; None if it is.
 
     A file whose size and time are the same is taken to be the same; else its bytes decide.
+
+    Raises:
+        OSError: the object store is away, or refuses everything: that says nothing of the file.
     """
     uri, size_bytes = source["uri"], source["size_bytes"]
     try:
@@ -82,7 +85,11 @@ def why_gone(source: Mapping[str, Any]) -> str | None:
             same = (stat.st_size, etag(stat)) == (size_bytes, source["etag"])
             same = same or (stat.st_size == size_bytes and video_id(path) == source["video_id"])
     except OSError as error:
+        if s3.is_s3(uri) and not isinstance(error, FileNotFoundError | s3.AccessDeniedError):
+            raise
         return error.strerror or str(error) or type(error).__name__
+    except EOFError as error:
+        return str(error)
     except MediaError as error:
         return error.message
     return None if same else "the file has changed since it was curated"
@@ -98,7 +105,7 @@ def check_footage(uri: str) -> None:
     next(iter(_found(uri)), None)
 
 
-def _found(uri: str) -> Iterator[Source | Ignored | Quarantined]:
+def _found(uri: str) -> Iterator[Source | Ignored | Missing]:
     """What every file is that a URI names, one by one."""
     if s3.is_s3(uri):
         objects = s3_footage.named(uri)
@@ -128,15 +135,16 @@ def _is_list(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in LIST_SUFFIXES
 
 
-def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignored | Quarantined:
+def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignored | Missing:
     """What a local file is; `about` is what its list says of it, None if it was found, not named."""
     if (spelled := _spelled(path)) != str(path):
-        return Quarantined(spelled, "plan", Reason.UNREADABLE, "its name is not UTF-8; rename it")
+        return Missing(spelled, "plan", Reason.UNREADABLE, "its name is not UTF-8; rename it")
     try:
         stat = path.stat()
         why = None if about is not None else _not_media_file(path)
     except OSError as error:
-        return Quarantined(str(path), "plan", Reason.MISSING, error.strerror or type(error).__name__)
+        message = error.strerror or type(error).__name__
+        return Missing(str(path), "plan", Reason.MISSING, message, **(about or {}))
     if why:
         return Ignored(str(path), stat.st_size, why)
     return Source(str(path), stat.st_size, etag(stat), **(about or {}))
@@ -175,7 +183,7 @@ def _not_media(suffix: str, head: bytes) -> str | None:
     return None
 
 
-def _listed(rows: Iterable[Mapping[str, str]], base: str) -> Iterator[Source | Quarantined]:
+def _listed(rows: Iterable[Mapping[str, str]], base: str) -> Iterator[Source | Missing]:
     """What listed files are; their URIs are relative to `base`, a folder or prefix without `/` at its end."""
     remote: list[tuple[str, dict[str, str]]] = []
     for row in rows:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.errors import MediaError, Reason
@@ -41,11 +41,16 @@ class FootageCache:
             suffix: of the local file's name.
 
         Raises:
-            MediaError: missing, if there is no room for it.
+            MediaError: missing, if there is no room for it, or it can't be written.
         """
         path = self._folder / (hash_text(name) + suffix)
-        while (handle := _hold(path)) is None:
-            self._fetch(path, size_bytes, fetch)
+        try:
+            while (handle := _hold(path)) is None:
+                self._fetch(path, size_bytes, fetch)
+        except OSError as error:  # such as a disk that others have filled
+            raise MediaError(
+                Reason.MISSING, f"it can't be kept in {self._folder}: {error.strerror or error}; set TMPDIR"
+            ) from error
         try:
             os.utime(path)
             yield path
@@ -73,7 +78,11 @@ class FootageCache:
         return self._folder / f"{path.name[:2]}{_LOCK}"  # a few for all, so that they need not be thrown away
 
     def _make_room(self, size_bytes: int) -> None:
-        files = [(p.stat(), p) for p in self._folder.iterdir() if p.suffix not in (_PART, _LOCK)]
+        files = []
+        for path in self._folder.iterdir():
+            if path.suffix not in (_PART, _LOCK):
+                with suppress(FileNotFoundError):  # another process makes room, too
+                    files.append((path.stat(), path))
         used = sum(stat.st_size for stat, _ in files)
         most = min(self._most_bytes, _MOST_SHARE * (shutil.disk_usage(self._folder).free + used))
         for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):

@@ -106,3 +106,12 @@ class Quarantined:
     message: str
     video_id: str | None = None
     clip_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing(Quarantined):
+    """A source that was listed and can't be had; with what its list says of it, for when it can."""
+
+    text: str | None = None
+    license: str | None = None
+    dataset: str | None = None

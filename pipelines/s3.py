@@ -29,7 +29,7 @@ PAGE_KEYS = 1000  # of a listing; S3 gives no more
 PIECE_BYTES = 8 * 1024**2
 _READ_BYTES = 1024**2
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 8.0
-_CONNECT_S, _READ_S = 10, 60
+_CONNECT_S, _READ_S, _ATTEMPTS = 10, 60, 3
 _CONNECTIONS = 32
 _ENVIRONMENT = (  # what decides which client one gets
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
@@ -69,22 +69,23 @@ def client() -> Any:
     Raises:
         ValueError: the environment names a profile or an endpoint that is none.
     """
-    key = (os.getpid(), *(os.environ.get(name) for name in _ENVIRONMENT))
+    hurry = _patience_s < PATIENCE_S
+    key = (os.getpid(), hurry, *(os.environ.get(name) for name in _ENVIRONMENT))
     with _clients_lock:  # a session is not safe for threads; the client that it makes is
         if key not in _clients:
-            _clients[key] = _new_client()
+            _clients[key] = _new_client(hurry)
         return _clients[key]
 
 
-def _new_client() -> Any:
+def _new_client(hurry: bool) -> Any:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
     config = Config(
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=IMPATIENCE_S if hurry else _CONNECT_S,
+        read_timeout=IMPATIENCE_S if hurry else _READ_S,
+        retries={"mode": "standard", "total_max_attempts": 1 if hurry else _ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
         # Lengths and MD5 are checked here; not every server that speaks S3 knows the newer checksums.
@@ -144,6 +145,10 @@ class CutError(Exception):
     """A body ended before its length."""
 
 
+class AccessDeniedError(PermissionError):
+    """The credentials are good, but this one thing is not theirs to read."""
+
+
 def passes(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
@@ -175,7 +180,7 @@ def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -
         uri: what it is about, for messages.
 
     Raises:
-        OSError, ValueError: in words, see `in_words`; ClientError stays for statuses that callers decide by (304, 409, 412, 416).
+        OSError, ValueError: in words, see `in_words`; ClientError stays for statuses that callers decide by (412, 416).
     """
     patience = Patience(patience_s)
     while True:
@@ -205,7 +210,7 @@ def in_words(error: Exception, uri: str) -> Exception:
             f"{uri}: no credentials for S3 {at}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if isinstance(error, ClientError):
-        if status(error) in (304, 409, 412, 416):
+        if status(error) in (412, 416):
             return error
         if code(error) == "NoSuchBucket":
             return FileNotFoundError(
@@ -213,13 +218,16 @@ def in_words(error: Exception, uri: str) -> Exception:
             )
         if status(error) == 404:
             return FileNotFoundError(f"{uri}: nothing is there ({at})")
-        if status(error) in (401, 403):
-            return PermissionError(
+        if status(error) in (401, 403) or code(error) == "ExpiredToken":
+            kind = AccessDeniedError if code(error) == "AccessDenied" else PermissionError
+            return kind(
                 f"{uri}: access to bucket '{bucket}' {at} was refused ({code(error)}); look at the credentials "
                 "(AWS_ACCESS_KEY_ID, AWS_PROFILE) and what they may do"
             )
         said = error.response.get("Error", {}).get("Message") or code(error)
-        return OSError(f"{uri}: S3 {at} answers {status(error)}: {said}")
+        elsewhere = status(error) in (301, 307) or code(error) == "AuthorizationHeaderMalformed"
+        hint = "; is AWS_REGION the region of its bucket?" if elsewhere else ""
+        return OSError(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
     if isinstance(error, BotoCoreError) and not passes(error):
         return ValueError(f"{uri}: S3 can't be asked for it: {error}")
     return ConnectionError(f"{uri}: S3 {at} does not answer ({error}); is it up, and AWS_ENDPOINT_URL_S3 its address?")
@@ -323,12 +331,18 @@ def open_object(uri: str) -> S3Object:
     """An object, by one HEAD.
 
     Raises:
-        FileNotFoundError, PermissionError, ConnectionError: with what to do.
+        FileNotFoundError, PermissionError (`AccessDeniedError` if it is about this object alone), ConnectionError: with
+            what to do.
     """
     bucket, key = split(uri)
     if not key:
         raise FileNotFoundError(f"{uri} is a bucket, not an object")
-    head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
+    try:
+        head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
+    except PermissionError:
+        # An answer to HEAD has no body that says whether the credentials are bad, or only this object is not theirs.
+        ask(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), uri)
+        raise
     return S3Object(uri, head["ContentLength"], head["ETag"].strip('"'))
 
 

@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from pipelines import s3
 from pipelines.errors import MediaError, Reason
-from pipelines.records import Ignored, Quarantined, Source
+from pipelines.records import Ignored, Missing, Source
 
 _THREADS = 16
 _AT_ONCE = 1000  # as a page of a listing
 _MAGIC = re.compile(r"[*?[]")
+# What is wrong with one object, rather than with the server or the credentials.
+_OF_ONE = (FileNotFoundError, s3.AccessDeniedError, EOFError, MediaError)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -61,21 +63,24 @@ def sources(
     suffixes: frozenset[str],
     head_bytes: int,
     not_media: Callable[[str, bytes], str | None],
-) -> Iterator[Source | Ignored | Quarantined]:
+) -> Iterator[Source | Ignored | Missing]:
     """What objects that were found are.
 
     Args:
         suffixes: whose names are enough to be footage.
         head_bytes: how much `not_media` needs of the others.
         not_media: (suffix, head) → why it is none, or None.
+
+    Raises:
+        OSError: of all alike, such as a server that is away.
     """
 
-    def what(item: s3.S3Object) -> Source | Ignored | Quarantined:
+    def what(item: s3.S3Object) -> Source | Ignored | Missing:
         suffix = PurePosixPath(item.uri).suffix
         if suffix.lower() not in suffixes:
             try:
                 why = not_media(suffix, item.read_range(0, min(head_bytes, item.size_bytes)))
-            except (OSError, EOFError, MediaError) as error:
+            except _OF_ONE as error:
                 return _missing(item.uri, error)
             if why:
                 return Ignored(item.uri, item.size_bytes, why)
@@ -84,24 +89,31 @@ def sources(
     return _at_once(what, objects)
 
 
-def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | Quarantined]:
-    """What the objects of a list are, each with what the list says of it."""
+def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | Missing]:
+    """What the objects of a list are, each with what the list says of it.
 
-    def what(row: tuple[str, Mapping[str, str]]) -> Source | Quarantined:
+    Raises:
+        OSError: of all alike, such as a server that is away or bad credentials: nobody is missing for that.
+    """
+
+    def what(row: tuple[str, Mapping[str, str]]) -> Source | Missing:
         uri, about = row
         if any(part in (".", "..") for part in uri.split("/")):
-            return Quarantined(uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out")
+            return Missing(uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out", **about)
         try:
             found = s3.open_object(uri)
-        except (OSError, ValueError) as error:
-            return _missing(uri, error)
+        except (*_OF_ONE, ValueError) as error:
+            return _missing(uri, error, about)
         return Source(uri, found.size_bytes, found.etag, **about)
 
-    return _at_once(what, rows)
+    rows = iter(rows)
+    if first := next(rows, None):
+        s3.client()  # what is wrong with the environment is said of it, not of each object
+        yield from _at_once(what, chain((first,), rows))
 
 
-def _missing(uri: str, error: Exception) -> Quarantined:
-    return Quarantined(uri, "plan", Reason.MISSING, getattr(error, "message", None) or str(error))
+def _missing(uri: str, error: Exception, about: Mapping[str, str] | None = None) -> Missing:
+    return Missing(uri, "plan", Reason.MISSING, getattr(error, "message", None) or str(error), **(about or {}))
 
 
 def _at_once(what: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

@@ -225,6 +225,11 @@ class S3Store:
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         return b"".join(s3.stream(self.bucket, self._key(key), offset, offset + size))
 
+    def fetch(self, key: str, path: Path) -> None:
+        with path.open("wb") as file:
+            for piece in s3.stream(self.bucket, self._key(key)):
+                file.write(piece)
+
     def list(self, prefix: str) -> Iterator[str]:
         return (entry.key for entry in self.entries(prefix))
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pipelines.errors import MediaError, Reason
-from pipelines.footage import MEDIA_SUFFIXES
+from pipelines.footage import MEDIA_SUFFIXES, etag
 from pipelines.footage_cache import FootageCache, node_cache
 from pipelines.ids import video_id, video_id_of
 from pipelines.media.partial import reads_in_part
@@ -22,6 +22,10 @@ from pipelines.store import local_path
 
 _SMALL_BYTES = 64 * 1024**2  # below, every unit would read most of it
 _REMEMBERED = 2  # files per process whose index need not be read again for the next unit or clip
+
+
+AsListed = tuple[int, str]
+"""Size in bytes and ETag of a source when it was listed."""
 
 
 class Remote(Protocol):
@@ -42,30 +46,56 @@ class Remote(Protocol):
 
 
 @contextmanager
-def source_file(uri: str) -> Iterator[File]:
+def source_file(uri: str, as_listed: AsListed | None = None) -> Iterator[File]:
     """A source for the length of a block.
 
+    Args:
+        as_listed: if given, what is done in the block counts only if the source is still that one at the block's end.
+
     Raises:
-        MediaError: missing, if it can't be had now.
+        MediaError: missing, if it can't be had now, or has changed since it was listed.
         ValueError: the scheme is none that is known.
     """
     from pipelines import s3
 
-    if not s3.is_s3(uri):
-        yield local_path(uri, what="footage")
+    if s3.is_s3(uri):
+        remote = _opened(uri)
+        _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
+        with remote_file(remote, node_cache()) as file:
+            yield file  # whose reads are of this ETag only
         return
-    with remote_file(_opened(uri), node_cache()) as file:
-        yield file
+    path = local_path(uri, what="footage")
+    try:
+        yield path
+    finally:  # nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about it
+        if as_listed is not None:
+            _check_same(uri, _now(path), as_listed)
 
 
-def read_video_id(uri: str) -> str:
+def _now(path: Path) -> AsListed:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _missing(error) from error
+    return stat.st_size, etag(stat)
+
+
+def _check_same(uri: str, now: AsListed, as_listed: AsListed | None) -> None:
+    if as_listed is not None and now != as_listed:
+        raise MediaError(Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then")
+
+
+def read_video_id(uri: str, as_listed: AsListed | None = None) -> str:
     """`video_id` of a source: all its bytes are read, once.
+
+    Args:
+        as_listed: see `source_file`.
 
     Raises:
         MediaError: missing.
         ValueError: the scheme is none that is known.
     """
-    with source_file(uri) as file:
+    with source_file(uri, as_listed) as file:
         try:
             return video_id(file) if isinstance(file, Path) else video_id_of(_opened(uri).pieces())
         except (OSError, EOFError) as error:

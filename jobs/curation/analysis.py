@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 class Analysis:
     """What is known of a source so far.
 
+    `as_listed` is what its source was when it was listed: of another, nothing counts.
     `units` is how many its video was divided into, `unit` the one this is about; `finished` tells that `clips` are all
     there are; `decoded_s` is how many seconds of footage were decoded for it now.
     """
@@ -48,6 +49,7 @@ class Analysis:
     finished: bool = False
     hashed: bool = False
     decoded_s: float = 0.0
+    as_listed: tuple[int, str] | None = None
 
 
 _WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
@@ -86,7 +88,7 @@ class Analyst:
 
     def identify(self, source: Source, work: bool = True) -> Analysis:
         """Hash, and read the header; with the clips if they are known."""
-        found = Analysis(source.uri)
+        found = Analysis(source.uri, as_listed=(source.size_bytes, source.etag))
         most = self._cfg.footage_options.max_bytes
         if source.size_bytes > most:  # said before its bytes are read, or fetched
             message = f"{source.size_bytes} bytes are more than footage_options.max_bytes={most}"
@@ -96,7 +98,7 @@ class Analyst:
         def hash_bytes() -> pa.Table:
             found.hashed = True
             with self._watch.over("hashing", source.uri):
-                return pa.table({"video_id": [read_video_id(source.uri)]})
+                return pa.table({"video_id": [read_video_id(source.uri, found.as_listed)]})
 
         unit = fingerprint([source.uri, source.size_bytes, source.etag])
         identity = self._step(self._identities, unit, found, hash_bytes, work)
@@ -122,6 +124,7 @@ class Analyst:
                 units=len(units),
                 unit=unit,
                 hashed=found.hashed and not number,
+                as_listed=found.as_listed,
             )
             for number, unit in enumerate(units)
         ]
@@ -205,7 +208,7 @@ class Analyst:
         return found.finished
 
     def _read_header(self, found: Analysis) -> pa.Table:
-        with self._watch.over("probing", found.source_uri), source_file(found.source_uri) as file:
+        with self._watch.over("probing", found.source_uri), source_file(found.source_uri, found.as_listed) as file:
             limits = confined.header_limits(self._cfg.limits, file)
             return child.call(confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits)
 
@@ -216,7 +219,7 @@ class Analyst:
         first, last = found.unit
         end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
         found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
-        with source_file(found.source_uri) as file:
+        with source_file(found.source_uri, found.as_listed) as file:
             return child.call(
                 confined.measure_unit,
                 file,

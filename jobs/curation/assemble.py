@@ -25,8 +25,8 @@ from pipelines.ledger import Ledger
 from pipelines.manifest import Shard
 from pipelines.pack import Packable, Packed
 from pipelines.recipe import Recipe
-from pipelines.records import Quarantined
-from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED
+from pipelines.records import Missing, Quarantined, Source
+from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, QUARANTINE, REJECTED
 from pipelines.scores.registry import CAPTIONED, DUPLICATE, missing
 
 _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full
@@ -103,14 +103,14 @@ class Assembly:
 def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Assembly:
     """Bring a run's analyses and the dataset's rows together."""
     about = {source.uri: source for source in footage.sources}
-    first = _first_sources(analyses, base)
+    first = _first_sources(footage, analyses, base)
     sources: dict[str, Row] = {}
     quarantine: list[Row] = []
     clips: list[Row] = []
     for found in sorted(analyses, key=lambda a: a.source_uri):
         source = about[found.source_uri]
         row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": found.video_id}
-        told = {"source_text": source.text, "source_license": source.license, "source_dataset": source.dataset}
+        told = _told(source)
         row |= told | {"status": "video", "why": None, "duration_s": found.duration_s}
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
@@ -123,8 +123,8 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
     for item in footage.ignored:
         sources[item.uri] = _source(item.uri, item.size_bytes, "ignored", item.why)
     for item in footage.missing:
-        sources[item.source_uri] = _source(item.source_uri, None, "quarantined", item.reason)
-        quarantine.append(asdict(item))
+        sources[item.source_uri] = _source(item.source_uri, None, "quarantined", item.reason) | _told(item)
+        quarantine.append({name: getattr(item, name) for name in QUARANTINE.names})
     run = {status: sum(row["status"] == status for row in sources.values()) for status in STATUSES}
     run["sources"] = len(footage.sources) + len(footage.ignored) + len(footage.missing)
     clips += _carried(base, set(sources), clips)
@@ -137,6 +137,11 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
     ]
     run["clips"] = len(clips)
     return Assembly([*sources.values(), *carried], quarantine, clips, run)
+
+
+def _told(source: Source | Missing) -> Row:
+    """What a list says of a source, as columns."""
+    return {"source_text": source.text, "source_license": source.license, "source_dataset": source.dataset}
 
 
 STATUSES = ("video", "duplicate", "ignored", "quarantined")
@@ -154,14 +159,16 @@ def _source(uri: str, size_bytes: int | None, status: str, why: str) -> Row:
     }
 
 
-def _first_sources(analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
-    """Which source stands for each video: the one the dataset names already, else the first by URI."""
+def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
+    """Which source stands for each video: the one the dataset names already, unless it is another or gone by now; else the
+    first by URI."""
     named = {row["video_id"]: row["uri"] for row in base.sources if row["status"] == "video"}
     uris: dict[str, list[str]] = defaultdict(list)
     for found in analyses:
         if found.video_id and found.quarantined is None:
             uris[found.video_id].append(found.source_uri)
-    seen = {found.source_uri for found in analyses}
+    seen = {found.source_uri for found in analyses} | {item.uri for item in footage.ignored}
+    seen |= {item.source_uri for item in footage.missing}
     return {
         video: named[video] if video in named and (named[video] in group or named[video] not in seen) else min(group)
         for video, group in uris.items()
@@ -253,10 +260,24 @@ def packed(base: Base) -> list[Packed]:
     return [Packed(shard, name, tuple(clip for _, clip in sorted(rows))) for (shard, name), rows in held.items()]
 
 
+def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[str, Row]:
+    """Of clips that were written, those of shards whose clips are all still kept: the others are packed again.
+
+    Args:
+        written: rows with `shard`, by clip id.
+        kept: clip ids.
+    """
+    broken = {row["shard"] for clip_id, row in written.items() if clip_id not in kept}
+    return {clip_id: row for clip_id, row in written.items() if row["shard"] not in broken}
+
+
 def place(clips: Iterable[Row], staying: Iterable[str], written: Mapping[str, Row]) -> None:
     """Set where each clip lies: in a shard that stays, in one just written, or nowhere."""
     staying = set(staying)
     for clip in clips:
+        assert clip["status"] == KEPT or clip["clip_id"] not in written, (
+            "a shard was written with a clip that is rejected"
+        )
         if clip["clip_id"] in written:
             clip.update({name: written[clip["clip_id"]][name] for name in _STORED})
         elif clip["status"] != KEPT or clip["shard"] not in staying:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from jobs.cluster import connect
 from jobs.curation.analysis import Analysis, Analyst
-from jobs.curation.assemble import Assembly, Base, add_text, assemble, decide, packables, place
+from jobs.curation.assemble import Assembly, Base, add_text, assemble, decide, of_whole_shards, packables, place
 from jobs.curation.assemble import packed as packed_shards
 from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, shown
 from jobs.curation.commit import commit, read_base, shards_of
@@ -157,6 +157,7 @@ class Curation:
         written: dict[str, Row] = {}
         while True:
             self._decide(assembly, recipe, looks, pairs, failed)
+            written = of_whole_shards(written, {clip["clip_id"] for clip in assembly.kept()})
             kept = [clip for clip in assembly.kept() if clip["clip_id"] not in written]
             staying, plans = plan_shards(packables(kept, self.prints), packed_shards(base), self.cfg.shards)
             written |= self._write(plans, assembly)

@@ -4,6 +4,7 @@ In: the plan of one shard with its clips' rows. Out: a row per clip with where i
 committed as one unit. A clip that fails is left out of the shard and takes no neighbour with it.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,13 +67,10 @@ MADE = ("cut_method", "cut_why", "lead_frames")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A clip in a shard, and how its mp4 was made."""
+    """A clip in a shard, and what its files depend on."""
 
     clip_id: str
     content: str
-    cut_method: str
-    cut_why: str | None
-    lead_frames: int
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
@@ -117,15 +115,19 @@ class ShardWriter:
 
     def _publish(self, path: Path, bucket: str, kept: list[Written]) -> list[dict[str, Any]]:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
+        boundary("shard:before")
+        if not self._store.put_new(shard_key(bucket, shard), path):
+            # Of a run that was killed, or another: the same clips, but cut on another machine they may be other bytes.
+            self._store.fetch(shard_key(bucket, shard), path.with_name("there.tar"))
+            path = path.with_name("there.tar")
+        boundary("shard:after")
         where = members(path)
         sha256, size_bytes = sha256_file(path), path.stat().st_size
-        boundary("shard:before")
-        self._store.put_new(shard_key(bucket, shard), path)
-        boundary("shard:after")
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            row = {name: getattr(clip, name) for name in ("clip_id", *MADE)}
+            passport = json.loads(_read(path, *where[f"{clip.clip_id}.json"]))
+            row = {"clip_id": clip.clip_id} | {name: passport[name] for name in MADE}
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
@@ -158,7 +160,7 @@ class ShardWriter:
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
-            kept.append(Written(clip["clip_id"], content_of(clip, self._prints), **made))
+            kept.append(Written(clip["clip_id"], content_of(clip, self._prints)))
             passport = {name: clip[name] for name in PASSPORT} | made
             yield Sample(clip["clip_id"], mp4, passport, clip["caption_short"])
 
@@ -190,3 +192,9 @@ class ShardWriter:
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
             made = call(cut_clip, *args, clock, limits=most)
         return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)

@@ -122,5 +122,7 @@ def _measure(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> R
 
 
 def _analysis(value: dict[str, Any]) -> Analysis:
-    bad = value.pop("quarantined")
-    return Analysis(**value, quarantined=Quarantined(**bad) if bad else None)
+    bad, listed = value.pop("quarantined"), value.pop("as_listed")
+    return Analysis(
+        **value, quarantined=Quarantined(**bad) if bad else None, as_listed=(listed[0], listed[1]) if listed else None
+    )

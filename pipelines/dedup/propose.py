@@ -71,6 +71,8 @@ def _cells() -> np.ndarray:
 def _moments(looks: Iterable[Look], every_s: float, same: float, whole_only: bool) -> Iterable[tuple[int, np.ndarray]]:
     """(number, descriptions) of each look: of its thumbnails `every_s` apart that show something new, in all windows."""
     for number, look in enumerate(looks):
+        if not len(look.thumbs):  # shorter than the time between two thumbnails: only exact copies of it are found
+            continue
         every = max(1, round(every_s / (step_s(look) or every_s)))
         pictures = coarse(look.thumbs[::every], whole_only)
         news = [0]

@@ -4,7 +4,8 @@ In: a module-level function, its arguments, limits on wall and processor time, m
 (plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
 crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
 a child that a file has taken over can return wrong numbers, but run nothing here. A file that is elsewhere is fetched here,
-range by range as the child asks for it: the child has neither the network nor the keys to it.
+range by range as the child asks for it: the child is handed neither keys nor addresses, and FFmpeg there may open no
+network protocol.
 
 Each process that calls has one server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
 call costs milliseconds, and whatever a decoder leaks ends with the call.
@@ -39,6 +40,11 @@ _PIPE_BYTES = 1 * _MIB
 _SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
 # Arrow's own allocator takes a gibibyte of addresses at its first byte, which counts as memory that a call uses.
 _PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+_ANSWERS_WITHIN_S = 300.0  # a server, what needs no decoding; also one that is only starting on a busy machine
+_FREE_READS, _FREE_BYTES = (
+    4,
+    64 * _MIB,
+)  # of its file: for more than so often, and so much, a child pays with its own time
 _KEYS = ("AWS_",)  # how variables begin that open an object store: nothing that decodes needs them
 
 
@@ -72,7 +78,7 @@ def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Call
     Args:
         function: of a module, not a closure.
         args: whatever pickles; at most one of them a `RangedFile`, whose bytes the child then gets from here. Time spent
-            fetching them does not count.
+            fetching them does not count, unless it asks for far more than the file has.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
             must start no thread.
 
@@ -200,18 +206,20 @@ class _Server:
                     ),
                 },
             )
+        ours.settimeout(_ANSWERS_WITHIN_S)
         self._socket = ours
 
     def _send(self, request: bytes, descriptors: list[int]) -> None:
         try:
             socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], descriptors)
             self._socket.sendall(request)
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
             raise _KilledError from error
 
     def _receive(self, receiver: int, ranges: RangeServer | None, deadline_s: float) -> bytes:
         """Everything the child writes, until it ends; on the way it gets what it asks for of its file."""
         until = monotonic() + deadline_s
+        free_bytes = 0 if ranges is None else _FREE_READS * ranges.size_bytes + _FREE_BYTES
         answer = bytearray()
         poll = select.poll()
         poll.register(receiver, select.POLLIN)
@@ -226,7 +234,7 @@ class _Server:
                 if fetched_s is None:
                     poll.unregister(ranges.ours)
                     ranges = None
-                else:
+                elif ranges.asked_bytes <= free_bytes:
                     until += fetched_s
             if receiver in ready:
                 piece = os.read(receiver, _PIPE_BYTES)
@@ -240,6 +248,9 @@ class _Server:
             message = self._socket.recv(16, socket.MSG_WAITALL)
         except ConnectionResetError as error:
             raise _KilledError from error
+        except TimeoutError as error:
+            message = f"its process has answered, but not ended within {_ANSWERS_WITHIN_S:g} s"
+            raise MediaError(Reason.TIMED_OUT, message) from error
         if len(message) < 16:
             raise _KilledError
         self.peak_bytes = int.from_bytes(message[8:], "little")

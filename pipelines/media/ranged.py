@@ -161,10 +161,12 @@ class RangeServer:
 
     def __init__(self, file: RangedFile):
         self._file = file
+        self.size_bytes = file.size_bytes
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self._question = bytearray()
         self._answer = memoryview(b"")
+        self.asked_bytes = 0
 
     @property
     def answering(self) -> bool:
@@ -195,6 +197,7 @@ class RangeServer:
             raise MediaError(
                 Reason.CRASHED, f"its process asked for {size} bytes at {offset}, which are not in the file"
             )
+        self.asked_bytes += size
         began = monotonic()
         self._answer = memoryview(self._file.read(offset, size))
         return monotonic() - began

@@ -1,12 +1,12 @@
 """What a run found and what the dataset had become one set of rows: nothing twice, nothing from bytes that are gone."""
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.assemble import Base, add_text, assemble, decide
+from jobs.curation.assemble import Base, add_text, assemble, decide, of_whole_shards
 from pipelines.config import ScoreConfig
 from pipelines.dedup.pairs import Pair
 from pipelines.footage import Footage
 from pipelines.recipe import Recipe, Rule
-from pipelines.records import Ignored, Quarantined, Source
+from pipelines.records import Ignored, Missing, Quarantined, Source
 
 
 def clip(video, number=0):
@@ -71,6 +71,31 @@ def test_a_copy_stands_in_for_a_source_that_was_replaced():
     assert clips(then) == [("new0", "a"), ("new1", "a"), ("v0", "b"), ("v1", "b")]
 
 
+def test_a_copy_stands_in_for_a_source_that_is_gone():
+    first = run([found("a", "v"), found("b", "v")])
+    gone = Missing("a", "plan", "missing", "No such file", text="a harbour")
+    then = run([found("b", "v")], base_of(first), missing=[gone])
+    assert status(then) == {"a": "quarantined", "b": "video"}
+    assert clips(then) == [("v0", "b"), ("v1", "b")]
+    assert next(row["source_text"] for row in then.sources if row["uri"] == "a") == "a harbour"
+    assert then.quarantine == [
+        {
+            "source_uri": "a",
+            "stage": "plan",
+            "reason": "missing",
+            "message": "No such file",
+            "video_id": None,
+            "clip_id": None,
+        }
+    ]
+
+
+def test_of_written_clips_only_those_of_shards_that_lost_none_stay():
+    written = {"a": {"shard": "1"}, "b": {"shard": "1"}, "c": {"shard": "2"}}
+    assert of_whole_shards(written, {"a", "b", "c", "d"}) == written
+    assert of_whole_shards(written, {"b", "c"}) == {"c": {"shard": "2"}}
+
+
 def test_what_is_quarantined_once_is_not_quarantined_after_it_was_mended():
     bad = Quarantined("a", "probe", "truncated", "half", "w")
     then = run([found("a", "v")], base_of(run([found("a", "w", bad)])))
@@ -79,7 +104,7 @@ def test_what_is_quarantined_once_is_not_quarantined_after_it_was_mended():
 
 
 def test_the_ledger_counts_this_runs_sources():
-    missing = [Quarantined("gone", "plan", "missing", "No such file")]
+    missing = [Missing("gone", "plan", "missing", "No such file")]
     assembly = run([found("a", "v"), found("b", "v")], ignored=[Ignored("n", 1, "w")], missing=missing)
     for row in assembly.clips:
         row["status"] = "rejected"

@@ -1,6 +1,8 @@
 """The law of work units: neither their length, nor how many workers measure them, nor in which order, changes a shot."""
 
+import os
 import random
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,27 @@ def test_the_footage_has_something_to_find(in_one_piece):
 @pytest.mark.parametrize("unit_s", [3, 7])
 def test_the_same_clips_and_scores_for_any_length_of_unit(footage, in_one_piece, tmp_path, unit_s):
     assert apart(config(footage, tmp_path, unit_s), seed=unit_s) == in_one_piece
+
+
+def test_nothing_is_said_of_a_video_by_a_file_that_was_put_in_its_place(tmp_path):
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    write(folder / "a.mp4", pan(1, 30, HEIGHT, WIDTH))
+    cfg = config(folder, tmp_path / "dataset", 60)
+    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    (source,) = find_footage(cfg.footage).sources
+    (unit,) = analyst.units(analyst.identify(source))
+    for name, frames in (("undecodable", None), ("other", pan(2, 30, HEIGHT, WIDTH))):
+        if frames is None:
+            (folder / "a.mp4").write_bytes(b"no video at all")
+        else:
+            write(folder / "a.mp4", frames)
+        found = analyst.measure(deepcopy(unit))
+        assert (name, found.quarantined.reason, found.clips) == (name, "missing", [])
+        assert "has changed since it was listed" in found.quarantined.message
+    write(folder / "a.mp4", pan(1, 30, HEIGHT, WIDTH))
+    os.utime(folder / "a.mp4", ns=(0, int(source.etag.removeprefix("mtime-"))))
+    assert len(analyst.measure(unit).clips) == 1, "and the video's own measurement is still to be made"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

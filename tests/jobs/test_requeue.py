@@ -1,5 +1,7 @@
 """What is in quarantine is tried again when it is asked for: what succeeds then is as if it had never failed."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,23 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
         row["clip_id"]: whole.read(row) for row in whole.kept()
     }
     assert not len(opened.quarantine())
+
+
+def test_copies_of_what_succeeds_now_leave_the_quarantine_with_it(footage, tmp_path, shared_ray):
+    folder, dataset = tmp_path / "footage", tmp_path / "dataset"
+    folder.mkdir()
+    for name in ("one.mp4", "two.mp4"):
+        shutil.copyfile(footage.with_name("b.mp4"), folder / name)
+    shutil.copyfile(footage.with_name("a.mp4"), folder / os.fsdecode(b"no\xfftext.mp4"))
+    curate(folder, dataset, shared_ray, "limits.memory_bytes=268435456")
+    reasons = open_dataset(str(dataset)).quarantine()["reason"].to_pylist()
+    assert sorted(reasons) == ["out_of_memory", "out_of_memory", "unreadable"]
+    did = requeue(dataset, shared_ray, "limits.memory_bytes=4294967296", "sources=*one.mp4")
+    assert (did["tried"], did["still_quarantined"], did["videos_decoded"]) == (2, 0, 1)
+    opened = open_dataset(str(dataset))
+    assert opened.quarantine()["reason"].to_pylist() == ["unreadable"]
+    assert sorted(opened.sources()["status"].to_pylist()) == ["duplicate", "quarantined", "video"]
+    assert requeue(dataset, shared_ray)["tried"] == 0, "a name that is no text is none to look for"
 
 
 def test_a_reason_that_is_none_is_refused(never_failed, shared_ray):

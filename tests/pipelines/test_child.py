@@ -208,6 +208,21 @@ def test_who_is_killed_once_or_twice_by_somebody_else_is_asked_again(tmp_path, w
     assert call(echo, 1, limits=LIMITS) == 1
 
 
+def close_all_and_stay():
+    os.closerange(3, 256)
+    time.sleep(600)
+
+
+def test_who_hangs_up_and_does_not_end_is_out_of_time(monkeypatch):
+    child.stop()
+    monkeypatch.setattr(child, "_ANSWERS_WITHIN_S", 2.0)
+    with pytest.raises(MediaError, match="has answered, but not ended within 2 s") as caught:
+        call(close_all_and_stay, limits=LIMITS)
+    assert caught.value.reason is Reason.TIMED_OUT
+    child.stop()
+    assert call(echo, 1, limits=LIMITS) == 1
+
+
 def test_a_file_may_not_grow_beyond_its_limit(tmp_path):
     call(write, str(tmp_path / "a"), 1024**2, limits=LIMITS)
     assert (tmp_path / "a").stat().st_size == 1024**2

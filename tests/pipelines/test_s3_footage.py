@@ -8,6 +8,7 @@ from pipelines.errors import MediaError
 from pipelines.footage import check_footage, find_footage, why_gone
 from pipelines.ids import hash_bytes
 from pipelines.records import Source
+from tests.s3_server import ONLY_BUCKET, ONLY_KEY, ONLY_SECRET
 
 _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64
 
@@ -77,6 +78,35 @@ def test_a_list_in_s3_or_here_names_objects_and_says_what_it_knows(bucket, tmp_p
     (tmp_path / "list.txt").write_text(f"local.mp4\ns3://{bucket}/other/d.mp4\n")
     uris = [source.uri for source in find_footage(str(tmp_path / "list.txt")).sources]
     assert uris == [str(tmp_path / "local.mp4"), f"s3://{bucket}/other/d.mp4"]
+
+
+def test_nobody_is_missing_because_the_server_is_away_or_the_keys_are_wrong(bucket, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text(f"s3://{bucket}/other/d.mp4\ns3://{bucket}/gone.mp4\n")
+    (source,) = find_footage(str(tmp_path / "list.txt")).sources
+    row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": ""}
+    with monkeypatch.context() as patch, s3_door.hurried():
+        patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: why_gone(row)):
+            with pytest.raises(ConnectionError, match="does not answer"):
+                ask()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: why_gone(row)):
+            with pytest.raises(PermissionError, match="look at the credentials"):
+                ask()
+
+
+def test_an_object_that_is_not_ours_to_read_is_missing_and_the_others_are_not(s3, bucket, tmp_path, monkeypatch):
+    mine = s3.new_bucket(ONLY_BUCKET)
+    s3.client().put_object(Bucket=mine, Key="a.mp4", Body=_MP4)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ONLY_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ONLY_SECRET)
+    (tmp_path / "list.txt").write_text(f"s3://{bucket}/other/d.mp4\ns3://{mine}/a.mp4\n")
+    found = find_footage(str(tmp_path / "list.txt"))
+    assert [source.uri for source in found.sources] == [f"s3://{mine}/a.mp4"]
+    assert [(gone.source_uri, "was refused (AccessDenied)" in gone.message) for gone in found.missing] == [
+        (f"s3://{bucket}/other/d.mp4", True)
+    ]
 
 
 def test_what_is_not_there_is_named_with_what_is_like_it(bucket):

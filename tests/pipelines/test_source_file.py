@@ -1,6 +1,7 @@
 """A source that is elsewhere: by ranges where that pays, else fetched once per machine, into a folder that stays small."""
 
 import multiprocessing
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines import source_file
 from pipelines.errors import MediaError, Reason
+from pipelines.footage import etag
 from pipelines.footage_cache import FootageCache
 from pipelines.ids import video_id, video_id_of
 from pipelines.media.ranged import RangedFile
@@ -73,6 +75,40 @@ def test_a_local_source_is_its_path(tmp_path):
         assert file == tmp_path / "b c.mp4"
     with pytest.raises(MediaError) as caught:
         read_video_id(str(tmp_path / "none.mp4"))
+    assert caught.value.reason is Reason.MISSING
+
+
+def test_what_is_done_with_a_file_that_is_replaced_meanwhile_does_not_count(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"as it was")
+    stat = path.stat()
+    listed = (stat.st_size, etag(stat))
+    assert read_video_id(str(path), listed) == video_id(path)
+
+    def replaced(error=None):
+        with source_file.source_file(str(path), listed):
+            path.write_bytes(b"something")
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+            if error:
+                raise error
+
+    for error in (None, MediaError(Reason.UNDECODABLE, "broken")):
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        with pytest.raises(MediaError, match="has changed since it was listed") as caught:
+            replaced(error)
+        assert caught.value.reason is Reason.MISSING
+    path.unlink()
+    with pytest.raises(MediaError) as caught, source_file.source_file(str(path), listed):
+        pass
+    assert caught.value.reason is Reason.MISSING
+
+
+def test_a_file_that_can_not_be_kept_is_missing(cache):
+    def fetch(path):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(MediaError, match="No space left on device; set TMPDIR") as caught, cache.held("a", 1, fetch):
+        pass
     assert caught.value.reason is Reason.MISSING
 
 

@@ -102,6 +102,18 @@ def test_flat_clips_are_copies_of_nothing(level):
     assert not pairs_of([(row("a", flat), flat), (row("b", flat), flat)])
 
 
+def test_a_clip_too_short_for_a_thumbnail_is_a_copy_of_nothing_and_hinders_no_other():
+    frames, smaller = original(), COPIES["smaller"](original())
+    clips = [row("a", frames), row("b", smaller), row("c", frames[:1], start_pts=1)]
+    looks = pa.concat_tables([looks_of([(clips[0], frames), (clips[1], smaller)]), _no_thumbnails("c")])
+    assert [(pair.a, pair.b) for pair in find_pairs(looks, clips, CFG)] == [("a", "b")]
+
+
+def _no_thumbnails(clip_id):
+    row = {"clip_id": clip_id, "thumbs": b"", "thumb_s": [], "unrest": 0.0}
+    return pa.Table.from_pylist([row], schema=LOOKS)
+
+
 def test_a_short_common_stretch_is_not_enough():
     frames = filmed(seed=11, seconds=5, start_s=2.2)
     assert not pairs_of([(row("a", original()), original()), (row("b", frames), frames)])
