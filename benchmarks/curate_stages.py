@@ -163,8 +163,7 @@ def _instrument(clock: StageClock, stack: ExitStack) -> None:
         return {name: clock.timed(f"meter: {name}", look) for name, look in looks.items()}
 
     with clock.over(ONCE):
-        for library in ("av", "webdataset"):
-            importlib.import_module(library)
+        importlib.import_module("av")
     load = measure.load_meters
     stack.enter_context(mock.patch.object(child, "call", here))
     stack.enter_context(mock.patch.object(measure, "load_meters", meters))

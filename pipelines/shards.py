@@ -4,6 +4,7 @@ In: samples in the order of the plan. Out: a tar with <clip_id>.json, .mp4, .txt
 keys) and the offset and size of each mp4's data, for reading a clip without reading the shard.
 """
 
+import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,22 +34,20 @@ def shard_key(bucket: str, shard: str) -> str:
 
 
 def write_shard(samples: Iterable[Sample], path: Path) -> None:
-    """Write a tar, one sample in memory at a time."""
-    import webdataset
-
-    with path.open("wb") as file:
-        # mode, user, group and mtime would otherwise say who wrote it and when.
-        writer = webdataset.TarWriter(file, user=_OWNER, group=_OWNER, mode=_MODE, mtime=0, encoder=False)
+    """Write a tar, one sample in memory at a time: byte for byte as webdataset's own writer does, whose import takes two
+    seconds of every process that writes."""
+    with tarfile.open(path, "w") as tar:
         for sample in samples:
-            writer.write(
-                {
-                    "__key__": sample.clip_id,
-                    "json": canonical_json(sample.passport).encode(),
-                    "mp4": sample.mp4,
-                    "txt": sample.text.encode(),
-                }
-            )
-        writer.close()
+            parts = {
+                "json": canonical_json(sample.passport).encode(),
+                "mp4": sample.mp4,
+                "txt": sample.text.encode(),
+            }
+            for suffix, data in parts.items():
+                # Mode, owner, group and time would otherwise say who wrote it and when.
+                member = tarfile.TarInfo(f"{sample.clip_id}.{suffix}")
+                member.size, member.mode, member.uname, member.gname = len(data), _MODE, _OWNER, _OWNER
+                tar.addfile(member, io.BytesIO(data))
 
 
 def members(path: Path) -> dict[str, tuple[int, int]]:

@@ -89,6 +89,8 @@ class Curation:
             f"{len(analyses)} sources are known, {len(pending)} to look at"
         )
         if pending:
+            # The largest first: the end of a run then waits for a small one.
+            pending.sort(key=lambda source: (-source.size_bytes, source.uri))
             self._need_ray()
             decoded: set[str | None] = set()  # two sources of one video may be looked at in the same moment
             with progress("curate: videos", total=len(pending), unit="videos") as bar:
@@ -353,6 +355,8 @@ class Curation:
             for plan in plans
         ]
         orders = [order for order in orders if order["clips"]]
+        # The longest first: else the last to be taken up may be the one that all the others have to be waited for with.
+        orders.sort(key=lambda order: -sum(clip["duration_s"] for clip in order["clips"]))
         if orders:
             self._need_ray()
             with progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar:

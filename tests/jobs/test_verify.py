@@ -306,6 +306,20 @@ def test_without_decoding_other_pictures_are_not_seen(dataset, shared_ray):
     assert clips[0]["clip_id"] in found["where"]
 
 
+def test_a_shard_that_a_killed_run_left_is_taken_as_it_is_though_it_was_cut_to_other_bytes(dataset, shared_ray):
+    shard, clips = shard_of(dataset)
+    for folder in ("manifests", "index", "stages/shards"):
+        shutil.rmtree(dataset / folder)
+    box = b"\0\0\0\x08free"  # at an mp4's end it changes nothing but its bytes
+    pack_again(shard, lambda files: [(name, data + box * name.endswith(".mp4")) for name, data in files])
+    there = shard.read_bytes()
+    footage, address = Path(clips[0]["source_uri"]).parent, f"ray.address={shared_ray.address}"
+    run_job("curate", f"footage={footage}", f"dataset={dataset}", address, *SETTINGS)
+    assert shard.read_bytes() == there
+    assert [row["size"] for row in shard_of(dataset)[1]] == [row["size"] + len(box) for row in clips]
+    assert verify(dataset, shared_ray)["findings"] == 0
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path, capsys):
     assert main(["verify", f"dataset={tmp_path}"]) == WRONG_USAGE
     assert "no dataset is there" in capsys.readouterr().err

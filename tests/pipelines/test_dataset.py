@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset import open_dataset
+from pipelines.ids import canonical_json
 from pipelines.ledger import Ledger, LedgerError
 from pipelines.manifest import LostRaceError, Manifest, newest, publish
 from pipelines.records import Quarantined
@@ -34,6 +35,17 @@ def test_a_shard_is_the_same_byte_for_byte_and_any_webdataset_reader_reads_it(tm
         (s.clip_id, s.mp4, s.text) for s in samples()
     ]
     assert read[0]["json"] == '{"a":["ü",null],"b":0}'.encode()
+
+
+def test_a_shard_is_what_the_writer_of_webdataset_writes(tmp_path):
+    write_shard(samples(), tmp_path / "ours.tar")
+    with webdataset.TarWriter(
+        str(tmp_path / "theirs.tar"), user="rushes", group="rushes", mode=0o644, mtime=0, encoder=False
+    ) as writer:
+        for s in samples():
+            json = canonical_json(s.passport).encode()
+            writer.write({"__key__": s.clip_id, "json": json, "mp4": s.mp4, "txt": s.text.encode()})
+    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()
 
 
 def test_each_file_lies_where_the_index_says(tmp_path):
