@@ -3,9 +3,10 @@
 Goals: the same work (cut, motion, write) at least 10 × as fast as NeMo Curator; the full embedded default (every score that
 needs no download, tags, captions, copies, shards) at least 3 × as fast as NeMo's small subset, and at most 10 × the floor.
 
-    python -m benchmarks.curate [footage=<folder>] [repeats=3] [peer_repeats=2] [profile=true]
+    python -m benchmarks.curate [footage=<folder>] [height=720] [repeats=3] [peer_repeats=2] [profile=true]
 
-Footage: real clips of Python packages in mixed codecs, 4.5 minutes, or the videos of a folder. Every run is a fresh process with
+Footage: real clips of Python packages in mixed codecs, 4.5 minutes, or the videos of a folder. Decoding and transcoding depend
+on its size, what models look at does not: `height` tells how large the longest of the clips is made. Every run is a fresh process with
 a fresh Ray, which is up, as what will be run is imported, before its time begins; every dataset is new. The two sides and the
 floor take turns. Figures are medians; all times are printed.
 
@@ -35,12 +36,13 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.curate_floor import floor_s, length_s
-from benchmarks.curate_footage import make_footage, take_footage, videos
+from benchmarks.curate_footage import HEIGHT, make_footage, take_footage, videos
 from benchmarks.curate_memory import Peak
 from benchmarks.nemo_venv import nemo_bin
 from benchmarks.results_file import report
 
 ROOT = Path(__file__).resolve().parent.parent
+HEIGHTS = ("360", "720", "1080")
 NEMO_CPUS = 8
 NEMO_DEADLINE_S = 1800.0
 SAME_WORK = (
@@ -84,13 +86,17 @@ class Times:
 
 
 def main() -> None:
-    options = {"footage": "", "repeats": "3", "peer_repeats": "2", "profile": "false"}
+    options = {"footage": "", "height": str(HEIGHT), "repeats": "3", "peer_repeats": "2", "profile": "false"}
     for argument in sys.argv[1:]:
         name, _, value = argument.partition("=")
         if name not in options:
-            raise SystemExit(f"{argument}: known are footage=<folder>, repeats=3, peer_repeats=2, profile=true")
+            raise SystemExit(
+                f"{argument}: known are footage=<folder>, height=720, repeats=3, peer_repeats=2, profile=true"
+            )
         if name.endswith("repeats") and not (value.isdecimal() and int(value)):
             raise SystemExit(f"{argument}: at least 1")
+        if name == "height" and value not in HEIGHTS:
+            raise SystemExit(f"{argument}: one of {', '.join(HEIGHTS)}")
         options[name] = value
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what it started ends with it
     with tempfile.TemporaryDirectory(prefix="rb-") as scratch:
@@ -99,7 +105,7 @@ def main() -> None:
         if options["footage"]:
             take_footage(Path(options["footage"]), footage)
         else:
-            make_footage(footage)
+            make_footage(footage, int(options["height"]))
         files = videos(footage)
         footage_s = length_s(files)
         print(f"{len(files)} videos, {footage_s:.1f} s", flush=True)
@@ -124,7 +130,9 @@ def main() -> None:
             costs = stage_costs(name, footage, Path(scratch))
             print_costs(name, costs)
             figures |= {f"{name}_cpu_s_per_hour_{_key(stage)}": value for stage, value in costs.items()}
-    report("curate", figures, [_row(name, times) for name in times.seconds], HEADINGS)
+    own = not options["footage"] and options["height"] == str(HEIGHT)
+    name = "curate" if own else f"curate_{Path(options['footage']).name or options['height']}"
+    report(name, figures, [_row(name, times) for name in times.seconds], HEADINGS)
 
 
 def ours(name: str, footage: Path, scratch: Path, times: Times) -> None:
