@@ -294,7 +294,7 @@ _STRIKES: dict[str, Callable[[psutil.Process], str]] = {
 def below(one: psutil.Process) -> set[psutil.Process]:
     try:
         return set(one.children(recursive=True))
-    except psutil.NoSuchProcess:
+    except (psutil.Error, OSError):
         return set()
 
 
@@ -315,7 +315,7 @@ def left(started: set[psutil.Process]) -> tuple[str, ...]:
         alive = {one for one in alive if _lives(one)}
     names = []
     for one in alive:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error, OSError):
             names.append(" ".join(one.cmdline())[:100] or one.name())
         _end(one)
     return tuple(sorted(names))

@@ -115,7 +115,7 @@ def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
         try:
             found = find_footage(row["uri"])
         except OSError as error:
-            if s3.is_s3(row["uri"]) and not isinstance(error, FileNotFoundError | s3.AccessDeniedError):
+            if s3.is_s3(row["uri"]) and not isinstance(error, s3.OF_ONE):
                 raise  # the store is away, or refuses everything: nobody is missing for that
             gone = [Missing(row["uri"], "plan", Reason.MISSING, str(error))]
         else:

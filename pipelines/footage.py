@@ -53,20 +53,20 @@ def find_footage(uri: str, limit: int | None = None) -> Footage:
     """
     sources: dict[str, Source] = {}
     ignored: list[Ignored] = []
-    missing: list[Missing] = []
+    missing: dict[str, Missing] = {}
     for found in _found(uri):
         if isinstance(found, Source):
             sources[found.uri] = found
         elif isinstance(found, Ignored):
             ignored.append(found)
         else:
-            missing.append(found)
+            missing[found.source_uri] = found
     ordered = sorted(sources.values(), key=lambda source: source.uri)
-    return Footage(tuple(ordered[:limit]), tuple(ignored), tuple(missing))
+    return Footage(tuple(ordered[:limit]), tuple(ignored), tuple(missing.values()))
 
 
-def why_gone(source: Mapping[str, Any]) -> str | None:
-    """Why the file of a row of the sources table is not what that row is about any more; None if it is.
+def found_again(source: Mapping[str, Any]) -> tuple[int, str] | str:
+    """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row is about any more.
 
     A file whose size and time are the same is taken to be the same; else its bytes decide.
 
@@ -77,22 +77,24 @@ def why_gone(source: Mapping[str, Any]) -> str | None:
     try:
         if s3.is_s3(uri):
             found = s3.open_object(uri)
-            same = (found.size_bytes, found.etag) == (size_bytes, source["etag"])
+            now = found.size_bytes, found.etag
+            same = now == (size_bytes, source["etag"])
             same = same or (found.size_bytes == size_bytes and video_id_of(found.pieces()) == source["video_id"])
         else:
             path = Path(uri)
             stat = path.stat()
-            same = (stat.st_size, etag(stat)) == (size_bytes, source["etag"])
+            now = stat.st_size, etag(stat)
+            same = now == (size_bytes, source["etag"])
             same = same or (stat.st_size == size_bytes and video_id(path) == source["video_id"])
     except OSError as error:
-        if s3.is_s3(uri) and not isinstance(error, FileNotFoundError | s3.AccessDeniedError):
+        if s3.is_s3(uri) and not isinstance(error, s3.OF_ONE):
             raise
         return error.strerror or str(error) or type(error).__name__
     except EOFError as error:
         return str(error)
     except MediaError as error:
         return error.message
-    return None if same else "the file has changed since it was curated"
+    return now if same else "the file has changed since it was curated"
 
 
 def etag(stat: os.stat_result) -> str:

@@ -30,6 +30,7 @@ PIECE_BYTES = 8 * 1024**2
 _READ_BYTES = 1024**2
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 8.0
 _CONNECT_S, _READ_S, _ATTEMPTS = 10, 60, 3
+_HURRIED_READ_S = 15  # who has been reached may be slow, as in listing a prefix where much was deleted
 _CONNECTIONS = 32
 _ENVIRONMENT = (  # what decides which client one gets
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
@@ -38,6 +39,10 @@ _ENVIRONMENT = (  # what decides which client one gets
 _PASSING_CODES = (
     "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException",
     "RequestLimitExceeded", "ConditionalRequestConflict", "OperationAborted", "BadDigest", "IncompleteBody",
+)  # fmt: skip
+_OUR_CODES = (  # it is the credentials, whatever is asked for
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed",
+    "InvalidClientTokenId", "AccountProblem",
 )  # fmt: skip
 T = TypeVar("T")
 
@@ -59,7 +64,7 @@ def split(uri: str) -> tuple[str, str]:
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not is_s3(uri) or not bucket:
-        raise ValueError(f"{uri} names no bucket; use s3://bucket/prefix")
+        raise BadNameError(f"{uri} names no bucket; use s3://bucket/prefix")
     return bucket, key
 
 
@@ -84,7 +89,7 @@ def _new_client(hurry: bool) -> Any:
 
     config = Config(
         connect_timeout=IMPATIENCE_S if hurry else _CONNECT_S,
-        read_timeout=IMPATIENCE_S if hurry else _READ_S,
+        read_timeout=_HURRIED_READ_S if hurry else _READ_S,
         retries={"mode": "standard", "total_max_attempts": 1 if hurry else _ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
@@ -145,8 +150,20 @@ class CutError(Exception):
     """A body ended before its length."""
 
 
+class BadNameError(ValueError):
+    """A URI that names no object that there could be."""
+
+
 class AccessDeniedError(PermissionError):
     """The credentials are good, but this one thing is not theirs to read."""
+
+
+class OddObjectError(OSError):
+    """An object that can't be read as others are: archived, encrypted with a key of its owner's, in another region."""
+
+
+OF_ONE = (FileNotFoundError, AccessDeniedError, OddObjectError)
+"""What is wrong with one object, rather than with the server or with the credentials."""
 
 
 def passes(error: Exception) -> bool:
@@ -202,7 +219,13 @@ def _foreign() -> tuple[type[Exception], ...]:
 
 def in_words(error: Exception, uri: str) -> Exception:
     """botocore's error as one of Python's own that says where, and what to do."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+    )
 
     bucket, at = split(uri)[0], f"at {endpoint()}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
@@ -218,8 +241,9 @@ def in_words(error: Exception, uri: str) -> Exception:
             )
         if status(error) == 404:
             return FileNotFoundError(f"{uri}: nothing is there ({at})")
-        if status(error) in (401, 403) or code(error) == "ExpiredToken":
-            kind = AccessDeniedError if code(error) == "AccessDenied" else PermissionError
+        ours = status(error) == 401 or code(error) in _OUR_CODES or error.operation_name.startswith("AssumeRole")
+        if ours or (status(error) == 403 and code(error) in ("AccessDenied", "403")):
+            kind = PermissionError if ours or code(error) == "403" else AccessDeniedError
             return kind(
                 f"{uri}: access to bucket '{bucket}' {at} was refused ({code(error)}); look at the credentials "
                 "(AWS_ACCESS_KEY_ID, AWS_PROFILE) and what they may do"
@@ -227,9 +251,12 @@ def in_words(error: Exception, uri: str) -> Exception:
         said = error.response.get("Error", {}).get("Message") or code(error)
         elsewhere = status(error) in (301, 307) or code(error) == "AuthorizationHeaderMalformed"
         hint = "; is AWS_REGION the region of its bucket?" if elsewhere else ""
-        return OSError(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
+        kind = OddObjectError if 300 <= status(error) < 500 else OSError
+        return kind(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
+    if isinstance(error, ParamValidationError):
+        return BadNameError(f"{uri}: S3 can't be asked for it: {error}")
     if isinstance(error, BotoCoreError) and not passes(error):
-        return ValueError(f"{uri}: S3 can't be asked for it: {error}")
+        return PermissionError(f"{uri}: S3 {at} can't be asked as the environment says: {error}")
     return ConnectionError(f"{uri}: S3 {at} does not answer ({error}); is it up, and AWS_ENDPOINT_URL_S3 its address?")
 
 
@@ -339,8 +366,8 @@ def open_object(uri: str) -> S3Object:
         raise FileNotFoundError(f"{uri} is a bucket, not an object")
     try:
         head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
-    except PermissionError:
-        # An answer to HEAD has no body that says whether the credentials are bad, or only this object is not theirs.
+    except (PermissionError, OddObjectError):
+        # An answer to HEAD has no body that says whether the credentials are bad, or it is this object alone.
         ask(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), uri)
         raise
     return S3Object(uri, head["ContentLength"], head["ETag"].strip('"'))

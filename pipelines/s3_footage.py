@@ -20,8 +20,7 @@ from pipelines.records import Ignored, Missing, Source
 _THREADS = 16
 _AT_ONCE = 1000  # as a page of a listing
 _MAGIC = re.compile(r"[*?[]")
-# What is wrong with one object, rather than with the server or the credentials.
-_OF_ONE = (FileNotFoundError, s3.AccessDeniedError, EOFError, MediaError)
+_OF_ONE = (*s3.OF_ONE, EOFError, MediaError)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -102,7 +101,7 @@ def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | M
             return Missing(uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out", **about)
         try:
             found = s3.open_object(uri)
-        except (*_OF_ONE, ValueError) as error:
+        except (*_OF_ONE, s3.BadNameError) as error:
             return _missing(uri, error, about)
         return Source(uri, found.size_bytes, found.etag, **about)
 

@@ -67,9 +67,16 @@ def source_file(uri: str, as_listed: AsListed | None = None) -> Iterator[File]:
     path = local_path(uri, what="footage")
     try:
         yield path
-    finally:  # nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about it
-        if as_listed is not None:
-            _check_same(uri, _now(path), as_listed)
+    except Exception:
+        _check_local(uri, path, as_listed)
+        raise
+    _check_local(uri, path, as_listed)
+
+
+def _check_local(uri: str, path: Path, as_listed: AsListed | None) -> None:
+    """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about it."""
+    if as_listed is not None:
+        _check_same(uri, _now(path), as_listed)
 
 
 def _now(path: Path) -> AsListed:
@@ -81,7 +88,7 @@ def _now(path: Path) -> AsListed:
 
 
 def _check_same(uri: str, now: AsListed, as_listed: AsListed | None) -> None:
-    if as_listed is not None and now != as_listed:
+    if as_listed is not None and now != tuple(as_listed):
         raise MediaError(Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then")
 
 
@@ -97,7 +104,11 @@ def read_video_id(uri: str, as_listed: AsListed | None = None) -> str:
     """
     with source_file(uri, as_listed) as file:
         try:
-            return video_id(file) if isinstance(file, Path) else video_id_of(_opened(uri).pieces())
+            if isinstance(file, Path):
+                return video_id(file)
+            remote = _opened(uri)
+            _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
+            return video_id_of(remote.pieces())
         except (OSError, EOFError) as error:
             raise _missing(error) from error
 

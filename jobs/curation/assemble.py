@@ -271,6 +271,17 @@ def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[s
     return {clip_id: row for clip_id, row in written.items() if row["shard"] not in broken}
 
 
+def take_over(clips: Iterable[Row], written: Mapping[str, Row]) -> None:
+    """Let clips be copied from shards that were just written, as they are from those of the newest manifest.
+
+    Args:
+        written: rows with where a clip lies, by clip id.
+    """
+    for clip in clips:
+        if row := written.get(clip["clip_id"]):
+            clip.update({name: row[name] for name in _STORED}, old_bucket=row["bucket"])
+
+
 def place(clips: Iterable[Row], staying: Iterable[str], written: Mapping[str, Row]) -> None:
     """Set where each clip lies: in a shard that stays, in one just written, or nowhere."""
     staying = set(staying)
@@ -283,6 +294,7 @@ def place(clips: Iterable[Row], staying: Iterable[str], written: Mapping[str, Ro
         elif clip["status"] != KEPT or clip["shard"] not in staying:
             clip.update(dict.fromkeys(_STORED))
         clip.pop("old_bucket")
+        clip.pop("as_listed", None)
 
 
 def index_rows(clips: Iterable[Row]) -> list[Row]:

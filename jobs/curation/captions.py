@@ -79,7 +79,7 @@ class CaptionWorker:
         if not clips:
             return []
         try:
-            with source_file(source_uri) as file:
+            with source_file(source_uri, clips[0]["as_listed"]) as file:
                 clock = self._clocks.of(clips[0]["video_id"], file)
                 return [self._looked_at(file, clock, clip) for clip in clips]
         except MediaError as error:

@@ -17,12 +17,22 @@ import pyarrow.compute as pc
 
 from jobs.cluster import connect
 from jobs.curation.analysis import Analysis, Analyst
-from jobs.curation.assemble import Assembly, Base, add_text, assemble, decide, of_whole_shards, packables, place
+from jobs.curation.assemble import (
+    Assembly,
+    Base,
+    add_text,
+    assemble,
+    decide,
+    of_whole_shards,
+    packables,
+    place,
+    take_over,
+)
 from jobs.curation.assemble import packed as packed_shards
 from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, shown
 from jobs.curation.commit import commit, read_base, shards_of
 from jobs.curation.config import CurateConfig
-from jobs.curation.cutting import has_bytes
+from jobs.curation.cutting import content_of, has_bytes
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
@@ -34,9 +44,9 @@ from pipelines import drill
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
-from pipelines.footage import Footage, why_gone
+from pipelines.footage import Footage, found_again
 from pipelines.manifest import LostRaceError
-from pipelines.pack import Plan, plan_shards
+from pipelines.pack import Plan, plan_shards, shard_id
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.schema import REJECTED
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
@@ -151,7 +161,8 @@ class Curation:
     ) -> tuple[list[str], dict[str, Row]]:
         """Which shards stay, and where the clips lie that were written now.
 
-        A clip that can't be cut may have stood for a copy: all is decided again then, without it.
+        A clip that can't be cut may have stood for a copy: all is decided again then, without it. One that can never be cut is
+        left out of the plan, too, so that this run's shards are those that a run would make that knew it from the start.
         """
         pairs = find_pairs(looks, assembly.clips, self.cfg.dedup)
         failed: dict[str, list[str]] = {}
@@ -167,7 +178,11 @@ class Curation:
             stood_for = {clip["duplicate_of"] for clip in assembly.clips}
             self._set_aside(assembly, bad, "cut", failed)
             written = {clip_id: row for clip_id, row in written.items() if clip_id not in bad}
-            if not bad.keys() & stood_for:
+            lasting = any(Reason(row["reason"]).lasting for row in bad.values())
+            if lasting:
+                take_over(assembly.clips, written)
+                written = {}
+            if not lasting and not bad.keys() & stood_for:
                 for clip in assembly.kept():
                     if clip["clip_id"] in failed:
                         clip.update(status=REJECTED, reject_reasons=failed[clip["clip_id"]])
@@ -248,20 +263,23 @@ class Curation:
         return made | gone
 
     def _gone(self, clips: Sequence[Row], assembly: Assembly) -> dict[str, Row]:
-        """Clips whose source is not there, or is not what they were measured on: rows that say so, by clip id."""
+        """Clips whose source is not there, or is not what they were measured on: rows that say so, by clip id.
+
+        The others learn what their source is now, `as_listed`: who opens it takes nothing else for it.
+        """
         known = {row["uri"]: row for row in assembly.sources}
         uris = sorted({clip["source_uri"] for clip in clips})
         with ThreadPoolExecutor(_READERS) as readers:
-            why = dict(zip(uris, readers.map(lambda uri: why_gone(known[uri]), uris), strict=True))
-        return {
-            clip["clip_id"]: {
-                "clip_id": clip["clip_id"],
-                "reason": Reason.MISSING.value,
-                "message": why[clip["source_uri"]],
-            }
-            for clip in clips
-            if why[clip["source_uri"]]
-        }
+            now = dict(zip(uris, readers.map(lambda uri: found_again(known[uri]), uris), strict=True))
+        gone: dict[str, Row] = {}
+        for clip in clips:
+            found = now[clip["source_uri"]]
+            if isinstance(found, str):
+                row = {"clip_id": clip["clip_id"], "reason": Reason.MISSING.value, "message": found}
+                gone[clip["clip_id"]] = row
+            else:
+                clip["as_listed"] = found
+        return gone
 
     def _look_again(self, assembly: Assembly) -> None:
         """DOVER's score of every clip, where its weights are given."""
@@ -346,15 +364,12 @@ class Curation:
         clips = {clip["clip_id"]: clip for clip in assembly.kept()}
         wanted = [clips[clip_id] for plan in plans for clip_id in plan.clip_ids]
         written = self._gone([clip for clip in wanted if not has_bytes(clip, self.prints)], assembly)
-        orders = [
-            {
-                "unit": plan.unit,
-                "bucket": plan.bucket,
-                "clips": [clips[clip_id] for clip_id in plan.clip_ids if clip_id not in written],
-            }
-            for plan in plans
-        ]
-        orders = [order for order in orders if order["clips"]]
+        orders = []
+        for plan in plans:
+            there = [clips[clip_id] for clip_id in plan.clip_ids if clip_id not in written]
+            if there:  # named by what they hold: a unit must not stand for clips whose source was not there
+                unit = shard_id([(clip["clip_id"], content_of(clip, self.prints)) for clip in there])
+                orders.append({"unit": unit, "bucket": plan.bucket, "clips": there})
         # The longest first: else the last to be taken up may be the one that all the others have to be waited for with.
         orders.sort(key=lambda order: -sum(clip["duration_s"] for clip in order["clips"]))
         if orders:

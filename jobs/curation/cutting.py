@@ -6,6 +6,7 @@ committed as one unit. A clip that fails is left out of the shard and takes no n
 
 import json
 import logging
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -121,7 +122,11 @@ class ShardWriter:
             self._store.fetch(shard_key(bucket, shard), path.with_name("there.tar"))
             path = path.with_name("there.tar")
         boundary("shard:after")
-        where = members(path)
+        try:
+            where = members(path)
+        except (tarfile.TarError, ValueError) as error:
+            key = f"{shard_key(bucket, shard)} in {self._store.uri}"
+            raise RuntimeError(f"{key} is damaged ({error}), and no manifest refers to it: remove it") from error
         sha256, size_bytes = sha256_file(path), path.stat().st_size
         rows = []
         for clip in kept:
@@ -184,7 +189,7 @@ class ShardWriter:
         from pipelines.media.ranged import size_of
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
-        with source_file(clip["source_uri"]) as file:
+        with source_file(clip["source_uri"], clip["as_listed"]) as file:
             clock = self._clocks.of(clip["video_id"], file)
             # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]

@@ -1,13 +1,24 @@
 """The laws of a dataset: what is changed is made again and nothing else, in whatever order footage came and whoever else wrote."""
 
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from benchmarks.curate_stages import Streams
+from jobs.compose import compose
+from jobs.curation.curation import Curation
+from jobs.curation.cutting import ShardWriter
+from jobs.registry import JOBS
+from jobs.run_folder import open_run
 from pipelines.dataset import open_dataset
+from pipelines.errors import MediaError, Reason
+from pipelines.footage import find_footage
 from tests.conftest import run_job
 from tests.footage import film, pan, write
 
@@ -109,3 +120,90 @@ def test_two_runs_that_write_one_dataset_at_the_same_time_both_have_their_clips_
     assert numbers == [1, 2]
     ids = {row["clip_id"]: (row["status"], row["duplicate_of"]) for row in decisions(dataset)[0]}
     assert ids == {row["clip_id"]: (row["status"], row["duplicate_of"]) for row in decisions(at_once)[0]}
+
+
+def curate_here(footage, dataset, between=lambda: None):
+    """A run in this process, without Ray; `between` is done when everything is measured and nothing decided."""
+    composed = compose(JOBS["curate"], [f"footage={footage}", f"dataset={dataset}", *SETTINGS, "shards.max_clips=2"])
+    with (
+        open_run("curate", dataset / "runs" / str(len(list(dataset.glob("runs/*")))), composed.yaml) as run,
+        ExitStack() as stack,
+    ):
+        curation = Curation(composed.cfg, find_footage(str(footage)), run, stack)
+        curation.graph = Streams(curation.store.uri, composed.cfg, curation.prints)
+        stack.enter_context(mock.patch.object(curation, "_need_ray"))
+        analyses = curation.analyse()
+        between()
+        curation.finish(analyses)
+    return curation.did
+
+
+def forget_manifests(dataset):
+    """As if the run had been killed just before it committed."""
+    for folder in ("manifests", "index", "sources", "quarantine"):
+        shutil.rmtree(dataset / folder)
+
+
+def test_shards_are_the_same_whether_it_was_known_or_not_that_a_clip_can_not_be_cut(footage, tmp_path):
+    dataset = tmp_path / "dataset"
+    clips = decisions_here(footage, tmp_path / "before")
+    victim = min(row["clip_id"] for row in clips)
+    cut = ShardWriter._cut
+
+    def refuse(self, clip, out):
+        if clip["clip_id"] == victim:
+            raise MediaError(Reason.UNFAITHFUL, "the copy decodes to other pictures")
+        return cut(self, clip, out)
+
+    with mock.patch.object(ShardWriter, "_cut", refuse):
+        did = curate_here(footage, dataset)
+    assert did["clips_cut"] == len(clips) >= 4, "each once, though what was left was packed again"
+    learned = open_dataset(str(dataset))
+    before = learned.index().to_pylist(), learned.manifest.shards
+    assert victim not in {row["clip_id"] for row in before[0]}
+    forget_manifests(dataset)
+    curate_here(footage, dataset)
+    known = open_dataset(str(dataset))
+    assert (known.index().to_pylist(), known.manifest.shards) == before
+
+
+def test_a_source_that_was_away_while_its_shard_was_written_comes_back_into_one(footage, tmp_path):
+    dataset, folder = tmp_path / "dataset", tmp_path / "footage"
+    shutil.copytree(footage / "a", folder)
+    away = tmp_path / "away.mp4"
+    curate_here(folder, dataset, between=lambda: (folder / "same.mp4").rename(away))
+    kept = len(open_dataset(str(dataset)).kept())
+    (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
+    assert (row["source_uri"], row["stage"], row["reason"]) == (str(folder / "same.mp4"), "cut", "missing")
+    forget_manifests(dataset)
+    away.rename(folder / "same.mp4")
+    curate_here(folder, dataset)
+    assert len(open_dataset(str(dataset)).kept()) == kept + 1
+    assert not len(open_dataset(str(dataset)).quarantine())
+
+
+def test_nothing_is_cut_from_a_file_that_was_put_in_a_sources_place(footage, tmp_path):
+    dataset, folder = tmp_path / "dataset", tmp_path / "footage"
+    shutil.copytree(footage / "a", folder)
+    kept, cut = folder / "same.mp4", ShardWriter._cut
+    whole, stat = kept.read_bytes(), kept.stat()
+
+    def replaced(self, clip, out):
+        if clip["source_uri"] == str(kept):
+            kept.write_bytes((folder / "one.mp4").read_bytes())
+        return cut(self, clip, out)
+
+    with mock.patch.object(ShardWriter, "_cut", replaced):
+        curate_here(folder, dataset)
+    (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
+    assert (row["source_uri"], row["stage"], row["reason"]) == (str(kept), "cut", "missing")
+    assert "has changed since it was listed" in row["message"]
+    kept.write_bytes(whole)
+    os.utime(kept, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    curate_here(folder, dataset)
+    assert not len(open_dataset(str(dataset)).quarantine()), "nothing lasting was said of it"
+
+
+def decisions_here(footage, dataset):
+    curate_here(footage, dataset)
+    return open_dataset(str(dataset)).kept()

@@ -9,6 +9,7 @@ import pytest
 
 from jobs import main
 from pipelines.dataset import open_dataset
+from pipelines.s3 import listing, split
 from pipelines.store import open_store
 from tests.footage import film, pan, write
 from tests.s3_proxy import Faults, Proxy
@@ -80,6 +81,9 @@ def test_nothing_stays_on_the_local_disk_but_the_bounded_cache_of_footage(first)
 def test_a_run_leaves_its_config_log_and_ledger_in_the_dataset(first):
     keys = list(open_store(first[0]).list("runs/"))
     assert sorted(Path(key).name for key in keys) == ["config.yaml", "ledger.json", "log", "metrics.json"]
+    bucket, prefix = split(f"{first[0]}/runs/")
+    there = {f"runs/{item.key.removeprefix(prefix)}" for item in listing(bucket, prefix)}
+    assert there == set(keys), "nothing lies there that a store hides, where rushes clean would not look"
     assert not any(os.environ["AWS_SECRET_ACCESS_KEY"].encode() in open_store(first[0]).read(key) for key in keys), (
         "no secret is written down"
     )

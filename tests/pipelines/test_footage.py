@@ -74,3 +74,11 @@ def test_a_name_that_is_no_text_is_quarantined_and_spelled_out(folder):
     found = find_footage(str(folder))
     assert len(found.sources) == 3
     assert [(row.source_uri, row.reason) for row in found.missing] == [(f"{folder}/caf\\xe9.mp4", "unreadable")]
+
+
+def test_a_file_that_a_list_names_twice_is_one_source_or_one_that_is_missing(folder, tmp_path):
+    there = find_footage(str(folder)).sources[0].uri
+    (tmp_path / "list.txt").write_text(f"{there}\n{there}\n{tmp_path}/gone.mp4\n{tmp_path}/gone.mp4\n")
+    found = find_footage(str(tmp_path / "list.txt"))
+    assert [source.uri for source in found.sources] == [there]
+    assert [gone.source_uri for gone in found.missing] == [f"{tmp_path}/gone.mp4"]

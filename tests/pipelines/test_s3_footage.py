@@ -1,11 +1,12 @@
 """Footage in S3 is found like footage in a folder."""
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pipelines import s3 as s3_door
 from pipelines import s3_footage
 from pipelines.errors import MediaError
-from pipelines.footage import check_footage, find_footage, why_gone
+from pipelines.footage import check_footage, find_footage, found_again
 from pipelines.ids import hash_bytes
 from pipelines.records import Source
 from tests.s3_server import ONLY_BUCKET, ONLY_KEY, ONLY_SECRET
@@ -86,12 +87,12 @@ def test_nobody_is_missing_because_the_server_is_away_or_the_keys_are_wrong(buck
     row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": ""}
     with monkeypatch.context() as patch, s3_door.hurried():
         patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: why_gone(row)):
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: found_again(row)):
             with pytest.raises(ConnectionError, match="does not answer"):
                 ask()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: why_gone(row)):
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: found_again(row)):
             with pytest.raises(PermissionError, match="look at the credentials"):
                 ask()
 
@@ -133,11 +134,12 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error_not_a_mixture(s
 def test_a_source_is_gone_when_its_bytes_are_others(s3, bucket):
     (source,) = find_footage(f"s3://{bucket}/other/d.mp4").sources
     row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": "another", "video_id": hash_bytes(_MP4)}
-    assert why_gone(row | {"etag": source.etag, "video_id": ""}) is None
-    assert why_gone(row) is None
-    assert why_gone(row | {"video_id": "0"}) == "the file has changed since it was curated"
+    now = (source.size_bytes, source.etag)
+    assert found_again(row | {"etag": source.etag, "video_id": ""}) == now
+    assert found_again(row) == now
+    assert found_again(row | {"video_id": "0"}) == "the file has changed since it was curated"
     s3.client().delete_object(Bucket=bucket, Key="other/d.mp4")
-    assert "nothing is there" in why_gone(row)
+    assert "nothing is there" in found_again(row)
 
 
 def test_a_listing_is_looked_at_page_by_page():
@@ -151,3 +153,25 @@ def test_a_listing_is_looked_at_page_by_page():
     found = s3_footage.sources(objects(), frozenset((".mp4",)), 0, lambda *_: None)
     assert next(found).uri == "s3://bucket/0.mp4"
     assert len(seen) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "operation", "of_one"),
+    [
+        ("AccessDenied", 403, "GetObject", True),
+        ("InvalidObjectState", 403, "GetObject", True),  # archived
+        ("InvalidRequest", 400, "GetObject", True),  # encrypted with its owner's key
+        ("PermanentRedirect", 301, "GetObject", True),
+        ("AccessDenied", 403, "AssumeRole", False),
+        ("ExpiredToken", 400, "GetObject", False),
+        ("SignatureDoesNotMatch", 403, "HeadObject", False),
+        ("InternalError", 500, "GetObject", False),
+    ],
+)
+def test_what_is_wrong_with_one_object_is_told_from_what_is_wrong_with_all(s3, code, status, operation, of_one):
+    answer = {"Error": {"Code": code, "Message": "as S3 says it"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    said = s3_door.in_words(ClientError(answer, operation), "s3://bucket/a.mp4")
+    assert isinstance(said, OSError)
+    assert isinstance(said, s3_door.OF_ONE) == of_one
+    assert "s3://bucket/a.mp4" in str(said)
+    assert s3_door.endpoint() in str(said)
