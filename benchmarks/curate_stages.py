@@ -53,7 +53,7 @@ FUNCTIONS = (
     ("jobs.curation.curation", "assemble", "assemble and decide"),
     ("jobs.curation.curation", "decide", "assemble and decide"),
     ("jobs.curation.curation", "commit", "commit"),
-    ("pipelines.confined", "read_times", "captions: index"),
+    ("pipelines.confined", "read_times", "index of every frame"),
     ("pipelines.confined", "pick_frames", "captions: frames"),
     ("jobs.curation.captions.CaptionWorker", "__init__", ONCE),
     ("jobs.curation.captions.CaptionWorker", "__call__", "captions: words"),
