@@ -4,8 +4,7 @@ In: a module-level function, its arguments, limits on wall and processor time, m
 (plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
 crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
 a child that a file has taken over can return wrong numbers, but run nothing here. A file that is elsewhere is fetched here,
-range by range as the child asks for it: the child is handed neither keys nor addresses, and FFmpeg there may open no
-network protocol.
+range by range as the child asks for it: the child has neither the network nor the keys to it.
 
 Each process that calls has one server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
 call costs milliseconds, and whatever a decoder leaks ends with the call.

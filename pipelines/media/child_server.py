@@ -28,6 +28,7 @@ import numpy as np
 from pipelines.errors import MediaError, Reason
 from pipelines.media import ranged
 from pipelines.media.child import Limits
+from pipelines.media.no_network import forbid_network
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory back): a fork of a
 # process with threads may find a lock held for ever.
@@ -47,6 +48,7 @@ def serve(descriptor: int) -> None:
     importlib.import_module("cv2").setNumThreads(1)
     # Its first array looks for pandas, which takes 0.2 s: here, not in each fork.
     importlib.import_module("pyarrow").array(np.empty(0))
+    forbid_network()
     loaded: set[str | bytes] = set()
     with socket.socket(fileno=descriptor) as requests:
         while (received := _receive(requests)) is not None:

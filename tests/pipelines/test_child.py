@@ -208,6 +208,28 @@ def test_who_is_killed_once_or_twice_by_somebody_else_is_asked_again(tmp_path, w
     assert call(echo, 1, limits=LIMITS) == 1
 
 
+def open_sockets():
+    import errno
+    import socket
+
+    said = []
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            try:
+                socket.socket(family, kind).close()
+                said.append("opened")
+            except OSError as error:
+                said.append(errno.errorcode[error.errno])
+    for ours in socket.socketpair():
+        ours.close()
+    said.append(ctypes.CDLL(None, use_errno=True).syscall(425, 1, None) == -1 and errno.errorcode[ctypes.get_errno()])
+    return said
+
+
+def test_a_decoder_has_no_network():
+    assert set(call(open_sockets, limits=LIMITS)) == {"EACCES"}
+
+
 def close_all_and_stay():
     os.closerange(3, 256)
     time.sleep(600)
