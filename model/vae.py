@@ -60,7 +60,8 @@ class VAE(nn.Module):
         Raises:
             ValueError: when the number of frames is not stride_time·k + 1.
         """
-        return self._posterior(self.encoder(self._prepare(x_BCTHW), None))
+        self.check_video(x_BCTHW)
+        return self.encode_piece(x_BCTHW, None)
 
     def encode_chunked(self, x_BCTHW: Tensor, chunk_frames: int) -> Posterior:
         """As `encode`, `chunk_frames` at a time (the first chunk has one more): equal results, bounded memory.
@@ -68,17 +69,31 @@ class VAE(nn.Module):
         Raises:
             ValueError: when chunk_frames is not a multiple of stride_time.
         """
+        self.check_video(x_BCTHW)
+        stream = Stream()
+        parts = [self.encode_piece(x_BCTHW[:, :, a:b], stream) for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)]
+        return Posterior(torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2))
+
+    def encode_piece(self, x_BCTHW: Tensor, stream: Stream | None) -> Posterior:
+        """The next chunk of a video whose earlier chunks went through the same `stream`; None for a video in one."""
+        x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
+        x_BTHWC = repeat_edge(repeat_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)
+        mean, logvar = self.encoder(x_BTHWC, stream).permute(0, 4, 1, 2, 3).float().chunk(2, dim=1)
+        return Posterior(mean, logvar.clamp(-30.0, 20.0))
+
+    def chunks(self, frames: int, chunk_frames: int) -> list[tuple[int, int]]:
+        """First frame and end of each chunk that `encode_chunked` makes of so many frames.
+
+        Raises:
+            ValueError: when chunk_frames is not a multiple of stride_time.
+        """
         if chunk_frames < 1 or chunk_frames % self.cfg.stride_time:
             raise ValueError(f"chunk_frames={chunk_frames} must be a multiple of stride_time={self.cfg.stride_time}")
-        x_BTHWC = self._prepare(x_BCTHW)
-        stream = Stream()
-        edges = [0, *range(chunk_frames + 1, x_BTHWC.shape[1], chunk_frames), x_BTHWC.shape[1]]
-        parts = [self.encoder(x_BTHWC[:, a:b], stream) for a, b in pairwise(edges)]
-        return self._posterior(torch.cat(parts, dim=1))
+        return list(pairwise([0, *range(chunk_frames + 1, frames, chunk_frames), frames]))
 
     def decode(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode padded."""
-        return self._crop(self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), None), size)
+        return _crop(self.decode_piece(z_BCTHW, None), size)
 
     def decode_chunked(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Tensor:
         """As `decode`, `chunk` latent frames at a time: equal results, bounded memory inside the network."""
@@ -89,8 +104,12 @@ class VAE(nn.Module):
         if chunk < 1:
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
         stream = Stream()
-        for z in z_BCTHW.permute(0, 2, 3, 4, 1).split(chunk, dim=1):
-            yield self._crop(self.decoder(z, stream), size)
+        for z in z_BCTHW.split(chunk, dim=2):
+            yield _crop(self.decode_piece(z, stream), size)
+
+    def decode_piece(self, z_BCTHW: Tensor, stream: Stream | None) -> Tensor:
+        """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all in one."""
+        return self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), stream).permute(0, 4, 1, 2, 3).float()
 
     def normalise(self, z_BCTHW: Tensor) -> Tensor:
         """Raw latents to mean 0 and standard deviation 1 per channel, as the DiT sees them."""
@@ -113,7 +132,12 @@ class VAE(nn.Module):
         self.latent_mean.copy_(mean_C)
         self.latent_std.copy_(std_C.clamp(min=1e-6))
 
-    def _prepare(self, x_BCTHW: Tensor) -> Tensor:
+    def check_video(self, x_BCTHW: Tensor) -> None:
+        """Refuse what `encode` can't take.
+
+        Raises:
+            ValueError: when it is no (B, 3, T, H, W), or the number of frames is not stride_time·k + 1.
+        """
         stride = self.cfg.stride_time
         if x_BCTHW.dim() != 5 or x_BCTHW.shape[1] != 3:
             raise ValueError(f"video of shape {tuple(x_BCTHW.shape)}: expected (B, 3, T, H, W)")
@@ -123,16 +147,6 @@ class VAE(nn.Module):
             raise ValueError(
                 f"video of {frames} frames: the VAE takes {stride}k + 1 of them; use {below} or {below + stride}"
             )
-        x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
-        return repeat_edge(repeat_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)
-
-    def _posterior(self, moments_BTHWC: Tensor) -> Posterior:
-        mean, logvar = moments_BTHWC.permute(0, 4, 1, 2, 3).float().chunk(2, dim=1)
-        return Posterior(mean, logvar.clamp(-30.0, 20.0))
-
-    def _crop(self, x_BTHWC: Tensor, size: tuple[int, int] | None) -> Tensor:
-        height, width = size or x_BTHWC.shape[2:4]
-        return x_BTHWC[:, :, :height, :width].permute(0, 4, 1, 2, 3).float()
 
 
 def latent_stats(means: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
@@ -151,6 +165,11 @@ def repeat_edge(x: Tensor, dim: int, multiple: int) -> Tensor:
     """Repeat the last slice of `dim` until its length is a multiple; a length that is one comes back as it is."""
     missing = -x.shape[dim] % multiple
     return torch.cat([x, *[x.narrow(dim, x.shape[dim] - 1, 1)] * missing], dim) if missing else x
+
+
+def _crop(x_BCTHW: Tensor, size: tuple[int, int] | None) -> Tensor:
+    height, width = size or x_BCTHW.shape[-2:]
+    return x_BCTHW[..., :height, :width]
 
 
 def _per_channel(values_C: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from jobs.encoding.config import EncodeConfig
 from jobs.training.vae_task import to_network
 from model.text import text_encoder
+from model.vae_tiles import encode_tiled
 from model.weights import load_vae
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.shapes import fit_shape
@@ -55,7 +56,8 @@ class Encoder:
         for window in plan_windows(row["end_s"] - row["start_s"], shapes, self._cfg.windows):
             first = round(window.start_s * shapes.fps)
             pixels = self._frames.window(row, first, window.num_frames, height, width)
-            z = self._vae.encode_latents(to_network(pixels[None]).to(self._device))[0].cpu().numpy()
+            mean = encode_tiled(self._vae, to_network(pixels[None])).mean.to(self._device)
+            z = self._vae.normalise(mean)[0].cpu().numpy()
             windows[window.index] = z
             facts.append(
                 {

@@ -21,6 +21,7 @@ from jobs.training.vae_task import to_pixels
 from model.config import FlowConfig, SampleConfig
 from model.sampler import sample
 from model.text import text_encoder
+from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from model.weights import load_dit, load_vae
 
 FORMAT_VERSION = 1
@@ -116,9 +117,13 @@ class Pipeline:
             up(size.width, pw),
         )
 
-    @torch.no_grad()
     def _decode(self, z_CTHW: torch.Tensor, size: Size) -> np.ndarray:
-        pixels = to_pixels(self.vae.decode_latents(z_CTHW[None].to(self.device)))[0]
+        cfg, (_, latent_frames, h, w) = self.vae.cfg, z_CTHW.shape
+        frames = (latent_frames - 1) * cfg.stride_time + 1
+        pixels = np.empty((frames, h * cfg.stride_space, w * cfg.stride_space, 3), np.uint8)
+        z = self.vae.denormalise(z_CTHW[None].to(self.device))
+        for place, piece in decode_tiles(self.vae, z, TILE_PX // cfg.stride_space, CHUNK_FRAMES // cfg.stride_time):
+            pixels[place] = to_pixels(piece)[0]
         top, left = (pixels.shape[1] - size.height) // 2, (pixels.shape[2] - size.width) // 2
         return np.ascontiguousarray(pixels[: size.num_frames, top : top + size.height, left : left + size.width])
 
