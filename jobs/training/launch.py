@@ -16,7 +16,7 @@ from jobs.cluster import connect
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from jobs.training.config import TrainingConfig
-from jobs.training.names import METRICS
+from jobs.training.names import METRICS, SETTINGS
 
 # What may differ between a run and its continuation: none of it changes what a step computes.
 _FREE = (
@@ -31,7 +31,6 @@ _FREE = (
     "keep_checkpoints",
     "max_steps",
 )
-_SETTINGS = "settings.json"
 
 
 def settings(cfg: TrainingConfig) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def check_continues(cfg: TrainingConfig) -> None:
     Raises:
         ValueError: naming what differs.
     """
-    path = Path(cfg.out) / _SETTINGS
+    path = Path(cfg.out) / SETTINGS
     if not path.exists():
         return
     then, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(settings(cfg))))
@@ -70,7 +69,7 @@ def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
         RuntimeError: workers failed more often than `workers.max_failures`.
     """
     out = Path(cfg.out).absolute()
-    (out / _SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
+    (out / SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
     cfg = dataclasses.replace(cfg, out=str(out), dataset=_absolute(cfg.dataset))
     with connect(cfg.ray):
         from ray.train import FailureConfig, RunConfig, ScalingConfig

@@ -1,5 +1,8 @@
-"""Names of files in a training run's folder."""
+"""Names of files in a training run's folder, and of the perceptual distances. Light."""
 
 METRICS = "metrics.jsonl"
 EXPORT = "export"
 PIPELINE = "pipeline.json"
+SETTINGS = "settings.json"
+
+PERCEPTUAL = ("efficientnet", "lpips")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MODEL = "efficientnet-lite2"
 SIDE_PX = 260  # what Lite2 was trained at
-_MEAN, _SCALE = 127.0, 128.0
+MEAN, SCALE = 127.0, 128.0  # of its inputs: (level − MEAN) / SCALE
 _MAX_SQUARES = 4
 
 
@@ -41,13 +41,10 @@ class ImageNet:
 
     def __init__(self, dtype: "torch.dtype | None" = None) -> None:
         import torch
-        from efficientnet_lite_pytorch import EfficientNet
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
-        net = EfficientNet.from_name(MODEL)
-        net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
         self._dtype = dtype or (torch.bfloat16 if multiplies_bfloat16() else torch.float32)
-        self._net = _fused(net.eval()).to(dtype=self._dtype, memory_format=torch.channels_last)
+        self._net = network().to(dtype=self._dtype, memory_format=torch.channels_last)
         self.classes = classes()
 
     def look(self, picture: np.ndarray) -> Look:
@@ -57,7 +54,7 @@ class ImageNet:
         with torch.inference_mode():
             # A view in channels-last memory, which is how a picture lies already.
             x_1CHW = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
-            x_1CHW = ((x_1CHW.float() - _MEAN) / _SCALE).to(self._dtype)
+            x_1CHW = ((x_1CHW.float() - MEAN) / SCALE).to(self._dtype)
             features = self._net.extract_features(x_1CHW).mean(dim=(2, 3))
             probabilities = self._net._fc(features).float().softmax(-1)
             return Look(probabilities[0].numpy(), features[0].float().numpy())
@@ -88,6 +85,16 @@ def _square(frame: np.ndarray, start: int) -> np.ndarray:
     height, width = frame.shape[:2]
     side = min(height, width)
     return whole(frame[:, start : start + side] if width >= height else frame[start : start + side])
+
+
+def network() -> "torch.nn.Module":
+    """The network itself in evaluation mode, float32, on the CPU, its normalisations fused into its convolutions."""
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name(MODEL)
+    net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
+    return _fused(net.eval())
 
 
 @cache
