@@ -77,9 +77,13 @@ class Run:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file of the run, whole or not at all."""
+        return self.write_text(name, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of the run in UTF-8, whole or not at all."""
         path = self.folder / name
         temporary = path.with_name(f".{name}.{os.getpid()}")
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
         return path
 

@@ -1,18 +1,13 @@
 """Everything on one page: the parts that there are, and the HTML that shows them.
 
-In: what was found, and how many clips to show. Out: one HTML document that fetches nothing: pictures and videos are
-data URIs, style and script are inside and named by hash in a content security policy that forbids everything else. The
-template escapes every value.
+In: what was found, and how many clips to show. Out: one HTML document that fetches nothing.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from jobs.progress import progress
@@ -20,6 +15,7 @@ from jobs.reporting.account import BooksView, books_view
 from jobs.reporting.copies import MOST_GROUPS, CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
 from jobs.reporting.cutoffs import CutOff, bounds_of, cutoffs
+from jobs.reporting.document import document
 from jobs.reporting.found import Found, newest_ledger
 from jobs.reporting.funnel import Stage, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
@@ -205,29 +201,4 @@ def _steps(records: Mapping[str, Mapping[str, Any]]) -> list[Step]:
 
 def render(view: View) -> str:
     """The page."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    style = _read("page.css") + _read("decide.css")
-    script = _read("page.js") + _read("decision.js") + _read("decide.js")
-    environment = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html").render(
-        view=view, style=style, script=script, policy=_policy(style, script)
-    )
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing is fetched; only this style and this script count, whatever a caption may contain."""
-    return (
-        f"default-src 'none'; img-src data:; media-src data:; style-src-elem '{_hash(style)}'; "
-        f"style-src-attr 'unsafe-inline'; script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _read(name: str) -> str:
-    return resources.files("jobs.reporting").joinpath(name).read_text(encoding="utf-8")
+    return document("page.html", ("page.css", "decide.css"), ("page.js", "decision.js", "decide.js"), view=view)
