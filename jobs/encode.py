@@ -26,8 +26,11 @@ VERSION = 2
 _CLIPS_PER_SHARD = 64
 
 
-def vae_folder(path: str) -> Path:
+def vae_folder(path: str, key: str = "vae") -> Path:
     """The folder with the weights: as given, or inside a training run's.
+
+    Args:
+        key: under which the user gave it.
 
     Raises:
         FileNotFoundError: there are none.
@@ -36,7 +39,7 @@ def vae_folder(path: str) -> Path:
         if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
             return folder.absolute()
     hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
-    raise FileNotFoundError(f"vae={path} holds no VAE{hint}; give the out= of rushes train_vae")
+    raise FileNotFoundError(f"{key}={path} holds no VAE{hint}; give the out= of rushes train_vae")
 
 
 def check(cfg: EncodeConfig) -> None:

@@ -68,6 +68,12 @@ JOBS: dict[str, Job] = {
             "jobs.training.config:TrainVaeConfig",
             "out",
         ),
+        Job(
+            "evaluate_vae",
+            "measure what a VAE makes of held-out clips, and show it beside them",
+            "jobs.evaluation.config:EvaluateVaeConfig",
+            "out",
+        ),
         Job("encode", "cache the latents and text embeddings of a dataset", "jobs.encoding.config:EncodeConfig"),
         Job("train", "train the diffusion transformer on cached latents", "jobs.training.config:TrainConfig", "out"),
         Job("generate", "make a video from a sentence", "jobs.generation.config:GenerateConfig", "out"),

@@ -128,14 +128,19 @@ class VaeTask:
         count = len(x_BCTHW)
         return loss * count, {name: float(value) * count for name, value in parts.items()}
 
-    def _held_out_pixels(self, item: Item) -> Tensor:
+    def start_s(self, item: Item) -> float:
+        """Where a window starts in its clip, seconds."""
+        return self._windows[item.clip_id][item.window].start_s
+
+    def held_out_pixels(self, item: Item) -> Tensor:
+        """A held-out window's whole frames, (1, 3, T, H, W) in [-1, 1]."""
         window = self._windows[item.clip_id][item.window]
         frames, height, width = item.shape
         first = round(window.start_s * self.cfg.shapes.fps)
         return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
 
     def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
-        x = self._held_out_pixels(item).to(device)
+        x = self.held_out_pixels(item).to(device)
         posterior = network.encode(x)
         recon = network.decode(posterior.mean, size=x.shape[-2:])
         loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
@@ -148,7 +153,7 @@ class VaeTask:
             if item.clip_id in shown or len(shown) == _PICTURED_CLIPS:
                 continue
             shown.add(item.clip_id)
-            x = self._held_out_pixels(item).to(device)
+            x = self.held_out_pixels(item).to(device)
             recon = network.decode(network.encode(x).mean, size=x.shape[-2:])
             original, made = to_pixels(x)[0], to_pixels(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})

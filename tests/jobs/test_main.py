@@ -61,6 +61,8 @@ def test_help_of_a_job_shows_every_key_with_its_meaning_and_imports_nothing_heav
         (["curate", "footage=no/such", "dataset=d"], "no/such"),
         (["generate", "checkpoint=no/such", "prompt=x", "out=a.mp4"], "holds no trained model"),
         (["encode", "dataset=no/such", "vae=x"], "no dataset is there"),
+        (["evaluate_vae", "checkpoint=no/such", "dataset=d", "out=o"], "checkpoint=no/such holds no VAE"),
+        (["evaluate_vae", "checkpoint=c", "dataset=d", "out=o", "perceptual=lpip"], "did you mean 'lpips'?"),
         (["train", "--cgf", "job"], "option '--cgf' is not known"),
         (["submit", "train", "dataset=d", "out=o"], "submit needs ray.address="),
     ],
@@ -135,6 +137,7 @@ def test_a_wrong_value_in_a_sweep_is_found_before_anything_runs():
         ("rushes train zero.", {"zero.stage="}),
         ("rushes train zero.stage=", {"zero.stage=1", "zero.stage=2", "zero.stage=3"}),
         ("rushes train experiment=", {"experiment=overfit"}),
+        ("rushes evaluate_vae perceptual=", {"perceptual=efficientnet", "perceptual=lpips"}),
         ("rushes nonsense x", set()),
     ],
 )

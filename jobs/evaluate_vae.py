@@ -1,0 +1,188 @@
+"""`rushes evaluate_vae`: held-out clips through the VAE and back, measured per shape, and shown beside the originals.
+
+In: a VAE and a dataset. Out: metrics.json with the figures of each shape and of all, and index.html. Held out is what
+the training's own settings hold out: the same windows that its `val_psnr_db` is of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.encode import vae_folder
+from jobs.evaluation.config import EvaluateVaeConfig
+from jobs.progress import progress
+from jobs.reporting.sampling import spread
+from jobs.run_folder import Run
+from jobs.training.config import TrainVaeConfig
+from jobs.training.names import SETTINGS
+from pipelines.batches.config import ShapeConfig, WindowConfig
+from pipelines.batches.planner import Item
+from pipelines.dataset import open_dataset
+
+if TYPE_CHECKING:
+    import torch
+
+    from jobs.evaluation.measure import Figures
+    from jobs.training.vae_task import VaeTask
+    from model.vae import VAE
+
+_PAGE = "index.html"
+_PICTURED_SHAPES = 8
+
+
+def check(cfg: EvaluateVaeConfig) -> None:
+    """The VAE is there, the dataset has held-out clips, and the perceptual distance can be made."""
+    from jobs.training.perceptual import perceptual_distance
+
+    vae_folder(cfg.checkpoint, "checkpoint")
+    if not _by_shape(_task(cfg), cfg.clips):
+        raise ValueError(
+            f"dataset={cfg.dataset} holds out nothing: it has no kept clip that is long enough; "
+            f"look with: rushes inspect dataset={cfg.dataset}, or raise windows.holdout_share"
+        )
+    perceptual_distance(cfg.perceptual, cfg.perceptual_weights)
+
+
+def run_folder(cfg: EvaluateVaeConfig) -> Path:
+    return Path(cfg.out)
+
+
+def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
+    """Measure every window, then look again at those that are shown."""
+    import torch
+
+    from jobs.evaluation.measure import measure, summary
+    from jobs.training.perceptual import perceptual_distance
+    from model.weights import load_vae
+
+    device = torch.device("cuda" if cfg.gpu else "cpu")
+    vae, task = load_vae(vae_folder(cfg.checkpoint, "checkpoint"), device), _task(cfg)
+    distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
+    measured: dict[Item, Figures] = {}
+    with progress("evaluate_vae", total=sum(map(len, shapes.values())), unit="windows") as bar, torch.no_grad():
+        for items in shapes.values():
+            for item in items:
+                measured[item] = measure(*_both(task, vae, item, device), distance)
+                bar.advance()
+    result = {
+        "perceptual_distance": cfg.perceptual,
+        "overall": {**summary(list(measured.values())), "clips": len({item.clip_id for item in measured})},
+        "shapes": [
+            {
+                **dict(zip(("num_frames", "height", "width"), shape, strict=True)),
+                **summary([measured[item] for item in items]),
+                "clips": len({item.clip_id for item in items}),
+            }
+            for shape, items in shapes.items()
+        ],
+    }
+    run.write_json("metrics.json", result)
+    run.write_text(_PAGE, _page(cfg, task, vae, device, shapes, measured, result))
+    run.say(f"evaluate_vae: {_line(result['overall'])}; {run.uri}/{_PAGE} shows them, opens in any browser, offline")
+    return result
+
+
+def _task(cfg: EvaluateVaeConfig) -> VaeTask:
+    from jobs.training.vae_task import VaeTask
+
+    shapes, windows = split_settings(cfg)
+    return VaeTask(TrainVaeConfig(dataset=cfg.dataset, out=cfg.out, shapes=shapes, windows=windows))
+
+
+def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
+    """At which shapes a clip is seen and what of it is held out, as in the training; for bare weights as the command
+    says.
+
+    Raises:
+        ValueError: the command asks for others than the training had.
+    """
+    path = Path(cfg.checkpoint) / SETTINGS
+    if not path.is_file():
+        return cfg.shapes, cfg.windows
+    settings = json.loads(path.read_text())
+    trained = {"shapes": ShapeConfig(**settings["shapes"]), "windows": WindowConfig(**settings["windows"])}
+    for group, its in trained.items():
+        given, default = getattr(cfg, group), type(its)()
+        for field in dataclasses.fields(its):
+            value, own = getattr(given, field.name), getattr(its, field.name)
+            if value not in (own, getattr(default, field.name)):
+                raise ValueError(
+                    f"{group}.{field.name}={value} is not what this VAE was trained with ({own}), "
+                    f"so what it never saw would not be known; leave it out, or give its bare weights: "
+                    f"checkpoint={vae_folder(cfg.checkpoint, 'checkpoint')}"
+                )
+    return trained["shapes"], trained["windows"]
+
+
+def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int], list[Item]]:
+    """Held-out windows by (frames, height, width), of at most so many clips each."""
+    found: dict[tuple[int, int, int], list[Item]] = defaultdict(list)
+    for item in sorted(task.held_out()):
+        found[item.shape].append(item)
+    for shape, items in found.items():
+        clips = sorted({item.clip_id for item in items})
+        chosen = set(clips if most_clips is None else spread(clips, most_clips))
+        found[shape] = [item for item in items if item.clip_id in chosen]
+    return dict(sorted(found.items()))
+
+
+def _both(task: VaeTask, vae: VAE, item: Item, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W)."""
+    x = task.held_out_pixels(item).to(device)
+    return x, vae.decode(vae.encode(x).mean, size=x.shape[-2:])
+
+
+def _page(
+    cfg: EvaluateVaeConfig,
+    task: VaeTask,
+    vae: VAE,
+    device: torch.device,
+    shapes: Mapping[tuple[int, int, int], Sequence[Item]],
+    measured: Mapping[Item, Figures],
+    result: Mapping[str, Any],
+) -> str:
+    import torch
+
+    from jobs.reporting.reconstructions import compared, render
+    from jobs.training.vae_task import to_pixels
+
+    rows = {row["clip_id"]: row for row in open_dataset(cfg.dataset).kept()}
+    shown = {shape: _worst_to_best(shapes[shape], measured, cfg.shown) for shape in spread([*shapes], _PICTURED_SHAPES)}
+    groups = []
+    with progress("evaluate_vae: pictures", total=sum(map(len, shown.values())), unit="clips") as bar, torch.no_grad():
+        for shape, items in shown.items():
+            clips = []
+            for item in items:
+                original, made = (to_pixels(v)[0] for v in _both(task, vae, item, device))
+                row, fps = rows[item.clip_id], task.cfg.shapes.fps
+                clips.append(compared(row, original, made, fps, task.start_s(item), measured[item]))
+                bar.advance()
+            groups.append((shape, len({item.clip_id for item in shapes[shape]}), clips))
+    return render(cfg.checkpoint, cfg.dataset, result, groups)
+
+
+def _worst_to_best(items: Sequence[Item], measured: Mapping[Item, Figures], most: int) -> list[Item]:
+    """Each clip's worst window by PSNR; of the clips, some at even distances from the worst on."""
+    ordered = sorted(items, key=lambda item: (measured[item]["psnr_db"], item))
+    worst: dict[str, Item] = {}
+    for item in ordered:
+        worst.setdefault(item.clip_id, item)
+    return spread(list(worst.values()), most)
+
+
+def _line(overall: Mapping[str, Any]) -> str:
+    from jobs.reporting.text import figure
+
+    parts = [
+        f"PSNR {overall['psnr_db']:.2f} dB",
+        f"SSIM {figure(overall['ssim'])}",
+        f"perceptual distance {figure(overall['perceptual'])}",
+        f"flicker {figure(overall['flicker'])} levels",
+        f"motion sharpness {figure(overall['motion_sharpness'])}",
+    ]
+    return f"{', '.join(parts)} over {overall['windows']:,} held-out windows of {overall['clips']:,} clips"

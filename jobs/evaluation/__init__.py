@@ -1,0 +1,1 @@
+"""Evaluation of the video compression network."""
