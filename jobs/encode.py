@@ -27,7 +27,7 @@ _CLIPS_PER_SHARD = 64
 
 
 def vae_folder(path: str, key: str = "vae") -> Path:
-    """The folder with the weights: as given, or inside a training run's.
+    """The folder with the weights: as given, or inside a training run's or a published pipeline's.
 
     Args:
         key: under which the user gave it.
@@ -35,21 +35,26 @@ def vae_folder(path: str, key: str = "vae") -> Path:
     Raises:
         FileNotFoundError: there are none.
     """
+    from model.weights import vae_files
+
     for folder in (Path(path), Path(path) / "vae", Path(path) / EXPORT / "vae"):
-        if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+        if all((folder / name).is_file() for name in vae_files(folder)):
             return folder.absolute()
     hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
-    raise FileNotFoundError(f"{key}={path} holds no VAE{hint}; give the out= of rushes train_vae")
+    raise FileNotFoundError(
+        f"{key}={path} holds no VAE{hint}; give the out= of rushes train_vae, or the folder of a published one, "
+        "as this makes it: hf download <owner>/<name> --include 'vae/*' --local-dir <folder>"
+    )
 
 
 def check(cfg: EncodeConfig) -> None:
     """The dataset has clips, the VAE and the text encoder are there, and the shapes fit the VAE."""
     from model.text import text_encoder
-    from model.weights import read_record
+    from model.weights import read_vae_config
 
     if not open_dataset(cfg.dataset).kept():
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
-    stride = read_record(vae_folder(cfg.vae))["config"]["stride_space"]
+    stride = read_vae_config(vae_folder(cfg.vae))["stride_space"]
     if cfg.shapes.multiple % stride:
         raise ValueError(
             f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}"
@@ -63,7 +68,12 @@ def run_folder(cfg: EncodeConfig) -> str:
 
 def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> str:
     """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows."""
-    weights = hashlib.sha256((vae / "model.safetensors").read_bytes()).hexdigest()
+    from model.weights import PUBLISHED_WEIGHTS, vae_files
+
+    weights_file, config_file = vae_files(vae)
+    weights = hashlib.sha256((vae / weights_file).read_bytes()).hexdigest()
+    if weights_file == PUBLISHED_WEIGHTS:  # these say by what latents are scaled in their config, ours in their weights
+        weights += hashlib.sha256((vae / config_file).read_bytes()).hexdigest()
     settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
     return fingerprint({"version": VERSION, "vae": weights, "text": text_fingerprint, **settings})
 
@@ -85,21 +95,21 @@ def _shards(dataset: Dataset) -> list[tuple[str, str, list[dict[str, Any]]]]:
 def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     """Encode what is missing; returns the fingerprint and counts."""
     from model.text import text_encoder
-    from model.weights import read_record
+    from model.weights import read_vae_config, vae_files
 
     vae, store, dataset = vae_folder(cfg.vae), open_store(cfg.dataset), open_dataset(cfg.dataset)
     text = text_encoder(cfg.text_encoder)
     key = latents_fingerprint(cfg, vae, text.fingerprint)
     shards = _shards(dataset)
     missing = [s for s in shards if not has_shard(store, key, s[0], s[1])]
-    for name in ("model.safetensors", "config.json"):
+    for name in vae_files(vae):
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
     cut = 0
     if missing:
         absolute = dataclasses.replace(cfg, dataset=store.uri)
         with connect(cfg.ray):
             cut = _encode_on_ray(absolute, vae, key, missing)
-    vae_config = read_record(vae)["config"]
+    vae_config = read_vae_config(vae)
     facts = {
         "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
         "text_encoder": cfg.text_encoder, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,

@@ -60,7 +60,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: when the number of frames is not stride_time·k + 1.
         """
-        self.check_video(x_BCTHW)
+        check_video(x_BCTHW, self.cfg.stride_time)
         return self.encode_piece(x_BCTHW, None)
 
     def encode_chunked(self, x_BCTHW: Tensor, chunk_frames: int) -> Posterior:
@@ -69,7 +69,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: when chunk_frames is not a multiple of stride_time.
         """
-        self.check_video(x_BCTHW)
+        check_video(x_BCTHW, self.cfg.stride_time)
         stream = Stream()
         parts = [self.encode_piece(x_BCTHW[:, :, a:b], stream) for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)]
         return Posterior(torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2))
@@ -113,11 +113,11 @@ class VAE(nn.Module):
 
     def normalise(self, z_BCTHW: Tensor) -> Tensor:
         """Raw latents to mean 0 and standard deviation 1 per channel, as the DiT sees them."""
-        return (z_BCTHW - _per_channel(self.latent_mean)) / _per_channel(self.latent_std)
+        return (z_BCTHW - per_channel(self.latent_mean)) / per_channel(self.latent_std)
 
     def denormalise(self, z_BCTHW: Tensor) -> Tensor:
         """The inverse of `normalise`."""
-        return z_BCTHW * _per_channel(self.latent_std) + _per_channel(self.latent_mean)
+        return z_BCTHW * per_channel(self.latent_std) + per_channel(self.latent_mean)
 
     def encode_latents(self, x_BCTHW: Tensor) -> Tensor:
         """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's mean."""
@@ -132,22 +132,6 @@ class VAE(nn.Module):
         self.latent_mean.copy_(mean_C)
         self.latent_std.copy_(std_C.clamp(min=1e-6))
 
-    def check_video(self, x_BCTHW: Tensor) -> None:
-        """Refuse what `encode` can't take.
-
-        Raises:
-            ValueError: when it is no (B, 3, T, H, W), or the number of frames is not stride_time·k + 1.
-        """
-        stride = self.cfg.stride_time
-        if x_BCTHW.dim() != 5 or x_BCTHW.shape[1] != 3:
-            raise ValueError(f"video of shape {tuple(x_BCTHW.shape)}: expected (B, 3, T, H, W)")
-        frames = x_BCTHW.shape[2]
-        if (frames - 1) % stride:
-            below = (frames - 1) // stride * stride + 1
-            raise ValueError(
-                f"video of {frames} frames: the VAE takes {stride}k + 1 of them; use {below} or {below + stride}"
-            )
-
 
 def latent_stats(means: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel, each (C,), over raw posterior means (…, each (B, C, T, H, W))."""
@@ -161,6 +145,22 @@ def latent_stats(means: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     return mean.float(), (squares / count - mean.square()).clamp(min=0).sqrt().float()
 
 
+def check_video(x_BCTHW: Tensor, stride_time: int) -> None:
+    """A VAE compresses (B, 3, T, H, W) with T = stride_time·k + 1.
+
+    Raises:
+        ValueError: for anything else, with the near misses.
+    """
+    if x_BCTHW.dim() != 5 or x_BCTHW.shape[1] != 3:
+        raise ValueError(f"video of shape {tuple(x_BCTHW.shape)}: expected (B, 3, T, H, W)")
+    frames = x_BCTHW.shape[2]
+    if (frames - 1) % stride_time:
+        below = (frames - 1) // stride_time * stride_time + 1
+        raise ValueError(
+            f"video of {frames} frames: the VAE takes {stride_time}k + 1 of them; use {below} or {below + stride_time}"
+        )
+
+
 def repeat_edge(x: Tensor, dim: int, multiple: int) -> Tensor:
     """Repeat the last slice of `dim` until its length is a multiple; a length that is one comes back as it is."""
     missing = -x.shape[dim] % multiple
@@ -172,5 +172,6 @@ def _crop(x_BCTHW: Tensor, size: tuple[int, int] | None) -> Tensor:
     return x_BCTHW[..., :height, :width]
 
 
-def _per_channel(values_C: Tensor) -> Tensor:
+def per_channel(values_C: Tensor) -> Tensor:
+    """So that it meets latents (B, C, T, H, W)."""
     return values_C.view(-1, 1, 1, 1)

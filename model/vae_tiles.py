@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from model.config import VAEConfig
-from model.vae import VAE, Posterior
+from model.vae import VAE, Posterior, check_video
 from model.vae_blocks import Stream
 
 TILE_PX = 512
@@ -146,7 +146,7 @@ def encode_tiled(
     Raises:
         ValueError: as `VAE.encode_chunked`, or when tile_px or halo is not a multiple of stride_space.
     """
-    vae.check_video(x_BCTHW)
+    check_video(x_BCTHW, vae.cfg.stride_time)
     cfg, (batch, _, frames, *size) = vae.cfg, x_BCTHW.shape
     stride, exact = cfg.stride_space, encoder_halo(cfg)
     halo = exact if halo is None else halo

@@ -1,7 +1,7 @@
 """Weights on disk: `model.safetensors` beside a `config.json` that says what they are of.
 
 In: a mapping from name to tensor, and the config dataclass. Out: a folder, and from a folder the module again,
-strictly.
+strictly. Folders of VAEs that diffusers saved are read too.
 """
 
 import json
@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.config import DiTConfig, VAEConfig, unknown_name
 from model.dit import DiT
+from model.published_vae import WEIGHTS as PUBLISHED_WEIGHTS
+from model.published_vae import PublishedVAE, build_network, is_published, read_json, read_published
 from model.vae import VAE
 
 FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
 KINDS: Mapping[str, tuple[type, type[nn.Module]]] = {"vae": (VAEConfig, VAE), "dit": (DiTConfig, DiT)}
 
 
@@ -45,21 +49,48 @@ def save_weights(
     folder.mkdir(parents=True, exist_ok=True)
     record = {"format_version": FORMAT_VERSION, "kind": kind, "config": asdict(config), "extra": dict(extra or {})}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    _publish(folder / "model.safetensors", lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    _publish(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     _publish(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def load_vae(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
-    """The VAE of a folder, in evaluation mode.
+def load_vae(
+    folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> VAE | PublishedVAE:
+    """The VAE of a folder, ours or a published one, in evaluation mode.
+
+    Args:
+        dtype: of a published one's weights; without it as they were saved. Ours stay as they were saved.
 
     Raises:
-        FileNotFoundError: when the folder holds no weights.
+        FileNotFoundError: when the folder holds no weights, or diffusers is needed and not installed.
         ValueError: when they are of another kind or don't fit, with the keys that differ.
     """
+    if is_published(folder):
+        cfg = read_published(folder)
+        with torch.device("meta"):
+            network = build_network(cfg)
+        _fill(network, Path(folder) / PUBLISHED_WEIGHTS, device, dtype)
+        return PublishedVAE(network, cfg).to(device)
     module = _load(folder, "vae", device)
     assert isinstance(module, VAE)
     return module
+
+
+def vae_files(folder: Path | str) -> tuple[str, str]:
+    """The names of the files that a VAE's folder is made of: weights and config.json."""
+    return PUBLISHED_WEIGHTS if is_published(folder) else WEIGHTS, "config.json"
+
+
+def read_vae_config(folder: Path | str) -> dict[str, Any]:
+    """A VAE's config, ours or published: latent_channels, stride_time, stride_space and more. Reads no weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_vae`.
+    """
+    if is_published(folder):
+        return asdict(read_published(folder))
+    return read_record(folder)["config"]
 
 
 def load_dit(folder: Path | str, device: torch.device | str = "cpu") -> DiT:
@@ -81,15 +112,8 @@ def read_record(folder: Path | str) -> dict[str, Any]:
         raise FileNotFoundError(
             f"no weights in '{folder}': it has no config.json; give the folder that a training job wrote"
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); was it edited or cut off?") from error
-    if (
-        not isinstance(record, dict)
-        or record.get("format_version") != FORMAT_VERSION
-        or record.get("kind") not in KINDS
-    ):
+    record = read_json(path)
+    if record.get("format_version") != FORMAT_VERSION or record.get("kind") not in KINDS:
         raise ValueError(f"{path} is not a weights config of format version {FORMAT_VERSION}")
     return record
 
@@ -116,17 +140,29 @@ def _load(folder: Path | str, kind: str, device: torch.device | str) -> nn.Modul
     for name in record["config"]:
         if name not in known:
             raise ValueError(unknown_name(f"in {Path(folder) / 'config.json'}: setting", name, known))
-    path = Path(folder) / "model.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights in '{folder}': it has a config.json but no model.safetensors")
-    state = load_file(path, device=str(device))
     with torch.device("meta"):  # shapes only: nothing is initialised to be overwritten
         module = module_type(config_type(**record["config"]))
+    _fill(module, Path(folder) / WEIGHTS, device)
+    return module.eval()
+
+
+def _fill(module: nn.Module, path: Path, device: torch.device | str, dtype: torch.dtype | None = None) -> None:
+    """Give a module of the meta device the weights of a file, as `dtype` if given.
+
+    Raises:
+        FileNotFoundError: when it isn't there.
+        ValueError: when it can't be read or doesn't fit.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights in '{path.parent}': it has a config.json but no {path.name}")
+    try:
+        state = load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file ({error}); was it cut off?") from error
     difference = state_diff(module.state_dict(), state)
     if difference:
-        raise ValueError(f"weights in '{folder}' don't fit their config: {difference}")
-    module.load_state_dict(state, assign=True)
-    return module.eval()
+        raise ValueError(f"weights in '{path.parent}' don't fit their config: {difference}")
+    module.load_state_dict({name: tensor.to(dtype=dtype) for name, tensor in state.items()}, assign=True)
 
 
 def _first(names: list[str], limit: int = 5) -> str:

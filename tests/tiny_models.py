@@ -6,6 +6,7 @@ In: a folder. Out: the files that a config names. The numbers they give mean not
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,31 @@ def tiny_clip(folder: Path, seed: int = 0) -> str:
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"
+
+
+def tiny_wan(folder: Path, **settings: object) -> Path:
+    """A Wan VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and 8."""
+    from diffusers import AutoencoderKLWan
+
+    settings = {"latents_mean": [-1.0, 0.0, 0.5, 2.0], "latents_std": [0.5, 1.0, 2.0, 3.0], **settings}
+    return _saved(folder, AutoencoderKLWan, base_dim=8, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1, **settings)
+
+
+def tiny_cogvideox(folder: Path, **settings: object) -> Path:
+    """A CogVideoX VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and 8."""
+    from diffusers import AutoencoderKLCogVideoX
+
+    settings = {"scaling_factor": 0.5, "shift_factor": 0.25, "norm_num_groups": 2, "layers_per_block": 1, **settings}
+    return _saved(folder, AutoencoderKLCogVideoX, block_out_channels=(8, 8, 8, 8), latent_channels=4, **settings)
+
+
+def _saved(folder: Path, kind: Any, **settings: object) -> Path:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind(**settings).save_pretrained(folder)
+    return folder
 
 
 def parents_threads() -> int:

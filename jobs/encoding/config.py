@@ -14,7 +14,11 @@ class EncodeConfig:
 
     dataset: str = field(default="???", metadata={"doc": "the dataset to encode", "path": True})
     vae: str = field(
-        default="???", metadata={"doc": "a trained VAE: the out= of train_vae, or its export/vae folder", "path": True}
+        default="???",
+        metadata={
+            "doc": "a trained VAE: the out= of train_vae, its export/vae folder, or a Wan or CogVideoX VAE of diffusers",
+            "path": True,
+        },
     )
     text_encoder: str = field(default="minilm", metadata={"doc": "named text encoder"})
     shapes: ShapeConfig = field(default_factory=ShapeConfig)

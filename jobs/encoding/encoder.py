@@ -14,6 +14,7 @@ import torch
 from jobs.encoding.config import EncodeConfig
 from jobs.training.vae_task import to_network
 from model.text import text_encoder
+from model.vae import VAE
 from model.vae_tiles import encode_tiled
 from model.weights import load_vae
 from pipelines.batches.frames import FrameReader
@@ -56,7 +57,11 @@ class Encoder:
         for window in plan_windows(row["end_s"] - row["start_s"], shapes, self._cfg.windows):
             first = round(window.start_s * shapes.fps)
             pixels = self._frames.window(row, first, window.num_frames, height, width)
-            mean = encode_tiled(self._vae, to_network(pixels[None])).mean.to(self._device)
+            video = to_network(pixels[None])
+            # What others published has attention or statistics over space: its tiles would not give what the whole gives.
+            ours = isinstance(self._vae, VAE)
+            posterior = encode_tiled(self._vae, video) if ours else self._vae.encode(video.to(self._device))
+            mean = posterior.mean.to(self._device)
             z = self._vae.normalise(mean)[0].cpu().numpy()
             windows[window.index] = z
             facts.append(

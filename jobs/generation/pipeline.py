@@ -21,6 +21,7 @@ from jobs.training.vae_task import to_pixels
 from model.config import FlowConfig, SampleConfig
 from model.sampler import sample
 from model.text import text_encoder
+from model.vae import VAE
 from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from model.weights import load_dit, load_vae
 
@@ -122,10 +123,22 @@ class Pipeline:
         frames = (latent_frames - 1) * cfg.stride_time + 1
         pixels = np.empty((frames, h * cfg.stride_space, w * cfg.stride_space, 3), np.uint8)
         z = self.vae.denormalise(z_CTHW[None].to(self.device))
-        for place, piece in decode_tiles(self.vae, z, TILE_PX // cfg.stride_space, CHUNK_FRAMES // cfg.stride_time):
+        for place, piece in self._pieces(z):
             pixels[place] = to_pixels(piece)[0]
         top, left = (pixels.shape[1] - size.height) // 2, (pixels.shape[2] - size.width) // 2
         return np.ascontiguousarray(pixels[: size.num_frames, top : top + size.height, left : left + size.width])
+
+    def _pieces(self, z_BCTHW: torch.Tensor) -> Iterator[tuple[tuple[slice, ...], torch.Tensor]]:
+        """Pieces of a decoded video, and where each lies in (T, H, W)."""
+        cfg, chunk = self.vae.cfg, CHUNK_FRAMES // self.vae.cfg.stride_time
+        if isinstance(self.vae, VAE):
+            yield from decode_tiles(self.vae, z_BCTHW, TILE_PX // cfg.stride_space, chunk)
+            return
+        done = 0  # what others published has attention or statistics over space: its tiles would not give what the whole gives
+        with torch.no_grad():
+            for piece in self.vae.decode_stream(z_BCTHW, chunk):
+                yield (slice(done, done + piece.shape[2]),), piece
+                done += piece.shape[2]
 
 
 def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:

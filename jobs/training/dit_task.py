@@ -35,7 +35,7 @@ from model.flow import (
 )
 from model.sampler import sample
 from model.tokens import Sample, pack, patchify, token_count
-from model.weights import load_vae, save_weights
+from model.weights import load_vae, save_weights, vae_files
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
 from pipelines.latents import ROOT, open_latents
@@ -182,10 +182,14 @@ class DitTask:
         """The VAE that made the latents, as a local folder."""
         folder = Path(self.cfg.out) / ".vae"
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("model.safetensors", "config.json"):
-            if not (folder / name).exists():
-                (folder / name).write_bytes(self._store.read(f"{ROOT}/{self.latents.fingerprint}/vae/{name}"))
+        self._copy_of_vae("config.json", folder)  # it tells whose weights are beside it
+        for name in vae_files(folder):
+            self._copy_of_vae(name, folder)
         return folder
+
+    def _copy_of_vae(self, name: str, folder: Path) -> None:
+        if not (folder / name).exists():
+            (folder / name).write_bytes(self._store.read(f"{ROOT}/{self.latents.fingerprint}/vae/{name}"))
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
         save_weights(folder / "dit", weights, self.config, "dit", extra=dict(facts))

@@ -17,6 +17,7 @@ HEAVY = {
         "torchvision",
         "open_clip",
         "peft",
+        "diffusers",
     ),
     *("pipelines", "recaption", "jobs", "conf"),
 }
