@@ -23,6 +23,16 @@ def check(cfg: TrainVaeConfig) -> None:
         raise ValueError(
             f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}"
         )
+    if not cfg.crop_aspects or min(cfg.crop_aspects) <= 0:
+        raise ValueError(f"crop_aspects={list(cfg.crop_aspects)} must be widths over heights, like [1.0,1.6,0.625]")
+    if cfg.perceptual.weight and cfg.perceptual.name == "lpips" and not Path(cfg.perceptual.weights or "").is_file():
+        raise ValueError(
+            f"perceptual.weights={cfg.perceptual.weights} is no file; lpips needs its weights, or choose perceptual.name=efficientnet"
+        )
+    if cfg.adversarial.weight and cfg.zero.stage == 3:
+        raise ValueError(
+            "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at hand; use zero.stage=2"
+        )
     check_continues(cfg)
 
 

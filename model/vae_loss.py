@@ -11,28 +11,40 @@ from torch import Tensor
 
 from model.vae import Posterior
 
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""(original, reconstruction), (B, 3, T, H, W) in [-1, 1] → how differently they look, (B,), with gradients to the second."""
+
 
 def vae_loss(
     x_BCTHW: Tensor,
     posterior: Posterior,
     recon_BCTHW: Tensor,
     kl_weight: float,
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    perceptual: Perceptual | None = None,
     perceptual_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean absolute error + kl_weight × KL (+ perceptual_weight × perceptual), in fp32.
 
-    Both terms are means (per pixel number, per latent number), so neither shape nor batch changes their balance.
+    All terms are means (per pixel number, per latent number), so neither shape nor batch changes their balance.
 
     Returns:
         the loss to minimise, and its parts detached: {"l1", "kl", "perceptual" if given}.
     """
+    loss, parts = distance(x_BCTHW, recon_BCTHW, perceptual, perceptual_weight)
+    kl = posterior.kl().mean()
+    return loss + kl_weight * kl, {**parts, "kl": kl.detach()}
+
+
+def distance(
+    x_BCTHW: Tensor, recon_BCTHW: Tensor, perceptual: Perceptual | None = None, perceptual_weight: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What of `vae_loss` depends on the reconstruction, and its parts."""
     x_BCTHW, recon_BCTHW = x_BCTHW.float(), recon_BCTHW.float()
-    l1, kl = (recon_BCTHW - x_BCTHW).abs().mean(), posterior.kl().mean()
-    loss, parts = l1 + kl_weight * kl, {"l1": l1.detach(), "kl": kl.detach()}
-    if perceptual is not None:
-        distance = perceptual(x_BCTHW, recon_BCTHW).mean()
-        loss, parts = loss + perceptual_weight * distance, {**parts, "perceptual": distance.detach()}
+    loss = (recon_BCTHW - x_BCTHW).abs().mean()
+    parts = {"l1": loss.detach()}
+    if perceptual is not None and perceptual_weight:
+        seen = perceptual(x_BCTHW, recon_BCTHW).mean()
+        loss, parts = loss + perceptual_weight * seen, {**parts, "perceptual": seen.detach()}
     return loss, parts
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.config import RayConfig
+from jobs.training.names import PERCEPTUAL
 from model.config import DIT_SIZES, VAE_SIZES, FlowConfig, SampleConfig
 from pipelines.batches.config import BudgetConfig, ShapeConfig, WindowConfig
 
@@ -93,6 +94,35 @@ class TrainingConfig:
 
 
 @dataclass
+class PerceptualConfig:
+    """A network's opinion of how differently a reconstruction looks."""
+
+    name: str = field(
+        default="efficientnet",
+        metadata={"doc": "which: efficientnet comes with its package, lpips is your own", "choices": PERCEPTUAL},
+    )
+    weights: str | None = field(default=None, metadata={"doc": "file of weights, for lpips", "path": True})
+    weight: float = field(default=0.02, metadata={"doc": "weight beside L1; 0 switches it off", "min": 0})
+    frames: int = field(default=4, metadata={"doc": "frames of a sample that it looks at", "unit": "frames", "min": 1})
+
+
+@dataclass
+class AdversarialConfig:
+    """A discriminator that learns to tell reconstructions from originals; the VAE learns to please it."""
+
+    weight: float = field(
+        default=0.0,
+        metadata={
+            "doc": "length of its gradient, as a share of the distance's; 0.05 is usual, 0 switches it off",
+            "min": 0,
+        },
+    )
+    start_step: int = field(default=0, metadata={"doc": "from this step on", "unit": "steps", "min": 0})
+    channels: int = field(default=32, metadata={"doc": "channels of its first layer", "min": 4})
+    layers: int = field(default=3, metadata={"doc": "layers, each of which halves the picture", "min": 1, "max": 6})
+
+
+@dataclass
 class TrainVaeConfig(TrainingConfig):
     """The video compression network."""
 
@@ -107,8 +137,14 @@ class TrainVaeConfig(TrainingConfig):
             "min": 16,
         },
     )
+    crop_aspects: list[float] = field(
+        default_factory=lambda: [1.0, 1.6, 0.625],
+        metadata={"doc": "width over height of the crops, drawn for each window; all have about crop × crop pixels"},
+    )
     image_share: float = field(default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1})
     kl_weight: float = field(default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0})
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
 
 @dataclass

@@ -132,7 +132,9 @@ class DitTask:
         v_ND = torch.cat([patchify(velocity(d.x0_CTHW, d.noise_CTHW), self.config.patch) for d in draws]).to(device)
         return network(**packed.inputs(t_S.to(device))), v_ND, packed.segment_N
 
-    def loss(self, network: Any, loaded: Sequence[Draw], device: torch.device) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(
+        self, network: Any, loaded: Sequence[Draw], device: torch.device, step: int
+    ) -> tuple[Tensor, Mapping[str, float]]:
         predicted_ND, v_ND, segment_N = self._velocities(network, loaded, device)
         return flow_loss(predicted_ND, v_ND, token_weights(segment_N), total=1.0), {}
 

@@ -30,8 +30,10 @@ class Task(Protocol):
     def load(self, batch: MicroBatch, epoch: int) -> Any:
         """Read a micro-batch from storage; called ahead of time in another thread."""
 
-    def loss(self, network: Any, loaded: Any, device: Any) -> tuple[Tensor, Mapping[str, float]]:
-        """Sum over the micro-batch of each sample's loss, and sums of what else is worth logging. `network` is called like the module."""
+    def loss(self, network: Any, loaded: Any, device: Any, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Sum over the micro-batch of each sample's loss at the run's so-manyth step, and sums of what else is worth logging.
+        `network` is called like the module.
+        """
 
     def validate(self, network: nn.Module, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
         """(sum, count) of each validation figure for one held-out window. The figure `loss` is required."""

@@ -1,4 +1,5 @@
-"""Training of the VAE: random stretches and crops of the clips, and single frames, for L1 + KL.
+"""Training of the VAE: random stretches and crops of the clips, and single frames, for L1 + perceptual distance + KL, and
+against a discriminator.
 
 In: a dataset. Out: the loss of a micro-batch, held-out PSNR on whole frames, reconstructions beside originals, exported weights with the
 mean and standard deviation of their latents.
@@ -6,8 +7,10 @@ mean and standard deviation of their latents.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from jobs.training.config import TrainVaeConfig
+from jobs.training.perceptual import Distance, perceptual_distance
 from model.config import vae_config
+from model.discriminator import Discriminator
 from model.vae import VAE, latent_stats
 from model.vae_loss import psnr_db, vae_loss
+from model.vae_training import VAETraining, Weights
 from model.weights import save_weights
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
@@ -46,6 +52,7 @@ class VaeTask:
     def __init__(self, cfg: TrainVaeConfig):
         self.cfg = cfg
         self.config = vae_config(cfg.size, **cfg.model)
+        self._perceptual: Distance | None = None
         dataset = open_dataset(cfg.dataset)
         self._rows = {row["clip_id"]: row for row in dataset.kept()}
         self._frames = FrameReader(dataset, cfg.shapes.fps)
@@ -54,8 +61,13 @@ class VaeTask:
             for clip_id, row in self._rows.items()
         }
 
-    def build(self) -> VAE:
-        return VAE(self.config, seed=draw_key(self.cfg.seed, "weights"))
+    def build(self) -> VAETraining:
+        vae, game = VAE(self.config, seed=draw_key(self.cfg.seed, "weights")), self.cfg.adversarial
+        if not game.weight or game.start_step >= self.cfg.max_steps:
+            return VAETraining(vae)
+        return VAETraining(
+            vae, Discriminator(game.channels, game.layers, seed=draw_key(self.cfg.seed, "discriminator"))
+        )
 
     def _shape(self, clip_id: str) -> tuple[int, int]:
         row = self._rows[clip_id]
@@ -73,8 +85,6 @@ class VaeTask:
         items = []
         for clip_id, windows in self._windows.items():
             height, width = self._shape(clip_id)
-            if self.cfg.crop is not None:
-                height, width = min(height, self.cfg.crop), min(width, self.cfg.crop)
             for window in windows:
                 if window.split == HELD_OUT:
                     continue
@@ -82,10 +92,17 @@ class VaeTask:
                 # all lengths, or the lengths never seen come out blurred
                 image = rng.random() < self.cfg.image_share or window.num_frames == 1
                 frames = 1 if image else rng.choice(range(5, window.num_frames + 1, 4))
-                items.append(
-                    Item(clip_id, window.index, 0, (frames, height, width), self._tokens(frames, height, width))
-                )
+                shape = (frames, *self._cropped(height, width, rng))
+                items.append(Item(clip_id, window.index, 0, shape, self._tokens(*shape)))
         return items
+
+    def _cropped(self, height: int, width: int, rng: random.Random) -> tuple[int, int]:
+        """Height and width of a crop of one of the aspects, on the grid of the latents, as far as the frame goes."""
+        if self.cfg.crop is None:
+            return height, width
+        root, stride = math.sqrt(rng.choice(self.cfg.crop_aspects)), self.config.stride_space
+        tall, wide = (max(1, round(self.cfg.crop * side / stride)) * stride for side in (1 / root, root))
+        return min(height, tall), min(width, wide)
 
     def held_out(self) -> Sequence[Item]:
         return [
@@ -120,13 +137,28 @@ class VaeTask:
         return to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior")
 
     def loss(
-        self, network: Any, loaded: tuple[Tensor, int], device: torch.device
+        self, network: Any, loaded: tuple[Tensor, int], device: torch.device, step: int
     ) -> tuple[Tensor, Mapping[str, float]]:
         x_BCTHW, key = loaded[0].to(device), loaded[1]
-        posterior, recon = network(x_BCTHW, torch.Generator(device).manual_seed(key))
-        loss, parts = vae_loss(x_BCTHW, posterior, recon, self.cfg.kl_weight)
+        loss, parts = network(x_BCTHW, torch.Generator(device).manual_seed(key), self._weights(key, x_BCTHW, step))
         count = len(x_BCTHW)
         return loss * count, {name: float(value) * count for name, value in parts.items()}
+
+    def _weights(self, key: int, x_BCTHW: Tensor, step: int) -> Weights:
+        """What counts at a step; the perceptual network looks at some frames of a sample, drawn anew each time."""
+        game, look = self.cfg.adversarial, self.cfg.perceptual
+        weights = Weights(self.cfg.kl_weight, adversarial=game.weight if step >= game.start_step else 0.0)
+        if not look.weight:
+            return weights
+        if self._perceptual is None:
+            self._perceptual = perceptual_distance(look.name, look.weights)
+        frames = x_BCTHW.shape[2]
+        seen = sorted(random.Random(key).sample(range(frames), min(frames, look.frames)))
+
+        def perceptual(x: Tensor, y: Tensor) -> Tensor:
+            return self._perceptual(x[:, :, seen], y[:, :, seen])
+
+        return replace(weights, perceptual=perceptual, perceptual_weight=look.weight)
 
     def start_s(self, item: Item) -> float:
         """Where a window starts in its clip, seconds."""
@@ -141,8 +173,8 @@ class VaeTask:
 
     def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
         x = self.held_out_pixels(item).to(device)
-        posterior = network.encode(x)
-        recon = network.decode(posterior.mean, size=x.shape[-2:])
+        posterior = network.vae.encode(x)
+        recon = network.vae.decode(posterior.mean, size=x.shape[-2:])
         loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
         return {"loss": (float(loss), 1.0), "psnr_db": (float(psnr_db(x, recon)[0]), 1.0)}
 
@@ -154,7 +186,7 @@ class VaeTask:
                 continue
             shown.add(item.clip_id)
             x = self.held_out_pixels(item).to(device)
-            recon = network.decode(network.encode(x).mean, size=x.shape[-2:])
+            recon = network.vae.decode(network.vae.encode(x).mean, size=x.shape[-2:])
             original, made = to_pixels(x)[0], to_pixels(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})
             pictures[f"held_out/{item.clip_id}"] = np.concatenate(
@@ -174,8 +206,8 @@ class VaeTask:
                         yield vae.encode(to_network(pixels[None])).mean
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
-        vae = self.build()
-        vae.load_state_dict({**vae.state_dict(), **weights})
-        vae.eval()
+        both = self.build()
+        both.load_state_dict({**both.state_dict(), **weights})
+        vae = both.vae.eval()
         vae.set_latent_stats(*latent_stats(self._means(vae)))
         save_weights(folder / "vae", vae.state_dict(), self.config, "vae", extra=dict(facts))

@@ -67,7 +67,7 @@ def train(cfg: TrainingConfig) -> None:
         samples = sum(len(b.items) for b in batches)
         for own, data in loaded:
             with torch.autocast(engine.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
-                loss, figures = task.loss(engine, data, engine.device)
+                loss, figures = task.loss(engine, data, engine.device, step)
             # ZeRO averages over ranks; every sample of the step shall count the same, on whichever rank it is
             engine.backward(loss * (world / samples if own else 0.0))
             if own:

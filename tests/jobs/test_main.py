@@ -100,7 +100,7 @@ def test_maps_take_new_keys():
 def test_every_experiment_composes():
     from jobs.compose import experiments
 
-    given = {"run": ["footage=f", "out=o"], "train": ["dataset=d", "out=o"]}
+    given = {"run": ["footage=f", "out=o"], "train": ["dataset=d", "out=o"], "train_vae": ["dataset=d", "out=o"]}
     found = [(job, name) for job in JOBS.values() for name in experiments(job)]
     assert found
     for job, name in found:

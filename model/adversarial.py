@@ -1,0 +1,31 @@
+"""What the two players of adversarial training want, and how much the VAE listens to the other.
+
+In: scores of a discriminator, or gradients. Out: losses, or a weight.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+_LARGEST = 1e4
+_LEAST = 1e-12  # of a norm that is divided by
+
+
+def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
+    """Hinge (Lim & Ye 2017): scores of what is real above 1, of what is made below −1. Tensors of any shape."""
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + made).mean())
+
+
+def generator_loss(made: Tensor) -> Tensor:
+    """Scores of what is made as high as can be."""
+    return -made.mean()
+
+
+def adaptive_weight(towards_original: Tensor, towards_real: Tensor) -> Tensor:
+    """By what the adversarial gradient is multiplied to be as long as that of the distance to the original, a scalar.
+
+    Esser et al. 2021 compare gradients at the decoder's last layer; these are at its output, which needs no pass through it.
+
+    Args:
+        towards_original, towards_real: gradients with respect to the reconstruction.
+    """
+    return (towards_original.norm() / towards_real.norm().clamp(min=_LEAST)).clamp(max=_LARGEST).detach()
