@@ -213,7 +213,7 @@ def child() -> None:
         parameters = build(asked["side"], pair).parameters()
         torch.optim.AdamW(parameters)
     torch.manual_seed(0)
-    with _Peak() as peak:
+    with Peak() as peak:
         network = build(asked["side"], pair)
         if asked["what"] == "decode":
             figures = _decode(network, asked["latents"])
@@ -284,12 +284,12 @@ def _psnr_db(network: Any, held_out_path: str) -> float:
     return sum(decibels) / len(decibels)
 
 
-class _Peak:
+class Peak:
     """The most memory that this process held inside a `with`, above what it held before, MiB."""
 
     mib: float
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Peak:
         Path("/proc/self/clear_refs").write_text("5")  # the kernel's high-water mark begins anew
         self._before = _status("VmRSS")
         return self
