@@ -38,7 +38,7 @@ class Call:
     peak_bytes: int = 0
     opened: list[str] = field(default_factory=list)
     sockets: list[str] = field(default_factory=list)
-    """The lines in which a socket was made or connected."""
+    """The lines in which a socket was made or connected. What the decoder's filter refuses it is refused before strace sees it."""
     started: list[str] = field(default_factory=list)
     """The lines in which a program was started."""
 
