@@ -58,12 +58,13 @@ class Desk:
         self._moves = 0
 
     def begin(self, stage: str, item: str, node: str, pid: int) -> int:
-        """How many workers died over the item so far."""
+        """How many workers died over the item so far; if they are MOST_DEATHS, it is not begun."""
         key = (stage, item)
         self._moves += 1
-        if key in self._open:
+        if self._open.pop(key, None) is not None:
             self._deaths[key] += 1
-        self._open[key] = AtWork(stage, item, node, pid, time())
+        if self._deaths[key] < MOST_DEATHS:
+            self._open[key] = AtWork(stage, item, node, pid, time())
         return self._deaths[key]
 
     def end(self, stage: str, item: str) -> None:
@@ -98,13 +99,13 @@ class Watch:
 
         node = ray.util.get_node_ip_address()
         deaths = ray.get(self.desk.begin.remote(stage, item, node, os.getpid()))
+        if deaths >= MOST_DEATHS:
+            raise WorkerLostError(
+                Reason.CRASHED,
+                f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, most "
+                "often); rushes requeue tries it again",
+            )
         try:
-            if deaths >= MOST_DEATHS:
-                raise WorkerLostError(
-                    Reason.CRASHED,
-                    f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, most "
-                    "often); rushes requeue tries it again",
-                )
             yield
         finally:
             self.desk.end.remote(stage, item)
