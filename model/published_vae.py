@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import unknown_name
-from model.vae import Posterior, check_video, per_channel, repeat_edge
+from model.vae import Normalised, Posterior, check_video, repeat_edge
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -34,11 +34,8 @@ class PublishedConfig:
     settings: Mapping[str, Any]
 
 
-class PublishedVAE(nn.Module):
+class PublishedVAE(Normalised):
     """A frozen network of diffusers. What is cut in time is cut as its class does it, which bounds memory over length."""
-
-    latent_mean: Tensor
-    latent_std: Tensor
 
     def __init__(self, network: nn.Module, cfg: PublishedConfig) -> None:
         super().__init__()
@@ -78,22 +75,6 @@ class PublishedVAE(nn.Module):
         height, width = size or (side * self.cfg.stride_space for side in z_BCTHW.shape[-2:])
         for piece in CLASSES[self.cfg.class_name].pieces(self.network, z_BCTHW.to(self._dtype), self.cfg):
             yield piece[..., :height, :width].float()
-
-    def normalise(self, z_BCTHW: Tensor) -> Tensor:
-        """Raw latents to about mean 0 and standard deviation 1, by what its publisher measured."""
-        return (z_BCTHW - per_channel(self.latent_mean)) / per_channel(self.latent_std)
-
-    def denormalise(self, z_BCTHW: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
-        return z_BCTHW * per_channel(self.latent_std) + per_channel(self.latent_mean)
-
-    def encode_latents(self, x_BCTHW: Tensor) -> Tensor:
-        """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's mean."""
-        return self.normalise(self.encode(x_BCTHW).mean)
-
-    def decode_latents(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Normalised latents to pixels."""
-        return self.decode(self.denormalise(z_BCTHW), size)
 
     @property
     def _dtype(self) -> torch.dtype:

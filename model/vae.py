@@ -34,11 +34,31 @@ class Posterior:
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)
 
 
-class VAE(nn.Module):
-    """Causal 3D convolutional autoencoder; see the module's docstring for shapes. Weights follow from `seed` alone."""
+class Normalised(nn.Module):
+    """What every VAE does with its latents, ours and those that others published: `encode` and `decode` are its own."""
 
     latent_mean: Tensor
     latent_std: Tensor
+
+    def normalise(self, z_BCTHW: Tensor) -> Tensor:
+        """Raw latents to mean 0 and standard deviation 1 per channel, as the DiT sees them."""
+        return (z_BCTHW - per_channel(self.latent_mean)) / per_channel(self.latent_std)
+
+    def denormalise(self, z_BCTHW: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return z_BCTHW * per_channel(self.latent_std) + per_channel(self.latent_mean)
+
+    def encode_latents(self, x_BCTHW: Tensor) -> Tensor:
+        """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's mean."""
+        return self.normalise(self.encode(x_BCTHW).mean)
+
+    def decode_latents(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Normalised latents to pixels."""
+        return self.decode(self.denormalise(z_BCTHW), size)
+
+
+class VAE(Normalised):
+    """Causal 3D convolutional autoencoder; see the module's docstring for shapes. Weights follow from `seed` alone."""
 
     def __init__(self, cfg: VAEConfig, seed: int = 0) -> None:
         super().__init__()
@@ -110,22 +130,6 @@ class VAE(nn.Module):
     def decode_piece(self, z_BCTHW: Tensor, stream: Stream | None) -> Tensor:
         """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all in one."""
         return self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), stream).permute(0, 4, 1, 2, 3).float()
-
-    def normalise(self, z_BCTHW: Tensor) -> Tensor:
-        """Raw latents to mean 0 and standard deviation 1 per channel, as the DiT sees them."""
-        return (z_BCTHW - per_channel(self.latent_mean)) / per_channel(self.latent_std)
-
-    def denormalise(self, z_BCTHW: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
-        return z_BCTHW * per_channel(self.latent_std) + per_channel(self.latent_mean)
-
-    def encode_latents(self, x_BCTHW: Tensor) -> Tensor:
-        """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's mean."""
-        return self.normalise(self.encode(x_BCTHW).mean)
-
-    def decode_latents(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Normalised latents to pixels."""
-        return self.decode(self.denormalise(z_BCTHW), size)
 
     def set_latent_stats(self, mean_C: Tensor, std_C: Tensor) -> None:
         """Store what `latent_stats` measured; it travels with the weights."""

@@ -59,3 +59,10 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
                 raise ValueError(f"{path.name} holds {member.name}, which is no regular file")
             found[member.name] = (member.offset_data, member.size)
     return found
+
+
+def read_piece(path: Path, offset: int, size: int) -> bytes:
+    """What lies at a place that `members` tells."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)

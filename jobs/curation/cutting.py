@@ -23,7 +23,7 @@ from pipelines.ids import fingerprint, sha256_file
 from pipelines.pack import shard_id
 from pipelines.records import Span
 from pipelines.schema import CUTS, table
-from pipelines.shards import Sample, members, shard_key, write_shard
+from pipelines.shards import Sample, members, read_piece, shard_key, write_shard
 from pipelines.source_file import source_file
 from pipelines.stages import Stage
 from pipelines.store import open_store
@@ -131,7 +131,7 @@ class ShardWriter:
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            passport = json.loads(_read(path, *where[f"{clip.clip_id}.json"]))
+            passport = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
             row = {"clip_id": clip.clip_id} | {name: passport[name] for name in MADE}
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
@@ -197,9 +197,3 @@ class ShardWriter:
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
             made = call(cut_clip, *args, clock, limits=most)
         return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}
-
-
-def _read(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)

@@ -25,7 +25,7 @@ from pipelines.ids import hash_text
 from pipelines.manifest import Shard
 from pipelines.media.child import ChildError, call
 from pipelines.pack import shard_id
-from pipelines.shards import members
+from pipelines.shards import members, read_piece
 from pipelines.store import Store, open_store
 
 Row = dict[str, Any]
@@ -175,12 +175,12 @@ def _members(path: Path, shard: Shard, clips: Sequence[Row]) -> tuple[list[Findi
 def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     """A clip's json and text say what the index says."""
     where = _where(clip, shard)
-    text = _piece(path, clip["txt_offset"], clip["txt_size"])
+    text = read_piece(path, clip["txt_offset"], clip["txt_size"])
     if text != clip["caption_short"].encode():
         yield Finding("caption", where, "its .txt is not the short caption of the index")
     passport = {name: clip[name] for name in (*PASSPORT, *MADE)}
     try:
-        told = json.loads(_piece(path, clip["json_offset"], clip["json_size"]))
+        told = json.loads(read_piece(path, clip["json_offset"], clip["json_size"]))
     except ValueError:
         told = None
     if not isinstance(told, dict):
@@ -195,12 +195,6 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
 
 def _where(clip: Row, shard: Shard) -> str:
     return f"clip {clip['clip_id']} in {shard.key}"
-
-
-def _piece(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
 
 
 def _extract(path: Path, offset: int, size: int, out: Path) -> None:
