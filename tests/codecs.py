@@ -20,6 +20,7 @@ from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.records import Span
 from tests.footage import real_clips
+from tests.scheduling import scheduled_as_before
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 96, 128, 72, 24
 SOUND_RATE = 48_000
@@ -94,7 +95,7 @@ def render(name: str, folder: Path, num_frames: int = NUM_FRAMES) -> Path:
     """Write the source with that layout into a folder."""
     layout = LAYOUTS[name]
     path = folder / f"{name}.{layout.suffix}"
-    with av.open(str(path), "w", options=layout.container) as container:
+    with scheduled_as_before(), av.open(str(path), "w", options=layout.container) as container:
         stream = container.add_stream(layout.codec, rate=FPS)
         codec = stream.codec_context
         codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, layout.pixel_format

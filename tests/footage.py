@@ -12,6 +12,8 @@ import av
 import cv2
 import numpy as np
 
+from tests.scheduling import scheduled_as_before
+
 REAL_CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
 
 
@@ -82,7 +84,7 @@ def write(
         options: of the encoder.
         container: options of the muxer.
     """
-    with av.open(str(path), "w", options=container or {}) as muxer:
+    with scheduled_as_before(), av.open(str(path), "w", options=container or {}) as muxer:
         stream = muxer.add_stream(codec, rate=Fraction(fps))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format
