@@ -20,10 +20,16 @@ from statistics import median
 
 import av
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.results_file import report
 from benchmarks.vae_memory import by_length_and_size
 from benchmarks.vae_peer import Pair, Training, compare, sizes
+from jobs.training.vae_task import to_network
+from model.config import vae_config
+from model.vae import VAE
+from model.vae_tiles import decode_tiled, encode_tiled, plan_axis
 from tests.footage import real_clips
 
 FRAMES, CROP_PX, HEIGHT_PX = 17, 64, 144
@@ -102,45 +108,42 @@ def _crops(clips: Sequence[np.ndarray], count: int, held_out: bool) -> np.ndarra
 
 
 def _exactness(frames_THWC: np.ndarray) -> dict[str, float]:
-    """Largest difference between pieces and the whole, encoded and decoded; and jumps across the edges of tiles, over the
-    median jump between neighbouring columns, in the tiled and in the whole reconstruction."""
-    import torch
-
-    from model.config import vae_config
-    from model.vae import VAE
-    from model.vae_tiles import decode_tiled, encode_tiled
-
-    video = torch.from_numpy(frames_THWC[:FRAMES]).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    chunk_error = tile_error = seam = seam_of_whole = 0.0
+    """Largest difference between pieces and the whole, encoded and decoded; and the jump across an edge of tiles over the
+    median jump, the median of all edges, in the tiled reconstruction and at the same places of the whole."""
+    errors: dict[str, list[float]] = {"chunk_error": [], "tile_error": []}
+    at_edges: dict[str, list[float]] = {"tiled": [], "whole": []}
     with torch.no_grad():
         for size in ("tiny", "small"):
             vae = VAE(vae_config(size)).eval()
-            z = vae.encode(video).mean
-            whole = vae.decode(z)
-            parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)
-            tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, SEAM_PX // 8, 2)
-            chunk_error = max(chunk_error, *(_error(a, b) for a, b in zip(parts, (z, whole), strict=True)))
-            tile_error = max(tile_error, *(_error(a, b) for a, b in zip(tiles, (z, whole), strict=True)))
-            width = whole.shape[-1]
-            edges = [round(width / 8 * k / -(-width // SEAM_PX)) * 8 for k in range(1, -(-width // SEAM_PX))]
-            seam = max(seam, _jump(tiles[1], edges))
-            seam_of_whole = max(seam_of_whole, _jump(whole, edges))
-    return {
-        "chunk_error": chunk_error,
-        "tile_error": tile_error,
-        "seam_ratio": seam,
-        "seam_ratio_of_whole": seam_of_whole,
+            for left in range(0, SEAM_PX // 2, SEAM_PX // 8):  # the same edges over other places of the picture
+                video = to_network(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
+                z = vae.encode(video).mean
+                whole = vae.decode(z)
+                parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)
+                tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, SEAM_PX // 8, 2)
+                errors["chunk_error"] += [_error(a, b) for a, b in zip(parts, (z, whole), strict=True)]
+                errors["tile_error"] += [_error(a, b) for a, b in zip(tiles, (z, whole), strict=True)]
+                at_edges["tiled"] += _jumps(tiles[1])
+                at_edges["whole"] += _jumps(whole)
+    return {name: max(values) for name, values in errors.items()} | {
+        "seam_ratio": median(at_edges["tiled"]),
+        "seam_ratio_of_whole": median(at_edges["whole"]),
     }
 
 
-def _error(a, b) -> float:
+def _error(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-def _jump(x_BCTHW, columns: Sequence[int]) -> float:
-    """Mean jump into these columns over the median jump into any."""
-    jumps = (x_BCTHW[..., 1:] - x_BCTHW[..., :-1]).abs().mean(dim=(0, 1, 2, 3))
-    return float(jumps[[column - 1 for column in columns]].mean() / jumps.median())
+def _jumps(x_BCTHW: Tensor) -> list[float]:
+    """Mean jumps across the edges of tiles, between rows and between columns, each over the median of all such jumps."""
+    ratios = []
+    for dim in (-2, -1):
+        length = x_BCTHW.shape[dim]
+        jumps = x_BCTHW.diff(dim=dim).abs().transpose(dim, -1).mean(dim=(0, 1, 2, 3))
+        edges = [part.core.start * 8 for part in plan_axis(length // 8, SEAM_PX // 8, 0)[1:]]
+        ratios += [float(jumps[edge - 1] / jumps.median()) for edge in edges]
+    return ratios
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.block_transform import block_transform
 from model.config import VAEConfig
+
+_FIRST_LOGVAR = -6.0  # latents begin at about unit size, and a noise of 0.05 costs little
 
 
 class Stream:
@@ -65,12 +68,18 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Down(nn.Module):
-    """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no overlap."""
+    """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no overlap.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
+    Args:
+        map: another map than a learned matrix with a bias.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: tuple[int, int], map: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.stride = stride
-        self.map = nn.Linear(in_channels * stride[0] * stride[1] ** 2, out_channels)
+        self.map = map or nn.Linear(in_channels * stride[0] * stride[1] ** 2, out_channels)
 
     def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
         if self.stride[0] > 1 and _is_first(self, stream):
@@ -82,21 +91,40 @@ class Down(nn.Module):
 class Up(nn.Module):
     """The way back from `Down`: map, then unfold channels into (time, space, space) positions."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: tuple[int, int], map: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.stride = stride
-        self.map = nn.Linear(in_channels, out_channels * stride[0] * stride[1] ** 2)
+        self.map = map or nn.Linear(in_channels, out_channels * stride[0] * stride[1] ** 2)
 
     def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
         x_BTHWC = unfold(self.map(x_BTHWC), self.stride)
         return x_BTHWC[:, self.stride[0] - 1 :] if _is_first(self, stream) else x_BTHWC
 
 
+class Fixed(nn.Module):
+    """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean nothing."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix.to(torch.get_default_device()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.matrix)
+
+
 class Encoder(nn.Module):
-    """Pixels (B, T, H, W, 3) to moments (B, t, h, w, 2C): means, then log variances."""
+    """Pixels (B, T, H, W, 3) to moments (B, t, h, w, 2C): means, then log variances.
+
+    Beside the deep path goes a straight one, a fixed cosine transform of each block, and the deep path starts from nothing:
+    it learns what the transform misses, and training starts from pictures and not from grey.
+    """
 
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
+        transform, _ = block_transform(cfg.stride_time, cfg.stride_space, cfg.latent_channels)
+        self.straight = Down(3, cfg.latent_channels, (cfg.stride_time, cfg.stride_space), Fixed(transform))
         widths = [cfg.base_channels * m for m in cfg.multipliers]
         self.patch = (1, cfg.patch)
         self.enter = CausalConv(3 * cfg.patch**2, widths[0])
@@ -107,19 +135,25 @@ class Encoder(nn.Module):
                 layers.append(Down(width, widths[level + 1], cfg.level_strides[level]))
         self.layers = nn.ModuleList(layers)
         self.leave = nn.Linear(widths[-1], 2 * cfg.latent_channels)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        nn.init.constant_(self.leave.bias[cfg.latent_channels :], _FIRST_LOGVAR)
 
     def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+        straight_BTHWC = self.straight(x_BTHWC, stream)
         x_BTHWC = self.enter(fold(x_BTHWC, self.patch), stream)
         for layer in self.layers:
             x_BTHWC = layer(x_BTHWC, stream)
-        return self.leave(x_BTHWC)
+        return self.leave(x_BTHWC) + F.pad(straight_BTHWC, (0, straight_BTHWC.shape[-1]))
 
 
 class Decoder(nn.Module):
-    """Latents (B, t, h, w, C) to pixels (B, T, H, W, 3)."""
+    """Latents (B, t, h, w, C) to pixels (B, T, H, W, 3), with a straight path beside the deep one, as in the encoder."""
 
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
+        _, transform = block_transform(cfg.stride_time, cfg.stride_space, cfg.latent_channels)
+        self.straight = Up(cfg.latent_channels, 3, (cfg.stride_time, cfg.stride_space), Fixed(transform))
         widths = [cfg.base_channels * m for m in cfg.multipliers]
         self.patch = (1, cfg.patch)
         self.enter = CausalConv(cfg.latent_channels, widths[-1])
@@ -129,13 +163,14 @@ class Decoder(nn.Module):
             if level:
                 layers.append(Up(widths[level], widths[level - 1], cfg.level_strides[level - 1]))
         self.layers = nn.ModuleList(layers)
-        self.leave = CausalConv(widths[0], 3 * cfg.patch**2)
+        self.leave = CausalConv(widths[0], 3 * cfg.patch**2, gain=0.0)
 
     def forward(self, z_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+        straight_BTHWC = self.straight(z_BTHWC, stream)
         x_BTHWC = self.enter(z_BTHWC, stream)
         for layer in self.layers:
             x_BTHWC = layer(x_BTHWC, stream)
-        return unfold(self.leave(x_BTHWC, stream), self.patch)
+        return unfold(self.leave(x_BTHWC, stream), self.patch) + straight_BTHWC
 
 
 def fold(x_BTHWC: Tensor, stride: tuple[int, int]) -> Tensor:

@@ -10,11 +10,12 @@ from model.seeding import normal_like
 from model.vae import VAE, latent_stats
 from model.vae_blocks import fold, unfold
 from model.vae_loss import psnr_db, vae_loss
+from tests.model.deep_vae import deep_vae
 
 
 def small(**overrides) -> VAE:
     """An untrained VAE of a few thousand parameters whose outputs are far from constant."""
-    return VAE(vae_config("tiny", **{"base_channels": 8, "latent_channels": 4, **overrides})).eval()
+    return deep_vae(vae_config("tiny", **{"base_channels": 8, "latent_channels": 4, **overrides}))
 
 
 def video(frames: int, height: int = 16, width: int = 24, seed: int = 0, batch: int = 1) -> torch.Tensor:
@@ -30,7 +31,7 @@ def test_every_stride_gives_the_shapes_it_promises(strides):
     time, space, patch = strides
     levels = {(4, 8, 4): 3, (4, 8, 2): 3, (4, 16, 4): 3, (8, 8, 4): 4, (4, 8, 1): 4}[strides]
     cfg = VAEConfig(4, stride_time=time, stride_space=space, patch=patch, base_channels=8, multipliers=[1] * levels)
-    vae = VAE(cfg).eval()
+    vae = deep_vae(cfg)
     with torch.no_grad():
         z = vae.encode(video(2 * time + 1, 32, 48)).mean
         assert z.shape == (1, 4, 3, 32 // space, 48 // space)

@@ -23,6 +23,7 @@ from model.vae_tiles import (
     plan_axis,
     ramps,
 )
+from tests.model.deep_vae import deep_vae
 
 
 def config(space: int = 8, patch: int = 4, blocks: int = 1, time: int = 4) -> VAEConfig:
@@ -61,7 +62,7 @@ def test_a_video_or_image_of_any_size_in_any_tiles_and_chunks_gives_what_the_who
     name, latent_frames, size, tile, chunk
 ):
     cfg = CONFIGS[name]
-    vae, x = VAE(cfg).eval(), noise(1, 3, 4 * latent_frames - 3, *size)
+    vae, x = deep_vae(cfg), noise(1, 3, 4 * latent_frames - 3, *size)
     with torch.no_grad():
         whole = vae.encode(x)
         assert_same(encode_tiled(vae, x, tile * cfg.stride_space, 4 * chunk), whole)
@@ -75,7 +76,7 @@ def test_a_video_or_image_of_any_size_in_any_tiles_and_chunks_gives_what_the_who
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_latent_sees_exactly_as_far_as_the_encoders_reach(name):
     cfg = CONFIGS[name]
-    vae, reach, stride = VAE(cfg).double().eval(), encoder_reach(cfg), cfg.stride_space
+    vae, reach, stride = deep_vae(cfg).double(), encoder_reach(cfg), cfg.stride_space
     core = encoder_halo(cfg) // stride + 1
     assert encoder_halo(cfg) - stride < reach <= encoder_halo(cfg)
     x = noise(1, 1, 2 * stride, (2 * core + 1) * stride, 3).double()
@@ -95,7 +96,7 @@ def test_a_latent_sees_exactly_as_far_as_the_encoders_reach(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_latents_pixels_see_exactly_as_far_as_the_decoders_halo(name):
     cfg = CONFIGS[name]
-    vae, halo, stride = VAE(cfg).double().eval(), decoder_halo(cfg), cfg.stride_space
+    vae, halo, stride = deep_vae(cfg).double(), decoder_halo(cfg), cfg.stride_space
     z = noise(1, 1, 1, 2 * halo + 3, cfg.latent_channels).double()
     core = slice((halo + 1) * stride, (halo + 2) * stride)
 
@@ -112,7 +113,7 @@ def test_a_latents_pixels_see_exactly_as_far_as_the_decoders_halo(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_seam_shows_where_latents_change_along_the_edge_only(name):
     """Then every jump from latent to latent across the edge is the same in the whole: none may stand out."""
-    vae, stride, tile = VAE(CONFIGS[name]).eval(), CONFIGS[name].stride_space, 12
+    vae, stride, tile = deep_vae(CONFIGS[name]), CONFIGS[name].stride_space, 12
     angle = torch.linspace(0, 3, 4)[:, None] + 1.7 * torch.arange(4)[:, None, None, None]
     z = torch.sin(angle).expand(1, 4, 1, 4, 3 * tile).contiguous()
     with torch.no_grad():
@@ -130,7 +131,7 @@ def test_no_seam_shows_where_latents_change_along_the_edge_only(name):
 
 
 def test_a_smooth_picture_in_tiles_has_no_larger_jumps_than_the_whole():
-    vae = VAE(CONFIGS["tiny"]).eval()
+    vae = deep_vae(CONFIGS["tiny"])
     x = torch.sin(torch.linspace(0, 6, 192) + torch.linspace(0, 4, 96)[:, None]).expand(1, 3, 1, 96, 192)
     with torch.no_grad():
         whole = vae.encode(x).mean
@@ -157,7 +158,7 @@ def test_cores_cover_the_plane_once_in_nearly_equal_parts_and_weights_sum_to_one
 
 
 def test_one_tile_and_the_whole_in_the_same_chunks_are_the_same_bits():
-    vae, x = VAE(CONFIGS["tiny"]).eval(), noise(2, 3, 13, 27, 40)
+    vae, x = deep_vae(CONFIGS["tiny"]), noise(2, 3, 13, 27, 40)
     with torch.no_grad():
         whole = vae.encode_chunked(x, 4)
         assert_same(encode_tiled(vae, x, 64, 4), whole, atol=0)
@@ -166,7 +167,7 @@ def test_one_tile_and_the_whole_in_the_same_chunks_are_the_same_bits():
 
 
 def test_a_longer_video_starts_with_the_same_bits():
-    vae, x = VAE(CONFIGS["tiny"]).eval(), noise(1, 3, 17, 64, 48)
+    vae, x = deep_vae(CONFIGS["tiny"]), noise(1, 3, 17, 64, 48)
     short, long = (encode_tiled(vae, x[:, :, :t], 16, 8) for t in (9, 17))
     assert_same(Posterior(long.mean[:, :, :3], long.logvar[:, :, :3]), short, atol=0)
     first = next(decode_tiled_stream(vae, long.mean, 2, 3))
@@ -174,7 +175,7 @@ def test_a_longer_video_starts_with_the_same_bits():
 
 
 def test_pixels_can_be_written_over_a_file_and_tiles_taken_one_by_one(tmp_path):
-    vae, z = VAE(CONFIGS["tiny"]).eval(), noise(1, 4, 3, 5, 9)
+    vae, z = deep_vae(CONFIGS["tiny"]), noise(1, 4, 3, 5, 9)
     pixels = decode_tiled(vae, z, 3, 1)
     shape = (1, 3, 9, 40, 72)
     stored = torch.from_file(str(tmp_path / "video"), shared=True, size=pixels.numel()).view(shape)
@@ -257,7 +258,7 @@ def test_memory_of_the_whole_does_depend_on_both():
 
 
 def test_results_carry_no_gradients():
-    vae, x = VAE(CONFIGS["tiny"]), noise(1, 3, 1, 16, 16)
+    vae, x = deep_vae(CONFIGS["tiny"]), noise(1, 3, 1, 16, 16)
     z = encode_tiled(vae, x, 8, 4).mean
     assert not z.requires_grad
     assert not any(piece.requires_grad for piece in decode_tiled_stream(vae, z, 1, 1))
@@ -265,7 +266,7 @@ def test_results_carry_no_gradients():
 
 
 def test_what_can_not_be_tiled_is_refused_with_the_reason():
-    vae, x, z = VAE(CONFIGS["tiny"]), noise(1, 3, 5, 16, 16), noise(1, 4, 2, 2, 2)
+    vae, x, z = deep_vae(CONFIGS["tiny"]), noise(1, 3, 5, 16, 16), noise(1, 4, 2, 2, 2)
     with pytest.raises(ValueError, match="tile_px=12"):
         encode_tiled(vae, x, 12, 4)
     with pytest.raises(ValueError, match="halo=4 must be multiples of stride_space=8"):
