@@ -3,18 +3,22 @@
 Goals: time per training step and per decoded megapixel at most 0.8 × the peer's, peak memory at most 0.8 ×, PSNR no lower;
 chunks within 1e-5 of the whole, no seam between tiles, memory flat in length and size.
 
-    python -m benchmarks.vae [channels=16] [patch=2] [steps=150] [turns=3] [footage=<folder>]
+    python -m benchmarks.vae [channels=16] [patch=2] [steps=150] [turns=3] [minutes=30] [footage=<folder>] [folder=<folder>]
 
 Both networks start from scratch, on the same crops of real clips (those of Python packages, or of a folder), for the same
 number of steps, each in processes of its own that take turns; what is alike between them and what is not is in
 benchmarks/vae_peer.py. Decibels are on crops of the last fifth of each clip, which neither was trained on.
-Chunks, tiles and seams are of our sizes `tiny` and `small` with fresh weights, on the same pictures.
+What half an hour gives is benchmarks/vae_recipe.py's (`folder` keeps it, or has it already; minutes=0 leaves it out). Chunks,
+tiles and seams are of that VAE, on pictures of the first clip.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -26,28 +30,40 @@ from torch import Tensor
 from benchmarks.results_file import report
 from benchmarks.vae_memory import by_length_and_size
 from benchmarks.vae_peer import Pair, Training, compare, sizes
+from benchmarks.vae_recipe import listed, train
 from jobs.training.vae_task import to_network
 from model.config import vae_config
 from model.vae import VAE
 from model.vae_tiles import decode_tiled, encode_tiled, plan_axis
+from model.weights import load_vae
+from pipelines.footage import find_footage
 from tests.footage import real_clips
 
 FRAMES, CROP_PX, HEIGHT_PX = 17, 64, 144
 CROPS, HELD_OUT_CROPS, HELD_OUT_SHARE = 256, 24, 0.2
 DECODED = (4, 24, 40)  # latents: 13 frames of 320 × 192
 SEAM_PX = 128
+RECIPE = "small_half_hour"
+GPU_VIDEO_THW = (17, 512, 512)
 
 
 def main() -> None:
-    options = {"channels": "16", "patch": "2", "steps": "150", "turns": "3", "footage": ""}
+    options = {
+        "channels": "16", "patch": "2", "steps": "150", "turns": "3", "minutes": "30", "footage": "", "folder": ""
+    }  # fmt: skip
     for argument in sys.argv[1:]:
         name, _, value = argument.partition("=")
         if name not in options:
-            raise SystemExit(f"{argument}: known are channels=16, patch=2, steps=150, turns=3, footage=<folder>")
+            raise SystemExit(f"{argument}: known are {', '.join(options)}")
         options[name] = value
     clips = [_frames(path) for path in _videos(options["footage"])]
     pair = Pair(int(options["channels"]), patch=int(options["patch"]))
-    figures = _exactness(clips[0]) | by_length_and_size()
+    figures: dict[str, float] = by_length_and_size()
+    with tempfile.TemporaryDirectory() as scratch:
+        if float(options["minutes"]):
+            folder = Path(options["folder"] or scratch)
+            trained = train(listed(options["footage"], folder), folder, RECIPE, float(options["minutes"]))
+            figures |= trained.figures | _exactness(load_vae(trained.vae, torch.device("cpu")), clips[0])
     measured = compare(
         pair,
         _crops(clips, CROPS, held_out=False),
@@ -72,11 +88,41 @@ def main() -> None:
         figures |= {f"{name}_{side}": value for name, value in numbers.items()}
     for name in ("step_s", "decode_s_per_mp", "step_mib", "decode_mib"):
         figures |= {f"{name}_{side}": median(values) for side, values in getattr(measured, name).items()}
+    if torch.cuda.is_available():
+        figures |= throughput("base", torch.device("cuda"), GPU_VIDEO_THW)
     report("vae", figures)
 
 
+def throughput(size: str, device: torch.device, video_THW: tuple[int, int, int], turns: int = 5) -> dict[str, float]:
+    """Megapixels per second that a device encodes and decodes in bfloat16, the median turn after one to warm up."""
+    vae = VAE(vae_config(size)).to(device, torch.bfloat16).eval()
+    video = torch.zeros(1, 3, *video_THW, device=device, dtype=torch.bfloat16)
+    with torch.no_grad():
+        z = vae.encode(video).mean.to(torch.bfloat16)
+        runs = {"encode": lambda: vae.encode(video), "decode": lambda: vae.decode(z)}
+        return {
+            f"{what}_mp_per_s_{size}": math.prod(video_THW) / 1e6 / _seconds(do, turns) for what, do in runs.items()
+        }
+
+
+def _seconds(do: Callable[[], object], turns: int) -> float:
+    taken = []
+    for _ in range(turns + 1):
+        _wait()
+        began_s = time.perf_counter()
+        do()
+        _wait()
+        taken.append(time.perf_counter() - began_s)
+    return median(taken[1:])
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def _videos(folder: str) -> Sequence[Path]:
-    return sorted(Path(folder).iterdir()) if folder else sorted(real_clips().values())
+    return [Path(source.uri) for source in find_footage(folder).sources] if folder else sorted(real_clips().values())
 
 
 def _frames(path: Path) -> np.ndarray:
@@ -107,27 +153,24 @@ def _crops(clips: Sequence[np.ndarray], count: int, held_out: bool) -> np.ndarra
     return np.stack(crops).transpose(0, 4, 1, 2, 3).astype(np.float32) / 127.5 - 1
 
 
-def _exactness(frames_THWC: np.ndarray) -> dict[str, float]:
+def _exactness(vae: VAE, frames_THWC: np.ndarray) -> dict[str, float]:
     """Largest difference between pieces and the whole, encoded and decoded; and the jump across an edge of tiles over the
-    median jump, the median of all edges, in the tiled reconstruction and at the same places of the whole."""
+    median jump, the median of all edges, in the tiled reconstruction and at the same places of the whole and of the original."""
     errors: dict[str, list[float]] = {"chunk_error": [], "tile_error": []}
-    at_edges: dict[str, list[float]] = {"tiled": [], "whole": []}
+    at_edges: dict[str, list[float]] = {"seam_ratio": [], "seam_ratio_of_whole": [], "seam_ratio_of_original": []}
     with torch.no_grad():
-        for size in ("tiny", "small"):
-            vae = VAE(vae_config(size)).eval()
-            for left in range(0, SEAM_PX // 2, SEAM_PX // 8):  # the same edges over other places of the picture
-                video = to_network(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
-                z = vae.encode(video).mean
-                whole = vae.decode(z)
-                parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)
-                tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, SEAM_PX // 8, 2)
-                errors["chunk_error"] += [_error(a, b) for a, b in zip(parts, (z, whole), strict=True)]
-                errors["tile_error"] += [_error(a, b) for a, b in zip(tiles, (z, whole), strict=True)]
-                at_edges["tiled"] += _jumps(tiles[1])
-                at_edges["whole"] += _jumps(whole)
+        for left in range(0, SEAM_PX // 2, SEAM_PX // 16):  # the same edges over other places of the picture
+            video = to_network(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
+            z = vae.encode(video).mean
+            whole = vae.decode(z)
+            parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)
+            tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, SEAM_PX // 8, 2)
+            errors["chunk_error"] += [_error(a, b) for a, b in zip(parts, (z, whole), strict=True)]
+            errors["tile_error"] += [_error(a, b) for a, b in zip(tiles, (z, whole), strict=True)]
+            for values, shown in zip(at_edges.values(), (tiles[1], whole, video), strict=True):
+                values += _jumps(shown)
     return {name: max(values) for name, values in errors.items()} | {
-        "seam_ratio": median(at_edges["tiled"]),
-        "seam_ratio_of_whole": median(at_edges["whole"]),
+        name: median(values) for name, values in at_edges.items()
     }
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.vae_recipe [recipe=small_half_hour] [minutes=30] [folder=<where to keep it>] [footage=<folder>]
 
-In: a folder of videos. Out: figures on the clips' held-out ends, by frame size, and the trained VAE. The time is that of
-`rushes train_vae`, from its start to its end; how many steps fit in it is measured first, by a short run of the same.
+In: a folder of videos. Out: figures on the clips' held-out ends, by frame size, and the trained VAE, both kept in `folder`, which
+`python -m benchmarks.vae folder=…` then takes. The time is that of `rushes train_vae`, from its start to its end; how many
+steps fit in it is measured first, by short runs of the same.
 """
 
 from __future__ import annotations
@@ -44,8 +45,11 @@ def train(footage: str, folder: Path, recipe: str, minutes: float) -> Trained:
 
     Args:
         footage: folder or list of videos.
-        folder: empty; keeps all that is made.
+        folder: keeps all that is made. If it holds a finished run, that is taken.
     """
+    kept, weights = folder / "figures.json", folder / "vae" / "export" / "vae"
+    if kept.exists():
+        return Trained(weights, json.loads(kept.read_text()))
     dataset = folder / "dataset"
     _rushes("curate", f"footage={footage}", f"dataset={dataset}", *CURATE)
     common = (f"dataset={dataset}", f"experiment={recipe}", "validate_every=100000000", "sample_every=100000000")
@@ -65,7 +69,6 @@ def train(footage: str, folder: Path, recipe: str, minutes: float) -> Trained:
         "heldout_steps": float(steps),
         "heldout_step_s": step_s,
     }
-    weights = folder / "vae" / "export" / "vae"
     for side in SIDES_PX:
         out = folder / f"quality_{side}"
         _rushes(
@@ -80,6 +83,7 @@ def train(footage: str, folder: Path, recipe: str, minutes: float) -> Trained:
         figures[f"heldout_ssim_{side}"] = overall["ssim"]
         figures["heldout_clips"] = overall["clips"]
     figures["heldout_psnr_db"] = figures[f"heldout_psnr_db_{max(SIDES_PX)}"]
+    kept.write_text(json.dumps(figures))
     return Trained(weights, figures)
 
 
@@ -96,15 +100,18 @@ def main() -> None:
         options[name] = value
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options["folder"] or scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        footage = options["footage"] or str(_list_of(sorted(real_clips().values()), folder))
-        report("vae_recipe", train(footage, folder, options["recipe"], float(options["minutes"])).figures)
+        trained = train(listed(options["footage"], folder), folder, options["recipe"], float(options["minutes"]))
+        report("vae_recipe", trained.figures)
 
 
-def _list_of(videos: list[Path], folder: Path) -> Path:
+def listed(footage: str, folder: Path) -> str:
+    """What `footage=` takes: the folder given, or a list of the clips that come with the packages, written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if footage:
+        return footage
     path = folder / "footage.txt"
-    path.write_text("".join(f"{video}\n" for video in videos))
-    return path
+    path.write_text("".join(f"{video}\n" for video in sorted(real_clips().values())))
+    return str(path)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from jobs.encode import vae_folder
 from jobs.evaluation.config import EvaluateVaeConfig
 from jobs.progress import progress
-from jobs.reporting.sampling import spread
 from jobs.run_folder import Run
+from jobs.spread import spread
 from jobs.training.config import TrainVaeConfig
 from jobs.training.names import SETTINGS
 from pipelines.batches.config import ShapeConfig, WindowConfig

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.reporting.sampling import spread
 from jobs.reporting.text import length, size
+from jobs.spread import spread
 from pipelines.dataset import Dataset
 from pipelines.schema import KEPT
 

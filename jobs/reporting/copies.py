@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from jobs.progress import Bar
 from jobs.reporting.index import Clips
-from jobs.reporting.sampling import spread
 from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
+from jobs.spread import spread
 
 MOST_GROUPS = 12
 _MOST_COPIES = 6

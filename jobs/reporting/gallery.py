@@ -14,8 +14,8 @@ from typing import Any
 from jobs.progress import Bar
 from jobs.reporting.index import Clips
 from jobs.reporting.media import Footage, clip_frames, strip_uri
-from jobs.reporting.sampling import spread
 from jobs.reporting.text import clock, figure, length, size, words
+from jobs.spread import spread
 from pipelines.dataset import Dataset
 from pipelines.scores.registry import SCORES
 

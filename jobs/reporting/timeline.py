@@ -14,8 +14,8 @@ from typing import Any
 
 from jobs.reporting.charts import Axis, Tick
 from jobs.reporting.media import Footage, clip_frames, picture_width, strip_uri
-from jobs.reporting.sampling import spread
 from jobs.reporting.text import clock, count, figure, length, words
+from jobs.spread import spread
 from pipelines.dataset import Dataset
 
 _MOST_SOURCES = 16

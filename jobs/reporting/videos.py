@@ -20,8 +20,8 @@ import numpy as np
 from jobs.progress import Bar
 from jobs.reporting.found import METRICS_OF_EVALUATE
 from jobs.reporting.media import data_uri
-from jobs.reporting.sampling import spread
 from jobs.reporting.text import figure
+from jobs.spread import spread
 from pipelines.batches.frames import FrameReader
 from pipelines.dataset import Dataset
 from pipelines.media.decode import decode_frames, probe_clip

@@ -85,6 +85,9 @@ class TrainingConfig:
     validate_every: int = field(
         default=500, metadata={"doc": "held-out windows are evaluated", "unit": "steps", "min": 1}
     )
+    validate_windows: int = field(
+        default=256, metadata={"doc": "most held-out windows evaluated, spread over all", "unit": "windows", "min": 1}
+    )
     sample_every: int = field(
         default=2000, metadata={"doc": "pictures are made for TensorBoard", "unit": "steps", "min": 1}
     )

@@ -26,6 +26,7 @@ _FREE = (
     "ray",
     "log_every",
     "validate_every",
+    "validate_windows",
     "sample_every",
     "checkpoint_every",
     "keep_checkpoints",

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jobs.spread import spread
 from jobs.training.config import TrainVaeConfig
 from jobs.training.perceptual import Distance, perceptual_distance
 from model.config import vae_config
@@ -33,6 +34,7 @@ from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_block
 from pipelines.dataset import open_dataset
 
 _PICTURED_CLIPS = 4
+_MEASURED_WINDOWS = 64  # for the mean and deviation of latents: each window has thousands of every channel
 _DECIBELS = 10.0 / np.log(10.0)
 
 
@@ -195,15 +197,17 @@ class VaeTask:
         return pictures
 
     def _means(self, vae: VAE) -> Iterator[Tensor]:
+        trained = [
+            (clip_id, window)
+            for clip_id, windows in self._windows.items()
+            for window in windows
+            if window.split != HELD_OUT
+        ]
         with torch.no_grad():
-            for clip_id, windows in self._windows.items():
-                height, width = self._shape(clip_id)
-                for window in windows:
-                    if window.split != HELD_OUT:
-                        frames = window.num_frames
-                        first = round(window.start_s * self.cfg.shapes.fps)
-                        pixels = self._frames.window(self._rows[clip_id], first, frames, height, width)
-                        yield vae.encode(to_network(pixels[None])).mean
+            for clip_id, window in spread(trained, _MEASURED_WINDOWS):
+                first = round(window.start_s * self.cfg.shapes.fps)
+                pixels = self._frames.window(self._rows[clip_id], first, window.num_frames, *self._shape(clip_id))
+                yield vae.encode(to_network(pixels[None])).mean
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
         both = self.build()

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from jobs.deepspeed_build import build
+from jobs.spread import spread
 from jobs.training.config import TrainingConfig
 from jobs.training.names import EXPORT, METRICS
 from jobs.training.optimizer import learning_rate
@@ -162,7 +163,8 @@ def _validate(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorde
     """Held-out figures of the moving average; windows are spread over ranks."""
     _load_average(engine, judge)
     sums = _Sums()
-    for item in list(task.held_out())[dist.get_rank() :: dist.get_world_size()]:
+    items = spread(list(task.held_out()), task.cfg.validate_windows)
+    for item in items[dist.get_rank() :: dist.get_world_size()]:
         with torch.no_grad():
             for name, (total, count) in task.validate(judge, item, engine.device).items():
                 sums.add(**{f"{name}\tsum": total, f"{name}\tcount": count})
