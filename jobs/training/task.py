@@ -12,11 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from jobs.training.config import TrainingConfig
 from pipelines.batches.planner import Item, MicroBatch
 
 
 class Task(Protocol):
     """One kind of training."""
+
+    cfg: TrainingConfig
 
     def build(self) -> nn.Module:
         """A freshly initialised network; equal on every rank."""
