@@ -196,15 +196,19 @@ class VaeTask:
             )
         return pictures
 
-    def _means(self, vae: VAE) -> Iterator[Tensor]:
+    def measured(self) -> list[tuple[str, Window]]:
+        """The trained windows whose latents' mean and deviation are measured, with their clips' ids."""
         trained = [
             (clip_id, window)
             for clip_id, windows in self._windows.items()
             for window in windows
             if window.split != HELD_OUT
         ]
+        return spread(trained, _MEASURED_WINDOWS)
+
+    def _means(self, vae: VAE) -> Iterator[Tensor]:
         with torch.no_grad():
-            for clip_id, window in spread(trained, _MEASURED_WINDOWS):
+            for clip_id, window in self.measured():
                 first = round(window.start_s * self.cfg.shapes.fps)
                 pixels = self._frames.window(self._rows[clip_id], first, window.num_frames, *self._shape(clip_id))
                 yield vae.encode(to_network(pixels[None])).mean

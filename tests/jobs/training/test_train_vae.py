@@ -10,6 +10,7 @@ from jobs.registry import JOBS
 from jobs.training.config import AdversarialConfig, TrainVaeConfig
 from jobs.training.vae_task import VaeTask
 from model.weights import load_vae
+from pipelines.batches.windows import HELD_OUT
 from tests.conftest import run_job
 
 STEPS = [
@@ -73,3 +74,15 @@ def test_no_discriminator_is_built_that_would_never_play(tiny_run):
     assert VaeTask(cfg).build().discriminator is None
     cfg.adversarial.start_step = 9
     assert VaeTask(cfg).build().discriminator is not None
+
+
+def test_latents_of_many_windows_are_measured_on_some_of_every_clip(tiny_run):
+    cfg = TrainVaeConfig(dataset=f"{tiny_run.out}/dataset", out="", size="tiny")
+    cfg.shapes.max_pixels, cfg.shapes.fps, cfg.shapes.max_frames = 2304, 8, 1
+    cfg.windows.stride_s, cfg.windows.min_frames, cfg.windows.holdout_min_frames = 0.005, 1, 1
+    task = VaeTask(cfg)
+    assert len(task.items()) > 2 * 64
+    measured = task.measured()
+    assert len(measured) == 64
+    assert {clip_id for clip_id, _ in measured} == {item.clip_id for item in task.items()}
+    assert all(window.split != HELD_OUT for _, window in measured)
