@@ -78,7 +78,7 @@ def test_no_discriminator_is_built_that_would_never_play(tiny_run):
 
 def test_latents_of_many_windows_are_measured_on_some_of_every_clip(tiny_run):
     cfg = TrainVaeConfig(dataset=f"{tiny_run.out}/dataset", out="", size="tiny")
-    cfg.shapes.max_pixels, cfg.shapes.fps, cfg.shapes.max_frames = 2304, 8, 1
+    cfg.shapes.max_pixels, cfg.shapes.fps, cfg.shapes.max_frames = 2304, 200, 1
     cfg.windows.stride_s, cfg.windows.min_frames, cfg.windows.holdout_min_frames = 0.005, 1, 1
     task = VaeTask(cfg)
     assert len(task.items()) > 2 * 64
