@@ -143,7 +143,7 @@ def _crops(clips: Sequence[np.ndarray], count: int, held_out: bool) -> np.ndarra
     crops = []
     for number in range(count):
         clip = clips[number % len(clips)]
-        border = int(len(clip) * (1 - HELD_OUT_SHARE))
+        border = min(int(len(clip) * (1 - HELD_OUT_SHARE)), len(clip) - FRAMES)
         clip = clip[border:] if held_out else clip[:border]
         first, top, left = (
             int(rng.integers(0, length - want + 1))
