@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _PICTURE_STD = 0.4  # of pixels in [-1, 1], about
 _SLOWNESS = 8.0  # a step in frequency over time is worth so many over space, squared: most of a picture stands still
 _CHROMA = 0.22  # standard deviation of the two colour differences over that of brightness
 # Brightness, and two differences, orthonormal: about what principal components of natural colours are.
-_COLOURS = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], dtype=torch.float64)
+_COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 
 
 def block_transform(frames: int, side: int, channels: int) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ def block_transform(frames: int, side: int, channels: int) -> tuple[Tensor, Tens
 def _matrices(functions: Sequence[tuple[float, int, int, int, int]], frames: int, side: int) -> tuple[Tensor, Tensor]:
     size, channels = 3 * frames * side**2, len(functions)
     in_time, in_space = _cosines(frames), _cosines(side)
-    colours = _COLOURS / _COLOURS.norm(dim=1, keepdim=True)
+    colours = F.normalize(torch.tensor(_COLOURS, dtype=torch.float64), dim=1)
     basis, scale = torch.empty(channels, size, dtype=torch.float64), torch.empty(channels, dtype=torch.float64)
     for k, (amplitude, w, u, v, colour) in enumerate(functions):
         basis[k] = torch.einsum("t,h,w,c->thwc", in_time[w], in_space[u], in_space[v], colours[colour]).flatten()

@@ -1,5 +1,8 @@
 """The cosine transform that the VAE's straight path is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -42,3 +45,16 @@ def test_an_untrained_vae_shows_the_picture_and_more_channels_more_of_it():
             seen.append(float(psnr_db(x, vae.decode(vae.encode(x).mean))[0]))
     assert seen[0] > 18
     assert seen == sorted(seen)
+
+
+def test_it_does_not_matter_where_a_model_is_made_when_it_is_first_imported():
+    code = (
+        "import torch\n"
+        "with torch.device('meta'):\n"
+        "    from model.config import vae_config\n"
+        "    from model.vae import VAE\n"
+        "    vae = VAE(vae_config('tiny', base_channels=8))\n"
+        "assert {t.device.type for t in vae.state_dict().values()} == {'meta'}\n"
+        "VAE(vae_config('tiny', base_channels=8)).encode(torch.zeros(1, 3, 1, 8, 8))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
