@@ -15,7 +15,6 @@ tiles and seams are of that VAE, on pictures of the first clip.
 from __future__ import annotations
 
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.options import given
 from benchmarks.results_file import report
 from benchmarks.vae_memory import by_length_and_size
 from benchmarks.vae_peer import Pair, Training, compare, sizes
@@ -48,14 +48,9 @@ GPU_VIDEO_THW = (17, 512, 512)
 
 
 def main() -> None:
-    options = {
-        "channels": "16", "patch": "2", "steps": "150", "turns": "3", "minutes": "30", "footage": "", "folder": ""
-    }  # fmt: skip
-    for argument in sys.argv[1:]:
-        name, _, value = argument.partition("=")
-        if name not in options:
-            raise SystemExit(f"{argument}: known are {', '.join(options)}")
-        options[name] = value
+    options = given(
+        {"channels": "16", "patch": "2", "steps": "150", "turns": "3", "minutes": "30", "footage": "", "folder": ""}
+    )
     clips = [_frames(path) for path in _videos(options["footage"])]
     pair = Pair(int(options["channels"]), patch=int(options["patch"]))
     figures: dict[str, float] = by_length_and_size()

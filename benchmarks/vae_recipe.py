@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import given
 from benchmarks.results_file import report
 from tests.footage import real_clips
 
@@ -92,12 +93,7 @@ def _rushes(job: str, *overrides: str) -> None:
 
 
 def main() -> None:
-    options = {"recipe": "small_half_hour", "minutes": "30", "footage": "", "folder": ""}
-    for argument in sys.argv[1:]:
-        name, _, value = argument.partition("=")
-        if name not in options:
-            raise SystemExit(f"{argument}: known are {', '.join(options)}")
-        options[name] = value
+    options = given({"recipe": "small_half_hour", "minutes": "30", "footage": "", "folder": ""})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options["folder"] or scratch)
         trained = train(listed(options["footage"], folder), folder, options["recipe"], float(options["minutes"]))

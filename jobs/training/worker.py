@@ -163,7 +163,7 @@ def _validate(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorde
     """Held-out figures of the moving average; windows are spread over ranks."""
     _load_average(engine, judge)
     sums = _Sums()
-    items = spread(list(task.held_out()), task.cfg.validate_windows)
+    items = spread(task.held_out(), task.cfg.validate_windows)
     for item in items[dist.get_rank() :: dist.get_world_size()]:
         with torch.no_grad():
             for name, (total, count) in task.validate(judge, item, engine.device).items():
