@@ -31,8 +31,8 @@ from benchmarks.results_file import report
 from benchmarks.vae_memory import by_length_and_size
 from benchmarks.vae_peer import Pair, Training, compare, sizes
 from benchmarks.vae_recipe import listed, train
-from jobs.training.vae_task import to_network
 from model.config import vae_config
+from model.pixels import to_network
 from model.vae import VAE
 from model.vae_tiles import decode_tiled, encode_tiled, plan_axis
 from model.weights import load_vae

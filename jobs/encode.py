@@ -1,6 +1,6 @@
 """`rushes encode`: a dataset's latents and text embeddings, computed once and cached beside its shards.
 
-In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset. What is there already is not made again: new clips make new shards.
+In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs no more. What is there already is not made again: new clips make new shards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipelines.ids import fingerprint
 from pipelines.latents import ROOT, commit, has_shard
 from pipelines.store import open_store
 
-VERSION = 2
+VERSION = 3
 _CLIPS_PER_SHARD = 64
 
 
@@ -75,6 +75,7 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
     if weights_file == PUBLISHED_WEIGHTS:  # these say by what latents are scaled in their config, ours in their weights
         weights += hashlib.sha256((vae / config_file).read_bytes()).hexdigest()
     settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
+    settings["pieces"] = dataclasses.asdict(cfg.pieces)
     return fingerprint({"version": VERSION, "vae": weights, "text": text_fingerprint, **settings})
 
 
@@ -106,15 +107,15 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
     cut = 0
     if missing:
-        absolute = dataclasses.replace(cfg, dataset=store.uri)
+        absolute = dataclasses.replace(cfg, dataset=store.uri, text_encoder=text.name)
         with connect(cfg.ray):
-            cut = _encode_on_ray(absolute, vae, key, missing)
+            cut = _encode_on_ray(absolute, vae, key, text.fingerprint, missing)
     vae_config = read_vae_config(vae)
     facts = {
         "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
-        "text_encoder": cfg.text_encoder, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
+        "text_encoder": text.name, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
         "fps": cfg.shapes.fps, "max_frames": cfg.shapes.max_frames, "max_pixels": cfg.shapes.max_pixels, "multiple": cfg.shapes.multiple,
-        "windows": dataclasses.asdict(cfg.windows),
+        "windows": dataclasses.asdict(cfg.windows), "pieces": dataclasses.asdict(cfg.pieces),
     }  # fmt: skip
     commit(store, key, dataset.number, [(b, s) for b, s, _ in shards], facts)
     clips = sum(len(rows) for *_, rows in shards)
@@ -126,7 +127,7 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
 
 
 def _encode_on_ray(
-    cfg: EncodeConfig, vae: Path, key: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]
+    cfg: EncodeConfig, vae: Path, key: str, text: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]
 ) -> int:
     """Encode shards on a pool of actors; returns how many captions were cut."""
     import ray
@@ -135,7 +136,7 @@ def _encode_on_ray(
     from jobs.encoding.encoder import Encoder
 
     remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2, max_task_retries=2)(Encoder)
-    pool = ActorPool([remote.remote(cfg, vae, key) for _ in range(min(cfg.workers, len(shards)))])
+    pool = ActorPool([remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(shards)))])
     cut = 0
     with progress("encode", total=sum(len(rows) for *_, rows in shards), unit="clips") as bar:
         sizes = {shard: len(rows) for _, shard, rows in shards}

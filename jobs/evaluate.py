@@ -32,7 +32,7 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Generate and measure."""
     from jobs.generation.retrieval import distance, thumbnails
 
-    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu")
+    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu", cfg.text_encoder)
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
     rows = sorted(dataset.kept(), key=lambda r: r["clip_id"])[: cfg.clips]
     reader = FrameReader(dataset, facts["fps"])

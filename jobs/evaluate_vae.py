@@ -149,7 +149,7 @@ def _page(
     import torch
 
     from jobs.reporting.reconstructions import compared, render
-    from jobs.training.vae_task import to_pixels
+    from model.pixels import to_pixels
 
     rows = {row["clip_id"]: row for row in open_dataset(cfg.dataset).kept()}
     shown = {shape: _worst_to_best(shapes[shape], measured, cfg.shown) for shape in spread([*shapes], _PICTURED_SHAPES)}

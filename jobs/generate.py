@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.generation.config import GenerateConfig
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder, read_facts, write_mp4
+from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_folder, read_facts, write_mp4
 from jobs.progress import progress
 from jobs.run_folder import Run
 from pipelines.batches.shapes import fit_shape
@@ -17,11 +17,15 @@ _WIDE = (1920, 1080)
 
 
 def check(cfg: GenerateConfig) -> None:
-    """The checkpoint is there and the file's name is that of an mp4."""
+    """The checkpoint and the adapter are there and the file's name is that of an mp4."""
     folder = checkpoint_folder(cfg.checkpoint)
     read_facts(folder)
     if Path(cfg.out).suffix.lower() != ".mp4":
         raise ValueError(f"out={cfg.out} does not end in .mp4")
+    if cfg.lora is not None:
+        adapter_folder(cfg.lora)
+    elif cfg.lora_scale != 1.0:
+        raise ValueError(f"lora_scale={cfg.lora_scale} scales nothing; give lora=<an adapter>")
 
 
 def run_folder(cfg: GenerateConfig) -> Path:
@@ -44,13 +48,21 @@ def _size(cfg: GenerateConfig, facts: dict[str, Any], fps: float) -> Size:
 
 def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     """Generate; returns where and what."""
-    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu")
+    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu", cfg.text_encoder)
+    if cfg.lora is not None:
+        pipeline.adapt(adapter_folder(cfg.lora), cfg.lora_scale)
     fps = cfg.fps or pipeline.facts["fps"]
     size = _size(cfg, pipeline.facts, fps)
     trained = pipeline.facts["max_pixels"], pipeline.facts["max_frames"] / pipeline.facts["fps"]
     if size.width * size.height > 1.5 * trained[0] or size.num_frames / fps > 1.5 * trained[1]:
         run.say(
             f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} pixels and {trained[1]:.1f} s); expect less"
+        )
+    _, cut = pipeline.texts([cfg.prompt])
+    if cut:
+        run.say(
+            f"generate: the prompt has more than the {pipeline.text.max_tokens} tokens that text encoder '{pipeline.text.name}' "
+            "reads; the rest was cut, so say what matters first"
         )
     steps = cfg.steps or pipeline.sampling.steps
     with progress("generate", total=steps, unit="steps") as bar:
@@ -61,12 +73,15 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     write_mp4(out, video, fps)
     facts = {
         "prompt": cfg.prompt,
+        "prompt_cut": bool(cut),
         "seed": cfg.seed,
         "fps": fps,
         "steps": steps,
         **dataclasses.asdict(size),
         "checkpoint": str(checkpoint_folder(cfg.checkpoint)),
     }
+    if cfg.lora is not None:
+        facts |= {"lora": str(adapter_folder(cfg.lora)), "lora_scale": cfg.lora_scale}
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")

@@ -74,6 +74,11 @@ JOBS: dict[str, Job] = {
             "jobs.evaluation.config:EvaluateVaeConfig",
             "out",
         ),
+        Job(
+            "model",
+            "print what a diffusion transformer costs: parameters, operations, memory",
+            "jobs.sizing.config:ModelConfig",
+        ),
         Job("encode", "cache the latents and text embeddings of a dataset", "jobs.encoding.config:EncodeConfig"),
         Job("train", "train the diffusion transformer on cached latents", "jobs.training.config:TrainConfig", "out"),
         Job("generate", "make a video from a sentence", "jobs.generation.config:GenerateConfig", "out"),

@@ -14,19 +14,12 @@ from pipelines.store import open_store
 
 
 def check(cfg: TrainConfig) -> None:
-    """The dataset has the latents asked for, and `out` holds no other run."""
-    from model.config import dit_config
+    """The dataset has the latents asked for, what is started from fits them, and `out` holds no other run."""
+    from jobs.training.start import check_start, with_absolute_init
 
-    latents = open_latents(open_store(cfg.dataset), cfg.latents)
-    dit_config(
-        cfg.size,
-        **{
-            "latent_channels": latents.manifest["latent_channels"],
-            "text_dim": latents.manifest["text_dim"],
-            **cfg.model,
-        },
-    )
-    check_continues(cfg)
+    store = open_store(cfg.dataset)
+    check_start(cfg, store, open_latents(store, cfg.latents))
+    check_continues(with_absolute_init(cfg))
 
 
 def run_folder(cfg: TrainConfig) -> Path:
@@ -35,7 +28,9 @@ def run_folder(cfg: TrainConfig) -> Path:
 
 def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
     """Train; returns the first and last held-out losses and the speed."""
-    result = fit(cfg, run)
+    from jobs.training.start import with_absolute_init
+
+    result = fit(with_absolute_init(cfg), run)
     run.write_json("metrics.json", result)
     run.say(
         f"train: {result['steps']} steps; held-out loss {result['val_loss_first']:.3f} → {result['val_loss_last']:.3f}; "

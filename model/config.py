@@ -128,6 +128,54 @@ class FlowConfig:
             )
 
 
+TASKS = ("text", "first_frame", "first", "last", "both_ends", "interior", "independent")
+
+
+@dataclass
+class ConditionConfig:
+    """What a training sample is told of its own video. One mix for all that the model is later asked to do."""
+
+    mix: dict[str, float] = field(
+        default_factory=lambda: {
+            "text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05, "independent": 0.05,
+        },
+        metadata={
+            "doc": "weights of the tasks: text alone; the first frame, some first latents, a tail, head and tail, keyframes "
+            "given; every latent frame noised on its own. A window too short for a task is given text alone"
+        },
+    )  # fmt: skip
+    drop: float = field(
+        default=0.1,
+        metadata={
+            "doc": "share of samples with something given that are not given it after all",
+            "min": 0.0,
+            "max": 1.0,
+        },
+    )
+    noisy_share: float = field(
+        default=0.5, metadata={"doc": "share of what is given that has noise on it", "min": 0.0, "max": 1.0}
+    )
+    noise_max: float = field(
+        default=0.2, metadata={"doc": "most noise on what is given, as a time t", "min": 0.0, "max": 1.0}
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mix, str):
+            return
+        for task, weight in self.mix.items():
+            if task not in TASKS:
+                raise ValueError(unknown_name("in conditions.mix: task", task, TASKS))
+            if isinstance(weight, int | float) and weight < 0:
+                raise ValueError(f"conditions.mix.{task}={weight} is negative; 0 leaves the task out")
+        if not any(self.mix.values()):
+            raise ValueError("conditions.mix has no task with a weight above 0; give text=1 for text alone")
+
+
+RECOMPUTE = ("none", "selective", "full")
+ATTENTION = ("auto", "sdpa", "flash", "flash-attn", "flex")
+SOLVERS = ("euler", "heun", "multistep")
+
+
 @dataclass
 class SampleConfig:
     """How a video is drawn from noise."""
@@ -136,10 +184,48 @@ class SampleConfig:
     guidance: float = field(
         default=4.0, metadata={"doc": "weight of the text; 1 is none, larger obeys it more", "min": 0.0}
     )
+    visual_guidance: float = field(
+        default=1.0, metadata={"doc": "weight of given frames; 1 is none, larger keeps closer to them", "min": 0.0}
+    )
+    guidance_interval: list[float] = field(
+        default_factory=lambda: [0.0, 1.0],
+        metadata={"doc": "times, 0 data to 1 noise, between which both guidances act; a shorter one costs fewer calls"},
+    )
+    guidance_rescale: float = field(
+        default=0.0,
+        metadata={
+            "doc": "how far the guided prediction is brought back to its spread without guidance",
+            "min": 0.0,
+            "max": 1.0,
+        },
+    )
     solver: str = field(
         default="euler",
-        metadata={"doc": "euler (one network call per step) or heun (two, second order)", "choices": ("euler", "heun")},
+        metadata={
+            "doc": "euler (one network call per step), heun (two, second order) or multistep (one, second order)",
+            "choices": SOLVERS,
+        },
     )
+    known_noise: float = field(
+        default=0.0,
+        metadata={"doc": "noise on what is given, as a time t that the network is told", "min": 0.0, "max": 1.0},
+    )
+    cache: float = field(
+        default=0.0,
+        metadata={
+            "doc": "steps are not computed while the first block's output has changed by less than this share since; 0 is off, "
+            "0.1 saves about a third",
+            "min": 0.0,
+        },
+    )
+
+    def __post_init__(self) -> None:
+        interval = self.guidance_interval
+        numbers = not isinstance(interval, str) and all(isinstance(t, int | float) for t in interval)
+        if numbers and (len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1):
+            raise ValueError(
+                f"guidance_interval={list(interval)} must be two times, 0 ≤ low ≤ high ≤ 1, like [0.1,0.9]"
+            )
 
 
 VAE_SIZES: Mapping[str, Mapping[str, Any]] = {

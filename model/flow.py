@@ -101,8 +101,8 @@ def flow_loss(v_pred_ND: Tensor, v_ND: Tensor, weights_N: Tensor, total: Tensor 
     return (weights_N * token_errors(v_pred_ND, v_ND)).sum() / (weights_N.sum() if total is None else total)
 
 
-def segment_means(values_N: Tensor, segment_N: Tensor) -> Tensor:
-    """Mean of each segment's values, (S,): per-sample losses out of token errors."""
-    count = int(segment_N.max()) + 1
+def segment_means(values_N: Tensor, segment_N: Tensor, count: int | None = None) -> Tensor:
+    """Mean of each segment's values, (S,): per-sample losses out of token errors. 0 for a segment without any."""
+    count = int(segment_N.max()) + 1 if count is None else count
     sums = values_N.new_zeros(count).index_add_(0, segment_N, values_N)
-    return sums / torch.bincount(segment_N, minlength=count)
+    return sums / torch.bincount(segment_N, minlength=count).clamp(min=1)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.norms import head_norm
+
 
 class Linear(nn.Linear):
     """A linear map that starts Xavier-uniform, or at zero, and takes inputs of any dtype.
@@ -30,19 +32,24 @@ class Linear(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return F.linear(x.to(product_dtype(self)), self.weight, self.bias)
+
+
+def product_dtype(linear: nn.Module) -> torch.dtype:
+    """In which a linear map multiplies: autocast's, or that of its weights. It may be one that an adapter wraps."""
+    device = linear.weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else linear.weight.dtype
 
 
 class HeadNorm(nn.Module):
-    """RMSNorm over the channels of a head, which bounds attention logits (Dehghani et al. 2023). Computed in fp32."""
+    """RMSNorm over the channels of a head, and its rotation; see `norms.head_norm`."""
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(head_dim))
 
-    def forward(self, x_NHd: Tensor) -> Tensor:
-        x = x_NHd.float()
-        return (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight.float()).to(x_NHd.dtype)
+    def forward(self, x_NHd: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        return head_norm(x_NHd, self.weight, rope)
 
 
 class FeedForward(nn.Module):

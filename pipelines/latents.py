@@ -1,6 +1,7 @@
 """Cached latents and text embeddings of a dataset, sharded in the same buckets as its clips.
 
-    latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each window (float16), text embeddings
+    latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each window and of each piece
+                                                        (a stretch encoded alone), text embeddings, all float16
     latents/<fingerprint>/index/<hash>.parquet          a row per window
     latents/<fingerprint>/manifests/000001.json         immutable; numbered as the dataset's manifest that it covers
     latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be decoded
@@ -26,7 +27,7 @@ from pipelines.schema import read_parquet
 from pipelines.store import Store
 
 ROOT = "latents"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,15 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """What is cached of a clip. windows: (window number, (C, T, H, W)); texts: caption kind → (L, E); rows lack their place in the shard."""
+    """What is cached of a clip. Rows lack their place in the shard.
+
+    windows: window number → (C, T, H, W). pieces: (first frame of the clip, number of frames) → the same of that stretch, encoded
+    alone; windows share them. texts: caption kind → (L, E).
+    """
 
     clip_id: str
     windows: Mapping[int, np.ndarray]
+    pieces: Mapping[tuple[int, int], np.ndarray]
     texts: Mapping[str, np.ndarray]
     rows: Sequence[dict[str, Any]]
 
@@ -84,6 +90,7 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
     with webdataset.TarWriter(buffer, mtime=0, user="rushes", group="rushes", encoder=False) as writer:
         for clip in sorted(clips, key=lambda c: c.clip_id):
             tensors = {f"window_{i:04d}": _half(z) for i, z in clip.windows.items()}
+            tensors |= {_piece_name(*stretch): _half(z) for stretch, z in clip.pieces.items()}
             tensors |= {f"text_{kind}": _half(e) for kind, e in clip.texts.items()}
             writer.write({"__key__": clip.clip_id, "safetensors": save(tensors)})
     data = buffer.getvalue()
@@ -98,6 +105,10 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
         ]
     store.put_new(shard_key(fingerprint, bucket, shard), data)
     store.put_new(_rows_key(fingerprint, shard), json.dumps(rows, sort_keys=True).encode())
+
+
+def _piece_name(first_frame: int, num_frames: int) -> str:
+    return f"piece_{first_frame:06d}_{num_frames:04d}"
 
 
 def _half(x: np.ndarray) -> np.ndarray:
@@ -198,6 +209,15 @@ class Latents:
     def window(self, clip_id: str, window: int) -> np.ndarray:
         """Normalised latents (C, T, H, W), float16."""
         return self._clip(self.rows[clip_id, window])[f"window_{window:04d}"]
+
+    def piece(self, clip_id: str, window: int, first_frame: int, num_frames: int) -> np.ndarray:
+        """Latents (C, T, H, W) float16 of a window's frames from `first_frame` on, encoded alone.
+
+        Raises:
+            KeyError: that stretch is not one of the manifest's `pieces`.
+        """
+        row = self.rows[clip_id, window]
+        return self._clip(row)[_piece_name(round(row.start_s * row.fps) + first_frame, num_frames)]
 
     def texts(self, clip_id: str, window: int) -> dict[str, np.ndarray]:
         """Embeddings (L, E) float16 by caption kind."""

@@ -31,6 +31,57 @@ def tiny_clip(folder: Path, seed: int = 0) -> str:
     return f"local-dir:{folder}"
 
 
+def tiny_text(folder: Path, kind: str, pieces: int = 1, seed: int = 0, **settings: object) -> Path:
+    """A text model of transformers with random weights and its tokenizer in a folder, as its makers save it.
+
+    Args:
+        kind: t5, umt5, bert, llama or qwen3; the last two with their head, as they are published.
+        pieces: files that the weights are spread over, at least.
+        settings: of its config.
+    """
+    import torch
+    import transformers
+
+    common = {"vocab_size": len(_WORDS) + len(_MARKS), "pad_token_id": 0}
+    t5 = common | {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4, "decoder_start_token_id": 0}
+    other = common | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    causal = other | {"num_key_value_heads": 2, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2}
+    sizes, config, model = {
+        "t5": (t5, transformers.T5Config, transformers.T5ForConditionalGeneration),
+        "umt5": (t5, transformers.UMT5Config, transformers.UMT5EncoderModel),
+        "bert": (other | {"max_position_embeddings": 40}, transformers.BertConfig, transformers.BertForMaskedLM),
+        "llama": (causal, transformers.LlamaConfig, transformers.LlamaForCausalLM),
+        "qwen3": (causal | {"head_dim": 8}, transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+    }[kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = model(config(**sizes | settings))
+    size_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
+    network.save_pretrained(folder, max_shard_size=size_bytes // pieces + 1 if pieces > 1 else "5GB")
+    _word_tokenizer(kind).save_pretrained(folder)
+    return folder
+
+
+_MARKS = ("<pad>", "<s>", "</s>", "<unk>")
+_WORDS = ("a", "dog", "white", "red", "kite", "runs", "over", "green", "grass", "word")
+
+
+def _word_tokenizer(kind: str) -> Any:
+    """Marks are set as models of that kind have them: T5 at the end, BERT around, Llama before, Qwen none and no padding."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = [*_MARKS, *_WORDS]
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    around = {"t5": "$A </s>", "umt5": "$A </s>", "bert": "<s> $A </s>", "llama": "<s> $A"}.get(kind)
+    if around:
+        marks = [(mark, vocabulary.index(mark)) for mark in ("<s>", "</s>")]
+        words.post_processor = processors.TemplateProcessing(single=around, special_tokens=marks)
+    padding = {} if kind in ("llama", "qwen3") else {"pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>", **padding)
+
+
 def tiny_wan(folder: Path, **settings: object) -> Path:
     """A Wan VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and 8."""
     from diffusers import AutoencoderKLWan

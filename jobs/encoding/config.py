@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jobs.config import RayConfig
-from pipelines.batches.config import ShapeConfig, WindowConfig
+from pipelines.batches.config import PieceConfig, ShapeConfig, WindowConfig
 
 
 @dataclass
@@ -20,9 +20,13 @@ class EncodeConfig:
             "path": True,
         },
     )
-    text_encoder: str = field(default="minilm", metadata={"doc": "named text encoder"})
+    text_encoder: str = field(
+        default="minilm",
+        metadata={"doc": "minilm, or t5: umt5: hf: clip: with a model, @ with options; several joined with +"},
+    )
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
+    pieces: PieceConfig = field(default_factory=PieceConfig)
     workers: int = field(
         default=1, metadata={"doc": "encoders side by side, a CPU (and a GPU if gpu=true) each", "min": 1}
     )

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from jobs.encoding.config import EncodeConfig
-from jobs.training.vae_task import to_network
-from model.text import text_encoder
-from model.vae import VAE
-from model.vae_tiles import encode_tiled
+from jobs.encoding.texts import Embedded, TextStore
+from model.conditions import plan_stretches
+from model.pixels import encode_frames
+from model.text import CachedTextEncoder, text_encoder
 from model.weights import load_vae
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.shapes import fit_shape
@@ -30,40 +30,43 @@ CAPTION_KINDS = {"short": "caption_short", "dense": "caption_dense", "source": "
 class Encoder:
     """A VAE and a text encoder, loaded once."""
 
-    def __init__(self, cfg: EncodeConfig, vae: Path, fingerprint: str):
+    def __init__(self, cfg: EncodeConfig, vae: Path, fingerprint: str, text_fingerprint: str):
         device = torch.device("cuda" if cfg.gpu else "cpu")
         torch.set_num_threads(1)  # encoders stand side by side, one per core
         self._cfg, self._fingerprint, self._device = cfg, fingerprint, device
         self._vae = load_vae(vae, device)
-        self._text = text_encoder(cfg.text_encoder, device=device)
         self._store = open_store(cfg.dataset)
+        text = CachedTextEncoder(text_encoder(cfg.text_encoder, device=device))  # short captions come again and again
+        self._texts = TextStore(self._store, text, text_fingerprint)
         self._frames = FrameReader(open_dataset(cfg.dataset), cfg.shapes.fps, cache_bytes=1 << 28)
 
     def encode(self, bucket: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
         """Encode and store a shard; returns its id, since results come in any order, and how many captions were cut short."""
-        clips, cut = [], 0
-        for row in rows:
-            clip, clip_cut = self._clip(row)
-            clips.append(clip)
-            cut += clip_cut
+        captions = [_captions(row) for row in rows]
+        embedded = self._texts.embedded(text for texts in captions for text in texts.values())
+        clips = [
+            self._clip(row, {kind: embedded[text] for kind, text in texts.items()})
+            for row, texts in zip(rows, captions, strict=True)
+        ]
         write_shard(self._store, self._fingerprint, bucket, shard, clips)
-        return shard, cut
+        return shard, sum(embedded[text].cut for texts in captions for text in texts.values())
 
     @torch.no_grad()
-    def _clip(self, row: Mapping[str, Any]) -> tuple[EncodedClip, int]:
+    def _clip(self, row: Mapping[str, Any], texts: Mapping[str, Embedded]) -> EncodedClip:
         shapes = self._cfg.shapes
         height, width = fit_shape(row["width"], row["height"], shapes.max_pixels, shapes.multiple)
-        windows, facts = {}, []
+        stride = self._vae.cfg.stride_time
+        windows, pieces, facts = {}, {}, []
         for window in plan_windows(row["end_s"] - row["start_s"], shapes, self._cfg.windows):
             first = round(window.start_s * shapes.fps)
             pixels = self._frames.window(row, first, window.num_frames, height, width)
-            video = to_network(pixels[None])
-            # What others published has attention or statistics over space: its tiles would not give what the whole gives.
-            ours = isinstance(self._vae, VAE)
-            posterior = encode_tiled(self._vae, video) if ours else self._vae.encode(video.to(self._device))
-            mean = posterior.mean.to(self._device)
-            z = self._vae.normalise(mean)[0].cpu().numpy()
-            windows[window.index] = z
+            z = windows[window.index] = encode_frames(self._vae, pixels).numpy()
+            for start, length in plan_stretches(
+                window.num_frames, self._cfg.pieces.tails, self._cfg.pieces.keyframes, stride
+            ):
+                if (first + start, length) not in pieces:  # windows that overlap share them
+                    alone = encode_frames(self._vae, pixels[start : start + length])
+                    pieces[first + start, length] = alone.numpy()
             facts.append(
                 {
                     "clip_id": row["clip_id"], "window": window.index, "split": window.split, "start_s": window.start_s,
@@ -71,8 +74,9 @@ class Encoder:
                     "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
                 }
             )  # fmt: skip
-        texts = {kind: row[column] for kind, column in CAPTION_KINDS.items() if row.get(column)}
-        embedded, cut = self._text.encode_counted(list(texts.values()))
-        return EncodedClip(
-            row["clip_id"], windows, {k: e.numpy() for k, e in zip(texts, embedded, strict=True)}, facts
-        ), cut
+        return EncodedClip(row["clip_id"], windows, pieces, {kind: e.tokens for kind, e in texts.items()}, facts)
+
+
+def _captions(row: Mapping[str, Any]) -> dict[str, str]:
+    """A clip's texts by kind, those that it has."""
+    return {kind: row[column] for kind, column in CAPTION_KINDS.items() if row.get(column)}

@@ -16,6 +16,14 @@ class GenerateConfig:
         default="???", metadata={"doc": "what the video shows; empty for a video of nothing in particular"}
     )
     out: str = field(default="???", metadata={"doc": "file to write, .mp4", "path": True})
+    lora: str | None = field(
+        default=None,
+        metadata={
+            "doc": "an adapter for the checkpoint: the out= of a train with lora.rank=, or its export/lora",
+            "path": True,
+        },
+    )
+    lora_scale: float = field(default=1.0, metadata={"doc": "how much of the adapter; 1 as trained, 0 none"})
     width: int | None = field(
         default=None,
         metadata={"doc": "null: 16:9 at the size the model was trained on", "unit": "pixels", "min": 16, "max": 8192},
@@ -36,6 +44,10 @@ class GenerateConfig:
     guidance: float | None = field(
         default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
     )
+    text_encoder: str | None = field(
+        default=None,
+        metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
+    )
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})
 
 
@@ -53,5 +65,9 @@ class EvaluateConfig:
     steps: int | None = field(default=None, metadata={"doc": "solver steps; null: as the checkpoint says", "min": 1})
     guidance: float | None = field(
         default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
+    )
+    text_encoder: str | None = field(
+        default=None,
+        metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
     )
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})

@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.training.names import EXPORT, PIPELINE
-from jobs.training.vae_task import to_pixels
+from jobs.training.names import EXPORT, LORA, PIPELINE
+from model.conditions import Given, Known
 from model.config import FlowConfig, SampleConfig
+from model.lora import CONFIG as ADAPTER
+from model.lora import load_lora, merge_lora
+from model.pixels import encode_frames, to_pixels
 from model.sampler import sample
-from model.text import text_encoder
+from model.text import CachedTextEncoder, text_encoder
+from model.tokens import Piece
 from model.vae import VAE
 from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from model.weights import load_dit, load_vae
@@ -50,6 +54,20 @@ def checkpoint_folder(path: str) -> Path:
     raise FileNotFoundError(f"checkpoint={path} holds no trained model{hint}; give the out= of rushes train")
 
 
+def adapter_folder(path: str) -> Path:
+    """The folder of an adapter: as given, or inside a training run or its export.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    for folder in (Path(path), Path(path) / LORA, Path(path) / EXPORT / LORA):
+        if (folder / ADAPTER).is_file():
+            return folder.absolute()
+    raise FileNotFoundError(
+        f"lora={path} holds no adapter; give the out= of a rushes train with lora.rank=, or its export/lora"
+    )
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """pipeline.json.
 
@@ -65,19 +83,42 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 class Pipeline:
-    """Loaded once, asked often."""
+    """Loaded once, asked often.
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu"):
+    Args:
+        text: where the text encoder is on this machine, as `text_encoder` takes it; by default as it was called in training.
+
+    Raises:
+        FileNotFoundError: the text encoder isn't there.
+        ValueError: it isn't the one that the checkpoint was trained with.
+    """
+
+    def __init__(self, folder: Path, device: torch.device | str = "cpu", text: str | None = None):
         self.facts = read_facts(folder)
         self.device = torch.device(device)
         self.dit, self.vae = load_dit(folder / "dit", device), load_vae(folder / "vae", device)
-        self.text = text_encoder(self.facts["text_encoder"], device=device)
+        text = text or self.facts["text_encoder"]
+        try:
+            self.text = CachedTextEncoder(text_encoder(text, device=device))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}; or say where it is on this machine with text_encoder=") from error
         if self.text.fingerprint != self.facts["text_encoder_fingerprint"]:
             raise ValueError(
-                f"checkpoint {folder} was trained with other weights of text encoder '{self.facts['text_encoder']}' than are installed; install those"
+                f"checkpoint {folder} was trained with text encoder '{self.facts['text_encoder']}', and '{text}' has other weights, "
+                "options or tokenizer than that had; say where the same one is with text_encoder="
             )
         self.flow = FlowConfig(**self.facts["flow"])
         self.sampling = SampleConfig(**self.facts["sample"])
+
+    def adapt(self, adapter: Path, scale: float = 1.0) -> None:
+        """Merge an adapter into the DiT's weights, so many times as strong as it was trained.
+
+        Raises:
+            FileNotFoundError: it isn't there, or peft is not installed.
+            ValueError: it doesn't fit.
+        """
+        load_lora(self.dit, adapter, scale)
+        merge_lora(self.dit)
 
     def generate(
         self,
@@ -88,25 +129,75 @@ class Pipeline:
         steps: int | None = None,
         guidance: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        given: Sequence[Sequence[Given]] | None = None,
+        sampling: SampleConfig | None = None,
     ) -> list[np.ndarray]:
         """One video per prompt and seed, uint8 (num_frames, height, width, 3).
 
         Args:
             progress: called with (solver steps done, in all).
+            given: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what starts later
+                is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted in.
+            sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they are given.
+
+        Raises:
+            ValueError: given frames are not of the video's size, not 4k + 1 many, or don't lie within it.
         """
         sampling = replace(
-            self.sampling,
-            steps=self.sampling.steps if steps is None else steps,
-            guidance=self.sampling.guidance if guidance is None else guidance,
+            sampling or self.sampling,
+            **{k: v for k, v in (("steps", steps), ("guidance", guidance)) if v is not None},
         )
         shape = self._latent_shape(size)
-        texts = [e if prompt.strip() else e[:0] for prompt, e in zip(prompts, self.text.encode(prompts), strict=True)]
+        texts, _ = self.texts(prompts)
         stride = self.vae.cfg.stride_time
+        known = None if given is None else [self._known(frames, size, shape, fps) for frames in given]
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
             latents = sample(
-                self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress
+                self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress, known
             )
         return [self._decode(z, size) for z in latents]
+
+    def _known(self, given: Sequence[Given], size: Size, shape: Sequence[int], fps: float) -> Known:
+        """What is given, as latents: each stretch encoded alone, as in training."""
+        head, pieces, stride = None, [], self.vae.cfg.stride_time
+        length_s = size.num_frames / fps
+        for one in given:
+            count, height, width = one.frames_THWC.shape[:3]
+            if (height, width) != (size.height, size.width):
+                raise ValueError(
+                    f"given frames are {width} × {height}, the video shall be {size.width} × {size.height}; scale them to that"
+                )
+            if count % stride != 1:
+                near = (count - 1) // stride * stride + 1
+                raise ValueError(
+                    f"{count} frames are given from {one.start_s:g} s on, but the VAE takes {stride}k + 1; give {near}"
+                )
+            if not 0 <= one.start_s <= one.start_s + count / fps <= length_s + 0.5 / fps:
+                raise ValueError(
+                    f"{count} frames are given from {one.start_s:g} s on, which is not within the video's {length_s:g} s"
+                )
+            if one.start_s == 0 and head is not None:
+                raise ValueError("two stretches are given from 0 s on; give one")
+            latents = encode_frames(self.vae, self._padded(one.frames_THWC, shape)).float()
+            if one.start_s == 0:
+                head = latents
+            else:
+                pieces.append(Piece(latents, one.start_s))
+        return Known(head, pieces)
+
+    def _padded(self, frames_THWC: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """Frames at the size that the model makes, of which `_decode` cuts out the middle: their edges are repeated."""
+        stride = self.vae.cfg.stride_space
+        sides = []
+        for have, latents in zip(frames_THWC.shape[1:3], shape[2:], strict=True):
+            before = (latents * stride - have) // 2
+            sides.append((before, latents * stride - have - before))
+        return np.pad(frames_THWC, ((0, 0), *sides, (0, 0)), mode="edge")
+
+    def texts(self, prompts: Sequence[str]) -> tuple[list[torch.Tensor], int]:
+        """A prompt's tokens (L, E), none of an empty one, and how many of the prompts were cut. The newest are remembered."""
+        embedded, cut = self.text.encode_counted(prompts)
+        return [e if prompt.strip() else e[:0] for prompt, e in zip(prompts, embedded, strict=True)], cut
 
     def _latent_shape(self, size: Size) -> tuple[int, int, int, int]:
         config, (_, ph, pw) = self.vae.cfg, self.dit.cfg.patch

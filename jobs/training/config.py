@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.config import RayConfig
 from jobs.training.names import PERCEPTUAL
-from model.config import DIT_SIZES, VAE_SIZES, FlowConfig, SampleConfig
+from model.config import ATTENTION, DIT_SIZES, RECOMPUTE, VAE_SIZES, ConditionConfig, FlowConfig, SampleConfig
 from pipelines.batches.config import BudgetConfig, ShapeConfig, WindowConfig
 
 
@@ -60,6 +60,18 @@ class WorkersConfig:
 
 
 @dataclass
+class LoraConfig:
+    """A low-rank adapter, trained in place of all weights."""
+
+    rank: int = field(
+        default=0, metadata={"doc": "of the adapter of each linear map; 0 trains all weights instead", "min": 0}
+    )
+    alpha: float | None = field(
+        default=None, metadata={"doc": "the adapter is scaled by alpha / rank; null: by 1", "min": 0}
+    )
+
+
+@dataclass
 class TrainingConfig:
     """What both trainings share."""
 
@@ -93,6 +105,9 @@ class TrainingConfig:
     )
     checkpoint_every: int = field(default=500, metadata={"doc": "state is saved", "unit": "steps", "min": 1})
     keep_checkpoints: int = field(default=2, metadata={"doc": "newest states kept", "min": 1})
+    license: str = field(
+        default="other", metadata={"doc": "of the exported weights, for their model card, such as apache-2.0"}
+    )
     ray: RayConfig = field(default_factory=RayConfig)
 
 
@@ -146,6 +161,13 @@ class TrainVaeConfig(TrainingConfig):
     )
     image_share: float = field(default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1})
     kl_weight: float = field(default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0})
+    l1_softness: float = field(
+        default=0.0,
+        metadata={
+            "doc": "errors well below it (of [-1, 1]) count by their square, which lets edges on plain ground be learned sooner",
+            "min": 0,
+        },
+    )
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
@@ -158,8 +180,38 @@ class TrainConfig(TrainingConfig):
         default=None,
         metadata={"doc": "which cached latents (a folder name under latents/); null: the only ones there are"},
     )
-    size: str = field(default="B", metadata={"doc": "named size of the network", "choices": tuple(DIT_SIZES)})
+    size: str = field(
+        default="B",
+        metadata={"doc": "named size of the network; with init= it is the checkpoint's", "choices": tuple(DIT_SIZES)},
+    )
+    init: str | None = field(
+        default=None,
+        metadata={
+            "doc": "a checkpoint to fine-tune: the out= of train, its export, or a folder of weights; null: random weights",
+            "path": True,
+        },
+    )
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    recompute: str = field(
+        default="none",
+        metadata={
+            "doc": "what the backward pass makes again instead of keeping it: selective is all but attention, full is whole blocks",
+            "choices": RECOMPUTE,
+        },
+    )
+    attention: str = field(
+        default="auto",
+        metadata={
+            "doc": "kernel for batches of different lengths; auto takes the fastest that this machine has and that passes a test",
+            "choices": ATTENTION,
+        },
+    )
+    compile: bool = field(
+        default=False,
+        metadata={"doc": "compile the blocks (torch.compile): some minutes at the start, then faster on a GPU"},
+    )
     flow: FlowConfig = field(default_factory=FlowConfig)
+    conditions: ConditionConfig = field(default_factory=ConditionConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     captions: dict[str, float] = field(
         default_factory=lambda: {"short": 0.5, "dense": 0.5},

@@ -1,4 +1,5 @@
-"""Training of the DiT on cached latents: rectified flow, text drawn among a clip's captions and sometimes dropped.
+"""Training of the DiT on cached latents: rectified flow, text drawn among a clip's captions and sometimes dropped, and of the video
+itself what the drawn task gives.
 
 In: a dataset's latents. Out: the loss of a micro-batch, the held-out loss at fixed times, pictures sampled from captions, an exported
 checkpoint that generates on its own: DiT, VAE, and the name of the text encoder.
@@ -17,11 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jobs.training.cards import data_facts
 from jobs.training.config import TrainConfig
-from jobs.training.names import PIPELINE
-from jobs.training.vae_task import to_pixels
-from model.conditions import drop_text
-from model.config import dit_config
+from jobs.training.names import LORA, PIPELINE
+from jobs.training.start import build_network, network_config
+from model import card
+from model.attention_kernels import use_kernel
+from model.compiled import compile_phases
+from model.conditions import Plan, Stretch, draw_plan, drop_text, plan_stretches
 from model.dit import DiT
 from model.flow import (
     add_noise,
@@ -33,8 +37,10 @@ from model.flow import (
     token_weights,
     velocity,
 )
+from model.lora import lora_parameters, merge_lora, save_lora
+from model.pixels import to_pixels
 from model.sampler import sample
-from model.tokens import Sample, pack, patchify, token_count
+from model.tokens import Packed, Piece, Sample, pack, patchify, token_count
 from model.weights import load_vae, save_weights, vae_files
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
@@ -51,8 +57,10 @@ class Draw(NamedTuple):
     x0_CTHW: Tensor
     noise_CTHW: Tensor
     text_LE: Tensor
-    t: float  # before the shift
+    t_T: Tensor  # of each latent frame, before the shift: one time for all, but for independent times
     fps: float
+    plan: Plan = Plan()
+    pieces: tuple[Piece, ...] = ()
 
 
 class DitTask:
@@ -63,13 +71,14 @@ class DitTask:
         self._store = open_store(cfg.dataset)
         self.latents = open_latents(self._store, cfg.latents)
         facts = self.latents.manifest
-        self.config = dit_config(
-            cfg.size, **{"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"], **cfg.model}
-        )
+        self.config = network_config(cfg, facts)
         self.stride_time = facts["stride_time"]
 
     def build(self) -> DiT:
-        return DiT(self.config, seed=draw_key(self.cfg.seed, "weights"))
+        use_kernel(self.cfg.attention)
+        network = build_network(self.cfg, self.config)
+        network.recompute = self.cfg.recompute
+        return compile_phases(network) if self.cfg.compile else network
 
     def _items(self, held_out: bool) -> list[Item]:
         items = []
@@ -113,47 +122,100 @@ class DitTask:
         for item in batch.items:
             key = draw_key(self.cfg.seed, epoch, item.clip_id, item.window, item.draw)
             generator = torch.Generator().manual_seed(key)
-            t = float(sample_times(1, self.cfg.flow, generator)[0])
-            text = drop_text(self._text(item, key), self.config.text_drop, generator)
             x0 = self._latents(item)
+            times_T = sample_times(x0.shape[1], self.cfg.flow, generator)
+            text = drop_text(self._text(item, key), self.config.text_drop, generator)
+            plan = draw_plan(x0.shape[1], self._stretches(item), self.cfg.conditions, generator, self.stride_time)
+            t_T = times_T if plan.independent else times_T[:1].expand(x0.shape[1])
             noise = torch.randn(x0.shape, generator=generator)
-            loaded.append(Draw(x0, noise, text, t, self.latents.rows[item.clip_id, item.window].fps))
+            loaded.append(self._draw(item, x0, noise, text, t_T, plan, generator))
         return loaded
 
-    def _velocities(self, network: Any, draws: Sequence[Draw], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Predicted and true velocity of each token, (N, D) each, and its segment (N,)."""
-        t_S = shift_times(
-            torch.tensor([d.t for d in draws]), [d.x0_CTHW.shape for d in draws], self.config.patch, self.cfg.flow
-        )
-        noisy = [
-            Sample(add_noise(d.x0_CTHW, d.noise_CTHW, t), d.fps, d.text_LE) for d, t in zip(draws, t_S, strict=True)
-        ]
-        packed = pack(noisy, self.config.patch, self.stride_time).to(device)
-        v_ND = torch.cat([patchify(velocity(d.x0_CTHW, d.noise_CTHW), self.config.patch) for d in draws]).to(device)
-        return network(**packed.inputs(t_S.to(device))), v_ND, packed.segment_N
+    def _stretches(self, item: Item) -> list[Stretch]:
+        """Which stretches of a window were encoded alone."""
+        pieces = self.latents.manifest["pieces"]
+        return plan_stretches(item.shape[0], pieces["tails"], pieces["keyframes"], self.stride_time)
+
+    def _draw(
+        self,
+        item: Item,
+        x0: Tensor,
+        noise: Tensor,
+        text: Tensor,
+        t_T: Tensor,
+        plan: Plan,
+        generator: torch.Generator,
+    ) -> Draw:
+        """A sample with what its plan gives it, read from where it was encoded alone."""
+        fps, pieces = self.latents.rows[item.clip_id, item.window].fps, []
+        for first, length in plan.pieces:
+            z = torch.from_numpy(self.latents.piece(item.clip_id, item.window, first, length)).float()
+            z = add_noise(z, torch.randn(z.shape, generator=generator), plan.known_t)
+            pieces.append(Piece(z, first / fps))
+        return Draw(x0, noise, text, t_T, fps, plan, tuple(pieces))
+
+    def _velocities(self, network: Any, draws: Sequence[Draw], device: torch.device) -> tuple[Tensor, Tensor, Packed]:
+        """Predicted and true velocity of each token, (N, D) each, and the batch. Nothing is true of pieces: theirs is 0."""
+        noisy, frame_times, targets = [], [], []
+        for draw in draws:
+            t_T = shift_times(draw.t_T, [draw.x0_CTHW.shape] * len(draw.t_T), self.config.patch, self.cfg.flow)
+            t_T[: draw.plan.head] = draw.plan.known_t
+            noisy.append(
+                Sample(
+                    add_noise(draw.x0_CTHW, draw.noise_CTHW, t_T[:, None, None]),
+                    draw.fps,
+                    draw.text_LE,
+                    head=draw.plan.head,
+                    pieces=draw.pieces,
+                )
+            )
+            frame_times.append(t_T)
+            targets.append(patchify(velocity(draw.x0_CTHW, draw.noise_CTHW), self.config.patch))
+        packed = pack(noisy, self.config.patch, self.stride_time)
+        packed, times_K = packed.timed(frame_times, [draw.plan.known_t for draw in draws])
+        v_ND = torch.zeros_like(packed.tokens_ND)
+        v_ND[~packed.piece_N] = torch.cat(targets)
+        packed = packed.to(device)
+        return network(**packed.inputs(times_K.to(device))), v_ND.to(device), packed
 
     def loss(
         self, network: Any, loaded: Sequence[Draw], device: torch.device, step: int
     ) -> tuple[Tensor, Mapping[str, float]]:
-        predicted_ND, v_ND, segment_N = self._velocities(network, loaded, device)
-        return flow_loss(predicted_ND, v_ND, token_weights(segment_N), total=1.0), {}
+        predicted_ND, v_ND, packed = self._velocities(network, loaded, device)
+        weights_N = token_weights(packed.segment_N, known_N=packed.known_N)
+        return flow_loss(predicted_ND, v_ND, weights_N, total=1.0), {}
 
     def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
-        """The loss at fixed times with fixed noise, overall, per time and per shape."""
+        """The loss at fixed times with fixed noise: of text alone overall, per time and per shape; of what is given by task."""
         x0, fps = self._latents(item), self.latents.rows[item.clip_id, item.window].fps
         generator = torch.Generator().manual_seed(draw_key(self.cfg.seed, "held out", item.clip_id, item.window))
         noise = torch.randn(x0.shape, generator=generator)
         texts = self.latents.texts(item.clip_id, item.window)
         text = torch.from_numpy(texts["short" if "short" in texts else sorted(texts)[0]]).float()
-        draws = [Draw(x0, noise, text, t, fps) for t in _HELD_OUT_TIMES]
-        predicted_ND, v_ND, segment_N = self._velocities(network, draws, device)
-        losses = segment_means(token_errors(predicted_ND, v_ND), segment_N).tolist()
+        same = lambda t: torch.full((x0.shape[1],), t)  # noqa: E731
+        draws = [Draw(x0, noise, text, same(t), fps) for t in _HELD_OUT_TIMES]
+        plans = self._judged_plans(item, x0.shape[1])
+        draws += [self._draw(item, x0, noise, text, same(0.5), plan, generator) for plan in plans]
+        predicted_ND, v_ND, packed = self._velocities(network, draws, device)
+        free_N = ~packed.known_N
+        errors_N = token_errors(predicted_ND, v_ND)[free_N]
+        losses = segment_means(errors_N, packed.segment_N[free_N], len(draws)).tolist()
+        alone, conditioned = losses[: len(_HELD_OUT_TIMES)], losses[len(_HELD_OUT_TIMES) :]
         frames, height, width = item.shape
         figures = {
-            "loss": (sum(losses), float(len(losses))),
-            f"loss_{width}x{height}x{frames}": (sum(losses), float(len(losses))),
+            "loss": (sum(alone), float(len(alone))),
+            f"loss_{width}x{height}x{frames}": (sum(alone), float(len(alone))),
         }
-        return figures | {f"loss_t{t}": (loss, 1.0) for t, loss in zip(_HELD_OUT_TIMES, losses, strict=True)}
+        figures |= {f"loss_t{t}": (loss, 1.0) for t, loss in zip(_HELD_OUT_TIMES, alone, strict=True)}
+        return figures | {f"loss_{plan.task}": (loss, 1.0) for plan, loss in zip(plans, conditioned, strict=True)}
+
+    def _judged_plans(self, item: Item, latent_frames: int) -> list[Plan]:
+        """What validation gives of a window: its first frame; its shortest tail."""
+        if latent_frames == 1:
+            return []
+        tails = [(first, n) for first, n in self._stretches(item) if first + n == item.shape[0]]
+        last = [Plan("last", pieces=(max(tails),))] if tails else []
+        return [Plan("first_frame", head=1), *last]
 
     def pictures(self, network: nn.Module, device: torch.device) -> Mapping[str, np.ndarray]:
         """Frames sampled from the short captions of a few clips, above the frames they were trained on."""
@@ -194,6 +256,9 @@ class DitTask:
             (folder / name).write_bytes(self._store.read(f"{ROOT}/{self.latents.fingerprint}/vae/{name}"))
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
+        adapter = None
+        if self.cfg.lora.rank:
+            weights, adapter = self._merged(weights, folder / LORA)
         save_weights(folder / "dit", weights, self.config, "dit", extra=dict(facts))
         shutil.copytree(self._vae_folder(), folder / "vae", dirs_exist_ok=True)
         keys = ("text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple")
@@ -204,3 +269,31 @@ class DitTask:
             "latents": self.latents.fingerprint,
         }
         (folder / PIPELINE).write_text(json.dumps(pipeline, indent=2, sort_keys=True) + "\n")
+        text = card.dit_card(self._facts(weights, adapter), self.cfg.license)
+        (folder / card.FILE).write_text(text, encoding="utf-8")
+
+    def _merged(self, adapter: Mapping[str, Tensor], folder: Path) -> tuple[Mapping[str, Tensor], card.LoraFacts]:
+        """Save a trained adapter; the weights of the network that has it in itself."""
+        network, cfg = build_network(self.cfg, self.config), self.cfg.lora
+        network.load_state_dict({**network.state_dict(), **adapter})
+        save_lora(network, folder)
+        count = sum(p.numel() for p in lora_parameters(network).values())
+        merge_lora(network)
+        return network.state_dict(), card.LoraFacts(cfg.rank, cfg.rank if cfg.alpha is None else cfg.alpha, count)
+
+    def _facts(self, weights: Mapping[str, Tensor], adapter: card.LoraFacts | None) -> card.DiTFacts:
+        known = self.latents.manifest
+        sizes = (known["fps"], known["max_frames"], known["max_pixels"])
+        return card.DiTFacts(
+            config=self.config,
+            parameters=sum(tensor.numel() for tensor in weights.values()),
+            steps=self.cfg.max_steps,
+            data=data_facts(self.items(), self.held_out(), *sizes, captions=self.cfg.captions),
+            text_encoder=known["text_encoder"],
+            vae=known["vae"]["config"],
+            flow=self.cfg.flow,
+            sample=self.cfg.sample,
+            tasks=self.cfg.conditions.mix,
+            fine_tuned=self.cfg.init is not None,
+            lora=adapter,
+        )

@@ -31,6 +31,10 @@ _FREE = (
     "checkpoint_every",
     "keep_checkpoints",
     "max_steps",
+    "license",
+    "recompute",
+    "attention",
+    "compile",
 )
 
 

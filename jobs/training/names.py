@@ -3,6 +3,7 @@
 METRICS = "metrics.jsonl"
 EXPORT = "export"
 PIPELINE = "pipeline.json"
+LORA = "lora"
 SETTINGS = "settings.json"
 
 PERCEPTUAL = ("efficientnet", "lpips")

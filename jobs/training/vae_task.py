@@ -19,10 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from jobs.spread import spread
+from jobs.training.cards import data_facts
 from jobs.training.config import TrainVaeConfig
 from jobs.training.perceptual import Distance, perceptual_distance
+from model.card import FILE as CARD
+from model.card import VAEFacts, vae_card
 from model.config import vae_config
 from model.discriminator import Discriminator
+from model.pixels import to_network, to_pixels
 from model.vae import VAE, latent_stats
 from model.vae_loss import psnr_db, vae_loss
 from model.vae_training import VAETraining, Weights
@@ -36,16 +40,6 @@ from pipelines.dataset import open_dataset
 _PICTURED_CLIPS = 4
 _MEASURED_WINDOWS = 64  # for the mean and deviation of latents: each window has thousands of every channel
 _DECIBELS = 10.0 / np.log(10.0)
-
-
-def to_network(frames_NTHWC: np.ndarray) -> Tensor:
-    """uint8 (B, T, H, W, 3) to float (B, 3, T, H, W) in [-1, 1]."""
-    return torch.from_numpy(frames_NTHWC).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1.0)
-
-
-def to_pixels(x_BCTHW: Tensor) -> np.ndarray:
-    """The inverse: (B, 3, T, H, W) in [-1, 1] to uint8 (B, T, H, W, 3)."""
-    return x_BCTHW.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 class VaeTask:
@@ -149,7 +143,8 @@ class VaeTask:
     def _weights(self, key: int, x_BCTHW: Tensor, step: int) -> Weights:
         """What counts at a step; the perceptual network looks at some frames of a sample, drawn anew each time."""
         game, look = self.cfg.adversarial, self.cfg.perceptual
-        weights = Weights(self.cfg.kl_weight, adversarial=game.weight if step >= game.start_step else 0.0)
+        playing = game.weight if step >= game.start_step else 0.0
+        weights = Weights(self.cfg.kl_weight, adversarial=playing, softness=self.cfg.l1_softness)
         if not look.weight:
             return weights
         if self._perceptual is None:
@@ -219,3 +214,22 @@ class VaeTask:
         vae = both.vae.eval()
         vae.set_latent_stats(*latent_stats(self._means(vae)))
         save_weights(folder / "vae", vae.state_dict(), self.config, "vae", extra=dict(facts))
+        told = VAEFacts(
+            config=self.config,
+            parameters=sum(p.numel() for p in vae.parameters()),
+            steps=self.cfg.max_steps,
+            data=data_facts(
+                self.items(),
+                self.held_out(),
+                self.cfg.shapes.fps,
+                self.cfg.shapes.max_frames,
+                self.cfg.shapes.max_pixels,
+                {},
+            ),
+            losses={
+                "perceptual": self.cfg.perceptual.weight,
+                "kl": self.cfg.kl_weight,
+                "adversarial": self.cfg.adversarial.weight,
+            },
+        )
+        (folder / "vae" / CARD).write_text(vae_card(told, self.cfg.license), encoding="utf-8")

@@ -59,6 +59,32 @@ class WindowConfig:
 
 
 @dataclass
+class PieceConfig:
+    """Which stretches of a window are encoded alone too, so that training can give them as tails and keyframes."""
+
+    tails: list[int] = field(
+        default_factory=lambda: [1, 5, 9],
+        metadata={
+            "doc": "lengths of tails, 4k+1; [] for none, when the model needs to continue nothing backwards",
+            "unit": "frames",
+        },
+    )
+    keyframes: bool = field(
+        default=True, metadata={"doc": "also single frames inside a window, one per latent; doubles what is stored"}
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tails, str):
+            return
+        for length in self.tails:
+            if isinstance(length, int) and (length < 1 or length % 4 != 1):
+                near = max(1, 4 * ((length - 1) // 4) + 1)
+                raise ValueError(
+                    f"pieces.tails has {length}, which is not 4k+1, as the VAE needs; try {near} or {near + 4}"
+                )
+
+
+@dataclass
 class BudgetConfig:
     """How much a micro-batch and a step hold."""
 

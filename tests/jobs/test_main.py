@@ -136,7 +136,7 @@ def test_a_wrong_value_in_a_sweep_is_found_before_anything_runs():
         ("rushes submit enc", {"encode"}),
         ("rushes train zero.", {"zero.stage="}),
         ("rushes train zero.stage=", {"zero.stage=1", "zero.stage=2", "zero.stage=3"}),
-        ("rushes train experiment=", {"experiment=overfit"}),
+        ("rushes train experiment=", {"experiment=overfit", "experiment=tinyworld"}),
         ("rushes evaluate_vae perceptual=", {"perceptual=efficientnet", "perceptual=lpips"}),
         ("rushes nonsense x", set()),
     ],

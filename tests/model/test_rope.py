@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.rope import axis_split, rope_table, rotate
-from model.tokens import Sample, positions
+from model.tokens import positions
 
 
 def rotated(x: torch.Tensor, positions_N3: torch.Tensor) -> torch.Tensor:
@@ -53,9 +53,8 @@ def test_a_quarter_turn_by_hand():
 
 
 def test_the_same_motion_at_another_frame_rate_has_the_same_coordinates():
-    text = torch.zeros(0, 4)
-    slow = positions(Sample(torch.zeros(2, 3, 2, 2), fps=12.0, text_LE=text), (1, 2, 2), stride_time=4)
-    fast = positions(Sample(torch.zeros(2, 5, 2, 2), fps=24.0, text_LE=text), (1, 2, 2), stride_time=4)
+    slow = positions((2, 3, 2, 2), fps=12.0, start_s=0.0)
+    fast = positions((2, 5, 2, 2), fps=24.0, start_s=0.0)
     torch.testing.assert_close(slow, fast[::2])
-    later = positions(Sample(torch.zeros(2, 1, 2, 2), fps=30.0, text_LE=text, start_s=2 / 3), (1, 2, 2), stride_time=4)
+    later = positions((2, 1, 2, 2), fps=30.0, start_s=2 / 3)
     torch.testing.assert_close(later, slow[2:])  # frame 8 at 12 fps, encoded alone, stands at its own time

@@ -7,7 +7,7 @@ from model.adversarial import adaptive_weight, discriminator_loss, generator_los
 from model.config import vae_config
 from model.discriminator import Discriminator
 from model.vae import VAE
-from model.vae_loss import vae_loss
+from model.vae_loss import distance, vae_loss
 from model.vae_training import VAETraining, Weights
 
 
@@ -117,3 +117,15 @@ def test_it_learns_to_tell_blurred_from_sharp():
     x = video(seed=1000)
     with torch.no_grad():
         assert critic(x).mean() > critic(blur(x)).mean() + 1
+
+
+def test_softness_squares_what_is_far_below_it_and_leaves_what_is_far_above():
+    x = torch.zeros(1, 3, 1, 4, 4)
+    for error, expected in ((1e-3, 1e-3**2 / (2 * 0.3)), (100.0, 100.0 - 0.3)):
+        loss, parts = distance(x, x + error, softness=0.3)
+        assert float(loss) == pytest.approx(expected, rel=0.01)
+        assert float(parts["l1"]) == pytest.approx(error)
+    assert float(distance(x, x + 0.25)[0]) == pytest.approx(0.25)
+    right = x.clone().requires_grad_()
+    distance(x, right, softness=0.3)[0].backward()
+    assert not right.grad.any()  # what is right pulls nowhere

@@ -22,7 +22,11 @@ def clip(clip_id: str, seed: int) -> EncodedClip:
         }
         for i, z in windows.items()
     ]  # fmt: skip
-    return EncodedClip(clip_id, windows, texts, rows)
+    pieces = {
+        (4 * seed, 1): rng.normal(size=(4, 1, 4, 2)),
+        (4 * seed + 4, 5): rng.normal(size=(2, 4, 2, 4)).transpose(3, 0, 2, 1),
+    }
+    return EncodedClip(clip_id, windows, pieces, texts, rows)
 
 
 @pytest.fixture
@@ -43,6 +47,10 @@ def test_what_is_written_is_read_back_whatever_its_memory_layout(store):
             np.testing.assert_array_equal(latents.window(one.clip_id, window), z.astype(np.float16))
             row = latents.rows[one.clip_id, window]
             assert (row.latent_frames, row.latent_height, row.latent_width) == z.shape[1:]
+        for (first, length), z in one.pieces.items():  # windows 0 and 1 begin at frames 0 and 4
+            for window, begin in ((0, 0), (1, 4)):
+                got = latents.piece(one.clip_id, window, first - begin, length)
+                np.testing.assert_array_equal(got, z.astype(np.float16))
         for kind, e in one.texts.items():
             np.testing.assert_array_equal(latents.texts(one.clip_id, 0)[kind], e.astype(np.float16))
 

@@ -46,7 +46,7 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
         "clip_id": "a", "window": 0, "split": "train", "start_s": 0.0, "num_frames": 5, "fps": 8.0, "height": 32, "width": 32,
         "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
     }  # fmt: skip
-    clip = EncodedClip("a", {0: z}, {"short": np.zeros((3, text.dim), np.float32)}, [row])
+    clip = EncodedClip("a", {0: z}, {}, {"short": np.zeros((3, text.dim), np.float32)}, [row])
     write_shard(store, "latents", "bucket", "shard", [clip])
     for name in vae_files(folder):
         store.put_new(f"{ROOT}/latents/vae/{name}", (folder / name).read_bytes())
@@ -54,7 +54,7 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
     facts = {
         "vae": {"config": config}, "latent_channels": config["latent_channels"], "stride_time": config["stride_time"],
         "text_encoder": "minilm", "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
-        "fps": 8.0, "max_frames": 5, "max_pixels": 1024, "multiple": 16,
+        "fps": 8.0, "max_frames": 5, "max_pixels": 1024, "multiple": 16, "pieces": {"tails": [], "keyframes": False},
     }  # fmt: skip
     commit(store, "latents", 1, [("bucket", "shard")], facts)
 

@@ -1,0 +1,124 @@
+"""Where a training of the DiT starts: from random weights of a named size, or from a checkpoint (`init=`), whole or through an adapter.
+
+In: the config, and the facts of the latents. Out: the network's config, and the network. What does not go together is found before
+anything runs: another text encoder, another VAE, other channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.training.config import TrainConfig
+from jobs.training.names import EXPORT, PIPELINE
+from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
+from model.dit import DiT
+from model.lora import add_lora
+from model.weights import load_dit, read_record, vae_files
+from pipelines.batches.planner import draw_key
+from pipelines.latents import ROOT, Latents
+from pipelines.store import Store
+
+
+def with_absolute_init(cfg: TrainConfig) -> TrainConfig:
+    """The same config, whatever folder it is read in: workers have one of their own."""
+    return cfg if cfg.init is None else dataclasses.replace(cfg, init=str(Path(cfg.init).absolute()))
+
+
+def init_folder(path: str) -> Path:
+    """The folder with the DiT's weights: as given, or inside a pipeline or a training run.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    for folder in (Path(path), Path(path) / "dit", Path(path) / EXPORT / "dit"):
+        if (folder / "config.json").is_file() and read_record(folder)["kind"] == "dit":
+            return folder
+    hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
+    raise FileNotFoundError(
+        f"init={path} holds no weights of a DiT{hint}; give the out= of rushes train, or its export"
+    )
+
+
+def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
+    """The network that is trained: the checkpoint's with `init=`, else of the named size for these latents; changed by `model.*`.
+
+    Raises:
+        ValueError: an unknown key, or the checkpoint was trained on latents or text of other channels.
+    """
+    fitting = {"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"]}
+    if cfg.init is None:
+        return dit_config(cfg.size, **{**fitting, **cfg.model})
+    own = read_record(init_folder(cfg.init))["config"]
+    known = [field.name for field in dataclasses.fields(DiTConfig)]
+    for name in cfg.model:
+        if name not in known:
+            raise ValueError(unknown_name("dit setting", name, known))
+    for name, value in fitting.items():
+        if own[name] != value:
+            raise ValueError(f"init={cfg.init} takes {name}={own[name]}, and the dataset's latents have {value}")
+    return DiTConfig(**{**own, **cfg.model})
+
+
+def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
+    """What is started from exists, and fits the latents.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: an adapter without `init=`, another size than the checkpoint has, or other latents than it was trained on.
+    """
+    network_config(cfg, latents.manifest)
+    if cfg.init is None:
+        if cfg.lora.rank:
+            raise ValueError(
+                f"lora.rank={cfg.lora.rank} needs weights to adapt; give init=<a checkpoint>, or lora.rank=0"
+            )
+        return
+    folder = init_folder(cfg.init)
+    own = read_record(folder)["config"]
+    default = next(field.default for field in dataclasses.fields(cfg) if field.name == "size")
+    for name, value in DIT_SIZES[cfg.size].items() if cfg.size != default else ():
+        if name in ("width", "depth", "heads") and own[name] != value:
+            raise ValueError(
+                f"size={cfg.size} has {name}={value}, and init={cfg.init} has {own[name]}; leave size out: a checkpoint has its own"
+            )
+    pipeline = folder.parent / PIPELINE
+    if pipeline.is_file():  # bare weights don't say what they were trained on
+        _check_same_latents(cfg, store, latents, pipeline)
+
+
+def _check_same_latents(cfg: TrainConfig, store: Store, latents: Latents, pipeline: Path) -> None:
+    facts = json.loads(pipeline.read_text())
+    key = "text_encoder_fingerprint"
+    if facts[key] != latents.manifest[key]:
+        raise ValueError(
+            f"init={cfg.init} was trained with text encoder '{facts['text_encoder']}', and the dataset's latents are of "
+            f"'{latents.manifest['text_encoder']}' or of other weights of it; encode the dataset with that one"
+        )
+    vae = pipeline.parent / "vae"
+    weights, config = vae_files(vae)
+    # what scales a published VAE's latents is in its config, of ours in the weights
+    for name in (weights,) if weights == "model.safetensors" else (weights, config):
+        if (vae / name).read_bytes() != store.read(f"{ROOT}/{latents.fingerprint}/vae/{name}"):
+            raise ValueError(
+                f"init={cfg.init} was trained on latents of another VAE than the dataset's; "
+                f"make them with: rushes encode dataset={cfg.dataset} vae={vae}, then choose them with latents="
+            )
+
+
+def build_network(cfg: TrainConfig, config: DiTConfig) -> DiT:
+    """The network at step 0, equal on every rank; with an adapter if one is asked for, beside which everything is frozen.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_dit` and `add_lora`.
+    """
+    if cfg.init is None:
+        dit = DiT(config, seed=draw_key(cfg.seed, "weights"))
+    else:
+        dit = load_dit(init_folder(cfg.init), config=config).train()
+    if cfg.lora.rank:
+        add_lora(dit, cfg.lora.rank, cfg.lora.alpha, seed=draw_key(cfg.seed, "lora"))
+    return dit

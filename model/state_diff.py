@@ -1,0 +1,54 @@
+"""Where two states differ, in words that name the way out.
+
+In: the shapes that a module wants and those that a file gives, by name. Out: one line, empty when they fit.
+"""
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+Shapes = Mapping[str, Sequence[int]]
+_SIMILAR = 0.6
+
+
+def state_diff(wanted: Shapes, given: Shapes) -> str:
+    """Missing, unexpected and wrong-shape names, and which of the first two look like one tensor under two names."""
+    missing = sorted(wanted.keys() - given.keys())
+    unexpected = sorted(given.keys() - wanted.keys())
+    shapes = [
+        f"{name} is {list(given[name])}, not {list(wanted[name])}"
+        for name in sorted(wanted.keys() & given.keys())
+        if list(given[name]) != list(wanted[name])
+    ]
+    pairs = renames({name: wanted[name] for name in missing}, {name: given[name] for name in unexpected})
+    renamed = [f"'{now}' here may be '{then}' there" for now, then in pairs.items()]
+    parts = [("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes), ("renamed?", renamed)]
+    return "; ".join(f"{title} ({len(names)}): {_first(names)}" for title, names in parts if names)
+
+
+def renames(missing: Shapes, unexpected: Shapes) -> dict[str, str]:
+    """Which unexpected name each missing one resembles most, one to one.
+
+    Two names are compared only if their tensors have one shape and the names the same numbers in them, such as the
+    block's: it keeps block 3 from being taken for block 4, and thousands of names from being compared each with each.
+    """
+    groups: dict[tuple, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for side, names in enumerate((missing, unexpected)):
+        for name in sorted(names):
+            groups[tuple(names[name]), tuple(re.findall(r"\d+", name))][side].append(name)
+    pairs: dict[str, str] = {}
+    for wanted, given in groups.values():
+        ratios = sorted(
+            (-difflib.SequenceMatcher(None, now, then).ratio(), now, then) for now in wanted for then in given
+        )
+        taken: set[str] = set()
+        for negative, now, then in ratios:
+            if -negative >= _SIMILAR and now not in pairs and then not in taken:
+                pairs[now] = then
+                taken.add(then)
+    return dict(sorted(pairs.items()))
+
+
+def _first(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
