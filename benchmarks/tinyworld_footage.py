@@ -31,11 +31,11 @@ RGB = {
 }
 SHAPES = ("circle", "square", "triangle")
 STEP_XY = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-AREA = 0.05
-SIDE_PX, FPS, CLIP_FRAMES = 128, 12, 24
+AREA = 0.1
+SIDE_PX, FPS, CLIP_FRAMES = 64, 12, 24
 _MARGIN = 0.036
 _BLUR = 1 / 32  # of the frame's side: how far an edge takes from the ground's colour to the shape's, as a lens does
-_TRAVEL = (0.46, 0.57)  # of the frame's side, over a clip
+_TRAVEL = (0.36, 0.44)  # of the frame's side, over a clip
 _SHADES = (20, 70)
 
 Pair = tuple[str, str]
@@ -45,7 +45,7 @@ Pair = tuple[str, str]
 class World:
     """What there is, and which (colour, direction) pairs are never shown."""
 
-    colours: tuple[str, ...] = ("red", "green", "blue", "yellow", "purple", "white")
+    colours: tuple[str, ...] = ("red", "green", "blue", "yellow")
     shapes: tuple[str, ...] = SHAPES
     held_out: tuple[Pair, ...] = (("red", "left"), ("blue", "up"))
 

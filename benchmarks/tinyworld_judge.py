@@ -24,7 +24,7 @@ _SPECK = 0.05  # of the true area: what is smaller is no object
 _FAR = 100.0  # from the nearest colour, in RGB: beyond it, it has no name
 _MOST = 0.9  # of the frames must agree on a colour
 _ENOUGH = 0.75  # of the frames must show one object, and of the steps go one way
-_TRAVEL = 0.012  # of the frame's side per frame, 60% of the slowest: less is standing still
+_TRAVEL = 0.009  # of the frame's side per frame, 60% of the slowest: less is standing still
 _STRAIGHT = 2.0  # times as far along its direction as across
 _FILLS = {"circle": np.pi / 4, "square": 1.0, "triangle": 0.5}  # of the box around it
 
