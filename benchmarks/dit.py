@@ -25,7 +25,15 @@ from benchmarks.results_file import report
 
 PEAK_SIDE = 2048
 # Dense bfloat16 rates of the datasheets, TFLOP/s.
-DATASHEET = {"H100": 989.0, "H200": 989.0, "H800": 989.0, "A100": 312.0, "A800": 312.0, "L40S": 362.0, "RTX 4090": 165.0}
+DATASHEET = {
+    "H100": 989.0,
+    "H200": 989.0,
+    "H800": 989.0,
+    "A100": 312.0,
+    "A800": 312.0,
+    "L40S": 362.0,
+    "RTX 4090": 165.0,
+}
 
 
 def main() -> None:
@@ -63,9 +71,7 @@ def main() -> None:
         "threads": threads,
     }
     figures["memory_ratio"] = max(figures["memory_ratio_fp32"], figures["memory_ratio_bf16"])
-    rows = [
-        (side, f"{step_s[side]:.3f} s", f"{mib[side]:.0f} MiB", f"{share[side]:.0%} of the peak") for side in sides
-    ]
+    rows = [(side, f"{step_s[side]:.3f} s", f"{mib[side]:.0f} MiB", f"{share[side]:.0%} of the peak") for side in sides]
     if torch.cuda.is_available():
         figures |= utilisation(int(options["gpu_tokens"]))
     rows.append(("1.3B on a GPU, MFU", f"{figures['mfu_gpu']:.1%}" if "mfu_gpu" in figures else "not measured", "", ""))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK = 256
+BLOCK = 128
 
 
 def attend_blocks(q_BNd: Tensor, k_BMd: Tensor, v_BMd: Tensor) -> Tensor:
