@@ -36,7 +36,7 @@ def one(**changes):
     return replace(scene, **changes)
 
 
-@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize("side", [32, 64])
 def test_the_judge_is_right_on_all_that_is_rendered(side):
     for scene in scenes(WORLD, EVERYTHING, 96, seed=11):
         seen = look(small(render(scene), side), WORLD.colours)
@@ -60,7 +60,7 @@ def test_true_area_and_place_are_measured():
         for number in (0, CLIP_FRAMES - 1):
             (thing,) = things(frames[number])
             assert thing.area == pytest.approx(AREA, rel=0.08)
-            assert thing.middle_xy == pytest.approx(scene.middle(number), abs=0.005)
+            assert thing.middle_xy == pytest.approx(scene.middle(number), abs=0.5 / frames.shape[1])
 
 
 def test_shapes_stay_inside_the_frame():
