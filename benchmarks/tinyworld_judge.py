@@ -20,6 +20,7 @@ from benchmarks.tinyworld_footage import AREA, RGB, STEP_XY
 _APART = (
     80  # levels between an object and the ground, in the channel that differs most: about half of what they are apart
 )
+_SIDE_PX = 128  # frames are looked at about this large
 _SPECK = 0.05  # of the true area: what is smaller is no object
 _FAR = 100.0  # from the nearest colour, in RGB: beyond it, it has no name
 _MOST = 0.9  # of the frames must agree on a colour
@@ -51,13 +52,19 @@ class Seen:
 
 def look(frames_THWC: np.ndarray, colours: Sequence[str]) -> Seen:
     """Say what a video shows, in words of this vocabulary."""
-    found = [things(frame) for frame in frames_THWC]
+    found = [things(_enlarged(frame)) for frame in frames_THWC]
     return Seen(
         _colour(found, colours),
         _direction(found),
         _shape(found),
         tuple(len(frame) == 1 and 0.5 * AREA <= frame[0].area <= 1.5 * AREA for frame in found),
     )
+
+
+def _enlarged(frame_HWC: np.ndarray) -> np.ndarray:
+    """Small frames enlarged, so that half a pixel of motion is seen: where an edge lies is in its pixels' values."""
+    factor = max(1, _SIDE_PX // min(frame_HWC.shape[:2]))
+    return cv2.resize(frame_HWC, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else frame_HWC
 
 
 def things(frame_HWC: np.ndarray) -> list[Thing]:
