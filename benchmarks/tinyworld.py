@@ -9,7 +9,7 @@ larger than other steps, and motion is as told in 90%.
         [heldout=red:left,blue:up] [clips=320] [samples=128] [guidance=1] [visual_guidance=2] [folder=<where to keep it>]
         [again=<stage>]
 
-In: nothing but these. Out: figures, and a sheet of frames (benchmarks/results/tinyworld.png, and in `folder`). `folder` keeps footage, dataset, VAE,
+In: nothing but these. Out: figures, and a sheet of frames (docs/images/tinyworld.png, and in `folder`). `folder` keeps footage, dataset, VAE,
 latents and DiT, and how long each took: what is there is not made again, unless `again` names it or a stage before it (footage, curate,
 train_vae, encode, train). How the trainings are set up is in their experiments `tinyworld`.
 
@@ -45,6 +45,7 @@ from model.pixels import encode_frames, to_pixels
 SIZE = Size(width=32, height=32, num_frames=17)
 BATCH = 32
 SHEET_ROWS = 3
+PICTURE = RESULTS.parent.parent / "docs" / "images" / "tinyworld.png"
 _TOLD, _KEPT = 101, 102  # scenes of seeds that nothing was chosen on: the two guidances were on 1 and 2
 CURATE = (  # all clips count: they look alike and are no copies, and there is no text, nudity or thing with a name to be found
     "recipe=permissive", "shots.detector=content", "scores.text=false", "scores.nsfw=false", "scores.tags=false",
@@ -89,7 +90,7 @@ def main() -> None:
         kept, more = _kept(pipeline, world, seed, samples // 4)
         minutes["generate"] = (time.monotonic() - began_s) / 60
         picture = cv2.cvtColor(sheet(rows + more), cv2.COLOR_RGB2BGR)
-        for path in (folder / "sheet.png", RESULTS / "tinyworld.png"):
+        for path in (folder / "sheet.png", PICTURE):
             cv2.imwrite(str(path), picture)
     figures = told | kept | {"minutes": sum(minutes.values())}
     report("tinyworld", figures | {f"minutes_{stage}": value for stage, value in minutes.items()})
