@@ -225,7 +225,7 @@ _KEPT_SELECTIVE = {"bf16": 24, "fp32": 40}  # of D: tokens, queries, keys, value
 _KEPT_INNER = {("bf16", "gelu"): 4, ("bf16", "swiglu"): 8, ("fp32", "gelu"): 8, ("fp32", "swiglu"): 16}
 # Bytes alive at once while bf16 samples are made, per token and channel, where most are: in attention, of D channels; or at
 # the end of the feed-forward, of D and of F inner channels.
-_ALIVE_ATTENTION, _ALIVE_FFN, _ALIVE_INNER = 59, 23, {"gelu": 4, "swiglu": 8}
+_ALIVE_ATTENTION, _ALIVE_FFN, _ALIVE_INNER = 42, 23, {"gelu": 4, "swiglu": 8}
 
 
 def activation_bytes(
