@@ -55,7 +55,8 @@ def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
     Raises:
         ValueError: when a segment has queries but no keys.
     """
-    queries, keys = _rows_by_segment(query_segment_N), _rows_by_segment(key_segment_M)
+    queries = _rows_by_segment(query_segment_N)
+    keys = queries if key_segment_M is query_segment_N else _rows_by_segment(key_segment_M)
     by_length: dict[int, list[int]] = {}
     for segment, rows in queries.items():
         if segment not in keys:

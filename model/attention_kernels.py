@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.config import unknown_name
+from model.config import ATTENTION, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def use_kernel(name: str) -> None:
         ValueError: for another name, with the near miss.
     """
     global _wanted
-    if name not in (AUTO, DENSE, *KERNELS):
-        raise ValueError(unknown_name("attention", name, (AUTO, DENSE, *KERNELS)))
+    if name not in ATTENTION:
+        raise ValueError(unknown_name("attention", name, ATTENTION))
     _wanted = name
 
 
@@ -135,17 +135,20 @@ def _lengths(query_segment: Tensor, key_segment: Tensor) -> dict[str, Any]:
 def _flash(q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    rows = q[lengths["query_order"]], k[lengths["key_order"]], v[lengths["key_order"]]
-    starts = lengths["starts_q"], lengths["starts_k"], lengths["longest_q"], lengths["longest_k"]
-    return varlen_attn(*rows, *starts)[lengths["inverse"]]
+    return _sorted(varlen_attn, q, k, v, lengths)
 
 
 def _flash_attn(q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:
     from flash_attn import flash_attn_varlen_func
 
+    return _sorted(flash_attn_varlen_func, q, k, v, lengths)
+
+
+def _sorted(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:
+    """FlashAttention's call, which both packages share, on rows sorted by segment, and the rows in order again."""
     rows = q[lengths["query_order"]], k[lengths["key_order"]], v[lengths["key_order"]]
     starts = lengths["starts_q"], lengths["starts_k"], lengths["longest_q"], lengths["longest_k"]
-    return flash_attn_varlen_func(*rows, *starts)[lengths["inverse"]]
+    return attention(*rows, *starts)[lengths["inverse"]]
 
 
 def _block_mask(query_segment: Tensor, key_segment: Tensor) -> Any:

@@ -12,7 +12,7 @@ Shapes: L text tokens, E channels of text, C T H W latents.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,23 +39,23 @@ class Known:
     head_CTHW: Tensor | None = None
     pieces: Sequence[Piece] = ()
 
-    def __bool__(self) -> bool:
-        return self.head_CTHW is not None or bool(self.pieces)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a training sample is told of its video.
 
     head: latent frames in place; pieces: stretches beside it; known_t: the time (noise) all that is given has.
-    independent: nothing is given, and every latent frame has a time of its own.
     """
 
     task: str = "text"
     head: int = 0
-    pieces: tuple[Stretch, ...] = field(default=())
+    pieces: tuple[Stretch, ...] = ()
     known_t: float = 0.0
-    independent: bool = False
+
+    @property
+    def independent(self) -> bool:
+        """Nothing is given, and every latent frame has a time of its own."""
+        return self.task == "independent"
 
 
 def draw_plan(
@@ -100,7 +100,7 @@ def draw_plan(
             chosen = {pick(keyframes, first_u), pick(keyframes, second_u)}
             return Plan(task, pieces=tuple(sorted(chosen)), known_t=known_t)
         case "independent" if latent_frames > 1:
-            return Plan(task, independent=True)
+            return Plan(task)
     return Plan()
 
 

@@ -77,11 +77,12 @@ class GuidedVelocity:
     def _ask(self, branches: tuple[int, ...], x_NP: Tensor, times_S: Tensor) -> list[Tensor]:
         """The network's answers for these branches, (N, P) each."""
         packed, index_N, dropped_N = self._row(branches)
-        renoised_NP = torch.where(
-            self._video.known_N[:, None], self._renoised(times_S[self._video.segment_N, None]), x_NP
-        )
         tokens = packed.tokens_ND.clone()
-        tokens[~packed.piece_N] = torch.where(dropped_N[:, None], renoised_NP[index_N], x_NP[index_N])
+        tokens[~packed.piece_N] = x_NP[index_N]
+        if 2 in branches:
+            renoised_NP = self._renoised(times_S[self._video.segment_N, None])
+            noisy_N = dropped_N & self._video.known_N[index_N]
+            tokens[~packed.piece_N] = torch.where(noisy_N[:, None], renoised_NP[index_N], x_NP[index_N])
         times_K = packed.times(times_S.repeat(len(branches)), self._cfg.known_noise)
         v = self._dit(**{**packed.inputs(times_K), "tokens_ND": tokens}, cache=self._cache)
         return list(v[~packed.piece_N].split(len(x_NP)))

@@ -35,7 +35,10 @@ def rope_table(positions_N3: Tensor, head_dim: int, latent_rate_hz: float, theta
 
 
 def rotate(x_NHd: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate pair i = (channel i, channel i + h) of every head by the token's i-th angle; same shape and dtype."""
+    """Rotate pair i = (channel i, channel i + h) of every head by the token's i-th angle; same shape and dtype.
+
+    The definition: `norms.head_norm` does it together with the norm, and is compared with this.
+    """
     cos, sin = table
     a, b = x_NHd.float().chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x_NHd.dtype)

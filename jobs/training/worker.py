@@ -55,11 +55,11 @@ def train(cfg: TrainingConfig) -> None:
     state = checkpoint.newest(out)
     start = checkpoint.load(engine, state) if state else 0
     recorder = Recorder(out, start) if rank == 0 else None
-    parameters = sum(p.numel() for p in task.build().parameters())
+    judge = task.build().to(engine.device)  # holds the moving average while it is looked at; whole at any ZeRO stage
+    parameters = sum(p.numel() for p in judge.parameters())
     logger.info("rank %d of %d, %d parameters, ZeRO %d, from step %d", rank, world, parameters, cfg.zero.stage, start)
     facts = {"parameters": parameters, "world": world, "zero_stage": cfg.zero.stage}
 
-    judge = task.build().to(engine.device)  # holds the moving average while it is looked at
     if start == 0:
         _validate(task, engine, judge, 0, recorder)
     steps = islice(steps_from(task.items(), cfg.seed, start, cfg.budget), max(0, cfg.max_steps - start))
