@@ -5,20 +5,27 @@ In: a RayConfig. Out: a block in which `ray` is connected, with this project's c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jobs.config import RayConfig
 from jobs.deepspeed_build import extensions_dir
+from jobs.ray_address import check_answers
 from pipelines import drill
 
 _PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
 _S3_ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
 _OBJECT_STORE_BYTES = 512 * 1024**2  # rows and captions travel through it, never video
+_STARTS = 5  # of a local Ray, which gives itself 30 s: too little where all cores are busy
+_LATE = "timed out during startup"
+_END_S = 5.0  # for processes that were killed
 
 
 def project_root() -> Path:
@@ -42,7 +49,8 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     """Connect to Ray for the length of a block; a Ray that was there before stays, one that is started here is stopped.
 
     Raises:
-        ConnectionError: the cluster at `ray.address` does not answer.
+        ConnectionError: the cluster at `ray.address` does not answer, or not to those who have no token of it.
+        RuntimeError: a local Ray did not start, however often it was tried.
     """
     on_sigterm = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault(
@@ -62,7 +70,9 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     if cfg.address is None:
         # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(
+        # What Ray takes for a local cluster if nobody says; said, it doesn't warn of it on the console.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        _start(
             num_cpus=cfg.num_cpus,
             include_dashboard=False,
             log_to_driver=False,
@@ -73,18 +83,123 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     else:
         # A cluster need not have this version installed, or any: the code travels with the job.
         runtime_env["py_modules"] = [str(project_root() / name) for name in _PACKAGES]
-        try:
-            ray.init(address=cfg.address, log_to_driver=False, configure_logging=False, runtime_env=runtime_env)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConnectionError(
-                f"ray.address={cfg.address}: no Ray answers there ({error}); start one or leave the key out for a local Ray"
-            ) from error
+        _join(cfg.address, runtime_env)
     _quiet_data()
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def resources(cfg: RayConfig) -> dict[str, float] | None:
+    """CPUs and GPUs of the Ray that a job would run on, as Ray counts them; None if that is a cluster that we are not
+    connected to yet.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return {name: ray.cluster_resources().get(name, 0.0) for name in ("CPU", "GPU")}
+    if cfg.address is not None:
+        return None
+    import torch
+
+    return {"CPU": float(cfg.num_cpus or len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
+
+
+def check_gpu(gpu: bool) -> None:
+    """Whether a job that runs in this process finds the GPU that it was told to use.
+
+    Raises:
+        ValueError: it doesn't.
+    """
+    import torch
+
+    if gpu and not torch.cuda.is_available():
+        raise ValueError("gpu=true, and this machine has no GPU that PyTorch can use; leave it out")
+
+
+def check_fits(cfg: RayConfig, key: str, num: int, cpus: float, gpu: bool) -> None:
+    """Whether so many workers find a place on a local Ray, which never grows.
+
+    Args:
+        key: that says how many, as the user typed it.
+
+    Raises:
+        ValueError: they don't; Ray would wait for ever.
+    """
+    there = resources(cfg)
+    if there is None or (short := lacking(there, num, cpus, gpu)) is None:
+        return
+    raise ValueError(f"{key}={num} {short}; ask for less, or name a larger cluster with ray.address=")
+
+
+def lacking(there: dict[str, float], num: int, cpus: float, gpu: bool) -> str | None:
+    """What is asked for and what there is, if there is too little of it."""
+    if gpu and there["GPU"] < num:
+        return f"with a GPU each needs {num} GPUs, and there {_is(there['GPU'], 'GPU')}"
+    if there["CPU"] + 1e-6 < num * cpus:
+        return f"with {cpus:g} CPUs each needs {num * cpus:g} CPUs, and there {_is(there['CPU'], 'CPU')}"
+    return None
+
+
+def _is(count: float, what: str) -> str:
+    return f"is {'1' if count else 'no'} {what}" if count in (0, 1) else f"are {count:g} {what}s"
+
+
+def _start(**how: Any) -> None:
+    """Start a local Ray, again if it did not come up in its own time: on a busy machine it takes longer than it allows itself."""
+    import ray
+
+    for attempt in range(1, _STARTS + 1):
+        before = _children()
+        try:
+            ray.init(**how)
+            return
+        except Exception as error:  # Ray has no type of its own for it
+            _kill(_children() - before)
+            if _LATE not in str(error):
+                raise
+        if attempt < _STARTS:
+            print(
+                f"ray: it did not start within 30 s, all cores are busy; trying again ({attempt + 1} of {_STARTS})",
+                file=sys.stderr,
+                flush=True,
+            )
+    raise RuntimeError(
+        f"a local Ray did not start in {_STARTS} attempts of 30 s; is this machine too busy, or its memory full?"
+    )
+
+
+def _children() -> set[Any]:
+    import psutil
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _kill(processes: set[Any]) -> None:
+    """What a start that failed has left behind."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_END_S)
+
+
+def _join(address: str, runtime_env: dict[str, Any]) -> None:
+    """Connect to a running cluster, or say at once why not."""
+    import ray
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+    try:
+        check_answers(address)
+        maybe_enable_token_auth_if_token_available(
+            warn_if_disabled=False
+        )  # without it a token is not shown, however right
+        ray.init(address=address, log_to_driver=False, configure_logging=False, runtime_env=runtime_env)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ConnectionError(f"ray.address={address}: {error}") from error
 
 
 def _quiet_data() -> None:

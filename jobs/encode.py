@@ -1,29 +1,31 @@
 """`rushes encode`: a dataset's latents and text embeddings, computed once and cached beside its shards.
 
-In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs no more. What is there already is not made again: new clips make new shards.
+In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs no more. What is there
+already is not made again; what can't be read is left out, told, and tried again by the next run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster import connect
+from jobs.cluster import check_fits, connect
 from jobs.encoding.config import EncodeConfig
+from jobs.encoding.plan import Chunk, chunks, divided
 from jobs.progress import progress
 from jobs.run_folder import Run, new_run_folder
 from jobs.training.names import EXPORT
-from pipelines.dataset import Dataset, open_dataset
+from pipelines.dataset import open_dataset
 from pipelines.ids import fingerprint
-from pipelines.latents import ROOT, commit, has_shard
-from pipelines.store import open_store
+from pipelines.latents import ROOT, commit, fingerprints
+from pipelines.precision import BF16, FP32, Precision, decide
+from pipelines.store import Store, open_store
 
-VERSION = 3
-_CLIPS_PER_SHARD = 64
+VERSION = 4
+_TOLD_CLIPS = 5
 
 
 def vae_folder(path: str, key: str = "vae") -> Path:
@@ -60,6 +62,7 @@ def check(cfg: EncodeConfig) -> None:
             f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}"
         )
     text_encoder(cfg.text_encoder)
+    check_fits(cfg.ray, "workers", cfg.workers, 1, cfg.gpu)
 
 
 def run_folder(cfg: EncodeConfig) -> str:
@@ -67,7 +70,11 @@ def run_folder(cfg: EncodeConfig) -> str:
 
 
 def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> str:
-    """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows."""
+    """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows, and the precision.
+
+    Args:
+        cfg: with a precision that is decided.
+    """
     from model.weights import PUBLISHED_WEIGHTS, vae_files
 
     weights_file, config_file = vae_files(vae)
@@ -75,72 +82,104 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
     if weights_file == PUBLISHED_WEIGHTS:  # these say by what latents are scaled in their config, ours in their weights
         weights += hashlib.sha256((vae / config_file).read_bytes()).hexdigest()
     settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
-    settings["pieces"] = dataclasses.asdict(cfg.pieces)
+    settings |= {"pieces": dataclasses.asdict(cfg.pieces), "precision": cfg.precision}
     return fingerprint({"version": VERSION, "vae": weights, "text": text_fingerprint, **settings})
 
 
-def _shards(dataset: Dataset) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """(bucket, id, rows): the kept clips of each bucket in groups; the id is the hash of what is encoded."""
-    by_bucket: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in sorted(dataset.kept(), key=lambda r: r["clip_id"]):
-        by_bucket[row["bucket"]].append(row)
-    shards = []
-    for bucket, rows in sorted(by_bucket.items()):
-        for start in range(0, len(rows), _CLIPS_PER_SHARD):
-            group = rows[start : start + _CLIPS_PER_SHARD]
-            contents = [[r["clip_id"], r["caption_short"], r["caption_dense"], r.get("source_text")] for r in group]
-            shards.append((bucket, fingerprint({"clips": contents}), group))
-    return shards
+def _decided(cfg: EncodeConfig, store: Store, vae: Path, text_fingerprint: str) -> tuple[Precision, str]:
+    """The precision, and the fingerprint that follows: latents that are there are gone on with as they began."""
+    prints = {
+        name: latents_fingerprint(dataclasses.replace(cfg, precision=name), vae, text_fingerprint)
+        for name in (BF16, FP32)
+    }
+    there = set(fingerprints(store))
+    begun = [name for name, print_ in prints.items() if print_ in there]
+    precision = decide(cfg.precision, cfg.gpu, begun[0] if len(begun) == 1 else None)
+    return precision, prints[precision.name]
 
 
 def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
-    """Encode what is missing; returns the fingerprint and counts."""
+    """Encode what is missing; returns the fingerprint and counts.
+
+    Raises:
+        RuntimeError: no clip can be read, or something else than a clip is wrong; names the cause.
+    """
     from model.text import text_encoder
     from model.weights import read_vae_config, vae_files
 
     vae, store, dataset = vae_folder(cfg.vae), open_store(cfg.dataset), open_dataset(cfg.dataset)
     text = text_encoder(cfg.text_encoder)
-    key = latents_fingerprint(cfg, vae, text.fingerprint)
-    shards = _shards(dataset)
-    missing = [s for s in shards if not has_shard(store, key, s[0], s[1])]
+    precision, key = _decided(cfg, store, vae, text.fingerprint)
+    run.say(f"encode {precision}")
+    wanted = chunks(dataset)
+    finished, missing = divided(store, key, wanted)
     for name in vae_files(vae):
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
-    cut = 0
+    cut, unread, made = 0, {}, []
     if missing:
-        absolute = dataclasses.replace(cfg, dataset=store.uri, text_encoder=text.name)
+        absolute = dataclasses.replace(cfg, dataset=store.uri, text_encoder=text.name, precision=precision.name)
         with connect(cfg.ray):
-            cut = _encode_on_ray(absolute, vae, key, text.fingerprint, missing)
+            made, cut, unread = _encode_on_ray(absolute, vae, key, text.fingerprint, missing)
+    shards = finished + made
+    if not shards:
+        raise RuntimeError(f"none of the {len(unread)} clips can be read, such as {next(iter(unread.values()))}")
     vae_config = read_vae_config(vae)
     facts = {
         "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
         "text_encoder": text.name, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
         "fps": cfg.shapes.fps, "max_frames": cfg.shapes.max_frames, "max_pixels": cfg.shapes.max_pixels, "multiple": cfg.shapes.multiple,
-        "windows": dataclasses.asdict(cfg.windows), "pieces": dataclasses.asdict(cfg.pieces),
+        "windows": dataclasses.asdict(cfg.windows), "pieces": dataclasses.asdict(cfg.pieces), "precision": precision.name,
     }  # fmt: skip
-    commit(store, key, dataset.number, [(b, s) for b, s, _ in shards], facts)
-    clips = sum(len(rows) for *_, rows in shards)
-    result = {"latents": key, "clips": clips, "shards": len(shards), "shards_made": len(missing), "captions_cut": cut}
-    run.write_json("metrics.json", result)
-    made = f"{len(missing)} of {len(shards)} shards made" if missing else "all shards were there"
-    run.say(f"encode: latents {key} of {clips} clips ({made}); captions cut to the text encoder's length: {cut}")
+    commit(store, key, dataset.number, [(chunk.bucket, chunk.id) for chunk in shards], facts)
+    result = {
+        "latents": key, "precision": precision.name, "clips": sum(len(chunk.rows) for chunk in shards), "clips_unread": len(unread),
+        "shards": len(shards), "shards_made": len(made), "captions_cut": cut,
+    }  # fmt: skip
+    run.write_json("metrics.json", result | {"unread": unread})
+    _say(run, cfg.dataset, result, unread)
     return result
 
 
+def _say(run: Run, dataset: str, result: dict[str, Any], unread: dict[str, str]) -> None:
+    for why in list(unread.values())[:_TOLD_CLIPS]:
+        run.say(f"encode: left out: {why}")
+    if unread:
+        more = (
+            f", of which the first {_TOLD_CLIPS} are named above and all in metrics.json"
+            if len(unread) > _TOLD_CLIPS
+            else ""
+        )
+        run.say(
+            f"encode: {len(unread)} clips can't be read and are left out{more}; the next run tries them again. "
+            f"See what is wrong with: rushes verify dataset={dataset}"
+        )
+    made = (
+        f"{result['shards_made']} of {result['shards']} shards made"
+        if result["shards_made"]
+        else "all shards were there"
+    )
+    run.say(
+        f"encode: latents {result['latents']} of {result['clips']} clips ({made}); "
+        f"captions cut to the text encoder's length: {result['captions_cut']}"
+    )
+
+
 def _encode_on_ray(
-    cfg: EncodeConfig, vae: Path, key: str, text: str, shards: Sequence[tuple[str, str, list[dict[str, Any]]]]
-) -> int:
-    """Encode shards on a pool of actors; returns how many captions were cut."""
+    cfg: EncodeConfig, vae: Path, key: str, text: str, missing: Sequence[Chunk]
+) -> tuple[list[Chunk], int, dict[str, str]]:
+    """Encode chunks on a pool of actors; returns what is in shards now, how many captions were cut, and what can't be read."""
     import ray
     from ray.util import ActorPool
 
     from jobs.encoding.encoder import Encoder
 
     remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2, max_task_retries=2)(Encoder)
-    pool = ActorPool([remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(shards)))])
-    cut = 0
-    with progress("encode", total=sum(len(rows) for *_, rows in shards), unit="clips") as bar:
-        sizes = {shard: len(rows) for _, shard, rows in shards}
-        for shard, shard_cut in pool.map_unordered(lambda actor, s: actor.encode.remote(*s), list(shards)):
-            cut += shard_cut
-            bar.advance(sizes[shard])
-    return cut
+    pool = ActorPool([remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(missing)))])
+    made, cut, unread = [], 0, {}
+    with progress("encode", total=sum(len(chunk.rows) for chunk in missing), unit="clips") as bar:
+        for done in pool.map_unordered(lambda actor, chunk: actor.encode.remote(chunk), list(missing)):
+            made += [done.made] if done.made else []
+            cut += done.captions_cut
+            unread |= done.unread
+            bar.advance(len(done.unread) + (len(done.made.rows) if done.made else 0))
+    return made, cut, unread

@@ -8,20 +8,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jobs.cluster import check_gpu
 from jobs.generation.config import EvaluateConfig
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder, write_mp4
+from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
+from jobs.out_folder import check_free
 from jobs.progress import progress
 from jobs.run_folder import Run
-from pipelines.batches.frames import FrameReader
+from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
 from pipelines.dataset import open_dataset
+from pipelines.media.write_mp4 import write_mp4
+from pipelines.precision import decide
 
 
 def check(cfg: EvaluateConfig) -> None:
-    """The checkpoint is there, and the dataset has clips."""
+    """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the way."""
     checkpoint_folder(cfg.checkpoint)
-    if not open_dataset(cfg.dataset).kept():
+    check_free("out", cfg.out)
+    check_gpu(cfg.gpu)
+    kept = open_dataset(cfg.dataset).kept()
+    if not kept:
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+    if not _captioned(kept):
+        raise ValueError(
+            f"dataset={cfg.dataset} has no clip with a short caption, which are the prompts; caption it with: rushes curate"
+        )
 
 
 def run_folder(cfg: EvaluateConfig) -> Path:
@@ -32,16 +43,28 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Generate and measure."""
     from jobs.generation.retrieval import distance, thumbnails
 
-    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu", cfg.text_encoder)
+    precision = decide(cfg.precision, cfg.gpu)
+    run.say(f"evaluate {precision}")
+    device = "cuda" if cfg.gpu else "cpu"
+    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), device, cfg.text_encoder, precision.name)
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
-    rows = sorted(dataset.kept(), key=lambda r: r["clip_id"])[: cfg.clips]
+    asked = sorted(_captioned(dataset.kept()), key=lambda r: r["clip_id"])[: cfg.clips]
     reader = FrameReader(dataset, facts["fps"])
-    sizes, clips = {}, {}
-    for row in rows:
+    rows, sizes, clips = [], {}, {}
+    for row in asked:
         height, width = fit_shape(row["width"], row["height"], facts["max_pixels"], facts["multiple"])
-        frames = reader.clip(row, height, width)
+        try:
+            frames = reader.clip(row, height, width)
+        except ClipError as error:
+            run.say(f"evaluate: left out: {error}")
+            continue
+        rows.append(row)
         sizes[row["clip_id"]] = Size(width, height, fit_frames(len(frames), facts["max_frames"]))
         clips[row["clip_id"]] = thumbnails(frames)
+    if not rows:
+        raise RuntimeError(
+            f"none of the {len(asked)} clips can be read; see what is wrong with: rushes verify dataset={cfg.dataset}"
+        )
     steps = cfg.steps or pipeline.sampling.steps
     videos, seeds = [], list(range(cfg.seeds))
     with progress("evaluate", total=len(rows) * steps, unit="steps") as bar:
@@ -74,6 +97,7 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
                 )
     share = sum(v["nearest"] == v["clip_id"] for v in videos) / len(videos)
     result = {
+        "precision": precision.name,
         "retrieval_share": share,
         "chance": 1 / len(rows),
         "clips": len(rows),
@@ -86,3 +110,8 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
         f"evaluate: {len(videos)} videos in {cfg.out}; {share:.0%} are nearest to their own clip (by chance {1 / len(rows):.0%})"
     )
     return result
+
+
+def _captioned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Clips that can be asked for: those with a short caption."""
+    return [row for row in rows if row["caption_short"]]

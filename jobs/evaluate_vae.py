@@ -13,16 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.cluster import check_gpu
 from jobs.encode import vae_folder
 from jobs.evaluation.config import EvaluateVaeConfig
+from jobs.out_folder import check_free
 from jobs.progress import progress
 from jobs.run_folder import Run
 from jobs.spread import spread
 from jobs.training.config import TrainVaeConfig
 from jobs.training.names import SETTINGS
 from pipelines.batches.config import ShapeConfig, WindowConfig
+from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
 from pipelines.dataset import open_dataset
+from pipelines.precision import autocast, decide
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +44,8 @@ def check(cfg: EvaluateVaeConfig) -> None:
     from jobs.training.perceptual import perceptual_distance
 
     vae_folder(cfg.checkpoint, "checkpoint")
+    check_free("out", cfg.out)
+    check_gpu(cfg.gpu)
     if not _by_shape(_task(cfg), cfg.clips):
         raise ValueError(
             f"dataset={cfg.dataset} holds out nothing: it has no kept clip that is long enough; "
@@ -60,16 +66,34 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     from jobs.training.perceptual import perceptual_distance
     from model.weights import load_vae
 
+    precision = decide(cfg.precision, cfg.gpu)
+    run.say(f"evaluate_vae {precision}")
     device = torch.device("cuda" if cfg.gpu else "cpu")
     vae, task = load_vae(vae_folder(cfg.checkpoint, "checkpoint"), device), _task(cfg)
     distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
     measured: dict[Item, Figures] = {}
+    unread: dict[str, str] = {}
     with progress("evaluate_vae", total=sum(map(len, shapes.values())), unit="windows") as bar, torch.no_grad():
         for items in shapes.values():
             for item in items:
-                measured[item] = measure(*_both(task, vae, item, device), distance)
+                try:
+                    both = _both(task, vae, item, device, precision.name)
+                except ClipError as error:
+                    unread[item.clip_id] = str(error)
+                else:
+                    measured[item] = measure(*both, distance)
                 bar.advance()
+    for why in unread.values():
+        run.say(f"evaluate_vae: left out: {why}")
+    if not measured:
+        raise RuntimeError(
+            f"none of the {len(unread)} clips can be read; see what is wrong with: rushes verify dataset={cfg.dataset}"
+        )
+    shapes = {shape: [item for item in items if item in measured] for shape, items in shapes.items()}
+    shapes = {shape: items for shape, items in shapes.items() if items}
     result = {
+        "precision": precision.name,
+        "clips_unread": len(unread),
         "perceptual_distance": cfg.perceptual,
         "overall": {**summary(list(measured.values())), "clips": len({item.clip_id for item in measured})},
         "shapes": [
@@ -82,7 +106,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
         ],
     }
     run.write_json("metrics.json", result)
-    run.write_text(_PAGE, _page(cfg, task, vae, device, shapes, measured, result))
+    run.write_text(_PAGE, _page(cfg, task, vae, device, precision.name, shapes, measured, result))
     run.say(f"evaluate_vae: {_line(result['overall'])}; {run.uri}/{_PAGE} shows them, opens in any browser, offline")
     return result
 
@@ -131,10 +155,17 @@ def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int
     return dict(sorted(found.items()))
 
 
-def _both(task: VaeTask, vae: VAE, item: Item, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W)."""
+def _both(
+    task: VaeTask, vae: VAE, item: Item, device: torch.device, precision: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W).
+
+    Raises:
+        ClipError: the clip can't be read.
+    """
     x = task.held_out_pixels(item).to(device)
-    return x, vae.decode(vae.encode(x).mean, size=x.shape[-2:])
+    with autocast(device.type, precision):
+        return x, vae.decode(vae.encode(x).mean, size=x.shape[-2:]).float()
 
 
 def _page(
@@ -142,6 +173,7 @@ def _page(
     task: VaeTask,
     vae: VAE,
     device: torch.device,
+    precision: str,
     shapes: Mapping[tuple[int, int, int], Sequence[Item]],
     measured: Mapping[Item, Figures],
     result: Mapping[str, Any],
@@ -158,7 +190,7 @@ def _page(
         for shape, items in shown.items():
             clips = []
             for item in items:
-                original, made = (to_pixels(v)[0] for v in _both(task, vae, item, device))
+                original, made = (to_pixels(v)[0] for v in _both(task, vae, item, device, precision))
                 row, fps = rows[item.clip_id], task.cfg.shapes.fps
                 clips.append(compared(row, original, made, fps, task.start_s(item), measured[item]))
                 bar.advance()

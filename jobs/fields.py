@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ class Key:
         return typing.get_origin(self.type) is dict
 
     @property
+    def is_text(self) -> bool:
+        """Whether it takes text, which is what was typed and nothing else."""
+        return self.type in (str, str | None)
+
+    @property
     def required(self) -> bool:
         return isinstance(self.default, str) and self.default == REQUIRED
 
@@ -67,22 +72,24 @@ def _default(field: dataclasses.Field) -> Any:
     return REQUIRED
 
 
-def keys(config: Any, prefix: str = "", instance: Any = None) -> Iterator[Key]:
+def keys(config: Any, prefix: str = "", instance: Any = None, without: Collection[str] = ()) -> Iterator[Key]:
     """Every leaf key of a config dataclass, depth first in the order written.
 
     Args:
         config: the dataclass type.
         instance: where given, `default` is taken from it (nested defaults that a parent overrides).
+        without: its fields that are none of the user's, because the config that it is a part of sets them: what that says of
+            a part as `wired` in the field's metadata.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         default = getattr(instance, field.name) if instance is not None else _default(field)
         path = f"{prefix}{field.name}"
+        if field.name in without:
+            continue
         if dataclasses.is_dataclass(hints[field.name]):
-            if isinstance(default, str):  # a reference to a part of the workflow's own config
-                continue
             nested = default if dataclasses.is_dataclass(default) else None
-            yield from keys(hints[field.name], f"{path}.", nested)
+            yield from keys(hints[field.name], f"{path}.", nested, field.metadata.get("wired", ()))
             continue
         meta = field.metadata
         yield Key(
@@ -114,8 +121,32 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of the kind that a key takes; whole numbers are numbers, true and false are none."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in arguments)
+    if kind is Any:
+        return True
+    if origin is dict:
+        return isinstance(value, dict) and all(isinstance(k, str) and fits(v, arguments[1]) for k, v in value.items())
+    if origin is list:
+        return isinstance(value, list | tuple) and all(fits(one, arguments[0]) for one in value)
+    if kind in (int, float):
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def in_words(kind: Any) -> str:
+    """What a key takes, as an error says it."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(in_words(one) for one in typing.get_args(kind))
+    return words.get(kind, _type_name(kind))
+
+
 def check_values(instance: Any) -> None:
-    """Hold every value against the limits in its key's metadata.
+    """Hold every value against its type, and against the limits in its key's metadata.
 
     Raises:
         ValueError: naming the key as the user typed it, the value, what is allowed, and the near miss.
@@ -124,6 +155,8 @@ def check_values(instance: Any) -> None:
         value = key.default
         if value is None or key.required:
             continue
+        if not fits(value, key.type):
+            raise ValueError(f"{key.path}={value} is not {in_words(key.type)}")
         for one in value if isinstance(value, list) else [value]:
             if key.choices is not None and one not in key.choices:
                 allowed = ", ".join(str(c) for c in key.choices)

@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jobs.cluster import check_gpu
 from jobs.generation.config import GenerateConfig
-from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_folder, read_facts, write_mp4
+from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_folder, read_facts
+from jobs.out_folder import check_local, check_note
 from jobs.progress import progress
 from jobs.run_folder import Run
 from pipelines.batches.shapes import fit_shape
+from pipelines.media.write_mp4 import write_mp4
+from pipelines.precision import decide
 
 _WIDE = (1920, 1080)
 
@@ -22,6 +26,9 @@ def check(cfg: GenerateConfig) -> None:
     read_facts(folder)
     if Path(cfg.out).suffix.lower() != ".mp4":
         raise ValueError(f"out={cfg.out} does not end in .mp4")
+    check_local("out", cfg.out)
+    check_note(Path(cfg.out))
+    check_gpu(cfg.gpu)
     if cfg.lora is not None:
         adapter_folder(cfg.lora)
     elif cfg.lora_scale != 1.0:
@@ -48,7 +55,10 @@ def _size(cfg: GenerateConfig, facts: dict[str, Any], fps: float) -> Size:
 
 def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     """Generate; returns where and what."""
-    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu", cfg.text_encoder)
+    precision = decide(cfg.precision, cfg.gpu)
+    run.say(f"generate {precision}")
+    folder, device = checkpoint_folder(cfg.checkpoint), "cuda" if cfg.gpu else "cpu"
+    pipeline = Pipeline(folder, device, cfg.text_encoder, precision.name)
     if cfg.lora is not None:
         pipeline.adapt(adapter_folder(cfg.lora), cfg.lora_scale)
     fps = cfg.fps or pipeline.facts["fps"]
@@ -76,13 +86,17 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
         "prompt_cut": bool(cut),
         "seed": cfg.seed,
         "fps": fps,
+        "precision": precision.name,
         "steps": steps,
         **dataclasses.asdict(size),
-        "checkpoint": str(checkpoint_folder(cfg.checkpoint)),
+        "checkpoint": str(folder),
     }
     if cfg.lora is not None:
         facts |= {"lora": str(adapter_folder(cfg.lora)), "lora_scale": cfg.lora_scale}
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
-    out.with_suffix(".json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    out.with_suffix(".json").write_text(
+        json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    run.write_json("metrics.json", {"precision": precision.name})
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")
     return {"out": str(out), **facts}

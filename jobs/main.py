@@ -106,8 +106,9 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        return _complain(f"{job.name} failed: {first_line} (the whole story: {run.log_uri})", FAILED)
+        from jobs.failures import in_a_line
+
+        return _complain(f"{job.name} failed: {in_a_line(error)} (the whole story: {run.log_uri})", FAILED)
     return DONE
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from jobs.cluster import connect
 from jobs.fields import keys, value_at
+from jobs.instances import as_yaml
+from jobs.out_folder import check_local
 from jobs.registry import JOBS
 from jobs.run_folder import Run, open_run
 from jobs.workflow.config import WIRED, RunConfig
@@ -24,6 +26,7 @@ def check(cfg: RunConfig) -> None:
     for key in keys(RunConfig):
         if key.default == WIRED and value_at(cfg, key.path) != WIRED:
             raise ValueError(f"{key.path} is decided by the workflow; leave it out and give footage= and out=")
+    check_local("out", cfg.out)
     first = nodes(cfg)[0]
     JOBS["curate"].module().check(first.config({}, first.folder("")))
 
@@ -49,10 +52,12 @@ def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
             made[node.job] = Made(record["path"], record["result"], record["digest"])
             results[node.job], seconds[node.job] = record["result"], record["seconds"]
     metrics = {
-        "vae_psnr_db": results["train_vae"]["val_psnr_db_last"],
-        "val_loss_first": results["train"]["val_loss_first"],
-        "val_loss_last": results["train"]["val_loss_last"],
+        # null where nothing was held out
+        "vae_psnr_db": results["train_vae"].get("val_psnr_db_last"),
+        "val_loss_first": results["train"].get("val_loss_first"),
+        "val_loss_last": results["train"].get("val_loss_last"),
         "retrieval_share": results["evaluate"]["retrieval_share"],
+        "precision": {job: result["precision"] for job, result in results.items() if "precision" in result},
         "seconds": sum(seconds.values()),
         "seconds_of": seconds,
     }
@@ -69,14 +74,10 @@ def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
 
 def _execute(node: Node, made: dict[str, Made], key: str, folder: str, run: Run, ray: _OneRay) -> dict[str, Any]:
     """Run one node in this process, with a log of its own."""
-    from omegaconf import OmegaConf
-
     config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
     module.check(config)
     ray.start()
-    result = module.run(
-        config, open_run(node.job, module.run_folder(config), OmegaConf.to_yaml(OmegaConf.structured(config)))
-    )
+    result = module.run(config, open_run(node.job, module.run_folder(config), as_yaml(config)))
     open_run(run.job, run.folder, (run.folder / "config.yaml").read_text())  # the log is the workflow's again
     seconds = time.monotonic() - began_s
     return {

@@ -10,8 +10,10 @@ from time import monotonic
 from typing import Any
 
 from jobs.curation.config import CurateConfig, SelectConfig
+from jobs.instances import instance_of
 from jobs.run_folder import Run, new_run_folder
 from pipelines.dataset import open_dataset
+from pipelines.precision import decide
 from pipelines.recipe import check_measurable, load_recipe
 
 
@@ -48,24 +50,21 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
 
 
 def as_curated(dataset: str) -> CurateConfig:
-    """The configuration that a dataset was curated with, without footage and recipe.
+    """The configuration that a dataset was curated with, without footage and recipe; its precision is decided.
 
     Raises:
         ValueError: it has keys that this version does not know.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     settings = open_dataset(dataset).manifest.settings
     try:
-        tree = OmegaConf.merge(OmegaConf.structured(CurateConfig), settings)
-        tree.dataset, tree.footage = dataset, ""
-        return OmegaConf.to_object(tree)
-    except OmegaConfBaseException as error:
+        curated = instance_of(CurateConfig, {**settings, "dataset": dataset, "footage": ""})
+    except ValueError as error:
         raise ValueError(
             f"dataset={dataset} was curated with settings that this version does not know ({error}); run rushes curate "
             "on its footage again"
         ) from error
+    curated.precision = decide(curated.precision, earlier=settings.get("precision")).name
+    return curated
 
 
 def _as_curated(cfg: SelectConfig) -> CurateConfig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.run_folder import Run
 from jobs.training.config import TrainConfig
-from jobs.training.launch import check_continues, fit
+from jobs.training.launch import check_launch, fit
 from jobs.training.names import EXPORT
 from pipelines.latents import open_latents
 from pipelines.store import open_store
@@ -19,7 +19,7 @@ def check(cfg: TrainConfig) -> None:
 
     store = open_store(cfg.dataset)
     check_start(cfg, store, open_latents(store, cfg.latents))
-    check_continues(with_absolute_init(cfg))
+    check_launch(with_absolute_init(cfg))
 
 
 def run_folder(cfg: TrainConfig) -> Path:
@@ -28,12 +28,22 @@ def run_folder(cfg: TrainConfig) -> Path:
 
 def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
     """Train; returns the first and last held-out losses and the speed."""
-    from jobs.training.start import with_absolute_init
+    from jobs.training.start import textless, with_absolute_init
 
+    without, clips = textless(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
+    if without:
+        kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)
+        run.say(
+            f"train: {without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained without text"
+        )
     result = fit(with_absolute_init(cfg), run)
     run.write_json("metrics.json", result)
-    run.say(
-        f"train: {result['steps']} steps; held-out loss {result['val_loss_first']:.3f} → {result['val_loss_last']:.3f}; "
-        f"checkpoint in {Path(cfg.out) / EXPORT}"
-    )
+    run.say(f"train: {result['steps']} steps; {held_out(result)}; checkpoint in {Path(cfg.out) / EXPORT}")
     return result
+
+
+def held_out(result: dict[str, Any]) -> str:
+    """The held-out loss in words; a dataset need not hold anything out."""
+    if "val_loss_last" not in result:
+        return "nothing was held out, so no loss is known of what it has not seen (windows.holdout_share)"
+    return f"held-out loss {result['val_loss_first']:.3f} → {result['val_loss_last']:.3f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.run_folder import Run
 from jobs.training.config import TrainVaeConfig
-from jobs.training.launch import check_continues, fit
+from jobs.training.launch import check_launch, fit
 from jobs.training.names import EXPORT
 from pipelines.dataset import open_dataset
 
@@ -19,6 +19,10 @@ def check(cfg: TrainVaeConfig) -> None:
     if not open_dataset(cfg.dataset).kept():
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
     vae = vae_config(cfg.size, **cfg.model)
+    if cfg.shapes.multiple % vae.stride_space:
+        raise ValueError(
+            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {vae.stride_space}; try {2 * vae.stride_space}"
+        )
     if cfg.crop is not None and cfg.crop % vae.stride_space:
         raise ValueError(
             f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}"
@@ -33,7 +37,7 @@ def check(cfg: TrainVaeConfig) -> None:
         raise ValueError(
             "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at hand; use zero.stage=2"
         )
-    check_continues(cfg)
+    check_launch(cfg)
 
 
 def run_folder(cfg: TrainVaeConfig) -> Path:
@@ -44,7 +48,7 @@ def run(cfg: TrainVaeConfig, run: Run) -> dict[str, Any]:
     """Train; returns the held-out PSNR and the speed."""
     result = fit(cfg, run)
     run.write_json("metrics.json", result)
-    run.say(
-        f"train_vae: {result['steps']} steps; held-out PSNR {result['val_psnr_db_last']:.2f} dB; VAE in {Path(cfg.out) / EXPORT / 'vae'}"
-    )
+    psnr = result.get("val_psnr_db_last")
+    held = "nothing was held out (windows.holdout_share)" if psnr is None else f"held-out PSNR {psnr:.2f} dB"
+    run.say(f"train_vae: {result['steps']} steps; {held}; VAE in {Path(cfg.out) / EXPORT / 'vae'}")
     return result

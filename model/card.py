@@ -44,7 +44,9 @@ class LoraFacts:
 
 @dataclass(frozen=True, slots=True)
 class DiTFacts:
-    """A whole pipeline: the DiT and what it works with. vae: its latent_channels, stride_time and stride_space."""
+    """A whole pipeline: the DiT and what it works with. vae: its latent_channels, stride_time and stride_space. precision: of
+    the training's matrix products, bf16 or fp32.
+    """
 
     config: DiTConfig
     parameters: int
@@ -55,6 +57,7 @@ class DiTFacts:
     flow: FlowConfig
     sample: SampleConfig
     tasks: Mapping[str, float]
+    precision: str
     fine_tuned: bool = False
     lora: LoraFacts | None = None
 
@@ -68,6 +71,7 @@ class VAEFacts:
     steps: int
     data: DataFacts
     losses: Mapping[str, float]
+    precision: str
 
 
 def dit_card(facts: DiTFacts, license: str = "other") -> str:
@@ -105,6 +109,7 @@ def dit_card(facts: DiTFacts, license: str = "other") -> str:
         ),
         "## What it was trained on",
         _data(facts.data),
+        _numbers(facts.precision),
         _mix("Texts", facts.data.captions, "text of a sample is drawn among its clip's captions"),
         _mix("Tasks", facts.tasks, "what of its own video a sample is given"),
         "## How it samples",
@@ -146,6 +151,7 @@ def vae_card(facts: VAEFacts, license: str = "other") -> str:
         ),
         "## What it was trained on",
         _data(facts.data),
+        _numbers(facts.precision),
         _mix("Losses beside the absolute error", facts.losses, "with their weights"),
         "## Limits",
         _list(
@@ -190,6 +196,10 @@ def _data(data: DataFacts) -> str:
         ("longest window", f"{data.max_frames} frames, {data.max_frames / data.fps:.2f} s"),
         ("largest frame", f"about {data.max_pixels:,} pixels"),
     )
+
+
+def _numbers(precision: str) -> str:
+    return f"Matrix products were computed in {precision}, weights and moments kept in fp32."
 
 
 def _mix(title: str, weights: Mapping[str, float], meaning: str) -> str:

@@ -29,9 +29,7 @@ class VAEConfig:
     decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1})
 
     def __post_init__(self) -> None:
-        numbers = (self.stride_time, self.stride_space, self.patch)
-        if not all(isinstance(number, int) for number in numbers):
-            return
+        _check_limits(self)
         if self.patch > self.stride_space:
             raise ValueError(
                 f"vae.patch={self.patch} is above vae.stride_space={self.stride_space}; "
@@ -79,13 +77,13 @@ class DiTConfig:
     )
 
     def __post_init__(self) -> None:
-        given = isinstance(self.width, int) and isinstance(self.heads, int)
-        if given and (self.width % (2 * self.heads) or self.head_dim < 6):
+        _check_limits(self)
+        if self.width % (2 * self.heads) or self.head_dim < 6:
             raise ValueError(
                 f"dit.width={self.width} over dit.heads={self.heads} must be an even head size of 6 or more; "
                 f"try dit.heads={max(1, self.width // 64)}"
             )
-        if not isinstance(self.patch, str) and (len(self.patch) != 3 or self.patch[0] != 1):
+        if len(self.patch) != 3 or self.patch[0] != 1 or min(self.patch) < 1:
             raise ValueError(f"dit.patch={list(self.patch)} must be three numbers, the first 1, like [1,2,2]")
 
     @property
@@ -270,6 +268,37 @@ def dit_config(size: str, **overrides: Any) -> DiTConfig:
         ValueError: for an unknown size or field, with the near miss.
     """
     return _preset("dit", DiTConfig, DIT_SIZES, size, overrides)
+
+
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    list[int]: ((list, tuple), "a list of whole numbers"),
+    str: (str, "text"),
+}
+
+
+def _check_limits(config: Any) -> None:
+    """Hold every field against its type and the limits in its metadata.
+
+    Raises:
+        ValueError: naming the first that is wrong, and what is allowed.
+    """
+    for field_ in fields(config):
+        value, meta = getattr(config, field_.name), field_.metadata
+        name = f"model.{field_.name}={value}"
+        kind, words = _KINDS[field_.type]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is not {words}")
+        if "choices" in meta and value not in meta["choices"]:
+            raise ValueError(f"{name} is not known; it is one of {', '.join(map(str, meta['choices']))}")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(value, list | tuple) and (not isinstance(number, int) or number < 1):
+                raise ValueError(f"{name} must be whole numbers of 1 or more")
+            if "min" in meta and number < meta["min"]:
+                raise ValueError(f"{name} is too small: at least {meta['min']}")
+            if "max" in meta and number > meta["max"]:
+                raise ValueError(f"{name} is too large: at most {meta['max']}")
 
 
 def unknown_name(what: str, name: str, known: Any) -> str:

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model.dit import DiT
 from model.published_vae import read_json
 from model.seeding import seeded
-from model.shards import publish, read_state
+from model.shards import publish, read_state, write_tensors
 from model.state_diff import state_diff
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -58,7 +57,7 @@ def save_lora(dit: DiT, folder: Path | str) -> None:
     folder, state = Path(folder), _state(dit)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    publish(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    publish(folder / WEIGHTS, lambda path: write_tensors(path, tensors))
     config = dit.peft_config[_NAME].to_dict() | {"inference_mode": True}
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n"  # sorted: of its sets
     publish(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))

@@ -50,7 +50,7 @@ def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_byte
         for name, keys in zip(names, shards, strict=True):
             written[folder / name] = _temporary(folder / name)
             tensors = {key: state[key].detach().cpu().contiguous().clone() for key in keys}  # clone: no shared memory
-            save_file(tensors, written[folder / name], metadata={"format": "pt"})
+            write_tensors(written[folder / name], tensors)
         index.unlink(missing_ok=True)
         if len(shards) > 1:
             (folder / file).unlink(missing_ok=True)
@@ -114,6 +114,14 @@ def read_state(
         ValueError: a file can't be read, or holds other tensors than the index says.
     """
     return dict(_each(folder, file, device, lambda part, name: part.get_tensor(name).to(dtype=dtype)))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file with the rights that the umask gives any new one: the package itself writes for the owner alone."""
+    path.touch()
+    rights = path.stat().st_mode & 0o777
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+    path.chmod(rights)
 
 
 def publish(path: Path, write: Callable[[Path], Any]) -> None:

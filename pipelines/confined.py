@@ -88,6 +88,7 @@ def measure_unit(
     shots: ShotConfig,
     scores: ScoreConfig,
     wanted: tuple[str, ...],
+    precision: str,
 ) -> dict[str, pa.Table]:
     """What is wanted of a unit's frames: signals, and the rows of meters, by name.
 
@@ -102,7 +103,7 @@ def measure_unit(
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
     pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts, clock)
-    return measure(pictures, clock, first, last, cfg, shots, scores, wanted)
+    return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
 
 
 def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:

@@ -3,7 +3,8 @@
     latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each window and of each piece
                                                         (a stretch encoded alone), text embeddings, all float16
     latents/<fingerprint>/index/<hash>.parquet          a row per window
-    latents/<fingerprint>/manifests/000001.json         immutable; numbered as the dataset's manifest that it covers
+    latents/<fingerprint>/shards/unread/<id>.json       which clips of a shard could not be read, when it was to be made
+    latents/<fingerprint>/manifests/000001.json         immutable, numbered; the newest counts
     latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be decoded
 
 In: numpy arrays and plain facts. Out: the same again. Knows neither models nor devices. A shard's id is the hash of what is in it, so a
@@ -18,6 +19,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from threading import Lock
 from typing import Any
 
@@ -27,7 +29,8 @@ from pipelines.schema import read_parquet
 from pipelines.store import Store
 
 ROOT = "latents"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_READABLE = (2, SCHEMA_VERSION)  # 2 doesn't say in the index which texts a clip has
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class WindowRow:
     shard: str
     offset: int
     size: int
+    texts: str | None = None
+    """Kinds of the clip's texts, sorted, with commas between; None if it was written before they were noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,23 @@ def has_shard(store: Store, fingerprint: str, bucket: str, shard: str) -> bool:
     return store.exists(shard_key(fingerprint, bucket, shard)) and store.exists(_rows_key(fingerprint, shard))
 
 
+def _unread_key(fingerprint: str, shard: str) -> str:
+    return f"{ROOT}/{fingerprint}/shards/unread/{shard}.json"
+
+
+def write_unread(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[str]) -> None:
+    """Note which clips of a shard could not be read, while others could: those then are a shard of their own."""
+    store.put_new(_unread_key(fingerprint, shard), json.dumps(sorted(clip_ids)).encode())
+
+
+def read_unread(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
+    """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none could."""
+    try:
+        return frozenset(json.loads(store.read(_unread_key(fingerprint, shard))))
+    except FileNotFoundError:
+        return frozenset()
+
+
 def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: Sequence[EncodedClip]) -> None:
     """Write clips as one reproducible tar, then the rows that say where their members lie."""
     import tarfile
@@ -99,10 +121,9 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
     rows = []
     for clip in clips:
         offset, size = places[clip.clip_id]
-        rows += [
-            asdict(WindowRow(**row, shard=shard_key(fingerprint, bucket, shard), offset=offset, size=size))
-            for row in clip.rows
-        ]
+        place = {"shard": shard_key(fingerprint, bucket, shard), "offset": offset, "size": size}
+        texts = ",".join(sorted(clip.texts))
+        rows += [asdict(WindowRow(**row, **place, texts=texts)) for row in clip.rows]
     store.put_new(shard_key(fingerprint, bucket, shard), data)
     store.put_new(_rows_key(fingerprint, shard), json.dumps(rows, sort_keys=True).encode())
 
@@ -119,7 +140,7 @@ def _half(x: np.ndarray) -> np.ndarray:
 def commit(
     store: Store, fingerprint: str, number: int, shards: Sequence[tuple[str, str]], facts: Mapping[str, Any]
 ) -> str:
-    """Publish the manifest of a finished encoding; returns its key.
+    """Publish the manifest of a finished encoding, unless the newest says the same; returns the key of the one that does.
 
     Args:
         number: of the dataset's manifest that was encoded.
@@ -139,11 +160,19 @@ def commit(
         "schema_version": SCHEMA_VERSION,
         "index": index,
         "shards": [{"bucket": bucket, "id": shard} for bucket, shard in sorted(shards)],
+        "dataset_manifest": number,
         **facts,
     }
-    key = f"{ROOT}/{fingerprint}/manifests/{number:06d}.json"
-    store.put_new(key, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
-    return key
+    data = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
+    folder = f"{ROOT}/{fingerprint}/manifests/"
+    while True:
+        newest = max(store.list(folder), default=None)
+        if newest is not None and store.read(newest) == data:
+            return newest
+        number = 1 if newest is None else int(newest.removeprefix(folder).removesuffix(".json")) + 1
+        key = f"{folder}{number:06d}.json"
+        if store.put_new(key, data):
+            return key
 
 
 def fingerprints(store: Store) -> list[str]:
@@ -179,9 +208,10 @@ class Latents:
     """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
 
     def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
-        if manifest["schema_version"] != SCHEMA_VERSION:
+        if manifest["schema_version"] not in _READABLE:
             raise ValueError(
-                f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads {SCHEMA_VERSION}; encode again"
+                f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads "
+                f"{' and '.join(map(str, _READABLE))}; encode again"
             )
         self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
         table = read_parquet(store.read(manifest["index"]))
@@ -190,13 +220,20 @@ class Latents:
         self._cache_bytes, self._lock = cache_bytes, Lock()
 
     def _clip(self, row: WindowRow) -> dict[str, np.ndarray]:
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         with self._lock:
             if row.clip_id in self._cache:
                 self._cache.move_to_end(row.clip_id)
                 return self._cache[row.clip_id]
-        tensors = load(self._store.read_range(row.shard, row.offset, row.size))
+        try:
+            tensors = load(self._store.read_range(row.shard, row.offset, row.size))
+        except (FileNotFoundError, EOFError, SafetensorError, ValueError) as error:
+            raise ValueError(
+                f"clip {row.clip_id} in {row.shard} of {self._store.uri} can't be read ({error}); remove that file and its rows in "
+                f"{_rows_key(self.fingerprint, PurePosixPath(row.shard).stem)}, and encode again"
+            ) from error
         with self._lock:
             self._cache[row.clip_id] = tensors
             while (

@@ -74,6 +74,12 @@ def current_recipe(store: Store) -> dict[str, Any] | None:
     return manifest and manifest.recipe
 
 
+def current_settings(store: Store) -> dict[str, Any]:
+    """The configuration that the dataset was last curated with; {} before the first manifest."""
+    _, manifest = newest(store)
+    return manifest.settings if manifest else {}
+
+
 def publish(store: Store, base: int, manifest: Manifest) -> int:
     """Publish a manifest as the one after `base`; the number that now holds it.
 

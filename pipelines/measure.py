@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 VERSION = 1  # of which frames are native
 
 
-def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str]) -> Callable[[], None]:
+def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str) -> Callable[[], None]:
     """What a process does once before it measures, or forks those that do: loads the models."""
-    return partial(_load, shots, scores, tuple(sorted(wanted)))
+    return partial(_load, shots, scores, tuple(sorted(wanted)), precision)
 
 
-def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...]) -> None:
+def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...], precision: str) -> None:
     if signals.STAGE in wanted:
-        signals.preload(shots)
-    load_meters(scores, tuple(name for name in wanted if name in METERS))
+        signals.preload(shots, precision)
+    load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
 
 
 def around(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
@@ -49,6 +49,7 @@ def measure(
     shots: ShotConfig,
     scores: ScoreConfig,
     wanted: Collection[str],
+    precision: str,
 ) -> dict[str, pa.Table]:
     """What is wanted of frames first … last − 1 of a video.
 
@@ -56,6 +57,7 @@ def measure(
         pictures: those frames and `around` on either side, as far as the video goes; in order, as coded.
         clock: of the whole video.
         wanted: `signals.STAGE`, and names of meters.
+        precision: of the networks among them, bf16 or fp32.
 
     Returns:
         A table per name: a row per frame for the signals, a row per native frame for a meter.
@@ -65,14 +67,14 @@ def measure(
     """
     context = around(cfg, shots, wanted)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
-    looks = load_meters(scores, tuple(name for name in wanted if name in METERS))
+    looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
     native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
     native[:first] = native[last:] = False
     rows: dict[str, list[Row]] = {name: [] for name in looks}
     pairs = _looked_at(signals.numbered(pictures, clock, begin, end), clock, native, looks, rows)
     tables: dict[str, pa.Table] = {}
     if signals.STAGE in wanted:
-        tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots)
+        tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots, precision)
     for _ in pairs:  # the rest, or all of it where no signals are wanted
         pass
     return tables | {name: pa.Table.from_pylist(rows[name], schema=METERS[name].schema) for name in looks}

@@ -83,16 +83,19 @@ class _Small:
     gray: np.ndarray
 
 
-def signals_settings(cfg: SignalConfig, shots: ShotConfig) -> dict[str, Any]:
-    """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it."""
+def signals_settings(cfg: SignalConfig, shots: ShotConfig, precision: str) -> dict[str, Any]:
+    """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it, and precision
+    only where a network looks.
+    """
     look = look_of(shots)
-    return asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
+    settings = asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
+    return settings | ({"precision": precision} if look else {})
 
 
-def preload(shots: ShotConfig) -> None:
+def preload(shots: ShotConfig, precision: str) -> None:
     """Load the network that the detector looks with, if it does."""
     if look_of(shots):
-        transnet.load()
+        transnet.load(precision)
 
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
@@ -107,6 +110,7 @@ def measure(
     last: int,
     cfg: SignalConfig,
     shots: ShotConfig,
+    precision: str,
 ) -> pa.Table:
     """Signals of frames first … last − 1 of a video.
 
@@ -115,6 +119,7 @@ def measure(
             numbered.
         clock: of the whole video.
         first, last: numbers of frames in `clock.pts`.
+        precision: of the detector's network, bf16 or fp32.
 
     Returns:
         A table of `SCHEMA`, one row per frame.
@@ -147,7 +152,7 @@ def measure(
             row["thumb"] = thumb.thumb(now.gray)
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    for name, column in observation.observe(tiny, begin, first, last, total, look).items():
+    for name, column in observation.observe(tiny, begin, first, last, total, look, precision).items():
         table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(column, from_pandas=True))
     return table
 

@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.ids import fingerprint
 from pipelines.media.colours import colour_shares, dominant
 from pipelines.media.imagenet import MODEL, centre, squares, weights_hash, whole
+from pipelines.precision import FP32
 from recaption.base import Caption, View
 from recaption.config import CaptionConfig
 from recaption.phrasing import Seen, write
@@ -49,10 +50,10 @@ class Tagger:
 
     @cached_property
     def _net(self) -> "ImageNet":
-        """EfficientNet-Lite2 on one core."""
+        """EfficientNet-Lite2 on one core, in float32: the same words wherever it looks."""
         from pipelines.media.imagenet import ImageNet
 
-        return ImageNet()
+        return ImageNet(FP32)
 
     def _tags(self, frames: np.ndarray) -> list[tuple[int, str, float]]:
         """(position, class, probability) of all classes, likeliest first: in each frame the view that is surest of a

@@ -229,8 +229,9 @@ class Analyst:
                 cfg.shots,
                 cfg.scores,
                 wanted,
+                cfg.precision,
                 limits=confined.limits(cfg.limits, found.decoded_s),
-                preload=preload(cfg.shots, cfg.scores, wanted),
+                preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
             )
 
     def _find_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:

@@ -16,6 +16,7 @@ from pipelines.config import (
     ShotConfig,
     SignalConfig,
 )
+from pipelines.precision import AUTO, CHOICES, DOC
 from recaption.config import CaptionConfig
 
 
@@ -32,6 +33,13 @@ class CurateConfig:
     )
     dataset: str = field(
         default="???", metadata={"doc": "where the dataset is, or is to be; footage is added to it", "path": True}
+    )
+    precision: str = field(
+        default=AUTO,
+        metadata={
+            "doc": f"{DOC}; of the networks that look at frames. A dataset keeps what it began with",
+            "choices": CHOICES,
+        },
     )
     limit: int | None = field(
         default=None, metadata={"doc": "take only the first so many sources, in the order of their URIs", "min": 1}

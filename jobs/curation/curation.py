@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,8 +45,9 @@ from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
 from pipelines.footage import Footage, found_again
-from pipelines.manifest import LostRaceError
+from pipelines.manifest import LostRaceError, current_settings
 from pipelines.pack import Plan, plan_shards, shard_id
+from pipelines.precision import decide as decide_precision
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.schema import REJECTED
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
@@ -70,9 +71,12 @@ class Curation:
     """
 
     def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack):
-        self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         drill.lead()
         self.store = open_store(cfg.dataset)
+        precision = decide_precision(cfg.precision, earlier=current_settings(self.store).get("precision"))
+        run.say(f"{run.job} {precision}")
+        cfg = replace(cfg, precision=precision.name)
+        self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         self.prints = fingerprints(cfg)
         self.graph = Graph(self.store.uri, cfg, self.prints, run.say)
         self.captions = Stage(self.store, "captions", self.prints.captions)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jobs.curation.config import CurateConfig
 from pipelines import clips, pack, shards, shots
 from pipelines.dedup import looks
+from pipelines.precision import AUTO
 from pipelines.scores import registry
 from pipelines.stages import stage_fingerprint
 from recaption.base import captioner_fingerprint
@@ -41,14 +42,27 @@ def header_fingerprint(cfg: CurateConfig) -> str:
 
 
 def fingerprints(cfg: CurateConfig) -> Fingerprints:
-    """Raises ValueError if the captioner is not known."""
+    """Raises ValueError if the captioner is not known.
+
+    Args:
+        cfg: with a precision that is decided: bf16 or fp32.
+    """
+    assert cfg.precision != AUTO, (
+        "whoever starts a run decides it, or its rows would be filed under a choice of their own"
+    )
     from pipelines import measure, signals
     from pipelines.media import cut, encode
     from pipelines.scores import clip, dover, match
 
-    measured = {signals.STAGE: stage_fingerprint(signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots))}
+    measured = {
+        signals.STAGE: stage_fingerprint(
+            signals.VERSION, signals.signals_settings(cfg.signals, cfg.shots, cfg.precision)
+        )
+    }
     measured |= {
-        name: stage_fingerprint(measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores)])
+        name: stage_fingerprint(
+            measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores, cfg.precision)]
+        )
         for name, meter in registry.configured(cfg.scores).items()
     }
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])

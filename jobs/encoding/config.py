@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jobs.config import RayConfig
 from pipelines.batches.config import PieceConfig, ShapeConfig, WindowConfig
+from pipelines.precision import AUTO, CHOICES, DOC
 
 
 @dataclass
@@ -30,5 +31,6 @@ class EncodeConfig:
     workers: int = field(
         default=1, metadata={"doc": "encoders side by side, a CPU (and a GPU if gpu=true) each", "min": 1}
     )
+    precision: str = field(default=AUTO, metadata={"doc": f"{DOC}; of the VAE", "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "a GPU for each encoder"})
     ray: RayConfig = field(default_factory=RayConfig)

@@ -1,34 +1,51 @@
-"""One encoder: turns the clips of a shard into cached latents and text embeddings.
+"""One encoder: turns the clips of a chunk into cached latents and text embeddings.
 
-In: rows of the dataset's index. Out: a finished shard in the store. Lives in a Ray actor, or anywhere else.
+In: rows of the dataset's index. Out: a finished shard in the store, and which clips could not be read. Lives in a Ray actor, or
+anywhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from jobs.encoding.config import EncodeConfig
-from jobs.encoding.texts import Embedded, TextStore
+from jobs.encoding.plan import Chunk, captions
+from jobs.encoding.texts import TextStore
 from model.conditions import plan_stretches
 from model.pixels import encode_frames
 from model.text import CachedTextEncoder, text_encoder
 from model.weights import load_vae
-from pipelines.batches.frames import FrameReader
+from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import plan_windows
 from pipelines.dataset import open_dataset
-from pipelines.latents import EncodedClip, write_shard
+from pipelines.latents import EncodedClip, write_shard, write_unread
+from pipelines.precision import autocast
 from pipelines.store import open_store
 
-CAPTION_KINDS = {"short": "caption_short", "dense": "caption_dense", "source": "source_text"}
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of a chunk: the part of it that is in a shard now, how many captions were cut short, and by clip id why
+    others could not be read.
+    """
+
+    made: Chunk | None
+    captions_cut: int
+    unread: Mapping[str, str]
 
 
 class Encoder:
-    """A VAE and a text encoder, loaded once."""
+    """A VAE and a text encoder, loaded once.
+
+    Args:
+        cfg: with a precision that is decided: bf16 or fp32.
+    """
 
     def __init__(self, cfg: EncodeConfig, vae: Path, fingerprint: str, text_fingerprint: str):
         device = torch.device("cuda" if cfg.gpu else "cpu")
@@ -40,19 +57,47 @@ class Encoder:
         self._texts = TextStore(self._store, text, text_fingerprint)
         self._frames = FrameReader(open_dataset(cfg.dataset), cfg.shapes.fps, cache_bytes=1 << 28)
 
-    def encode(self, bucket: str, shard: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
-        """Encode and store a shard; returns its id, since results come in any order, and how many captions were cut short."""
-        captions = [_captions(row) for row in rows]
-        embedded = self._texts.embedded(text for texts in captions for text in texts.values())
-        clips = [
-            self._clip(row, {kind: embedded[text] for kind, text in texts.items()})
-            for row, texts in zip(rows, captions, strict=True)
+    def encode(self, chunk: Chunk) -> Encoded:
+        """Encode and store what of a chunk can be read.
+
+        Raises:
+            RuntimeError: it can be read and not encoded, or not stored; names the clip or the shard, and the cause.
+        """
+        clips: dict[str, tuple] = {}
+        unread: dict[str, str] = {}
+        for row in chunk.rows:
+            try:
+                clips[row["clip_id"]] = self._clip(row)
+            except ClipError as error:
+                unread[row["clip_id"]] = str(error)
+            except Exception as error:
+                raise RuntimeError(f"clip {row['clip_id']} in shard {row['shard']}: {error}") from error
+        made = chunk.only(clips)
+        if not made.rows:
+            return Encoded(None, 0, unread)
+        try:
+            cut = self._write(made, clips)
+            if unread:
+                write_unread(self._store, self._fingerprint, chunk.id, list(unread))
+        except Exception as error:
+            raise RuntimeError(f"latent shard {made.bucket}/{made.id}: {error}") from error
+        return Encoded(made, cut, unread)
+
+    def _write(self, chunk: Chunk, clips: Mapping[str, tuple]) -> int:
+        texts = {row["clip_id"]: captions(row) for row in chunk.rows}
+        embedded = self._texts.embedded(text for one in texts.values() for text in one.values())
+        encoded = [
+            EncodedClip(
+                clip_id, windows, pieces, {k: embedded[text].tokens for k, text in texts[clip_id].items()}, facts
+            )
+            for clip_id, (windows, pieces, facts) in clips.items()
         ]
-        write_shard(self._store, self._fingerprint, bucket, shard, clips)
-        return shard, sum(embedded[text].cut for texts in captions for text in texts.values())
+        write_shard(self._store, self._fingerprint, chunk.bucket, chunk.id, encoded)
+        return sum(embedded[text].cut for one in texts.values() for text in one.values())
 
     @torch.no_grad()
-    def _clip(self, row: Mapping[str, Any], texts: Mapping[str, Embedded]) -> EncodedClip:
+    def _clip(self, row: Mapping[str, Any]) -> tuple[dict, dict, list[dict[str, Any]]]:
+        """Latents of a clip's windows and of its pieces, and the rows of the windows."""
         shapes = self._cfg.shapes
         height, width = fit_shape(row["width"], row["height"], shapes.max_pixels, shapes.multiple)
         stride = self._vae.cfg.stride_time
@@ -60,13 +105,14 @@ class Encoder:
         for window in plan_windows(row["end_s"] - row["start_s"], shapes, self._cfg.windows):
             first = round(window.start_s * shapes.fps)
             pixels = self._frames.window(row, first, window.num_frames, height, width)
-            z = windows[window.index] = encode_frames(self._vae, pixels).numpy()
-            for start, length in plan_stretches(
-                window.num_frames, self._cfg.pieces.tails, self._cfg.pieces.keyframes, stride
-            ):
-                if (first + start, length) not in pieces:  # windows that overlap share them
-                    alone = encode_frames(self._vae, pixels[start : start + length])
-                    pieces[first + start, length] = alone.numpy()
+            with autocast(self._device.type, self._cfg.precision):
+                z = windows[window.index] = encode_frames(self._vae, pixels).numpy()
+                for start, length in plan_stretches(
+                    window.num_frames, self._cfg.pieces.tails, self._cfg.pieces.keyframes, stride
+                ):
+                    if (first + start, length) not in pieces:  # windows that overlap share them
+                        alone = encode_frames(self._vae, pixels[start : start + length])
+                        pieces[first + start, length] = alone.numpy()
             facts.append(
                 {
                     "clip_id": row["clip_id"], "window": window.index, "split": window.split, "start_s": window.start_s,
@@ -74,9 +120,4 @@ class Encoder:
                     "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
                 }
             )  # fmt: skip
-        return EncodedClip(row["clip_id"], windows, pieces, {kind: e.tokens for kind, e in texts.items()}, facts)
-
-
-def _captions(row: Mapping[str, Any]) -> dict[str, str]:
-    """A clip's texts by kind, those that it has."""
-    return {kind: row[column] for kind, column in CAPTION_KINDS.items() if row.get(column)}
+        return windows, pieces, facts

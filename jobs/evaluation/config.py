@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jobs.training.names import PERCEPTUAL
 from pipelines.batches.config import ShapeConfig, WindowConfig
+from pipelines.precision import AUTO, CHOICES, DOC
 
 
 @dataclass
@@ -30,4 +31,5 @@ class EvaluateVaeConfig:
         default=None, metadata={"doc": "most clips measured of each shape, spread evenly; null: all", "min": 1}
     )
     shown: int = field(default=4, metadata={"doc": "most clips of each shape on the page", "min": 1})
+    precision: str = field(default=AUTO, metadata={"doc": f"{DOC}; of the VAE", "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipelines.precision import AUTO, CHOICES, DOC
+
 
 @dataclass
 class GenerateConfig:
@@ -39,7 +41,7 @@ class GenerateConfig:
     fps: float | None = field(
         default=None, metadata={"doc": "null: as the model was trained", "unit": "frames/s", "min": 0.1}
     )
-    seed: int = field(default=0, metadata={"doc": "another seed, another video", "min": 0})
+    seed: int = field(default=0, metadata={"doc": "another seed, another video", "min": 0, "max": 2**63 - 1})
     steps: int | None = field(default=None, metadata={"doc": "solver steps; null: as the checkpoint says", "min": 1})
     guidance: float | None = field(
         default=None, metadata={"doc": "weight of the text, 1 is none; null: as the checkpoint says", "min": 0}
@@ -48,6 +50,7 @@ class GenerateConfig:
         default=None,
         metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
     )
+    precision: str = field(default=AUTO, metadata={"doc": DOC, "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})
 
 
@@ -70,4 +73,5 @@ class EvaluateConfig:
         default=None,
         metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
     )
+    precision: str = field(default=AUTO, metadata={"doc": DOC, "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})

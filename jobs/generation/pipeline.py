@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from model.tokens import Piece
 from model.vae import VAE
 from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from model.weights import load_dit, load_vae
+from pipelines.precision import FP32, autocast
 
 FORMAT_VERSION = 1
 
@@ -87,15 +87,18 @@ class Pipeline:
 
     Args:
         text: where the text encoder is on this machine, as `text_encoder` takes it; by default as it was called in training.
+        precision: of matrix products, bf16 or fp32; of the DiT and the VAE.
 
     Raises:
         FileNotFoundError: the text encoder isn't there.
         ValueError: it isn't the one that the checkpoint was trained with.
     """
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu", text: str | None = None):
+    def __init__(
+        self, folder: Path, device: torch.device | str = "cpu", text: str | None = None, precision: str = FP32
+    ):
         self.facts = read_facts(folder)
-        self.device = torch.device(device)
+        self.device, self.precision = torch.device(device), precision
         self.dit, self.vae = load_dit(folder / "dit", device), load_vae(folder / "vae", device)
         text = text or self.facts["text_encoder"]
         try:
@@ -151,7 +154,7 @@ class Pipeline:
         texts, _ = self.texts(prompts)
         stride = self.vae.cfg.stride_time
         known = None if given is None else [self._known(frames, size, shape, fps) for frames in given]
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(self.device.type, self.precision):
             latents = sample(
                 self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress, known
             )
@@ -178,7 +181,8 @@ class Pipeline:
                 )
             if one.start_s == 0 and head is not None:
                 raise ValueError("two stretches are given from 0 s on; give one")
-            latents = encode_frames(self.vae, self._padded(one.frames_THWC, shape)).float()
+            with autocast(self.device.type, self.precision):
+                latents = encode_frames(self.vae, self._padded(one.frames_THWC, shape)).float()
             if one.start_s == 0:
                 head = latents
             else:
@@ -214,8 +218,9 @@ class Pipeline:
         frames = (latent_frames - 1) * cfg.stride_time + 1
         pixels = np.empty((frames, h * cfg.stride_space, w * cfg.stride_space, 3), np.uint8)
         z = self.vae.denormalise(z_CTHW[None].to(self.device))
-        for place, piece in self._pieces(z):
-            pixels[place] = to_pixels(piece)[0]
+        with autocast(self.device.type, self.precision):
+            for place, piece in self._pieces(z):
+                pixels[place] = to_pixels(piece)[0]
         top, left = (pixels.shape[1] - size.height) // 2, (pixels.shape[2] - size.width) // 2
         return np.ascontiguousarray(pixels[: size.num_frames, top : top + size.height, left : left + size.width])
 
@@ -230,26 +235,3 @@ class Pipeline:
             for piece in self.vae.decode_stream(z_BCTHW, chunk):
                 yield (slice(done, done + piece.shape[2]),), piece
                 done += piece.shape[2]
-
-
-def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
-    """Write a video, whole or not at all."""
-    import av
-
-    from pipelines.config import EncodeConfig
-    from pipelines.media.encode import encode_mp4
-
-    rate = Fraction(fps).limit_denominator(1001)
-    time_base = 1 / rate
-
-    def pictures() -> Iterator[av.VideoFrame]:
-        for pts, frame in enumerate(frames_THWC):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = pts, time_base
-            yield picture
-
-    data, _ = encode_mp4(pictures(), len(frames_THWC), time_base, rate, Fraction(1), EncodeConfig(crf=14))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -15,7 +15,7 @@ from typing import Any
 from jobs.reporting.charts import LineChart, line_chart
 from jobs.reporting.media import jpeg_uri
 from jobs.reporting.text import figure
-from jobs.training.launch import read_metrics
+from jobs.training.metrics import read_metrics
 from jobs.training.names import EXPORT
 
 _PICTURES = "held_out/"

@@ -145,8 +145,8 @@ class _Stretches:
 
     def nearest_to(self, made_THWC: np.ndarray, row: Mapping[str, Any]) -> VideoView:
         """The stretch of a clip at the video's frame rate and number of pixels, at the clip's aspect."""
-        from jobs.generation.pipeline import write_mp4
         from jobs.generation.retrieval import thumbnails
+        from pipelines.media.write_mp4 import write_mp4
 
         num, rows, columns, _ = made_THWC.shape
         side = math.sqrt(rows * columns * row["height"] / row["width"])

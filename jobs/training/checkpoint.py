@@ -1,6 +1,6 @@
 """State of a training run on disk: safetensors and JSON, free of world size and ZeRO stage, whole or not there.
 
-In: an engine. Out: `checkpoints/step_00000400/{state.safetensors, state.json}`; the newest is found and loaded again on any number of ranks.
+In: an engine. Out: `checkpoints/step_00000400/{state.safetensors, state.json}`; loaded again on any number of ranks.
 A folder gets its name only when it is complete, so a killed save leaves nothing that could be mistaken for a state.
 """
 
@@ -13,22 +13,10 @@ from typing import Any
 
 import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from jobs.training.engine import Engine
-
-_FOLDER, _PREFIX = "checkpoints", "step_"
-
-
-def newest(out: Path) -> Path | None:
-    """The newest complete state of a run."""
-    found = sorted((out / _FOLDER).glob(f"{_PREFIX}*"))
-    return found[-1] if found else None
-
-
-def read_step(state: Path) -> int:
-    """The step that a state goes on from."""
-    return json.loads((state / "state.json").read_text())["step"]
+from jobs.training.states import FACTS, FOLDER, PREFIX, TENSORS, read_state_facts, why_bad
+from model.shards import write_tensors
 
 
 def save(engine: Engine, out: Path, step: int, facts: dict[str, Any], keep: int) -> Path:
@@ -40,20 +28,21 @@ def save(engine: Engine, out: Path, step: int, facts: dict[str, Any], keep: int)
         keep: how many of the newest states stay.
     """
     first = dist.get_rank() == 0
-    final = out / _FOLDER / f"{_PREFIX}{step:08d}"
+    final = out / FOLDER / f"{PREFIX}{step:08d}"
     tensors = {}
     for name, tensor in engine.state():  # a collective per tensor: every rank must go through all of them
         if first:
             tensors[name] = tensor.contiguous().clone()
-    if first and not final.exists():
-        partial = out / _FOLDER / f".{final.name}.partial"
+    if first and (not final.exists() or why_bad(final)):
+        partial = out / FOLDER / f".{final.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(tensors, str(partial / "state.safetensors"))
+        write_tensors(partial / TENSORS, tensors)
         facts = {**facts, "step": step, "adam_step": engine.adam_step}
-        (partial / "state.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+        (partial / FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one
         partial.rename(final)
-        for old in sorted((out / _FOLDER).glob(f"{_PREFIX}*"))[:-keep]:
+        for old in sorted((out / FOLDER).glob(f"{PREFIX}*"))[:-keep]:
             shutil.rmtree(old)
     dist.barrier()
     return final
@@ -61,7 +50,7 @@ def save(engine: Engine, out: Path, step: int, facts: dict[str, Any], keep: int)
 
 def load(engine: Engine, state: Path) -> int:
     """Put a state back; returns the next step to run. All ranks call this together."""
-    facts = json.loads((state / "state.json").read_text())
-    with safe_open(state / "state.safetensors", framework="pt") as file:
+    facts = read_state_facts(state)
+    with safe_open(state / TENSORS, framework="pt") as file:
         engine.load({name: file.get_tensor(name) for name in file.keys()}, facts["adam_step"])  # noqa: SIM118 (not a dict)
     return facts["step"]

@@ -9,6 +9,7 @@ from jobs.config import RayConfig
 from jobs.training.names import PERCEPTUAL
 from model.config import ATTENTION, DIT_SIZES, RECOMPUTE, VAE_SIZES, ConditionConfig, FlowConfig, SampleConfig
 from pipelines.batches.config import BudgetConfig, ShapeConfig, WindowConfig
+from pipelines.precision import AUTO, CHOICES, DOC
 
 
 @dataclass
@@ -86,8 +87,8 @@ class TrainingConfig:
         default_factory=dict, metadata={"doc": "changes to the size, such as model.latent_channels=16"}
     )
     precision: str = field(
-        default="bf16",
-        metadata={"doc": "of matrix products; weights and moments are fp32", "choices": ("bf16", "fp32")},
+        default=AUTO,
+        metadata={"doc": f"{DOC}; weights and moments are fp32. A run keeps what it began with", "choices": CHOICES},
     )
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -73,6 +73,7 @@ class DitTask:
         facts = self.latents.manifest
         self.config = network_config(cfg, facts)
         self.stride_time = facts["stride_time"]
+        self.unread: dict[str, str] = {}  # what can't be read has no latents
 
     def build(self) -> DiT:
         use_kernel(self.cfg.attention)
@@ -103,20 +104,20 @@ class DitTask:
         return self._items(held_out=True)
 
     def _text(self, item: Item, key: int) -> Tensor:
-        """One of the clip's captions, drawn by the configured weights among those it has."""
+        """One of the clip's captions, drawn by the configured weights among those it has; without any, no token, as where
+        text is dropped.
+        """
         texts = self.latents.texts(item.clip_id, item.window)
         kinds = sorted(kind for kind in texts if self.cfg.captions.get(kind, 0) > 0)
         if not kinds:
-            raise ValueError(
-                f"clip {item.clip_id} has captions {sorted(texts)}, and captions={dict(self.cfg.captions)} wants none of them"
-            )
+            return torch.zeros(0, self.config.text_dim)
         chosen = random.Random(key).choices(kinds, [self.cfg.captions[k] for k in kinds])[0]
         return torch.from_numpy(texts[chosen]).float()
 
     def _latents(self, item: Item) -> Tensor:
         return torch.from_numpy(self.latents.window(item.clip_id, item.window)).float()
 
-    def load(self, batch: MicroBatch, epoch: int) -> list[Draw]:
+    def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, list[Draw]]:
         """Noise, time and text are keyed by the sample alone, so a batch can be made again anywhere."""
         loaded = []
         for item in batch.items:
@@ -129,7 +130,7 @@ class DitTask:
             t_T = times_T if plan.independent else times_T[:1].expand(x0.shape[1])
             noise = torch.randn(x0.shape, generator=generator)
             loaded.append(self._draw(item, x0, noise, text, t_T, plan, generator))
-        return loaded
+        return batch, loaded
 
     def _stretches(self, item: Item) -> list[Stretch]:
         """Which stretches of a window were encoded alone."""
@@ -190,8 +191,7 @@ class DitTask:
         x0, fps = self._latents(item), self.latents.rows[item.clip_id, item.window].fps
         generator = torch.Generator().manual_seed(draw_key(self.cfg.seed, "held out", item.clip_id, item.window))
         noise = torch.randn(x0.shape, generator=generator)
-        texts = self.latents.texts(item.clip_id, item.window)
-        text = torch.from_numpy(texts["short" if "short" in texts else sorted(texts)[0]]).float()
+        text = self._judged_text(item)
         same = lambda t: torch.full((x0.shape[1],), t)  # noqa: E731
         draws = [Draw(x0, noise, text, same(t), fps) for t in _HELD_OUT_TIMES]
         plans = self._judged_plans(item, x0.shape[1])
@@ -208,6 +208,13 @@ class DitTask:
         }
         figures |= {f"loss_t{t}": (loss, 1.0) for t, loss in zip(_HELD_OUT_TIMES, alone, strict=True)}
         return figures | {f"loss_{plan.task}": (loss, 1.0) for plan, loss in zip(plans, conditioned, strict=True)}
+
+    def _judged_text(self, item: Item) -> Tensor:
+        """The short caption, or another that the clip has, or no token."""
+        texts = self.latents.texts(item.clip_id, item.window)
+        if not texts:
+            return torch.zeros(0, self.config.text_dim)
+        return torch.from_numpy(texts["short" if "short" in texts else sorted(texts)[0]]).float()
 
     def _judged_plans(self, item: Item, latent_frames: int) -> list[Plan]:
         """What validation gives of a window: its first frame; its shortest tail."""
@@ -264,6 +271,7 @@ class DitTask:
         keys = ("text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple")
         pipeline = {key: self.latents.manifest[key] for key in keys} | {
             "format_version": 1,
+            "precision": self.cfg.precision,
             "flow": vars(self.cfg.flow),
             "sample": vars(self.cfg.sample),
             "latents": self.latents.fingerprint,
@@ -294,6 +302,7 @@ class DitTask:
             flow=self.cfg.flow,
             sample=self.cfg.sample,
             tasks=self.cfg.conditions.mix,
+            precision=self.cfg.precision,
             fine_tuned=self.cfg.init is not None,
             lora=adapter,
         )

@@ -7,97 +7,117 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import logging
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs import interruption
-from jobs.cluster import connect
+from jobs.cluster import check_fits, connect, lacking, resources
+from jobs.failures import in_a_line, lasting, with_type
+from jobs.out_folder import check_local
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from jobs.training.config import TrainingConfig
-from jobs.training.names import METRICS, SETTINGS
+from jobs.training.continuing import check_continues, decided, settings, told
+from jobs.training.metrics import read_metrics, summary
+from jobs.training.names import SETTINGS, UNREAD
+from jobs.training.states import newest, read_step
 
-# What may differ between a run and its continuation: none of it changes what a step computes.
-_FREE = (
-    "out",
-    "workers",
-    "zero",
-    "ray",
-    "log_every",
-    "validate_every",
-    "validate_windows",
-    "sample_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "max_steps",
-    "license",
-    "recompute",
-    "attention",
-    "compile",
-)
+logger = logging.getLogger(__name__)
+_WAITING_S = 60.0  # after which it is said again what a cluster is waited for
 
 
-def settings(cfg: TrainingConfig) -> dict[str, Any]:
-    """What a step's result depends on."""
-    return {k: v for k, v in dataclasses.asdict(cfg).items() if k not in _FREE}
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def check_continues(cfg: TrainingConfig) -> None:
-    """A run is gone on with under its own settings only.
+def check_launch(cfg: TrainingConfig) -> None:
+    """What both trainings need: an `out` that can be written by workers and goes on as it began, and room for the workers.
 
     Raises:
-        ValueError: naming what differs.
+        ValueError: what is wrong, and what to do.
     """
-    path = Path(cfg.out) / SETTINGS
-    if not path.exists():
-        return
-    then, now = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(settings(cfg))))
-    for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key):
-            raise ValueError(
-                f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has {now.get(key)}; give it back, or another out="
-            )
+    check_local("out", cfg.out)
+    check_continues(cfg)
+    check_fits(cfg.ray, "workers.num", cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
 
 
 def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
     """Train to `max_steps`, from the newest checkpoint in `out` if there is one.
 
     Raises:
-        RuntimeError: workers failed more often than `workers.max_failures`.
+        RuntimeError: workers failed for what would fail again, or died more often than `workers.max_failures`.
     """
     out = Path(cfg.out).absolute()
+    cfg, precision = decided(cfg)
+    run.say(f"{run.job} {precision}")
+    for line in told(cfg):
+        run.say(f"{run.job}: {line}")
     (out / SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
     cfg = dataclasses.replace(cfg, out=str(out), dataset=_absolute(cfg.dataset))
-    with connect(cfg.ray):
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
-
-        trainer = TorchTrainer(
-            _train_worker,
-            train_loop_config={"cfg": cfg},
-            torch_config=TorchConfig(backend="nccl" if cfg.workers.gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=cfg.workers.num,
-                use_gpu=cfg.workers.gpu,
-                resources_per_worker={"CPU": cfg.workers.cpus} | ({"GPU": 1} if cfg.workers.gpu else {}),
-            ),
-            run_config=RunConfig(
-                name=f"{run.job}-{hashlib.sha256(str(out).encode()).hexdigest()[:12]}",
-                storage_path=str(out / "ray"),
-                failure_config=FailureConfig(max_failures=cfg.workers.max_failures),
-            ),
+    with connect(cfg.ray), progress(run.job, total=cfg.max_steps, unit="steps") as bar:
+        _fit_with_restarts(cfg, run, out, bar)
+    unread = _unread(out)
+    if unread:
+        run.say(
+            f"{run.job}: {len(unread)} clips could not be read and were left out, such as {next(iter(unread.values()))}"
         )
-        with progress(run.job, total=cfg.max_steps, unit="steps") as bar:
-            _fit_and_watch(trainer, out, bar)
-    return summary(out)
+        run.say(
+            f"{run.job}: all of them are in {out / UNREAD}; look at the dataset with: rushes verify dataset={cfg.dataset}"
+        )
+    return summary(out) | {"precision": precision.name, "clips_unread": len(unread)}
+
+
+def _unread(out: Path) -> dict[str, str]:
+    path = out / UNREAD
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _fit_with_restarts(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> None:
+    """Fit; again from the newest state where workers died, but not where the same would fail again."""
+    allowed = cfg.workers.max_failures
+    for failures in itertools.count():
+        failure = _fit_and_watch(cfg, run, out, bar)
+        if failure is None:
+            return
+        logger.error("%s", failure.story)
+        if failure.lasting or 0 <= allowed <= failures:
+            raise RuntimeError(failure.line)
+        state = newest(out)
+        of = "" if allowed < 0 else f" of {allowed}"
+        run.say(
+            f"{run.job}: {failure.line}; starting again from step {read_step(state) if state else 0} ({failures + 1}{of})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """How a fit failed. `lasting` if the same would fail again."""
+
+    line: str
+    story: str
+    lasting: bool
+
+
+def _trainer(cfg: TrainingConfig, job: str) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    return TorchTrainer(
+        _train_worker,
+        train_loop_config={"cfg": cfg},
+        torch_config=TorchConfig(backend="nccl" if cfg.workers.gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=cfg.workers.num,
+            use_gpu=cfg.workers.gpu,
+            resources_per_worker={"CPU": cfg.workers.cpus} | ({"GPU": 1} if cfg.workers.gpu else {}),
+        ),
+        run_config=RunConfig(
+            name=f"{job}-{hashlib.sha256(cfg.out.encode()).hexdigest()[:12]}",
+            storage_path=str(Path(cfg.out) / "ray"),
+            failure_config=FailureConfig(max_failures=0),  # Ray would start again whatever it was
+        ),
+    )
 
 
 def _train_worker(config: dict[str, Any]) -> None:
@@ -111,7 +131,7 @@ def _absolute(uri: str) -> str:
     return uri if "://" in uri else str(Path(uri).absolute())
 
 
-def _fit_and_watch(trainer: Any, out: Path, bar: Bar) -> None:
+def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failure | None:
     """Fit in a Ray task and follow the workers' metrics here, where Ctrl-C arrives.
 
     In this process Ray Train would put its own handler in place of Ctrl-C's and end as if it had failed; in a thread of it,
@@ -121,35 +141,54 @@ def _fit_and_watch(trainer: Any, out: Path, bar: Bar) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(trainer)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(_trainer(cfg, run.job))
+    asked_s = 0.0
     try:
         while not ray.wait([task], timeout=1.0)[0]:
             interruption.check()
             _show_newest(out, bar)
+            if time.monotonic() - asked_s >= _WAITING_S:
+                asked_s = time.monotonic()
+                _say_what_lacks(cfg, run)
     except KeyboardInterrupt:
         ray.cancel(task, force=True)
+        _say_where_it_stopped(run, out)
         raise
     _show_newest(out, bar)
-    failure = ray.get(task)
-    if failure:
-        raise RuntimeError(failure)
+    return ray.get(task)
 
 
-def _fit(trainer: Any) -> str | None:
+def _say_what_lacks(cfg: TrainingConfig, run: Run) -> None:
+    """A cluster may grow, so its workers are waited for; but not in silence."""
+    there = resources(cfg.ray)
+    assert there is not None, "we are connected"
+    if short := lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu):
+        run.say(
+            f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough"
+        )
+
+
+def _say_where_it_stopped(run: Run, out: Path) -> None:
+    entries, state = read_metrics(out), newest(out)
+    reached, kept = entries[-1]["step"] if entries else 0, read_step(state) if state else 0
+    run.say(
+        f"{run.job}: stopped at step {max(reached, kept)}; the same command goes on from step {kept}, the last that was saved"
+    )
+
+
+def _fit(trainer: Any) -> _Failure | None:
     """What went wrong, if something did."""
     try:
         trainer.fit()
     except Exception as error:
-        return _what_failed(error)
+        failed = sorted(getattr(error, "worker_failures", {}).items())
+        if not failed:
+            return _Failure(in_a_line(error), str(error), lasting(error))
+        # Of several workers one failed first and the others lost it: who has an error of his own has the cause.
+        rank, first = next(((rank, one) for rank, one in failed if lasting(one)), failed[0])
+        line = f"worker {rank}: {with_type(first)}"
+        return _Failure(line, str(error), lasting(first))
     return None
-
-
-def _what_failed(error: BaseException) -> str:
-    """The first worker's own words, without Ray's traceback around them."""
-    for rank, failure in sorted(getattr(error, "worker_failures", {}).items()):
-        cause = getattr(failure, "_base_exc", failure)
-        return f"worker {rank}: {type(cause).__name__}: {cause}"
-    return str(error)
 
 
 def _show_newest(out: Path, bar: Bar) -> None:
@@ -159,24 +198,3 @@ def _show_newest(out: Path, bar: Bar) -> None:
         held = next((e["val_loss"] for e in reversed(entries) if "val_loss" in e), None)
         parts = [f"loss {loss:.4f}" if loss is not None else "", f"held out {held:.4f}" if held is not None else ""]
         bar.update(entries[-1]["step"], note=", ".join(p for p in parts if p))
-
-
-def read_metrics(out: Path) -> list[dict[str, float]]:
-    """Entries of a run's metrics.jsonl; the last line may be half written."""
-    path = out / METRICS
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def summary(out: Path) -> dict[str, Any]:
-    """First and last held-out figures, and the last scalars."""
-    entries = read_metrics(out)
-    result: dict[str, Any] = {"steps": entries[-1]["step"] if entries else 0}
-    for entry in entries:
-        for name, value in entry.items():
-            if name.startswith("val_"):
-                result.setdefault(f"{name}_first", value)
-                result[f"{name}_last"] = value
-            elif name in ("loss", "samples_per_s", "tokens_per_s", "idle_share"):
-                result[name] = value
-    return result

@@ -5,5 +5,6 @@ EXPORT = "export"
 PIPELINE = "pipeline.json"
 LORA = "lora"
 SETTINGS = "settings.json"
+UNREAD = "unread.json"
 
 PERCEPTUAL = ("efficientnet", "lpips")

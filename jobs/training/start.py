@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.encoding.plan import CAPTION_KINDS
 from jobs.training.config import TrainConfig
 from jobs.training.names import EXPORT, PIPELINE
 from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
@@ -68,9 +70,12 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: an adapter without `init=`, another size than the checkpoint has, or other latents than it was trained on.
+        ValueError: an adapter without `init=`, another size than the checkpoint has, other latents than it was trained on, a
+            network that can't be, or latents that don't fit it.
     """
-    network_config(cfg, latents.manifest)
+    network = network_config(cfg, latents.manifest)
+    _check_patch(network, cfg, latents)
+    _check_captions(cfg)
     if cfg.init is None:
         if cfg.lora.rank:
             raise ValueError(
@@ -88,6 +93,35 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
     pipeline = folder.parent / PIPELINE
     if pipeline.is_file():  # bare weights don't say what they were trained on
         _check_same_latents(cfg, store, latents, pipeline)
+
+
+def _check_patch(network: DiTConfig, cfg: TrainConfig, latents: Latents) -> None:
+    _, height, width = network.patch
+    for row in latents.rows.values():
+        if row.latent_height % height or row.latent_width % width:
+            stride = row.height // row.latent_height
+            raise ValueError(
+                f"model.patch={network.patch} does not divide the latents of clip {row.clip_id}, {row.latent_height} × {row.latent_width}; "
+                f"encode the dataset with shapes.multiple={stride * math.lcm(height, width)}, or train with model.patch=[1,1,1]"
+            )
+
+
+def _check_captions(cfg: TrainConfig) -> None:
+    for kind, weight in cfg.captions.items():
+        if kind not in CAPTION_KINDS:
+            raise ValueError(f"captions: {unknown_name('kind of caption', kind, CAPTION_KINDS)}")
+        if weight < 0:
+            raise ValueError(f"captions.{kind}={weight} is negative; 0 leaves it out")
+    if not any(cfg.captions.values()):
+        raise ValueError("captions has no kind with a weight above 0; to train without text give model.text_drop=1")
+
+
+def textless(cfg: TrainConfig, latents: Latents) -> tuple[int, int]:
+    """(clips that have none of the captions asked for, clips in all)."""
+    wanted = {kind for kind, weight in cfg.captions.items() if weight > 0}
+    clips = {row.clip_id: row.texts for row in latents.rows.values()}
+    without = sum(texts is not None and wanted.isdisjoint(texts.split(",")) for texts in clips.values())
+    return without, len(clips)
 
 
 def _check_same_latents(cfg: TrainConfig, store: Store, latents: Latents, pipeline: Path) -> None:

@@ -20,6 +20,8 @@ class Task(Protocol):
     """One kind of training."""
 
     cfg: TrainingConfig
+    unread: Mapping[str, str]
+    """Clips that could not be read so far, and why: they are left out."""
 
     def build(self) -> nn.Module:
         """A freshly initialised network; equal on every rank."""
@@ -30,8 +32,10 @@ class Task(Protocol):
     def held_out(self) -> Sequence[Item]:
         """What validation goes through; no moment of it is in `items`."""
 
-    def load(self, batch: MicroBatch, epoch: int) -> Any:
-        """Read a micro-batch from storage; called ahead of time in another thread."""
+    def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, Any]:
+        """Read a micro-batch from storage: what of it could be read, and the data of that; called ahead of time in another
+        thread. Where nothing could, the data are of the same shape and count for nothing.
+        """
 
     def loss(self, network: Any, loaded: Any, device: Any, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Sum over the micro-batch of each sample's loss at the run's so-manyth step, and sums of what else is worth logging.
@@ -39,7 +43,7 @@ class Task(Protocol):
         """
 
     def validate(self, network: nn.Module, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
-        """(sum, count) of each validation figure for one held-out window. The figure `loss` is required."""
+        """(sum, count) of each validation figure for one held-out window, `loss` among them; none if it can't be read."""
 
     def pictures(self, network: nn.Module, device: Any) -> Mapping[str, np.ndarray]:
         """Named pictures (H, W, 3) uint8 that show how far the network is."""

@@ -7,12 +7,13 @@ mean and standard deviation of their latents.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,11 +32,14 @@ from model.vae import VAE, latent_stats
 from model.vae_loss import psnr_db, vae_loss
 from model.vae_training import VAETraining, Weights
 from model.weights import save_weights
-from pipelines.batches.frames import FrameReader
+from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
 from pipelines.dataset import open_dataset
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _PICTURED_CLIPS = 4
 _MEASURED_WINDOWS = 64  # for the mean and deviation of latents: each window has thousands of every channel
@@ -52,6 +56,7 @@ class VaeTask:
         dataset = open_dataset(cfg.dataset)
         self._rows = {row["clip_id"]: row for row in dataset.kept()}
         self._frames = FrameReader(dataset, cfg.shapes.fps)
+        self.unread: dict[str, str] = {}
         self._windows: dict[str, list[Window]] = {
             clip_id: plan_windows(row["end_s"] - row["start_s"], cfg.shapes, cfg.windows)
             for clip_id, row in self._rows.items()
@@ -128,9 +133,21 @@ class VaeTask:
         ]
         return pixels[:, :, ::-1] if rng.random() < 0.5 else pixels
 
-    def load(self, batch: MicroBatch, epoch: int) -> tuple[Tensor, int]:
-        frames = np.stack([self._crop(item, epoch) for item in batch.items])
-        return to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior")
+    def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, tuple[Tensor, int]]:
+        crops = {item: crop for item in batch.items if (crop := self._readable(item, self._crop, epoch)) is not None}
+        frames = np.stack(list(crops.values()) or [np.zeros((*batch.shape, 3), np.uint8)])
+        readable = replace(batch, items=tuple(crops))
+        return readable, (to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior"))
+
+    def _readable(self, item: Item, read: Callable[..., T], *args: Any) -> T | None:
+        """What is read of a clip; None if it can't be, which is noted."""
+        try:
+            return read(item, *args)
+        except ClipError as error:
+            if item.clip_id not in self.unread:
+                logger.warning("left out: %s", error)
+            self.unread[item.clip_id] = str(error)
+            return None
 
     def loss(
         self, network: Any, loaded: tuple[Tensor, int], device: torch.device, step: int
@@ -169,7 +186,10 @@ class VaeTask:
         return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
 
     def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
-        x = self.held_out_pixels(item).to(device)
+        pixels = self._readable(item, self.held_out_pixels)
+        if pixels is None:
+            return {}
+        x = pixels.to(device)
         posterior = network.vae.encode(x)
         recon = network.vae.decode(posterior.mean, size=x.shape[-2:])
         loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
@@ -182,7 +202,10 @@ class VaeTask:
             if item.clip_id in shown or len(shown) == _PICTURED_CLIPS:
                 continue
             shown.add(item.clip_id)
-            x = self.held_out_pixels(item).to(device)
+            pixels = self._readable(item, self.held_out_pixels)
+            if pixels is None:
+                continue
+            x = pixels.to(device)
             recon = network.vae.decode(network.vae.encode(x).mean, size=x.shape[-2:])
             original, made = to_pixels(x)[0], to_pixels(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})
@@ -205,7 +228,11 @@ class VaeTask:
         with torch.no_grad():
             for clip_id, window in self.measured():
                 first = round(window.start_s * self.cfg.shapes.fps)
-                pixels = self._frames.window(self._rows[clip_id], first, window.num_frames, *self._shape(clip_id))
+                try:
+                    pixels = self._frames.window(self._rows[clip_id], first, window.num_frames, *self._shape(clip_id))
+                except ClipError as error:
+                    logger.warning("left out of the latents' mean and deviation: %s", error)
+                    continue
                 yield vae.encode(to_network(pixels[None])).mean
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
@@ -231,5 +258,6 @@ class VaeTask:
                 "kl": self.cfg.kl_weight,
                 "adversarial": self.cfg.adversarial.weight,
             },
+            precision=self.cfg.precision,
         )
         (folder / "vae" / CARD).write_text(vae_card(told, self.cfg.license), encoding="utf-8")

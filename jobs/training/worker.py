@@ -23,14 +23,18 @@ import torch.distributed as dist
 from jobs.deepspeed_build import build
 from jobs.spread import spread
 from jobs.training.config import TrainingConfig
-from jobs.training.names import EXPORT, METRICS
+from jobs.training.metrics import read_metrics
+from jobs.training.names import EXPORT, METRICS, UNREAD
 from jobs.training.optimizer import learning_rate
+from jobs.training.states import newest
 from jobs.training.tasks import task_for
 from pipelines.batches.planner import MicroBatch, Step, assign, steps_from
+from pipelines.precision import autocast
 
 logger = logging.getLogger(__name__)
 
 _READ_AHEAD = 2
+_MOST_EMPTY_STEPS = 20  # in a row, of which no clip can be read: then it is not the clips
 
 
 def train(cfg: TrainingConfig) -> None:
@@ -52,26 +56,37 @@ def train(cfg: TrainingConfig) -> None:
     task = task_for(cfg)
     network = task.build()
     engine = Engine(network, cfg.optim, cfg.zero, world)
-    state = checkpoint.newest(out)
+    state = newest(out)
     start = checkpoint.load(engine, state) if state else 0
     recorder = Recorder(out, start) if rank == 0 else None
     judge = task.build().to(engine.device)  # holds the moving average while it is looked at; whole at any ZeRO stage
     parameters = sum(p.numel() for p in judge.parameters())
     logger.info("rank %d of %d, %d parameters, ZeRO %d, from step %d", rank, world, parameters, cfg.zero.stage, start)
-    facts = {"parameters": parameters, "world": world, "zero_stage": cfg.zero.stage}
+    facts = {
+        "parameters": parameters,
+        "world": world,
+        "zero_stage": cfg.zero.stage,
+        "precision": cfg.precision,
+        "max_steps": cfg.max_steps,
+    }
 
     if start == 0:
         _validate(task, engine, judge, 0, recorder)
     steps = islice(steps_from(task.items(), cfg.seed, start, cfg.budget), max(0, cfg.max_steps - start))
-    began_s, seen_samples, seen_tokens, sums = time.monotonic(), 0, 0, _Sums()
+    began_s, seen_samples, seen_tokens, empty, sums = time.monotonic(), 0, 0, 0, _Sums()
     for step, epoch, batches, loaded in _read_ahead(task, steps, rank, world):
-        samples = sum(len(b.items) for b in batches)
+        samples = _sum_over_ranks(sum(len(own.items) for own, _ in loaded if own), engine.device)
+        empty = 0 if samples else empty + 1
+        if empty == _MOST_EMPTY_STEPS:
+            raise ValueError(
+                f"step {step}: no clip of {empty} steps could be read, such as {next(iter(task.unread.values()), '')}"
+            )
         for own, data in loaded:
-            with torch.autocast(engine.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+            with autocast(engine.device.type, cfg.precision):
                 loss, figures = task.loss(engine, data, engine.device, step)
             # ZeRO averages over ranks; every sample of the step shall count the same, on whichever rank it is
-            engine.backward(loss * (world / samples if own else 0.0))
-            if own:
+            engine.backward(loss * (world / samples if own and own.items else 0.0))
+            if own and own.items:
                 sums.add(loss=float(loss.detach()), samples=len(own.items), **figures)
             sums.add(slots=1, idle=0 if own else 1)
         lr = learning_rate(step, cfg.max_steps, cfg.optim)
@@ -87,8 +102,11 @@ def train(cfg: TrainingConfig) -> None:
         if done % cfg.log_every == 0 or last:
             totals = sums.over_ranks(engine.device)
             elapsed_s = time.monotonic() - began_s
+            _write_unread(task, out, rank)
             if recorder:
-                shares = {k: v / totals["samples"] for k, v in totals.items() if k not in ("samples", "slots", "idle")}
+                shares = {
+                    k: v / totals.get("samples", 1) for k, v in totals.items() if k not in ("samples", "slots", "idle")
+                }
                 recorder.write(
                     done,
                     {**shares, "lr": lr, "grad_norm": norm, "epoch": epoch, "idle_share": totals["idle"] / totals["slots"],
@@ -121,8 +139,10 @@ def _read_ahead(task: Any, steps: Iterator[tuple[int, int, Step]], rank: int, wo
 
     def read(step: tuple[int, int, Step]) -> tuple:
         number, epoch, batches = step
-        own = assign(batches, world)[rank]
-        slots: list[tuple[MicroBatch | None, Any]] = [(b, task.load(b or batches[0], epoch)) for b in own]
+        slots: list[tuple[MicroBatch | None, Any]] = []
+        for own in assign(batches, world)[rank]:
+            readable, data = task.load(own or batches[0], epoch)
+            slots.append((readable if own else None, data))
         return number, epoch, batches, slots
 
     with ThreadPoolExecutor(1) as pool:
@@ -131,6 +151,24 @@ def _read_ahead(task: Any, steps: Iterator[tuple[int, int, Step]], rank: int, wo
             ready = waiting.pop(0).result()
             waiting += [pool.submit(read, step) for step in islice(steps, 1)]
             yield ready
+
+
+def _sum_over_ranks(count: int, device: torch.device) -> int:
+    total = torch.tensor(count, device=device)
+    dist.all_reduce(total)
+    return int(total)
+
+
+def _write_unread(task: Any, out: Path, rank: int) -> None:
+    """Which clips could not be read so far, on any rank; a collective."""
+    everywhere: list[dict[str, str] | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(everywhere, dict(task.unread))
+    if rank == 0:
+        unread = {clip_id: why for one in everywhere for clip_id, why in (one or {}).items()}
+        path = out / UNREAD
+        path.unlink(missing_ok=True)
+        if unread:
+            path.write_text(json.dumps(unread, indent=2, sort_keys=True) + "\n")
 
 
 class _Sums:
@@ -190,9 +228,9 @@ class Recorder:
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = out / METRICS
-        if self._path.exists():  # lines beyond the checkpoint that we go on from will be written again
-            lines = [line for line in self._path.read_text().splitlines() if line and json.loads(line)["step"] <= start]
-            self._path.write_text("".join(f"{line}\n" for line in lines) if start else "")
+        if self._path.exists():  # what is beyond the checkpoint that we go on from will be written again
+            kept = [entry for entry in read_metrics(out) if entry["step"] <= start] if start else []
+            self._path.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept))
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
 
     def write(self, step: int, figures: dict[str, float]) -> None:

@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 
 from pipelines.dataset import Dataset
+from pipelines.errors import MediaError
 from pipelines.media.decode import decode_frames
+from pipelines.shards import shard_key
+
+
+class ClipError(ValueError):
+    """A clip of a dataset that can't be read: which one, in which shard, and why. Whoever meets it leaves the clip out."""
+
+    def __init__(self, row: Mapping[str, Any], why: str):
+        self.clip_id = row["clip_id"]
+        where = shard_key(row["bucket"], row["shard"]) if row["shard"] else "no shard"
+        super().__init__(f"clip {self.clip_id} in {where}: {why}")
 
 
 class FrameReader:
@@ -27,7 +38,12 @@ class FrameReader:
         self._lock = Lock()
 
     def clip(self, row: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-        """A whole clip at `fps`, scaled to cover height × width and cropped at the centre; uint8 (T, H, W, 3)."""
+        """A whole clip at `fps`, scaled to cover height × width and cropped at the centre; uint8 (T, H, W, 3).
+
+        Raises:
+            ClipError: its bytes are not there, or don't decode.
+            OSError: the storage does not answer.
+        """
         key = (row["clip_id"], height, width)
         with self._lock:
             if key in self._cache:
@@ -35,7 +51,11 @@ class FrameReader:
                 return self._cache[key]
         duration_s = row["end_s"] - row["start_s"]
         count = max(1, math.floor(duration_s * self._fps + 1e-6))
-        frames = decode_frames(self._dataset.read(row, "mp4"), [k / self._fps for k in range(count)], height, width)
+        try:
+            mp4 = self._dataset.read(row, "mp4")
+            frames = decode_frames(mp4, [k / self._fps for k in range(count)], height, width)
+        except (MediaError, FileNotFoundError, EOFError, ValueError) as error:
+            raise ClipError(row, str(error)) from error
         with self._lock:
             self._cache[key] = frames
             while len(self._cache) > 1 and sum(f.nbytes for f in self._cache.values()) > self._cache_bytes:
@@ -43,7 +63,7 @@ class FrameReader:
         return frames
 
     def window(self, row: Mapping[str, Any], first: int, num_frames: int, height: int, width: int) -> np.ndarray:
-        """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3)."""
+        """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3). Raises as `clip`."""
         frames = self.clip(row, height, width)[first : first + num_frames]
         assert len(frames) == num_frames, (
             f"clip {row['clip_id']} has no frames {first} … {first + num_frames} at {self._fps}/s"

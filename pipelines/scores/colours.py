@@ -26,8 +26,8 @@ def _colours(clip: Measured) -> list[dict[str, Any]] | None:
 METER = Meter(
     name="colours",
     columns=(pa.field("colours", _COLOURS),),
-    load=lambda cfg: _look,
-    settings=lambda cfg: VERSION,
+    load=lambda cfg, precision: _look,
+    settings=lambda cfg, precision: VERSION,
     model=lambda cfg: f"colours v{VERSION}",
 )
 

@@ -74,7 +74,7 @@ def _prepared(rgb: np.ndarray) -> np.ndarray:
     return cv2.dnn.blobFromImage(square, 1 / 255, (_SIDE_PX, _SIDE_PX), swapRB=True)
 
 
-def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     probabilities = classifier()
     exposed = np.array([CLASSES.index(name) for name in EXPOSED])
 
@@ -90,7 +90,7 @@ def _weights() -> Path:
     return onnx.folder_of("nudenet") / "320n.onnx"
 
 
-def _settings(cfg: ScoreConfig) -> Any:
+def _settings(cfg: ScoreConfig, precision: str) -> Any:
     return [VERSION, onnx.weights_hash(_weights())]
 
 

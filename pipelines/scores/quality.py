@@ -138,8 +138,8 @@ def _look(frame: NativeFrame) -> Row:
 METER = Meter(
     name="quality",
     columns=tuple(pa.field(name, pa.float32()) for name in ("sharpness", "blockiness", "blur", "noise")),
-    load=lambda cfg: _look,
-    settings=lambda cfg: [VERSION, bars.VERSION],
+    load=lambda cfg, precision: _look,
+    settings=lambda cfg, precision: [VERSION, bars.VERSION],
     model=lambda cfg: f"quality v{VERSION}",
 )
 

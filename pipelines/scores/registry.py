@@ -58,19 +58,19 @@ def configured(cfg: ScoreConfig) -> dict[str, Meter]:
     return {name: meter for name, meter in METERS.items() if meter.missing(cfg) is None}
 
 
-def load_meters(cfg: ScoreConfig, names: tuple[str, ...]) -> dict[str, Callable[[NativeFrame], Row]]:
+def load_meters(cfg: ScoreConfig, names: tuple[str, ...], precision: str) -> dict[str, Callable[[NativeFrame], Row]]:
     """Ready to look; each model is loaded once per process."""
-    return {name: _loaded(METERS[name], cfg) for name in names}
+    return {name: _loaded(METERS[name], cfg, precision) for name in names}
 
 
-def _loaded(meter: Meter, cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
-    key = (meter.name, repr(cfg))
+def _loaded(meter: Meter, cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+    key = (meter.name, repr(cfg), precision)
     if key not in _ready:
-        _ready[key] = meter.load(cfg)
+        _ready[key] = meter.load(cfg, precision)
     return _ready[key]
 
 
-_ready: dict[tuple[str, str], Callable[[NativeFrame], Row]] = {}
+_ready: dict[tuple[str, str, str], Callable[[NativeFrame], Row]] = {}
 
 
 def score_clip(

@@ -19,8 +19,8 @@ _TAGS = pa.list_(
 """A class, its place in ImageNet's list, and how likely it is."""
 
 
-def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
-    net = imagenet.ImageNet()
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+    net = imagenet.ImageNet(precision)
 
     def look(frame: NativeFrame) -> Row:
         """In the whole frame and squares side by side, the view that is surest of a class speaks for it: small things
@@ -53,7 +53,7 @@ METER = Meter(
     name="tags",
     columns=(pa.field("tags", _TAGS), COLUMN),
     load=_load,
-    settings=lambda cfg: [VERSION, imagenet.weights_hash()],
+    settings=lambda cfg, precision: [VERSION, imagenet.weights_hash(), precision],
     model=lambda cfg: f"{imagenet.MODEL} ImageNet-1k v{VERSION}",
     missing=lambda cfg: None if cfg.tags else "switched off; set scores.tags=true",
 )

@@ -39,7 +39,7 @@ BOX = pa.struct(
 """Bounds of a line of text as displayed, px; what it says, and how surely, 0 to 1."""
 
 
-def _load(cfg: ScoreConfig) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     onnx.silence()
     from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
     from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
@@ -147,7 +147,7 @@ def _weights() -> list[Path]:
     return [Path(settings[part]["model_path"]) for part in ("Det", "Rec")]
 
 
-def _settings(cfg: ScoreConfig) -> Any:
+def _settings(cfg: ScoreConfig, precision: str) -> Any:
     return [
         VERSION,
         cfg.text_side_px,

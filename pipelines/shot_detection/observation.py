@@ -47,7 +47,7 @@ def context_frames(look: Look | None) -> int:
 
 
 def observe(
-    tiny: np.ndarray, begin: int, first: int, last: int, total: int, look: Look | None
+    tiny: np.ndarray, begin: int, first: int, last: int, total: int, look: Look | None, precision: str
 ) -> dict[str, np.ndarray]:
     """Evidence of frames [first, last).
 
@@ -56,6 +56,7 @@ def observe(
             far as the video goes.
         total: frames of the video.
         look: None measures nothing.
+        precision: of the network, bf16 or fp32.
 
     Returns:
         Float32 columns by the names of `COLUMNS`; NaN where nobody looked.
@@ -74,13 +75,15 @@ def observe(
     columns["contrast"][:] = [evidence.contrast(tiny[i - begin]) for i in range(first, last)]
     proposed = evidence.proposed(alike) | look.everywhere
     seen = {
-        cell: _probabilities(tiny, begin, cell * look.cell, total, look)
+        cell: _probabilities(tiny, begin, cell * look.cell, total, look, precision)
         for cell in cells
         if proposed[max(cell * look.cell, start) - start : (cell + 1) * look.cell - start].any()
     }
     for cell in range(asked, wanted):
         if cell in seen or _goes_on(cell, seen):
-            here = seen[cell] if cell in seen else _probabilities(tiny, begin, cell * look.cell, total, look)
+            here = seen.get(cell)
+            if here is None:
+                here = _probabilities(tiny, begin, cell * look.cell, total, look, precision)
             by_frame = np.repeat(here, look.stride)
             for i in range(max(first, cell * look.cell), min(last, (cell + 1) * look.cell)):
                 columns["transition"][i - first] = by_frame[i - cell * look.cell]
@@ -93,11 +96,11 @@ def _goes_on(cell: int, proposed: dict[int, np.ndarray]) -> bool:
     return bool((before is not None and before[-1] >= _GOES_ON) or (after is not None and after[0] >= _GOES_ON))
 
 
-def _probabilities(tiny: np.ndarray, begin: int, start: int, total: int, look: Look) -> np.ndarray:
+def _probabilities(tiny: np.ndarray, begin: int, start: int, total: int, look: Look, precision: str) -> np.ndarray:
     """Of the frames that the window decides whose first is `start`, float32 (core,)."""
     steps = np.arange(-look.margin, look.core + look.margin)
     window = np.clip(start + steps * look.stride, 0, total - 1) - begin
-    decided = transnet.load()(_exposed(tiny[window]))[look.margin : look.margin + look.core]
+    decided = transnet.load(precision)(_exposed(tiny[window]))[look.margin : look.margin + look.core]
     return np.round(decided * _STEPS) / _STEPS
 
 

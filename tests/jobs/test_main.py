@@ -5,10 +5,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from jobs.compose import ConfigError, compose
 from jobs.fields import keys
 from jobs.registry import JOBS
+from jobs.sweep import _own_output, combinations, sweep
 
 HEAVY = ("torch", "ray", "deepspeed", "cv2", "av", "decord", "transformers", "pyarrow")
 
@@ -91,10 +95,81 @@ def test_a_prompt_is_taken_as_typed(prompt):
     assert cfg.prompt == prompt
 
 
-def test_maps_take_new_keys():
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40) | st.text(
+    "ab=,'\"\\${}[]() :~+-?%#\n\t", max_size=20
+)
+
+
+@given(prompt=TEXTS, out=TEXTS, encoder=TEXTS)
+@example(prompt="???", out="${oc.env:HOME}", encoder="null ")
+@example(prompt="${seed}", out="a\\", encoder="\\${x}")
+@settings(max_examples=40, deadline=None)
+@example(prompt='"quoted, as typed"', out="'", encoder="a=b, c=d")
+def test_text_arrives_as_it_was_typed_and_so_it_is_written_down(prompt, out, encoder):
+    typed = [f"checkpoint={out}", f"out={out}", f"prompt={prompt}", f"text_encoder={encoder}"]
+    composed = compose(JOBS["generate"], typed)
+    assert (composed.cfg.prompt, composed.cfg.out, composed.cfg.checkpoint) == (prompt, out, out)
+    assert composed.cfg.text_encoder == (None if encoder == "null" else encoder)
+    assert yaml.safe_load(composed.yaml)["prompt"] == prompt or "\x85" in prompt or not prompt.isprintable()
+
+
+@given(first=TEXTS, second=TEXTS)
+@settings(max_examples=10, deadline=None)
+def test_text_arrives_as_it_was_typed_in_a_sweep_too(first, second):
+    typed = ["checkpoint=c", "out=my videos/v.mp4", f"prompt={first}", f"prompt={second}", "seed=1,2"]
+    commands = [[argument for argument, _ in run] for run in combinations(JOBS["generate"], typed)]
+    made = [compose(JOBS["generate"], command).cfg for command in commands]
+    assert [(cfg.prompt, cfg.seed) for cfg in made] == [(p, s) for p in (first, second) for s in (1, 2)]
+
+
+def test_nothing_is_interpolated_in_what_is_no_text_either():
+    with pytest.raises(ConfigError, match=r"seed=\$\{steps\} is not a whole number"):
+        compose(JOBS["generate"], ["checkpoint=c", "out=a.mp4", "prompt=x", "steps=3", "seed=${steps}"])
+    cfg = compose(JOBS["train"], ["dataset=d", "out=o", "model.ffn=${oc.env:HOME}"]).cfg
+    assert cfg.model == {"ffn": "${oc.env:HOME}"}
+
+
+MIX = {"text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05, "independent": 0.05}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "mix"),
+    [
+        ("conditions.mix={text: 1.0}", {"text": 1.0}),
+        ("conditions.mix={text: 1, last: 0}", {"text": 1.0, "last": 0.0}),
+        ("+conditions.mix={text: 1.0}", {**MIX, "text": 1.0}),
+        ("conditions.mix.text=1.0", {**MIX, "text": 1.0}),
+    ],
+)
+def test_a_map_given_replaces_the_map_and_an_entry_or_a_plus_adds_to_it(typed, mix):
+    assert compose(JOBS["train"], ["dataset=d", "out=o", typed]).cfg.conditions.mix == mix
+
+
+def test_maps_take_new_keys_in_the_order_typed():
     cfg = compose(JOBS["train"], ["dataset=d", "out=o", "model.width=64", "captions.source=0.2"]).cfg
     assert cfg.model == {"width": 64}
     assert cfg.captions == {"short": 0.5, "dense": 0.5, "source": 0.2}
+    cfg = compose(JOBS["train"], ["dataset=d", "out=o", "captions={source: 1}", "captions.short=0.5"]).cfg
+    assert cfg.captions == {"source": 1.0, "short": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("captions=1", "captions=1 is not a map of float"),
+        ("captions.short=much", "captions.short=much is not a number"),
+        ("captions={short: much}", "is not a map of float"),
+        ("+seed=1", r"\+seed: only maps are added to"),
+        ("seed=1,2", "several values are for a sweep"),
+        ("captions.short=1,2", "several values are for a sweep"),
+        ("captions={short: 1", "can't be read as key=value"),
+        ("~seed", "'~seed' is not key=value"),
+        ("captoins={short: 1}", "did you mean 'captions'"),
+    ],
+)
+def test_what_is_no_map_and_no_value_is_said_in_words(typed, said):
+    with pytest.raises(ConfigError, match=said):
+        compose(JOBS["train"], ["dataset=d", "out=o", typed])
 
 
 def test_every_experiment_composes():
@@ -108,23 +183,20 @@ def test_every_experiment_composes():
 
 
 def test_a_sweep_runs_each_combination_into_its_own_output():
-    from jobs.sweep import _own_output, combinations
+    runs = combinations(JOBS["train"], ["dataset=d", "out=my runs/x", "optim.lr=1e-4,3e-4", "seed=1,2"])
+    outs = [o for run in runs for o in _own_output(JOBS["train"], run) if o.startswith("out=")]
+    assert outs == [f"out=my runs/x/optim.lr={lr},seed={seed}" for lr in ("0.0001", "0.0003") for seed in (1, 2)]
 
-    runs = combinations(["dataset=d", "out=runs/x", "optim.lr=1e-4,3e-4", "seed=1,2"])
-    assert len(runs) == 4
-    outs = {
-        o
-        for i, c in enumerate(runs)
-        for o in _own_output(JOBS["train"], c, ["optim.lr", "seed"], i)
-        if o.startswith("out=")
-    }
-    assert len(outs) == 4
-    assert all(o.startswith("out='runs/x/") for o in outs)
+
+def test_a_sweep_over_texts_names_its_outputs_by_their_number():
+    typed = ["checkpoint=c", "out=my videos/v.mp4", "prompt=a red kite, flying", "prompt=a/b"]
+    runs = combinations(JOBS["generate"], typed)
+    assert [_own_output(JOBS["generate"], run)[1] for run in runs] == [
+        f"out=my videos/v_prompt_{i}.mp4" for i in (1, 2)
+    ]
 
 
 def test_a_wrong_value_in_a_sweep_is_found_before_anything_runs():
-    from jobs.sweep import sweep
-
     with pytest.raises(ConfigError, match=r"zero\.stage=7"):
         sweep(JOBS["train"], ["dataset=no/such", "out=o", "zero.stage=1,7"])
 

@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 
 from jobs import curate, report
 from jobs.curation.config import CurateConfig
-from jobs.generation.pipeline import write_mp4
 from jobs.reporting.config import ReportConfig
 from jobs.run_folder import open_run
 from pipelines.config import RecipeConfig
 from pipelines.dataset import open_dataset
 from pipelines.manifest import publish
 from pipelines.media.decode import decode_frames
+from pipelines.media.write_mp4 import write_mp4
 from pipelines.schema import INDEX, parquet_bytes, table
 from tests.footage import film, pan, write, zoom
 from tests.jobs.reporting.browser import document, needs_browser
