@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ _S3_ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AW
 _OBJECT_STORE_BYTES = 512 * 1024**2  # rows and captions travel through it, never video
 _STARTS = 5  # of a local Ray, which gives itself 30 s: too little where all cores are busy
 _LATE = "timed out during startup"
+_BANNER = b"Set ray log level from environment variable"
 _END_S = 5.0  # for processes that were killed
 
 
@@ -70,9 +72,8 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     if cfg.address is None:
         # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        # What Ray takes for a local cluster if nobody says; said, it doesn't warn of it on the console.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         _start(
+            address="local",  # also where one that the user started runs on this machine
             num_cpus=cfg.num_cpus,
             include_dashboard=False,
             log_to_driver=False,
@@ -154,7 +155,8 @@ def _start(**how: Any) -> None:
     for attempt in range(1, _STARTS + 1):
         before = _children()
         try:
-            ray.init(**how)
+            with _without_banner():
+                ray.init(**how)
             return
         except Exception as error:  # Ray has no type of its own for it
             _kill(_children() - before)
@@ -169,6 +171,23 @@ def _start(**how: Any) -> None:
     raise RuntimeError(
         f"a local Ray did not start in {_STARTS} attempts of 30 s; is this machine too busy, or its memory full?"
     )
+
+
+@contextmanager
+def _without_banner() -> Iterator[None]:
+    """Ray's C++ part says on the console that it was told how much to say. What else it says comes through, at the end."""
+    console = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(console, 2)
+            said.seek(0)
+            for line in said:
+                if _BANNER not in line:
+                    os.write(console, line)
+            os.close(console)
 
 
 def _children() -> set[Any]:
