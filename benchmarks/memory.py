@@ -21,6 +21,7 @@ import av
 from benchmarks.results_file import report
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
+from pipelines.precision import AUTO, decide
 from tests.footage import real_clips
 
 VIDEOS, EVERY = 500, 50
@@ -44,7 +45,7 @@ def peak():
     return next(int(line.split()[1]) * 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))
 
 footage, dataset, every, prints = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
-cfg = CurateConfig(footage=footage, dataset=dataset)
+cfg = CurateConfig(footage=footage, dataset=dataset, precision=sys.argv[5])
 analyst = Analyst(dataset, cfg, Fingerprints(**prints))
 sources = find_footage(footage, None).sources
 own, children = [], 0
@@ -63,8 +64,18 @@ print(json.dumps({'resident': own, 'peak': peak(), 'children': children, 'clips'
 def worker(footage: Path, every: int = 1) -> dict:
     """What a fresh worker used for a folder of footage."""
     with tempfile.TemporaryDirectory() as dataset:
-        prints = json.dumps(asdict(fingerprints(CurateConfig())))  # as the driver gives them to a Ray worker
-        command = [sys.executable, "-c", WORKER, str(footage), dataset, str(every), prints]
+        precision = decide(AUTO).name
+        prints = fingerprints(CurateConfig(precision=precision))  # as the driver gives them to a Ray worker
+        command = [
+            sys.executable,
+            "-c",
+            WORKER,
+            str(footage),
+            dataset,
+            str(every),
+            json.dumps(asdict(prints)),
+            precision,
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 

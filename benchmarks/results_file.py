@@ -12,12 +12,23 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from pipelines.precision import AUTO, decide
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def hardware() -> dict[str, str | int]:
-    """What it ran on, as far as it matters to a reader."""
+_TOLD = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16")  # of what a processor can: what its speed here hangs on
+
+
+def hardware() -> dict[str, Any]:
+    """What it ran on, as far as it matters to a reader: the processor's name says little of what it, or a virtual machine
+    around it, can.
+    """
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -28,6 +39,8 @@ def hardware() -> dict[str, str | int]:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     return {
         "cpu": cpu,
+        "cpu_has": [name for name in _TOLD if capabilities.get(name)],
+        "precision": decide(AUTO).name,
         "cores": os.cpu_count() or 0,
         "memory_gib": round(memory_gib),
         "python": platform.python_version(),

@@ -13,11 +13,13 @@ from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure import measure, preload
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.precision import AUTO, decide
 from pipelines.scores.base import SIGNALS
 from pipelines.scores.registry import configured
 from tests.footage import real_clips
 
 CLIP_S = 5.0
+PRECISION = decide(AUTO).name
 SCORES, SHOTS, SIGNAL = ScoreConfig(), ShotConfig(), SignalConfig()
 
 
@@ -27,7 +29,7 @@ def _seconds(path, wanted: Collection[str]) -> float:
     started = time.process_time()
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     if wanted:
-        measure(pictures, clock, 0, len(clock.pts), SIGNAL, SHOTS, SCORES, wanted)
+        measure(pictures, clock, 0, len(clock.pts), SIGNAL, SHOTS, SCORES, wanted, PRECISION)
     else:
         for _ in pictures:
             pass
@@ -37,7 +39,7 @@ def _seconds(path, wanted: Collection[str]) -> float:
 def measure_costs(repeats: int = 3) -> dict[str, dict[str, float]]:
     """By film, by what measures: processor seconds per clip."""
     names = (SIGNALS, *configured(SCORES))
-    preload(SHOTS, SCORES, names)()
+    preload(SHOTS, SCORES, names, PRECISION)()
     costs: dict[str, dict[str, float]] = {}
     for name, path in real_clips().items():
         clock = read_clock(path)

@@ -36,6 +36,7 @@ from pipelines.config import DedupConfig, FootageConfig, ScoreConfig, ShotConfig
 from pipelines.dedup.looks import LOOKS, SIDE, signature
 from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.media.picture import frames_hash
+from pipelines.precision import AUTO, decide
 from pipelines.scores.registry import METERS, score_clip
 from pipelines.signals import STAGE
 from tests.footage import write
@@ -77,7 +78,9 @@ def _measured(clip: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     clock, video = confined.header_clock(header), confined.header_video(header)
     wanted = (STAGE, *_METERS)
     shots = ShotConfig(detector="content")  # the file is one clip: no network need look for cuts
-    tables = confined.measure_unit(path, clock, (0, len(clock.pts)), SignalConfig(), shots, ScoreConfig(), wanted)
+    tables = confined.measure_unit(
+        path, clock, (0, len(clock.pts)), SignalConfig(), shots, ScoreConfig(), wanted, decide(AUTO).name
+    )
     signals = tables.pop(STAGE)
     scores = score_clip(signals, tables, video.width, video.height, clock.duration_s, ScoreConfig())
     row = scores | {

@@ -178,7 +178,7 @@ def _cpu_ms(count: int) -> dict[str, float]:
     with av.open(str(real_clips()["bigbuckbunny.mp4"])) as container:
         pictures = [picture for k, picture in enumerate(container.decode(video=0)) if k % 10 == 0][: count + 1]
     spent: dict[str, float] = defaultdict(float)
-    looks = load_meters(ScoreConfig(), ("bars", "quality", "text", "nsfw"))
+    looks = load_meters(ScoreConfig(), ("bars", "quality", "text", "nsfw"), "fp32")
     for k, picture in enumerate(pictures):
         frame = NativeFrame(picture)
         for name, look in {"conversion": lambda frame: (frame.rgb, frame.gray), **looks}.items():

@@ -31,6 +31,7 @@ from pipelines.ids import fingerprint
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright_small
+from pipelines.precision import AUTO, decide
 from pipelines.records import Shot
 from pipelines.shot_detection import observation, transnet
 from pipelines.shots import DETECTORS, find_shots
@@ -40,6 +41,7 @@ CACHE = Path(__file__).resolve().parent.parent / ".cache" / "benchmarks" / "shot
 SIZES = {"small": 5, "full": 24}
 SEEDS = {"development": 1000, "held_out": 9000}
 KINDS = ("hard", "fade", "dissolve")
+PRECISION = decide(AUTO).name
 OURS = "cascade"
 
 
@@ -55,7 +57,7 @@ def main() -> None:
         else:
             raise SystemExit(f"{argument}: known are size={'|'.join(SIZES)}, split={'|'.join(SEEDS)}, footage=<folder>")
     cv2.setNumThreads(1)
-    peers.network(), transnet.load()  # not timed
+    peers.network(), transnet.load(PRECISION)  # not timed
     takes = packaged_takes() + [take for folder in folders for take in folder_takes(folder)]
     takes = deal(takes, options["split"] == "held_out")
     folder = CACHE / fingerprint([[str(t.path), t.first, t.last] for t in takes])[:12]
@@ -82,7 +84,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
     pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
     seconds["decode"] += time.process_time() - started
     started = time.process_time()
-    signals = measure(enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"))
+    signals = measure(enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"), PRECISION)
     seconds["other signals"] += time.process_time() - started
     started = time.process_time()
     tiny = np.stack([_tiny(picture) for picture in pictures])
@@ -91,7 +93,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
 
     started = time.process_time()
     look = DETECTORS[OURS].look.at(total / clock.duration_s)
-    columns = observation.observe(tiny, 0, 0, total, total, look)
+    columns = observation.observe(tiny, 0, 0, total, total, look, PRECISION)
     shots = find_shots(_with(signals, columns), clock.end_pts, clock.time_base, ShotConfig(detector=OURS))
     seconds[OURS] += time.process_time() - started
     _count(OURS, shots, clock, truth, tallies)

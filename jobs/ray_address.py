@@ -5,8 +5,12 @@ In: an address as `ray.address` takes it. Out: nothing, or an error that says wh
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
 
 _ANSWER_S = 4.0  # for each of two questions: whoever can be reached answers within a fraction of it
 _CLIENT = "ray://"
@@ -31,6 +35,43 @@ def check_answers(address: str) -> None:
             "or leave the key out for a local one"
         ) from error
     _ask(address, host, port)
+
+
+def check_dashboard(address: str) -> None:
+    """The same of a cluster's dashboard, as `rushes submit` takes its address.
+
+    Raises:
+        ConnectionError: nothing listens there, what listens is no dashboard, or it wants another token than this machine has.
+        ValueError: it is no such address.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("that is no dashboard's address; give http://host:8265")
+    token = _token()
+    request = urllib.request.Request(
+        f"{address.rstrip('/')}/api/version", headers={"Authorization": token} if token else {}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_ANSWER_S):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise _token_wanted(token) from error
+        raise ConnectionError(
+            f"no Ray dashboard answers there (it says {error.code}); `ray start --head` prints its address"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"no Ray dashboard answers there ({why}); `ray start --head` prints its address"
+        ) from error
+
+
+def _token_wanted(token: str) -> ConnectionError:
+    return ConnectionError(
+        f"this cluster wants a token, and {'that of this machine is another' if token else 'this machine has none'}; set "
+        "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to what `ray get-auth-token` prints on its head"
+    )
 
 
 def _endpoint(address: str) -> tuple[str, int]:
@@ -67,10 +108,7 @@ def _ask(address: str, host: str, port: int) -> None:
         else:
             return
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        raise ConnectionError(
-            f"this cluster wants a token, and {'that of this machine is another' if token else 'this machine has none'}; set "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to what `ray get-auth-token` prints on its head"
-        )
+        raise _token_wanted(token)
     if code == grpc.StatusCode.UNIMPLEMENTED and not client:
         raise ConnectionError(f"this is not a head's port; if it is the one for clients, give ray://{where}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):

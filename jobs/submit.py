@@ -20,6 +20,7 @@ from jobs.cluster import project_root
 from jobs.compose import ConfigError, compose
 from jobs.fields import Key, keys
 from jobs.help import job_help
+from jobs.ray_address import check_dashboard
 from jobs.registry import SUBMIT_SUMMARY, job_named
 
 if TYPE_CHECKING:
@@ -81,11 +82,10 @@ def _submit(address: str, submission_id: str, entrypoint: str) -> int:
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file that it packs
     try:
+        check_dashboard(address)
         client = JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError) as error:
-        raise ConfigError(
-            f"{ADDRESS}={address}: no Ray dashboard answers there ({error}); `ray start --head` prints its address"
-        ) from error
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{ADDRESS}={address}: {error}") from error
     known = {j.submission_id: j.status for j in client.list_jobs()}
     if known.get(submission_id) in (JobStatus.FAILED, JobStatus.STOPPED):
         client.delete_job(submission_id)  # jobs go on where they stopped, so trying again is the same job

@@ -97,9 +97,11 @@ def told(cfg: TrainingConfig) -> list[str]:
     if state is None:
         return lines
     facts = read_state_facts(state)
+    if facts["step"] >= cfg.max_steps:
+        return [*lines, f"this run has {facts['step']} steps already; its last state is exported, nothing is trained"]
     lines.append(f"going on from step {facts['step']}")
     before = facts.get("max_steps")
-    if before is None or before == cfg.max_steps or facts["step"] >= cfg.max_steps:
+    if before is None or before == cfg.max_steps:
         return lines
     then, now = (learning_rate(facts["step"], steps, cfg.optim) for steps in (before, cfg.max_steps))
     if then != now:

@@ -277,7 +277,7 @@ class DitTask:
             "latents": self.latents.fingerprint,
         }
         (folder / PIPELINE).write_text(json.dumps(pipeline, indent=2, sort_keys=True) + "\n")
-        text = card.dit_card(self._facts(weights, adapter), self.cfg.license)
+        text = card.dit_card(self._facts(weights, adapter, facts["steps"]), self.cfg.license)
         (folder / card.FILE).write_text(text, encoding="utf-8")
 
     def _merged(self, adapter: Mapping[str, Tensor], folder: Path) -> tuple[Mapping[str, Tensor], card.LoraFacts]:
@@ -289,13 +289,13 @@ class DitTask:
         merge_lora(network)
         return network.state_dict(), card.LoraFacts(cfg.rank, cfg.rank if cfg.alpha is None else cfg.alpha, count)
 
-    def _facts(self, weights: Mapping[str, Tensor], adapter: card.LoraFacts | None) -> card.DiTFacts:
+    def _facts(self, weights: Mapping[str, Tensor], adapter: card.LoraFacts | None, steps: int) -> card.DiTFacts:
         known = self.latents.manifest
         sizes = (known["fps"], known["max_frames"], known["max_pixels"])
         return card.DiTFacts(
             config=self.config,
             parameters=sum(tensor.numel() for tensor in weights.values()),
-            steps=self.cfg.max_steps,
+            steps=steps,
             data=data_facts(self.items(), self.held_out(), *sizes, captions=self.cfg.captions),
             text_encoder=known["text_encoder"],
             vae=known["vae"]["config"],

@@ -244,7 +244,7 @@ class VaeTask:
         told = VAEFacts(
             config=self.config,
             parameters=sum(p.numel() for p in vae.parameters()),
-            steps=self.cfg.max_steps,
+            steps=facts["steps"],
             data=data_facts(
                 self.items(),
                 self.held_out(),

@@ -121,7 +121,7 @@ def train(cfg: TrainingConfig) -> None:
             checkpoint.save(engine, out, done, facts, cfg.keep_checkpoints)
     average = {name: tensor.clone() for name, tensor in engine.ema()}
     if rank == 0:
-        task.export(average, out / EXPORT, {**facts, "steps": cfg.max_steps})
+        task.export(average, out / EXPORT, {**facts, "steps": max(start, cfg.max_steps)})
         assert recorder is not None
         recorder.close()
     dist.barrier()

@@ -24,7 +24,7 @@ def footage(tmp_path_factory):
 
 
 def analyses(footage, dataset, **limits):
-    cfg = CurateConfig(footage=str(footage), dataset=str(dataset))
+    cfg = CurateConfig(footage=str(footage), dataset=str(dataset), precision="fp32")
     for name, value in limits.items():
         setattr(cfg.limits, name, value)
     analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
@@ -52,7 +52,7 @@ def test_with_enough_of_it_the_same_file_is_a_clip(footage, tmp_path):
 
 
 def test_a_file_above_the_limit_is_refused_before_a_byte_of_it_is_read(footage, tmp_path):
-    cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path))
+    cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path), precision="fp32")
     sizes = {source.uri: source.size_bytes for source in find_footage(cfg.footage, None).sources}
     cfg.footage_options.max_bytes = max(sizes.values()) - 1
     analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))

@@ -46,7 +46,7 @@ def footage(tmp_path_factory):
 
 
 def config(footage: Path, dataset: Path, unit_s: float) -> CurateConfig:
-    return CurateConfig(footage=str(footage), dataset=str(dataset), unit_s=unit_s)
+    return CurateConfig(footage=str(footage), dataset=str(dataset), unit_s=unit_s, precision="fp32")
 
 
 def apart(cfg: CurateConfig, seed: int) -> dict[str, list[dict]]:

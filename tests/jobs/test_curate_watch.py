@@ -51,7 +51,7 @@ def test_who_kills_its_workers_is_quarantined_alone_and_who_merely_lost_one_is_n
     write(footage / "a.mp4", pan(1, 30, 48, 64))
     write(footage / "poison.mp4", np.tile(pan(3, 60, 48, 64), (1, 8, 8, 1)), options={"preset": "ultrafast"})
     write(footage / "z.mp4", pan(2, 30, 48, 64))
-    cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path / "dataset"))
+    cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path / "dataset"), precision="fp32")
     graph = Graph(cfg.dataset, cfg, fingerprints(cfg))
     stop = threading.Event()
     stream = graph.analyse(find_footage(cfg.footage).sources)

@@ -11,7 +11,8 @@ from tests.conftest import TinyRun, run_job
 
 
 def evaluated(tiny_run: TinyRun, out, *overrides: str):
-    return run_job("evaluate_vae", f"dataset={tiny_run.made('curate')}", f"out={out}", *overrides)
+    """In the numbers that training's own figures are in."""
+    return run_job("evaluate_vae", f"dataset={tiny_run.made('curate')}", f"out={out}", "precision=fp32", *overrides)
 
 
 def windows_of(result) -> Counter:
@@ -111,3 +112,26 @@ def test_training_settings_that_lack_a_newer_key_are_read(tiny_run, whole, tmp_p
     del settings["windows"]["stride_s"]
     (old / "settings.json").write_text(json.dumps({"shapes": settings["shapes"], "windows": settings["windows"]}))
     assert windows_of(evaluated(tiny_run, tmp_path / "out", f"checkpoint={old}")) == windows_of(whole)
+
+
+def test_it_writes_over_no_training(tiny_run, tmp_path):
+    vae = tiny_run.made("train_vae")
+    before = (vae / "metrics.json").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"is the folder of a training, whose files would be written over; give another"
+    ):
+        evaluated(tiny_run, vae, f"checkpoint={vae}")
+    with pytest.raises(ValueError, match=r"is the folder of a dataset"):
+        evaluated(tiny_run, tiny_run.made("curate"), f"checkpoint={vae}")
+    assert (vae / "metrics.json").read_bytes() == before
+
+
+def test_clips_that_can_not_be_read_are_left_out_and_named(tiny_run, tmp_path, capsys):
+    shutil.copytree(tiny_run.made("curate"), tmp_path / "dataset", ignore=shutil.ignore_patterns("latents", "runs"))
+    shard = next((tmp_path / "dataset" / "shards").glob("*/*.tar"))
+    shard.unlink()
+    overrides = ["precision=fp32", f"checkpoint={tiny_run.made('train_vae')}"]
+    result = run_job("evaluate_vae", f"dataset={tmp_path / 'dataset'}", f"out={tmp_path / 'out'}", *overrides)
+    assert result["clips_unread"] > 0
+    assert result["overall"]["clips"] + result["clips_unread"] == 3
+    assert f"in shards/{shard.parent.name}/{shard.name}: " in capsys.readouterr().out

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 
+from jobs.compose import compose
+from jobs.registry import JOBS
 from pipelines.media.decode import probe_clip
 from tests.conftest import run_job
 
@@ -41,3 +45,39 @@ def test_a_seed_decides(tiny_run, tmp_path):
         )
         digests.append(hashlib.sha256(out.read_bytes()).hexdigest())
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_sweep_makes_a_video_of_the_very_prompt_for_each_value(tiny_run, tmp_path):
+    prompt = 'a "red" kite, = {high} \\ ${HOME}, it\'s here'
+    command = ["-m", f"checkpoint={tiny_run.made('train')}", f"prompt={prompt}", "seed=1,2", "out=my videos/v.mp4"]
+    command += ["width=32", "height=32", "duration_s=0", "steps=1"]
+    subprocess.run([sys.executable, "-m", "jobs.main", "generate", *command], cwd=tmp_path, check=True, timeout=300)
+    assert sorted(path.name for path in (tmp_path / "my videos").glob("*.mp4")) == ["v_seed=1.mp4", "v_seed=2.mp4"]
+    for seed in (1, 2):
+        note = json.loads((tmp_path / "my videos" / f"v_seed={seed}.json").read_text())
+        assert (note["prompt"], note["seed"]) == (prompt, seed)
+
+
+def test_the_precision_is_said_and_kept_with_the_video(tiny_run, tmp_path, capsys):
+    made = run_job("generate", f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}", "steps=1",
+                   "width=33", "height=31", "duration_s=0.5", "precision=fp32")  # fmt: skip
+    assert "generate computes in fp32 (as asked)" in capsys.readouterr().out
+    assert made["precision"] == json.loads((tmp_path / "a.json").read_text())["precision"] == "fp32"
+    assert (made["width"], made["height"]) == (33, 31)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("out=s3://bucket/a.mp4", "this job writes to a path of this machine"),
+        ("out={folder}/settings.mp4", r"settings.json would be written over, and it is no note of a generated video"),
+        ("gpu=true", "this machine has no GPU"),
+        ("seed=18446744073709551616", "too large"),
+    ],
+)
+def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(tiny_run, tmp_path, override, message):
+    (tmp_path / "settings.json").write_text("{}")
+    typed = [f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}", override.format(folder=tmp_path)]  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        JOBS["generate"].module().check(compose(JOBS["generate"], typed).cfg)
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]

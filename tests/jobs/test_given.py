@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
+from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder, read_facts
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
 from model.conditions import Given
@@ -14,16 +14,20 @@ from model.config import ConditionConfig, SampleConfig
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.planner import MicroBatch
 from pipelines.dataset import open_dataset
+from pipelines.latents import open_latents
+from pipelines.store import open_store
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_run):
     """The pipeline, the training task on its latents, and the longest training window with its frames."""
-    pipeline = Pipeline(checkpoint_folder(str(tiny_run.made("train"))))
+    dataset = str(tiny_run.out / "dataset")
+    folder = checkpoint_folder(str(tiny_run.made("train")))
+    precision = open_latents(open_store(dataset), read_facts(folder)["latents"]).manifest["precision"]
+    pipeline = Pipeline(folder, precision=precision)
     with torch.no_grad():  # six steps of training leave it nearly silent
         for number, parameter in enumerate(pipeline.dit.parameters()):
             parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
-    dataset = str(tiny_run.out / "dataset")
     task = DitTask(TrainConfig(dataset=dataset, out="unused", size="tiny", latents=pipeline.facts["latents"]))
     item = max(task.items(), key=lambda item: item.shape[0])
     row = next(r for r in open_dataset(dataset).kept() if r["clip_id"] == item.clip_id)
@@ -38,7 +42,7 @@ def planned(task: DitTask, mix: str, item) -> object:
     conditions = ConditionConfig(mix={mix: 1.0}, drop=0.0, noisy_share=0.0)
     task.cfg = replace(task.cfg, conditions=conditions, captions={"short": 1.0, "dense": 1.0, "source": 1.0})
     for epoch in range(20):
-        (draw,) = task.load(MicroBatch((item,), 1.0), epoch)
+        _, (draw,) = task.load(MicroBatch((item,), 1.0), epoch)
         if draw.plan.task == mix:
             return draw
     raise AssertionError(f"no sample of this window is given {mix}")

@@ -27,8 +27,9 @@ DIT = DiTFacts(
     flow=FlowConfig(),
     sample=SampleConfig(steps=30, guidance=4.5),
     tasks={"text": 0.6, "first_frame": 0.4},
+    precision="bf16",
 )
-VAE = VAEFacts(vae_config("small"), 1_234_567, 5000, DATA, {"perceptual": 0.02, "kl": 1e-6, "adversarial": 0.0})
+VAE = VAEFacts(vae_config("small"), 1_234_567, 5000, DATA, {"perceptual": 0.02, "kl": 1e-6, "adversarial": 0.0}, "bf16")
 
 
 def front_matter(card: str) -> dict:

@@ -43,7 +43,9 @@ def measured(frames, fps, meters=METER_NAMES):
     for number, picture in enumerate(pictures):
         picture.pts = number
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters))
+    tables = measure(
+        pictures, clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"
+    )
     return tables.pop("signals"), tables
 
 

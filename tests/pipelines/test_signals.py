@@ -39,7 +39,7 @@ def measured(first, last, shots):
     clock, pictures = footage()
     context = context_frames(CFG, shots)
     begin = max(0, first - context)
-    return measure(enumerate(pictures[begin : last + context], begin), clock, first, last, CFG, shots)
+    return measure(enumerate(pictures[begin : last + context], begin), clock, first, last, CFG, shots, "fp32")
 
 
 @cache
@@ -69,10 +69,12 @@ def test_pictures_may_change_their_size_in_the_middle(tmp_path):
     clock = read_clock(path)
     pictures = list(enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts)))
     assert len({picture.width for _, picture in pictures}) == 2
-    rows = measure(pictures, clock, 0, len(pictures), CFG, ShotConfig())
-    context = context_frames(CFG, ShotConfig())
+    rows = measure(pictures, clock, 0, len(pictures), CFG, ShotConfig(), "fp32")
+    context = context_frames(CFG, ShotConfig(), "fp32")
     for first, last in ((0, 30), (30, 40), (40, len(pictures))):
-        part = measure(pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig())
+        part = measure(
+            pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig(), "fp32"
+        )
         assert part.equals(rows.slice(first, last - first))
 
 
@@ -82,7 +84,7 @@ def test_pictures_of_a_line_or_a_pixel_are_measured(tmp_path, size):
     path = write(tmp_path / "tiny.mov", frames, codec="png", pixel_format="rgb24")
     clock = read_clock(path)
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
-    assert len(measure(pictures, clock, 0, 8, CFG, ShotConfig())) == 8
+    assert len(measure(pictures, clock, 0, 8, CFG, ShotConfig(), "fp32")) == 8
 
 
 def test_motion_is_measured_on_a_grid_in_time_whatever_the_frame_rate():
@@ -103,11 +105,11 @@ def test_the_cascade_looks_only_near_what_evidence_cannot_explain():
     a, b = (pan(seed, 300, 27, 48, right=0.05).astype(float) for seed in (1, 2))
     share = np.clip((np.arange(300) - 130) / 20, 0, 1)[:, None, None, None]  # a dissolve of frames 131 … 149
     tiny = ((1 - share) * a + share * b).astype(np.uint8)
-    looked = ~np.isnan(observe(tiny, 0, 0, 300, 300, look)["transition"])
+    looked = ~np.isnan(observe(tiny, 0, 0, 300, 300, look, "fp32")["transition"])
     assert looked[131:150].all()
     assert not looked[: 131 - 2 * look.cell].any()
     assert not looked[150 + 2 * look.cell :].any()
-    still = observe(tiny[:130], 0, 0, 130, 130, look)["transition"]
+    still = observe(tiny[:130], 0, 0, 130, 130, look, "fp32")["transition"]
     assert np.isnan(still).all()
 
 
@@ -146,9 +148,11 @@ def test_the_network_gives_the_probabilities_of_its_package(dtype, tolerance):
 
 
 def test_signals_depend_on_where_the_network_looks_and_on_its_weights_but_on_no_threshold():
-    def depends(**changes):
-        return signals_settings(CFG, ShotConfig(**changes))
+    def depends(precision="fp32", **changes):
+        return signals_settings(CFG, ShotConfig(**{"detector": "cascade"} | changes), precision)
 
     assert depends(detector="content") == depends(detector="adaptive", content_threshold=1.0)
     assert depends(detector="content") != depends(detector="cascade") != depends(detector="transnet")
     assert depends(detector="cascade") == depends(detector="cascade", transition_threshold=0.5)
+    assert depends("bf16") != depends("fp32"), "its probabilities are others in other numbers"
+    assert depends("bf16", detector="content") == depends("fp32", detector="content")

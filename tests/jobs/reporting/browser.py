@@ -22,12 +22,13 @@ _FLAGS = (
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install -y chromium")
 
 
-def document(page: str, folder: Path, fragment: str = "") -> str:
+def document(page: str, folder: Path, fragment: str = "", wait_ms: int = 0) -> str:
     """The document of a page, opened from disk.
 
     Args:
         folder: for the page and the browser's profile.
         fragment: of its address, after #.
+        wait_ms: of the browser's own time, for what goes on after the page is loaded.
     """
     path = folder / "page.html"
     path.write_text(page)
@@ -35,6 +36,7 @@ def document(page: str, folder: Path, fragment: str = "") -> str:
         str(CHROMIUM),
         *_FLAGS,
         f"--user-data-dir={folder / 'profile'}",
+        *([f"--virtual-time-budget={wait_ms}"] if wait_ms else []),
         "--dump-dom",
         f"{path.as_uri()}#{fragment}",
     ]

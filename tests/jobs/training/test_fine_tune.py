@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from jobs.training.checkpoint import newest
+from jobs.training.states import newest
 from model.lora import load_lora, merge_lora
 from model.weights import load_dit, read_record, save_weights
 from tests.conftest import run_job

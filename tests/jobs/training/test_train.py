@@ -1,6 +1,7 @@
 """Training on a real Ray with DeepSpeed: a run that stops goes on as if it had not, on any number of workers."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.training.checkpoint import newest, read_step
-from tests.conftest import run_job
+from jobs.compose import compose
+from jobs.registry import JOBS
+from jobs.training.continuing import told
+from jobs.training.states import BadStateError, damaged, newest, read_step
+from pipelines.precision import AUTO, decide
+from tests.conftest import TINY, run_job
 
 STEPS = [
     "size=tiny", "model.width=32", "model.depth=2", "optim.schedule=constant", "optim.warmup_steps=2", "optim.lr=1e-3", "precision=fp32",
@@ -53,10 +58,116 @@ def test_a_run_is_not_gone_on_with_under_other_settings(tiny_run, uninterrupted)
         )
 
 
-def test_a_worker_that_fails_is_told_in_its_own_words(tiny_run, tmp_path):
-    with pytest.raises(RuntimeError, match=r"worker 0: ValueError: clip \w+ has captions"):
-        run_job("train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=2", "captions.short=0", "captions.dense=0",
-                "workers.max_failures=0")  # fmt: skip
+def test_what_would_fail_again_is_told_in_its_own_words_and_not_tried_again(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.out / "dataset", tmp_path / "dataset")
+    for path in (tmp_path / "dataset" / "latents").glob("*/shards/*/*.tar"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(
+        RuntimeError, match=r"^worker 0: ValueError: clip \w+ in latents/.* can't be read .*and encode again$"
+    ):
+        run_job(
+            "train",
+            f"dataset={tmp_path}/dataset",
+            f"out={tmp_path / 'out'}",
+            *STEPS,
+            "max_steps=2",
+            "workers.max_failures=2",
+        )
+    assert (tmp_path / "out" / "worker_0.log").read_text().count(" pid ") == 1
+
+
+def test_it_goes_on_behind_half_a_line_and_a_state_that_was_cut_off(tiny_run, uninterrupted, tmp_path, capsys):
+    shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "time_s": 17957')
+    cut = newest(tmp_path) / "state.safetensors"
+    assert cut.parent.name == "step_00000004"
+    cut.write_bytes(cut.read_bytes()[:20_000])
+    result = run_job(
+        "train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=6", "workers.num=1"
+    )
+    said = capsys.readouterr().out
+    assert f"{cut.parent} can't be read (state.safetensors: " in said
+    assert "going on from step 2" in said
+    assert result["steps"] == 6
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5, 6], "every step is in the record once"
+    assert losses(tmp_path)[4] == pytest.approx(losses(uninterrupted)[4], rel=1e-4)
+    assert damaged(tmp_path) == []
+
+
+def trained_so_far(out: Path, tiny_run, *more: str):
+    return compose(JOBS["train"], [f"dataset={tiny_run.out}/dataset", f"out={out}", *STEPS, *more]).cfg
+
+
+def test_states_that_are_all_damaged_are_named(tiny_run, uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
+    for state in (tmp_path / "checkpoints").iterdir():
+        (state / "state.json").write_text("")
+    with pytest.raises(
+        BadStateError, match=r"step_00000004: state.json: .*; restore it from a copy, or remove .*checkpoints"
+    ):
+        newest(tmp_path)
+    with pytest.raises(ValueError, match="step_00000004"):
+        JOBS["train"].module().check(trained_so_far(tmp_path, tiny_run))
+
+
+def test_a_cosine_that_is_stretched_is_said(tiny_run, uninterrupted):
+    for steps in (3, 4):
+        assert "this run has 4 steps already" in told(trained_so_far(uninterrupted, tiny_run, f"max_steps={steps}"))[0]
+    longer = trained_so_far(uninterrupted, tiny_run, "max_steps=8")
+    assert told(longer) == ["going on from step 4"], "constant is constant"
+    lines = told(trained_so_far(uninterrupted, tiny_run, "max_steps=8", "optim.schedule=cosine"))
+    assert "max_steps is 8 instead of 4, which stretches the cosine: the learning rate goes on at 0.000" in lines[1]
+
+
+def test_without_text_and_with_nothing_held_out_it_trains_all_the_same(tiny_run, tmp_path, capsys):
+    shutil.copytree(tiny_run.out / "dataset", tmp_path / "dataset")
+    shutil.rmtree(tmp_path / "dataset" / "latents")
+    dataset = f"dataset={tmp_path / 'dataset'}"
+    shapes = [o for o in TINY if o.startswith(("shapes.", "windows."))]
+    run_job(
+        "curate", tiny_run.overrides[0], dataset, "recipe=permissive", "recipe.min.duration_s=0.5", "captioner=own_text"
+    )
+    encoded = run_job("encode", dataset, f"vae={tiny_run.made('train_vae')}", *shapes, "windows.holdout_share=0")
+    steps = [o for o in STEPS if not o.startswith("precision=")]
+    result = run_job("train", dataset, f"out={tmp_path / 'out'}", *steps, "max_steps=2", "workers.num=1")
+    said = capsys.readouterr().out
+    assert (
+        f"{encoded['clips']} of {encoded['clips']} clips have no caption of the kinds asked for (short, dense)" in said
+    )
+    assert "nothing was held out" in said
+    assert "val_loss_last" not in result
+    chosen = decide(AUTO).name
+    assert f"train computes in {chosen} (" in said
+    metrics, export = json.loads((tmp_path / "out" / "metrics.json").read_text()), tmp_path / "out" / "export"
+    assert metrics["precision"] == json.loads((export / "pipeline.json").read_text())["precision"] == chosen
+    assert f"computed in {chosen}" in (export / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["precision"] == chosen
+    assert {
+        path.stat().st_mode & 0o777 for path in (*export.glob("dit/*"), *(tmp_path / "out").glob("checkpoints/*/*"))
+    } == {(export / "pipeline.json").stat().st_mode & 0o777}, "as readable as whatever else it wrote"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("captions.dens=1", "'dens' is not known; did you mean 'dense'"),
+        ("captions.short=-1", r"captions.short=-1.0 is negative"),
+        ("captions={short: 0}", "no kind with a weight above 0"),
+        ("model.depth=0", "model.depth=0 is too small: at least 1"),
+        ("model.text_drop=7", "model.text_drop=7 is too large: at most 1.0"),
+        ("model.heads=0", "model.heads=0 is too small"),
+        ("model.patch=[1,4,4]", r"model.patch=\[1, 4, 4\] does not divide the latents of clip \w+, \d × \d; encode the dataset with shapes.multiple=32"),
+        ("out=s3://bucket/run", "out=s3://bucket/run: this job writes to a path of this machine"),
+        ("workers.num=3", "workers.num=3 with 1 CPUs each needs 3 CPUs, and there are 2 CPUs"),
+        ("workers.gpu=true", "workers.num=1 with a GPU each needs 1 GPUs, and there is no GPU"),
+        ("precision=bf61", "did you mean 'bf16'"),
+    ],
+)  # fmt: skip
+def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(tiny_run, tmp_path, override, message):
+    with pytest.raises(ValueError, match=message):
+        JOBS["train"].module().check(trained_so_far(tmp_path / "out", tiny_run, override))
+    assert not (tmp_path / "out").exists()
 
 
 def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, shared_ray, tmp_path):
@@ -74,6 +185,7 @@ def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, sh
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 130, said
         assert "run the same command to go on" in said
+        assert f"the same command goes on from step {checkpoint_step(tmp_path)}, the last that was saved" in said
         reached = checkpoint_step(tmp_path) or 0
     result = run_job(*command, f"max_steps={reached + 2}")
     assert result["steps"] == reached + 2

@@ -56,7 +56,7 @@ def cfg(folder, head):
 
 @pytest.fixture(scope="module")
 def look(cfg):
-    return load_meters(cfg, ("clip",))["clip"]
+    return load_meters(cfg, ("clip",), "fp32")["clip"]
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(v
     threads = child.call(parents_threads, limits=LIMITS)
     clock = read_clock(video, FootageConfig())
     shots, wanted = ShotConfig(detector="content"), ("clip", "tags")
-    args = (video, clock, (0, len(clock.pts)), SignalConfig(), shots, cfg, wanted)
-    load = preload(shots, cfg, wanted)
+    args = (video, clock, (0, len(clock.pts)), SignalConfig(), shots, cfg, wanted, "fp32")
+    load = preload(shots, cfg, wanted, "fp32")
     there = child.call(measure_unit, *args, limits=LIMITS, preload=load)
     assert there == child.call(measure_unit, *args, limits=LIMITS, preload=load)
     assert child.call(parents_threads, limits=LIMITS, preload=load) == threads
@@ -157,7 +157,7 @@ def test_without_a_clip_its_scores_are_null_and_say_which_keys_to_set():
 
 def test_without_a_head_only_the_aesthetic_is_null(folder):
     cfg = ScoreConfig(clip_model=folder)
-    rows = [{"pts": 0} | load_meters(cfg, ("clip",))["clip"](shown(texture(3, 40, 64)))]
+    rows = [{"pts": 0} | load_meters(cfg, ("clip",), "fp32")["clip"](shown(texture(3, 40, 64)))]
     scores, gaps = score(cfg, {"clip": pa.Table.from_pylist(rows, schema=METER.schema)})
     assert scores["aesthetic"] is None
     assert scores["watermark"] is not None
@@ -252,11 +252,11 @@ def test_a_folder_without_weights_is_refused_and_random_ones_are_never_used(fold
 def test_the_settings_are_the_weights_and_the_head_not_where_they_lie(cfg, folder, tmp_path):
     moved = tiny_clip(tmp_path / "elsewhere")
     other = tiny_clip(tmp_path / "other", seed=5)
-    headless = [METER.settings(ScoreConfig(clip_model=name)) for name in (folder, moved, other)]
+    headless = [METER.settings(ScoreConfig(clip_model=name), "fp32") for name in (folder, moved, other)]
     assert headless[0] == headless[1] != headless[2]
-    assert METER.settings(cfg) != headless[0]
+    assert METER.settings(cfg, "fp32") != headless[0]
     tag = ScoreConfig(clip_model="ViT-B-32", clip_pretrained="openai")
-    assert "openai" in str(METER.settings(tag))
+    assert "openai" in str(METER.settings(tag, "fp32"))
     assert METER.model(tag) == "open_clip ViT-B-32/openai"
 
 

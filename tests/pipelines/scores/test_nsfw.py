@@ -45,7 +45,7 @@ def test_the_probabilities_are_those_of_the_package(frames, detector):
 
 
 def test_a_frame_has_its_likeliest_exposed_class(frames):
-    look, probabilities = load_meters(ScoreConfig(), ("nsfw",))["nsfw"], nsfw.classifier()
+    look, probabilities = load_meters(ScoreConfig(), ("nsfw",), "fp32")["nsfw"], nsfw.classifier()
 
     class Frame:
         rgb = frames[0]

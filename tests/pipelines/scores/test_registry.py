@@ -36,7 +36,7 @@ def test_the_score_in_the_docs_measures(skin, tmp_path, colour, share):
     clock, cfg = read_clock(path), ScoreConfig()
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "skin"))
+    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "skin"), "fp32")
     scores = registry.score_clip(tables.pop("signals"), tables, 96, 64, 0.4, cfg)
     assert scores["skin"] == pytest.approx(share, abs=0.03)
     assert {"source": "skin", "model": "rule of Kovac et al. 2003, v1"} in scores["score_models"]
@@ -56,7 +56,7 @@ def test_a_clip_without_a_native_frame_says_so(tmp_path):
     clock, cfg = read_clock(path), ScoreConfig(text=False)
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "quality"))
+    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "quality"), "fp32")
     scores = registry.score_clip(tables["signals"], {"quality": tables["quality"].slice(0, 0)}, 96, 64, 0.4, cfg)
     why = {gap["score"]: gap["why"] for gap in scores["score_gaps"]}
     assert "native frame" in why["sharpness"]

@@ -28,7 +28,7 @@ def shown(rgb):
 
 @pytest.fixture(scope="module")
 def look():
-    return load_meters(CFG, ("tags",))["tags"]
+    return load_meters(CFG, ("tags",), "fp32")["tags"]
 
 
 def photograph(name):
@@ -105,21 +105,21 @@ def test_switched_off_the_tags_are_null_and_say_so():
     assert {"score": "tags", "why": "switched off; set scores.tags=true"} in scores["score_gaps"]
 
 
-@pytest.mark.parametrize(("dtype", "apart"), [("float32", 1e-4), ("bfloat16", 0.05)])
-def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows(dtype, apart):
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-4), ("bf16", 0.05)])
+def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows(precision, apart):
     import torch
 
     picture = imagenet.whole(photograph("flower.jpg"))
     unfused, unchanged = imagenet._fused, lambda net: net
     try:
         imagenet._fused = unchanged
-        plain = imagenet.ImageNet(torch.float32)
+        plain = imagenet.ImageNet("fp32")
     finally:
         imagenet._fused = unfused
     with torch.inference_mode():
         x_1CHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128
         expected = plain._net(x_1CHW).softmax(-1)[0].numpy()
-    got = imagenet.ImageNet(getattr(torch, dtype)).look(picture).probabilities
+    got = imagenet.ImageNet(precision).look(picture).probabilities
     assert np.abs(got - expected).max() < apart
 
 

@@ -31,7 +31,7 @@ class Frame:
 
 @pytest.fixture(scope="module")
 def look():
-    return load_meters(ScoreConfig(), ("text",))["text"]
+    return load_meters(ScoreConfig(), ("text",), "fp32")["text"]
 
 
 def captioned(line, at, scale=1.5, picture=None):
@@ -119,7 +119,7 @@ def test_switched_off_it_says_which_key_to_set():
 
 
 def test_its_columns_follow_the_weights():
-    settings = text.METER.settings(ScoreConfig())
+    settings = text.METER.settings(ScoreConfig(), "fp32")
     assert len(settings) == 5
     assert all(len(part) == 64 for part in settings[3:])
     assert not text.SCORES["text"].is_label
@@ -130,7 +130,7 @@ def look_in_a_fork():
     path = real_clips()["carphone_pristine.mp4"]
     with av.open(str(path)) as container:
         rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    rows = {name: look(Frame(rgb)) for name, look in load_meters(ScoreConfig(), ("text", "nsfw")).items()}
+    rows = {name: look(Frame(rgb)) for name, look in load_meters(ScoreConfig(), ("text", "nsfw"), "fp32").items()}
     return {"rows": rows, "threads": [threads_of(os.getppid()), threads_of(os.getpid())]}
 
 
@@ -141,7 +141,7 @@ def threads_of(process):
 
 
 def test_networks_loaded_before_a_fork_work_in_it_and_start_no_thread():
-    loads = preload(ShotConfig(detector="content"), ScoreConfig(), ("text", "nsfw"))
+    loads = preload(ShotConfig(detector="content"), ScoreConfig(), ("text", "nsfw"), "fp32")
     forked = [call(look_in_a_fork, limits=LIMITS, preload=loads) for _ in range(2)]
     assert forked[0]["threads"] == [1, 1]
     assert forked[0] == forked[1]

@@ -1,0 +1,107 @@
+"""Who is asked for a Ray and is none says so within seconds, and in a line that tells what is there instead."""
+
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from jobs.cluster import connect
+from jobs.config import RayConfig
+from jobs.ray_address import check_answers
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_an_address_where_nothing_listens():
+    with pytest.raises(ConnectionError, match=r"nothing listens at .* start a Ray there"):
+        check_answers(f"127.0.0.1:{free_port()}")
+
+
+def test_an_address_where_something_else_listens():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for prefix in ("", "ray://"):
+            with pytest.raises(ConnectionError, match="something listens there, but no Ray"):
+                check_answers(f"{prefix}127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_port_that_takes_connections_and_never_answers():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(ConnectionError, match="something listens there, but no Ray"):
+            check_answers(f"127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("nowhere", "Invalid address"), ("ray://nowhere", "that is no address"), ("no.such.host.invalid:6379", "nothing listens at|resolved")],
+)  # fmt: skip
+def test_what_is_no_address(address, said):
+    with pytest.raises((ConnectionError, ValueError), match=said):
+        check_answers(address)
+
+
+def test_a_ray_answers(shared_ray):
+    check_answers(shared_ray.address)
+
+
+def test_a_client_without_the_clusters_token_is_told_so(shared_ray, monkeypatch, tmp_path):
+    """A Ray that `ray.init` starts wants a token; whoever comes without it, or with another, is told that and not "no Ray"."""
+    script = (
+        "import sys; from jobs.ray_address import check_answers\n"
+        "try: check_answers(sys.argv[1])\n"
+        "except ConnectionError as error: print(error)\n"
+    )
+    for name, said in (
+        ("RAY_AUTH_TOKEN_PATH", "this machine has none"),
+        ("RAY_AUTH_TOKEN", "that of this machine is another"),
+    ):
+        environ = {"PATH": "/usr/bin", "HOME": str(tmp_path), name: "f" * 32 if name == "RAY_AUTH_TOKEN" else ""}
+        done = subprocess.run([sys.executable, "-c", script, shared_ray.address], env=environ, text=True, capture_output=True, check=True)  # fmt: skip
+        assert "this cluster wants a token" in done.stdout, done
+        assert said in done.stdout or name == "RAY_AUTH_TOKEN_PATH"
+
+
+def test_a_local_ray_that_does_not_come_up_in_its_time_is_started_again(monkeypatch, capfd):
+    import ray
+
+    attempts = []
+
+    def busy(**how):
+        attempts.append(how)
+        if len(attempts) < 3:
+            raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", busy)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with connect(RayConfig(num_cpus=1)):
+        pass
+    assert len(attempts) == 3
+    said = capfd.readouterr().err
+    assert "trying again (2 of 5)" in said
+    assert "trying again (3 of 5)" in said
+
+
+def test_what_is_wrong_with_a_local_ray_otherwise_is_not_tried_again(monkeypatch):
+    import ray
+
+    def broken(**how):
+        raise ValueError("num_cpus must be positive")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", broken)
+    with pytest.raises(ValueError, match="must be positive"), connect(RayConfig(num_cpus=1)):
+        pass
