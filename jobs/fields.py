@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 REQUIRED = "???"
@@ -103,6 +104,19 @@ def keys(config: Any, prefix: str = "", instance: Any = None, without: Collectio
             max=meta.get("max"),
             path_like=meta.get("path", False),
         )
+
+
+def with_absolute_paths(instance: Any) -> Any:
+    """A copy of a config whose paths hold wherever they are read: workers have a working folder of their own."""
+    changed: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(instance))
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if dataclasses.is_dataclass(hints[field.name]):
+            changed[field.name] = with_absolute_paths(value)
+        elif field.metadata.get("path") and isinstance(value, str) and value and "://" not in value:
+            changed[field.name] = str(Path(value).absolute())
+    return dataclasses.replace(instance, **changed)
 
 
 def value_at(instance: Any, path: str) -> Any:

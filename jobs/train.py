@@ -31,12 +31,9 @@ def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
     from jobs.training.start import textless, with_absolute_init
 
     without, clips = textless(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
-    if without:
-        kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)
-        run.say(
-            f"train: {without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained without text"
-        )
-    result = fit(with_absolute_init(cfg), run)
+    kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)
+    note = f"{without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained without text"
+    result = fit(with_absolute_init(cfg), run, [note] if without else [])
     run.write_json("metrics.json", result)
     run.say(f"train: {result['steps']} steps; {held_out(result)}; checkpoint in {Path(cfg.out) / EXPORT}")
     return result

@@ -38,6 +38,7 @@ from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
+from jobs.fields import with_absolute_paths
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from pipelines import drill
@@ -75,7 +76,7 @@ class Curation:
         self.store = open_store(cfg.dataset)
         precision = decide_precision(cfg.precision, earlier=current_settings(self.store).get("precision"))
         run.say(f"{run.job} {precision}")
-        cfg = replace(cfg, precision=precision.name)
+        cfg = with_absolute_paths(replace(cfg, precision=precision.name))
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         self.prints = fingerprints(cfg)
         self.graph = Graph(self.store.uri, cfg, self.prints, run.say)
@@ -155,6 +156,7 @@ class Curation:
             "changed": number != base.number,
             "shards": len(shards),
             "hours": round(hours, 6),
+            "precision": self.cfg.precision,
             "clips_copied": copied,
             "clips_encoded": len(assembly.kept()) - copied,
             "clips_duplicate": sum(clip["duplicate_of"] is not None for clip in assembly.clips),

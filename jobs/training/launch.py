@@ -5,12 +5,12 @@ In: a training config. Out: the run's folder, filled by the workers; the figures
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from jobs import interruption
 from jobs.cluster import check_fits, connect, lacking, resources
 from jobs.failures import in_a_line, lasting, with_type
+from jobs.fields import with_absolute_paths
 from jobs.out_folder import check_local
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
@@ -28,7 +29,7 @@ from jobs.training.names import SETTINGS, UNREAD
 from jobs.training.states import newest, read_step
 
 logger = logging.getLogger(__name__)
-_WAITING_S = 60.0  # after which it is said again what a cluster is waited for
+_PATIENCE_S, _WAITING_S = 15.0, 60.0  # after which it is said what a cluster is waited for, and said again
 
 
 def check_launch(cfg: TrainingConfig) -> None:
@@ -42,8 +43,11 @@ def check_launch(cfg: TrainingConfig) -> None:
     check_fits(cfg.ray, "workers.num", cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
 
 
-def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
+def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Train to `max_steps`, from the newest checkpoint in `out` if there is one.
+
+    Args:
+        notes: what else is to be said before it begins.
 
     Raises:
         RuntimeError: workers failed for what would fail again, or died more often than `workers.max_failures`.
@@ -51,10 +55,10 @@ def fit(cfg: TrainingConfig, run: Run) -> dict[str, Any]:
     out = Path(cfg.out).absolute()
     cfg, precision = decided(cfg)
     run.say(f"{run.job} {precision}")
-    for line in told(cfg):
+    for line in (*notes, *told(cfg)):
         run.say(f"{run.job}: {line}")
     (out / SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
-    cfg = dataclasses.replace(cfg, out=str(out), dataset=_absolute(cfg.dataset))
+    cfg = with_absolute_paths(cfg)
     with connect(cfg.ray), progress(run.job, total=cfg.max_steps, unit="steps") as bar:
         _fit_with_restarts(cfg, run, out, bar)
     unread = _unread(out)
@@ -126,11 +130,6 @@ def _train_worker(config: dict[str, Any]) -> None:
     train(config["cfg"])
 
 
-def _absolute(uri: str) -> str:
-    """Workers have a working folder of their own."""
-    return uri if "://" in uri else str(Path(uri).absolute())
-
-
 def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failure | None:
     """Fit in a Ray task and follow the workers' metrics here, where Ctrl-C arrives.
 
@@ -142,13 +141,13 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(_trainer(cfg, run.job))
-    asked_s = 0.0
+    say_s = time.monotonic() + _PATIENCE_S
     try:
         while not ray.wait([task], timeout=1.0)[0]:
             interruption.check()
             _show_newest(out, bar)
-            if time.monotonic() - asked_s >= _WAITING_S:
-                asked_s = time.monotonic()
+            if time.monotonic() >= say_s:
+                say_s = time.monotonic() + _WAITING_S
                 _say_what_lacks(cfg, run)
     except KeyboardInterrupt:
         ray.cancel(task, force=True)
@@ -159,13 +158,21 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
 
 
 def _say_what_lacks(cfg: TrainingConfig, run: Run) -> None:
-    """A cluster may grow, so its workers are waited for; but not in silence."""
+    """A cluster may grow, or others may leave it, so places for the workers are waited for; but not in silence."""
+    import ray
+    from ray.util import placement_group_table
+
+    if all(group["state"] != "PENDING" for group in placement_group_table().values()):
+        return
     there = resources(cfg.ray)
     assert there is not None, "we are connected"
-    if short := lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu):
-        run.say(
-            f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough"
-        )
+    short = lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
+    if short is None:
+        free = ray.available_resources()
+        what = f"{free.get('CPU', 0):g} of {there['CPU']:g} CPUs"
+        what += f" and {free.get('GPU', 0):g} of {there['GPU']:g} GPUs" if cfg.workers.gpu else ""
+        short = f"needs {cfg.workers.num * cfg.workers.cpus:g} CPUs, and {what} are free: others are at work"
+    run.say(f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough")
 
 
 def _say_where_it_stopped(run: Run, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from jobs.cluster import connect
 from jobs.config import RayConfig
 from jobs.curate import check, run
 from jobs.curation.config import CurateConfig
+from jobs.curation.fingerprints import fingerprints
 from jobs.inspect import as_text, describe
 from jobs.run_folder import Run
 from pipelines.dataset import open_dataset
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at, iterate_frames
+from pipelines.precision import AUTO, decide
 from pipelines.store import LocalStore
 from tests.footage import film, pan, texture, write
 
@@ -104,6 +107,25 @@ def test_every_source_and_every_clip_is_accounted_for(first, footage):
         row["num_frames"]: row["reject_reasons"] for row in opened.index().to_pylist() if row["status"] == "rejected"
     }
     assert rejected == {20: ["too_short"], 30: ["static"]}
+
+
+def test_the_numbers_that_networks_compute_in_are_decided_once_and_kept(first, footage, monkeypatch, capsys):
+    dataset, did = first
+    began = open_dataset(str(dataset)).manifest.settings["precision"]
+    assert did["precision"] == began == decide(AUTO).name
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # as on another machine, that goes on with it
+    capsys.readouterr()
+    again = curate(footage, dataset)
+    assert (again["videos_decoded"], again["precision"], again["changed"]) == (0, began, False)
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith(f"curate computes in {began} (as it began")
+    assert ("many times faster here" in said) == (began == "bf16")
+    other = {"bf16": "fp32", "fp32": "bf16"}[began]
+    cfg = CurateConfig(footage=str(footage), dataset=str(dataset))
+    prints = [fingerprints(replace(cfg, precision=name)) for name in (began, other)]
+    changed = {name for name, print_ in prints[0].measured.items() if print_ != prints[1].measured[name]}
+    assert changed == {"signals", "tags"}, "what no network of ours measures is not measured again"
+    assert (prints[0].cut, prints[0].captions, prints[0].probe) == (prints[1].cut, prints[1].captions, prints[1].probe)
 
 
 def test_the_clips_are_the_shots_frame_by_frame(first, footage):

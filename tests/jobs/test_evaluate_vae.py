@@ -83,6 +83,7 @@ def test_one_line_says_how_good_it_is(tiny_run, tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(Run, "say", lambda self, text: said.append(text))
     evaluated(tiny_run, tmp_path, f"checkpoint={tiny_run.made('train_vae')}", "clips=1", "shown=1")
+    assert said.pop(0) == "evaluate_vae computes in fp32 (as asked)"
     assert len(said) == 1
     for part in ("PSNR", "dB", "SSIM", "perceptual distance", "flicker", "motion sharpness", "index.html"):
         assert part in said[0]

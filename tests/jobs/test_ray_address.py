@@ -25,7 +25,7 @@ def test_an_address_where_nothing_listens():
 
 
 def test_an_address_where_something_else_listens():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         for prefix in ("", "ray://"):
@@ -38,7 +38,7 @@ def test_an_address_where_something_else_listens():
 
 def test_a_port_that_takes_connections_and_never_answers():
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
+        silent.bind(("0.0.0.0", 0))
         silent.listen()
         with pytest.raises(ConnectionError, match="something listens there, but no Ray"):
             check_answers(f"127.0.0.1:{silent.getsockname()[1]}")
