@@ -13,7 +13,8 @@ import errno
 _LASTING = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError, ImportError, EOFError)
 _LASTING_FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-_OF_GPU_MEMORY = "OutOfMemoryError"
+# Of libraries that need not be imported: torch's of a GPU's memory, and whatever safetensors can't read or write.
+_LASTING_NAMES = ("OutOfMemoryError", "SafetensorError")
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -66,4 +67,4 @@ def lasting(error: BaseException) -> bool:
     cause = cause_of(error)
     if isinstance(cause, OSError):
         return isinstance(cause, _LASTING_FILES) or cause.errno in _LASTING_ERRNO
-    return isinstance(cause, _LASTING) or type(cause).__name__ == _OF_GPU_MEMORY
+    return isinstance(cause, _LASTING) or type(cause).__name__ in _LASTING_NAMES

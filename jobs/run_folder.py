@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -114,10 +115,22 @@ def open_run(job: str, folder: Path | str, config_yaml: str) -> Run:
     if is_s3(uri):
         store, prefix = _place(uri)
         store.put_new(f"{prefix}config.yaml", config_yaml.encode())  # even if the rest should never get there
-    handler = logging.FileHandler(local / "log")
+    handler = _LogFile(local / "log")
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     _log_to(handler)
     return Run(job, local, uri if is_s3(uri) else None)
+
+
+class _LogFile(logging.FileHandler):
+    """A log on a disk that may be full: then it is said once, where logging would print a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by logging inside the exception that writing a line has raised."""
+        if not getattr(self, "_said", False):
+            self._said = True
+            print(
+                f"rushes: {self.baseFilename} can't be written ({sys.exception()}); going on without", file=sys.stderr
+            )
 
 
 def _place(uri: str) -> tuple[Store, str]:

@@ -7,9 +7,11 @@ they are finished; and how much memory a task may ask for.
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from jobs.curation.watch import watched
+from jobs.failures import in_a_line
 
 Row = dict[str, str]
 _MAX_BLOCKS = 4096  # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
@@ -41,6 +43,19 @@ def values(
     with watched(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s):
         for row in rows.iter_rows():
             yield unpack(row)
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """A block whose errors say what was being worked on, in a line: they reach a person far from here.
+
+    Raises:
+        RuntimeError: whatever is raised in it.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(f"{what}: {in_a_line(error)}") from error
 
 
 def fitting(want: int) -> int:

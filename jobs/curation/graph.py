@@ -24,7 +24,7 @@ from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
 from jobs.curation.watch import Watch, open_desk
-from jobs.streams import Row, fitting, items, pack, unpack, values
+from jobs.streams import Row, fitting, items, named, pack, unpack, values
 from pipelines.records import Quarantined, Source
 
 _MIB = 1024**2
@@ -93,7 +93,7 @@ class Graph:
         """Planned shards → where their clips lie, as they are written, in any order."""
         args = (*self._args, self._watch())
         memory = fitting(_WRITE_BYTES)
-        rows = items(plans).map(lambda row: pack(ShardWriter(*args)(unpack(row))), num_cpus=1, memory=memory)
+        rows = items(plans).map(lambda row: _write(args, row), num_cpus=1, memory=memory)
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
@@ -109,16 +109,33 @@ class _Actor:
             self._worker = worker(*args, watch)
 
     def __call__(self, row: Row) -> Row:
-        return pack(self._worker(unpack(row)))
+        batch = unpack(row)
+        with named(f"{type(self._worker).__name__}, {_about(batch)}"):
+            return pack(self._worker(batch))
 
 
 def _identify(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> list[Row]:
-    analyst = Analyst(*args)
-    return [pack(asdict(part)) for part in analyst.units(analyst.identify(Source(**unpack(row))))]
+    analyst, source = Analyst(*args), Source(**unpack(row))
+    with named(source.uri):
+        return [pack(asdict(part)) for part in analyst.units(analyst.identify(source))]
 
 
 def _measure(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> Row:
-    return pack(asdict(Analyst(*args).measure(_analysis(unpack(row)))))
+    found = _analysis(unpack(row))
+    with named(f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}" if found.unit else found.source_uri):
+        return pack(asdict(Analyst(*args).measure(found)))
+
+
+def _write(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> Row:
+    plan = unpack(row)
+    with named(f"shard {plan['unit']} of {plan['bucket']}, {_about(plan)}"):
+        return pack(ShardWriter(*args)(plan))
+
+
+def _about(batch: dict[str, Any]) -> str:
+    """Which clips, as far as a line goes."""
+    clips = [clip["clip_id"] for clip in batch["clips"]]
+    return f"clip {clips[0]}" if len(clips) == 1 else f"{len(clips)} clips from {clips[0]} on"
 
 
 def _analysis(value: dict[str, Any]) -> Analysis:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jobs.curation.watch import Watch, open_desk
-from jobs.streams import fitting, items, pack, unpack, values
+from jobs.streams import Row, fitting, items, named, pack, unpack, values
 from jobs.upkeep.shard import Settings, ShardChecker
 
 _TASK_BYTES = 1024**3
@@ -24,8 +24,14 @@ def check_shards(
     """
     watch, memory = Watch(open_desk()), fitting(_TASK_BYTES)
     rows = items(jobs).map(
-        lambda row: pack(ShardChecker(settings, watch)(unpack(row))),
+        lambda row: _check(settings, watch, row),
         num_cpus=1,
         memory=memory,
     )
     return values(rows, watch.desk, "verify: shards", memory, say, stall_s)
+
+
+def _check(settings: Settings, watch: Watch, row: Row) -> Row:
+    job = unpack(row)
+    with named(f"shard {job['shard']['key']}"):
+        return pack(ShardChecker(settings, watch)(job))

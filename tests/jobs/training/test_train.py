@@ -12,6 +12,7 @@ import pytest
 
 from jobs.compose import compose
 from jobs.registry import JOBS
+from jobs.run_folder import Run
 from jobs.training.continuing import told
 from jobs.training.states import BadStateError, damaged, newest, read_step
 from pipelines.precision import AUTO, decide
@@ -146,6 +147,30 @@ def test_without_text_and_with_nothing_held_out_it_trains_all_the_same(tiny_run,
     assert {
         path.stat().st_mode & 0o777 for path in (*export.glob("dit/*"), *(tmp_path / "out").glob("checkpoints/*/*"))
     } == {(export / "pipeline.json").stat().st_mode & 0o777}, "as readable as whatever else it wrote"
+
+
+def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path, monkeypatch):
+    """Somebody else has one of the cluster's two cores, until it is said what is waited for."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    class Other:
+        def here(self):
+            return True
+
+    other = Other.remote()
+    assert ray.get(other.here.remote())
+    said = []
+
+    def say(self, text):
+        said.append(text)
+        if "waits for the cluster" in text:
+            ray.kill(other)
+
+    monkeypatch.setattr(Run, "say", say)
+    run_job("train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=1", "workers.num=2")
+    (waits,) = (text for text in said if "waits for the cluster" in text)
+    assert waits == "train waits for the cluster: workers.num=2 needs 2 CPUs, and 1 of 2 CPUs are free: others are at work; it starts when there are enough"  # fmt: skip
 
 
 @pytest.mark.parametrize(
