@@ -59,8 +59,10 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
         run.say(f"{run.job}: {line}")
     (out / SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
     cfg = with_absolute_paths(cfg)
-    with connect(cfg.ray), progress(run.job, total=cfg.max_steps, unit="steps") as bar:
-        _fit_with_restarts(cfg, run, out, bar)
+    with connect(cfg.ray):
+        _say_waiting(cfg, run, _lacking(cfg))
+        with progress(run.job, total=cfg.max_steps, unit="steps") as bar:
+            _fit_with_restarts(cfg, run, out, bar)
     unread = _unread(out)
     if unread:
         run.say(
@@ -148,7 +150,7 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
             _show_newest(out, bar)
             if time.monotonic() >= say_s:
                 say_s = time.monotonic() + _WAITING_S
-                _say_what_lacks(cfg, run)
+                _say_waiting(cfg, run, _waited_for(cfg))
     except KeyboardInterrupt:
         ray.cancel(task, force=True)
         _say_where_it_stopped(run, out)
@@ -157,22 +159,33 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
     return ray.get(task)
 
 
-def _say_what_lacks(cfg: TrainingConfig, run: Run) -> None:
-    """A cluster may grow, or others may leave it, so places for the workers are waited for; but not in silence."""
+def _lacking(cfg: TrainingConfig) -> str | None:
+    """What the cluster has too little of, whoever uses it."""
+    there = resources(cfg.ray)
+    assert there is not None, "we are connected"
+    return lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
+
+
+def _waited_for(cfg: TrainingConfig) -> str | None:
+    """What keeps workers from starting, if they have no place yet: a cluster may grow, or others may leave it."""
     import ray
     from ray.util import placement_group_table
 
     if all(group["state"] != "PENDING" for group in placement_group_table().values()):
-        return
-    there = resources(cfg.ray)
-    assert there is not None, "we are connected"
-    short = lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
-    if short is None:
-        free = ray.available_resources()
-        what = f"{free.get('CPU', 0):g} of {there['CPU']:g} CPUs"
-        what += f" and {free.get('GPU', 0):g} of {there['GPU']:g} GPUs" if cfg.workers.gpu else ""
-        short = f"needs {cfg.workers.num * cfg.workers.cpus:g} CPUs, and {what} are free: others are at work"
-    run.say(f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough")
+        return None
+    free, there = ray.available_resources(), ray.cluster_resources()
+    names = ("CPU", "GPU") if cfg.workers.gpu else ("CPU",)
+    parts = [f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}s" for name in names]
+    return _lacking(cfg) or (
+        f"needs {cfg.workers.num * cfg.workers.cpus:g} CPUs, and {' and '.join(parts)} are free: others are at work"
+    )
+
+
+def _say_waiting(cfg: TrainingConfig, run: Run, short: str | None) -> None:
+    if short is not None:
+        run.say(
+            f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough"
+        )
 
 
 def _say_where_it_stopped(run: Run, out: Path) -> None:
