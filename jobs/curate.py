@@ -24,7 +24,7 @@ def check(cfg: CurateConfig) -> None:
     """
     from recaption.base import check_captioner
 
-    check_footage(cfg.footage)
+    check_footage(cfg.footage, cfg.uri_column)
     store = open_store(cfg.dataset)
     check_models(cfg.scores)
     check_measurable(load_recipe(cfg.recipe, current_recipe(store)), cfg.scores)
@@ -50,7 +50,7 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     with ExitStack() as stack:
-        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack)
+        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit, cfg.uri_column), run, stack)
         result = curation.finish(curation.analyse())
     metrics = result | curation.did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)

@@ -68,7 +68,11 @@ def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
 
 def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
     """A node's fingerprint; the graph's only input from outside is the footage, so curation's holds its listing."""
-    listing = dataclasses.asdict(find_footage(cfg.footage, cfg.curate.limit)) if node.job == "curate" else None
+    listing = (
+        dataclasses.asdict(find_footage(cfg.footage, cfg.curate.limit, cfg.curate.uri_column))
+        if node.job == "curate"
+        else None
+    )
     return node_fingerprint(node, node.config(made, ""), made, listing)
 
 

@@ -5,18 +5,18 @@ that are not there. Nothing is decoded; a file that does not end like media is s
 `notes.txt` is not.
 """
 
-import csv
 import difflib
 import glob
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pipelines import s3, s3_footage
 from pipelines.errors import MediaError, Reason
+from pipelines.footage_list import URI, BadRow, Named, is_list, read_list
+from pipelines.footage_walk import walk, why_no_file
 from pipelines.ids import video_id, video_id_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Missing, Source
@@ -26,8 +26,6 @@ _VIDEO_NAMES = (
     "3g2 3gp asf avi dv f4v flv m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf ogg ogv qt ts vob webm wmv"  # sorted
 )
 MEDIA_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
-LIST_SUFFIXES = frozenset((".txt", ".csv", ".parquet"))
-_LIST_FIELDS = ("text", "license", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +37,23 @@ class Footage:
     missing: tuple[Missing, ...]
 
 
-def find_footage(uri: str, limit: int | None = None) -> Footage:
+def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> Footage:
     """List footage.
 
     Args:
-        uri: a folder (taken recursively), a file, a glob, or a list (`.txt .csv .parquet` with `uri` and optional
+        uri: a folder (taken recursively), a file, a glob, or a list (`.txt .csv .tsv .jsonl .parquet` with `uri` and optional
             `text`, `license`, `dataset`); a list's relative URIs are relative to the list.
         limit: take only the first so many sources, in the order of their URIs.
+        uri_column: of a list, that names the files.
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: an unknown scheme, or a list without a `uri` column.
+        ValueError: an unknown scheme, or a list without such a column.
     """
     sources: dict[str, Source] = {}
     ignored: list[Ignored] = []
     missing: dict[str, Missing] = {}
-    for found in _found(uri):
+    for found in _found(uri, uri_column):
         if isinstance(found, Source):
             sources[found.uri] = found
         elif isinstance(found, Ignored):
@@ -102,18 +101,20 @@ def etag(stat: os.stat_result) -> str:
     return f"mtime-{stat.st_mtime_ns}"
 
 
-def check_footage(uri: str) -> None:
+def check_footage(uri: str, uri_column: str = URI) -> None:
     """Raise at once what `find_footage` would raise, without listing: for a job's cheap check."""
-    next(iter(_found(uri)), None)
+    next(iter(_found(uri, uri_column)), None)
 
 
-def _found(uri: str) -> Iterator[Source | Ignored | Missing]:
+def _found(uri: str, uri_column: str) -> Iterator[Source | Ignored | Missing]:
     """What every file is that a URI names, one by one."""
     if s3.is_s3(uri):
         objects = s3_footage.named(uri)
-        if isinstance(objects, s3.S3Object) and _is_list(objects.uri):
-            rows = _list_rows(objects.uri, b"".join(objects.pieces()))
-            yield from _listed(rows, base=objects.uri.rpartition("/")[0])
+        if isinstance(objects, s3.S3Object) and is_list(objects.uri):
+            base = objects.uri.rpartition("/")[0]
+            there = lambda name: _in_store(f"{base}/{name}")  # noqa: E731
+            rows = read_list(objects.uri, b"".join(objects.pieces()), uri_column, there)
+            yield from _listed(rows, base)
         elif isinstance(objects, s3.S3Object):
             yield Source(objects.uri, objects.size_bytes, objects.etag)
         else:
@@ -121,20 +122,49 @@ def _found(uri: str) -> Iterator[Source | Ignored | Missing]:
         return
     path = local_path(uri, what="footage")
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-        yield from (_local(p.absolute()) for p in files)
-    elif path.is_file() and _is_list(path.name):
-        yield from _listed(_list_rows(str(path), path.read_bytes()), base=str(path.parent))
-    elif path.is_file():
-        yield _local(path.absolute(), {})
-    elif glob.has_magic(str(path)) and (found := sorted(glob.glob(str(path), recursive=True))):
-        yield from (_local(Path(p).absolute()) for p in found if Path(p).is_file())
+        yield from map(_walked, walk(_plain(path)))
+    elif path.is_file() and is_list(path.name):
+        there = lambda name: (path.parent / name).is_file()  # noqa: E731
+        yield from _listed(read_list(str(path), path.read_bytes(), uri_column, there), base=str(path.parent))
+    elif path.exists():
+        yield _local(_plain(path), {})
+    elif glob.has_magic(str(path)) and (found := _matching(_plain(path))):
+        yield from map(_walked, found)
     else:
         raise FileNotFoundError(f"footage={uri}: nothing is there{_near(path)}")
 
 
-def _is_list(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in LIST_SUFFIXES
+def _in_store(uri: str) -> bool:
+    try:
+        return s3.open_object(uri) is not None
+    except (*s3.OF_ONE, s3.BadNameError):
+        return False
+
+
+def _plain(path: Path) -> Path:
+    """Absolute, and without '..': one file has one name, however it was come to."""
+    path = path.absolute()
+    return Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
+
+
+def _walked(found: Path | Ignored | Missing) -> Source | Ignored | Missing:
+    return _local(found) if isinstance(found, Path) else found
+
+
+def _matching(pattern: Path) -> list[Path | Ignored | Missing]:
+    """What of a folder's tree a glob matches: what a walk through the folder finds, and no more."""
+    parts = pattern.parts
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    base, rest = Path(*parts[:first]), parts[first:]
+    if not base.is_dir():
+        return []
+    expression = s3_footage.compiled("/".join(rest))
+    depth = None if "**" in rest else len(rest) - 1
+    return [found for found in walk(base, depth) if expression.fullmatch(str(_path_of(found).relative_to(base)))]
+
+
+def _path_of(found: Path | Ignored | Missing) -> Path:
+    return found if isinstance(found, Path) else Path(found.uri if isinstance(found, Ignored) else found.source_uri)
 
 
 def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignored | Missing:
@@ -143,6 +173,8 @@ def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignor
         return Missing(spelled, "plan", Reason.UNREADABLE, "its name is not UTF-8; rename it")
     try:
         stat = path.stat()
+        if no_file := why_no_file(stat):
+            return Missing(str(path), "plan", Reason.UNREADABLE, no_file, **(about or {}))
         why = None if about is not None else _not_media_file(path)
     except OSError as error:
         message = error.strerror or type(error).__name__
@@ -155,10 +187,6 @@ def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignor
 def _spelled(path: Path) -> str:
     """A path as text: what of it is none is spelled out in hexadecimal, as no table can hold it."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
 
 
 def _near(path: Path) -> str:
@@ -185,45 +213,23 @@ def _not_media(suffix: str, head: bytes) -> str | None:
     return None
 
 
-def _listed(rows: Iterable[Mapping[str, str]], base: str) -> Iterator[Source | Missing]:
+def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Missing]:
     """What listed files are; their URIs are relative to `base`, a folder or prefix without `/` at its end."""
-    remote: list[tuple[str, dict[str, str]]] = []
+    remote: list[tuple[str, Mapping[str, str]]] = []
     for row in rows:
-        about = {name: row[name] for name in _LIST_FIELDS if row.get(name)}
-        uri = row["uri"]
+        if isinstance(row, BadRow):
+            yield Missing(row.where, "plan", Reason.UNREADABLE, row.why)
+            continue
+        uri, about = row.uri, row.about
         if s3.is_s3(uri) or (s3.is_s3(base) and "://" not in uri):
             remote.append((uri if s3.is_s3(uri) else f"{base}/{uri.lstrip('/')}", about))
         else:
-            found = _local((Path(base) / local_path(uri, what="uri")).absolute(), about)
+            try:
+                path = _plain(Path(base) / local_path(uri, what="uri"))
+            except ValueError as error:  # of another scheme
+                yield Missing(uri, "plan", Reason.UNREADABLE, str(error), **about)
+                continue
+            found = _local(path, about)
             assert not isinstance(found, Ignored), "what a list names is taken at its word"
             yield found
     yield from s3_footage.listed(remote)
-
-
-def _list_rows(name: str, content: bytes) -> Iterable[dict[str, str]]:
-    """The rows of a list of footage.
-
-    Raises:
-        ValueError: it has no column `uri`, or is no text.
-    """
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix == ".parquet":
-        from pipelines.schema import read_parquet
-
-        rows = read_parquet(content)
-        _need_uri(name, rows.column_names)
-        return rows.select([field for field in ("uri", *_LIST_FIELDS) if field in rows.column_names]).to_pylist()
-    text = content.decode()
-    if suffix == ".txt":
-        lines = (line.strip() for line in text.splitlines())
-        return [{"uri": line} for line in lines if line and not line.startswith("#")]
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    _need_uri(name, reader.fieldnames or ())
-    return list(reader)
-
-
-def _need_uri(name: str, names: Iterable[str]) -> None:
-    if "uri" not in names:
-        near = difflib.get_close_matches("uri", list(names), n=1, cutoff=0.3)
-        hint = f"; did you mean '{near[0]}' to be it?" if near else ""
-        raise ValueError(f"footage={name}: the list has no column 'uri', only {', '.join(names) or 'nothing'}{hint}")

@@ -39,7 +39,7 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
         except FileNotFoundError as error:
             if "no bucket" in str(error):
                 raise
-    pattern = _compiled(key) if glob.has_magic(key) else None
+    pattern = compiled(key) if glob.has_magic(key) else None
     prefix = key[: _MAGIC.search(key).start()] if pattern else key if not key or key.endswith("/") else f"{key}/"
     listing = s3.listing(bucket, prefix)
     wanted = (
@@ -127,7 +127,7 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith(".") for part in relative.split("/"))
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
     """A glob as the `glob` module reads it: `*` and `?` stay within a name, `**` crosses folders, neither finds what is hidden."""
     *folders, name = pattern.split("/")
     text = "".join(r"(?:(?!\.)[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders)

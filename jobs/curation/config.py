@@ -27,7 +27,7 @@ class CurateConfig:
     footage: str = field(
         default="???",
         metadata={
-            "doc": "a folder, file, glob, or list (.txt .csv .parquet with uri, text, license, dataset)",
+            "doc": "a folder, file, glob, or list (.txt .csv .tsv .jsonl .parquet with uri, text, license, dataset)",
             "path": True,
         },
     )
@@ -41,6 +41,7 @@ class CurateConfig:
             "choices": CHOICES,
         },
     )
+    uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     limit: int | None = field(
         default=None, metadata={"doc": "take only the first so many sources, in the order of their URIs", "min": 1}
     )

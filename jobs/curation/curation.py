@@ -403,7 +403,7 @@ def settings_of(cfg: CurateConfig) -> Row:
     return {name: value for name, value in asdict(cfg).items() if name not in _NO_SETTINGS}
 
 
-_NO_SETTINGS = ("footage", "dataset", "limit", "unit_s", "recipe", "ray")
+_NO_SETTINGS = ("footage", "dataset", "uri_column", "limit", "unit_s", "recipe", "ray")
 
 
 def _failures(rows: Mapping[str, Row], clips: Sequence[Row]) -> dict[str, Row]:

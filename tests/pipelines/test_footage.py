@@ -58,7 +58,9 @@ def test_a_list_names_footage_relative_to_itself_and_says_what_it_knows(folder, 
 
 def test_a_list_without_uris_says_what_it_has(tmp_path):
     (tmp_path / "list.csv").write_text("url,text\na,b\n")
-    with pytest.raises(ValueError, match=r"no column 'uri', only url, text; did you mean 'url'"):
+    with pytest.raises(
+        ValueError, match=r"no column 'uri', only 'url', 'text'; did you mean 'url' to be it\? Then give uri_column=url"
+    ):
         find_footage(str(tmp_path / "list.csv"))
 
 
