@@ -15,7 +15,7 @@ from pipelines.stages import stage_fingerprint
 from recaption.base import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

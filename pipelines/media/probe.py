@@ -202,13 +202,17 @@ def _head(file: File) -> bytes:
             raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 
 
+_MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))  # with what is lost if they are cut off
+
+
 def _check_boxes(path: File) -> None:
     """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2): whole, and with a `moov`.
 
-    FFmpeg opens a file whose media data is cut off and ends early without a word.
+    FFmpeg opens a file whose media data is cut off and ends early without a word. What lies behind a whole file is none of it:
+    a music player's tag or a dashcam's text is read as a box with a length of anything.
 
     Raises:
-        MediaError: truncated; a box reaches beyond the end, or there is no `moov`.
+        MediaError: truncated; the index or media data reach beyond the end, or there is no `moov`.
     """
     size_bytes, offset, kinds = size_of(path), 0, set()
     with open_file(path) as file:
@@ -219,7 +223,12 @@ def _check_boxes(path: File) -> None:
                 (length,) = struct.unpack(">Q", file.read(8))
             if length == 0:
                 length = size_bytes - offset
-            if length < 8 or not _is_box_kind(kind):
+            whole = {b"moov", b"mdat"} <= kinds
+            if (
+                length < 8
+                or not _is_box_kind(kind)
+                or (whole and kind not in _MEDIA_BOXES and offset + length > size_bytes)
+            ):
                 break  # padding or junk behind the last box: FFmpeg decides
             kinds.add(kind)
             offset += length

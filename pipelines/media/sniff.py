@@ -7,7 +7,25 @@ before anything could follow what it points to.
 from pipelines.errors import MediaError, Reason
 
 HEAD_BYTES = 4096
-_MP4_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
+# Of a file, of a segment of one, and of what lies before either.
+_MP4_BOXES = frozenset(
+    (
+        b"ftyp",
+        b"moov",
+        b"mdat",
+        b"wide",
+        b"free",
+        b"skip",
+        b"pnot",
+        b"styp",
+        b"sidx",
+        b"moof",
+        b"prft",
+        b"emsg",
+        b"uuid",
+        b"pdin",
+    )
+)
 _STILL_BRANDS = frozenset((b"heic", b"heix", b"mif1", b"avif"))  # ISO/IEC 23008-12: pictures in the same boxes
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _MXF = bytes.fromhex("060e2b34020501010d010201")
@@ -33,6 +51,9 @@ _NO_VIDEO = {
     b"ffconcat": "a list of files to join",
     b"<": "markup text",
     b"%PDF": "a PDF document",
+    b"DKIF": "IVF, VP8 or AV1 without a container of times",
+    b"nut/multimedia container": "NUT",
+    b"YUV4MPEG2": "YUV4MPEG, pictures without compression",
     b"PK": "a ZIP archive",
 }
 _TS_PACKETS = 8  # so many sync bytes in a row are no chance: 256^8
@@ -65,10 +86,23 @@ def sniff(head: bytes) -> str:
         return "mpegts"
     if not head:
         raise MediaError(Reason.UNREADABLE, "the file is empty")
-    kind = next((kind for start, kind in _NO_VIDEO.items() if head.startswith(start)), None)
+    kind = next((kind for start, kind in _NO_VIDEO.items() if head.startswith(start)), None) or _raw_stream(head)
     if kind is None:
         kind = "text" if head[:256].isascii() and b"\x00" not in head[:256] else "of no known container"
     raise MediaError(Reason.UNREADABLE, f"the content is {kind}, not video")
+
+
+def _raw_stream(head: bytes) -> str | None:
+    """What a stream without a container is: it tells of no times. Parameter sets come first (H.264 7.3.1, H.265 7.3.1.2)."""
+    start = 4 if head.startswith(b"\x00\x00\x00\x01") else 3 if head.startswith(b"\x00\x00\x01") else 0
+    if not start or len(head) <= start:
+        return None
+    kinds = {
+        "H.264": head[start] & 0x9F in (7, 9),
+        "H.265": head[start] & 0x81 == 0 and head[start] >> 1 in (32, 33, 35),
+    }
+    name = next((name for name, fits in kinds.items() if fits), None)
+    return name and f"raw {name}, pictures without times; put them into a container"
 
 
 def _is_transport_stream(head: bytes) -> bool:

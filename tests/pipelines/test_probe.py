@@ -6,6 +6,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
@@ -36,6 +38,48 @@ def test_a_file_cut_off_is_refused(folder):
         path.write_bytes(content)
         assert why(path).reason == Reason.TRUNCATED, name
     assert why(folder / "nowhere.mp4").reason == Reason.MISSING
+
+
+BEHIND = {
+    "id3v1": b"TAG" + b"a title".ljust(30) + b"an artist".ljust(30) + b" " * 65,
+    "apev2": b"APETAGEX"
+    + struct.pack("<IIII8x", 2000, 60, 1, 0x80000000)
+    + b"\x05\x00\x00\x00\x00\x00\x00\x00Title\x00a clip",
+    "text": b"\r\n2026/11/28 10:00:01 N48.1 E11.5 52km/h\r\n" * 20,
+    "zeros": bytes(500),
+    "free": struct.pack(">I4s", 5000, b"free") + bytes(100),
+    "unknown": struct.pack(">I4s", 1 << 30, b"cam1") + b"x" * 50,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    return write(folder / "before.mp4", pan(1, 20, **SMALL)).read_bytes()
+
+
+@pytest.mark.parametrize("junk", BEHIND.values(), ids=BEHIND)
+def test_what_lies_behind_a_whole_file_is_none_of_it(folder, whole, junk):
+    (folder / "behind.mp4").write_bytes(whole + junk)
+    assert probe(folder / "behind.mp4", "v", FootageConfig()).width == 64
+    assert len(read_clock(folder / "behind.mp4").pts) == 20
+
+
+@given(junk=st.binary(max_size=300))
+@settings(max_examples=50, deadline=None)
+def test_no_junk_behind_a_whole_file_refuses_it(folder, whole, junk):
+    (folder / "any.mp4").write_bytes(whole + junk)
+    try:
+        frames = len(read_clock(folder / "any.mp4").pts)
+    except MediaError:
+        media = (b"moov", b"moof", b"mdat")
+        frames = 20 if any(kind in junk for kind in media) else 0  # it may be a box of pictures that is cut off
+    assert frames == 20
+
+
+@pytest.mark.parametrize("kind", [b"mdat", b"moof"])
+def test_pictures_that_are_cut_off_behind_a_whole_file_are_missing_all_the_same(folder, whole, kind):
+    (folder / "more.mp4").write_bytes(whole + struct.pack(">I4s", 5000, kind) + bytes(100))
+    assert why(folder / "more.mp4").reason == Reason.TRUNCATED
 
 
 def test_a_file_with_sound_only_has_no_video(folder):

@@ -51,6 +51,42 @@ def test_every_container_on_the_list_is_known_by_its_first_bytes(folder, suffix)
     assert len(read_clock(path).pts) == 20
 
 
+@pytest.mark.parametrize("kind", [b"styp", b"sidx", b"moof", b"prft", b"emsg"])
+def test_a_segment_of_a_stream_is_an_iso_file(kind):
+    assert sniff(struct.pack(">I4s", 24, kind) + b"msdhmsix" + bytes(64)) == "mov"
+
+
+def test_a_segment_with_its_header_behind_a_brand_of_its_own_is_taken(folder):
+    whole = folder / "fragments.mp4"
+    with av.open(str(whole), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in FRAMES:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    styp = struct.pack(">I4s4sI4s", 20, b"styp", b"msdh", 0, b"msdh")
+    (folder / "styp.mp4").write_bytes(styp + whole.read_bytes())
+    assert len(read_clock(folder / "styp.mp4").pts) == len(read_clock(whole).pts) == 20
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\x00\x00\x00\x01\x67\x64\x00\x0a", "raw H.264"),
+        (b"\x00\x00\x01\x09\xf0\x00", "raw H.264"),
+        (b"\x00\x00\x00\x01\x40\x01\x0c", "raw H.265"),
+        (b"\x00\x00\x00\x01\x46\x01\x50", "raw H.265"),
+        (b"DKIF\x00\x00\x20\x00VP80", "IVF"),
+        (b"nut/multimedia container\x00", "NUT"),
+        (b"YUV4MPEG2 W64 H48 F25:1", "YUV4MPEG"),
+    ],
+)
+def test_streams_that_tell_of_no_times_are_called_by_their_name(head, said):
+    with pytest.raises(MediaError, match=f"the content is {said}") as caught:
+        sniff(head + bytes(64))
+    assert caught.value.reason == Reason.UNREADABLE
+
+
 @pytest.mark.parametrize("front", [b"ID3\x04\x00\x00\x00\x00\x00\x3f" + bytes(63), b"\x47" * 100, bytes(1000)])
 def test_a_transport_stream_may_begin_with_a_tag_or_a_torn_packet(folder, front):
     path = write(folder / "plain.ts", FRAMES, codec="mpeg2video")
