@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VERSION = 1
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
+_LIMITED = 1  # FFmpeg's number of the range that video has
 _MOST_LEADING = 16  # pictures of an open group that are read, and then left out: as many as a standard reorders
 
 
@@ -161,6 +162,8 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
 
 
 def _look(picture: "VideoFrame", aspect: Fraction) -> tuple[object, ...]:
-    """What decides how samples are shown."""
-    colours = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
+    """What decides how samples are shown. A range that nobody states is the limited one (ITU-T H.264, E.2.1): Matroska says so of
+    its own, mp4 leaves it out.
+    """
+    colours = (picture.color_range or _LIMITED, picture.colorspace, picture.color_primaries, picture.color_trc)
     return (picture.width, picture.height, picture.format.name, picture.rotation, aspect, *colours)

@@ -132,7 +132,8 @@ def demux(container: "InputContainer", stream: "VideoStream") -> Iterator["Packe
 
 
 def video_stream(container: "InputContainer") -> "VideoStream":
-    """The first video stream that is no cover picture.
+    """The video stream with the film in it: of those that are no cover picture one that has pictures, then the one that the file
+    calls its default, then the first.
 
     Raises:
         MediaError: no_video; undecodable, if there is no decoder for it; no_timestamps, if it has no time base.
@@ -140,18 +141,24 @@ def video_stream(container: "InputContainer") -> "VideoStream":
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    for stream in container.streams.video:
-        if not stream.disposition & still:
-            if stream.codec_context is None:
-                raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
-            if not stream.time_base:
-                raise MediaError(Reason.NO_TIMESTAMPS, "the video stream has no unit of time")
-            return stream
+    films = [stream for stream in container.streams.video if not stream.disposition & still]
+    if films:
+        stream = min(films, key=lambda one: (not _has_pictures(one), not one.disposition & Disposition.default))
+        if stream.codec_context is None:
+            raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
+        if not stream.time_base:
+            raise MediaError(Reason.NO_TIMESTAMPS, "the video stream has no unit of time")
+        return stream
     covers = len(container.streams.video)
     raise MediaError(
         Reason.NO_VIDEO,
         f"the file has {covers} cover pictures and no video" if covers else "the file has no video stream",
     )
+
+
+def _has_pictures(stream: "VideoStream") -> bool:
+    """Whether the demuxer has seen one, or its header: a recorder lists programs of which it has recorded nothing."""
+    return stream.codec_context is not None and bool(stream.codec_context.width)
 
 
 def check_header(container: "InputContainer", stream: "VideoStream", cfg: FootageConfig) -> None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,3 +190,34 @@ def test_pixels_need_not_be_square(folder):
 @pytest.mark.parametrize("name", ["begun_late.ts", "begun_late_mpeg2.ts", "begun_late_refresh.ts"])
 def test_a_recording_may_begin_in_the_middle(folder, name):
     assert probe(SOURCES[name](folder / name), "v", FootageConfig()).width == 64
+
+
+def two_streams(path, first: int, second: int, default: int | None = None):
+    """A file with two video streams of 64 × 48 and 96 × 48, of so many frames each."""
+    codec = "mpeg2video" if path.suffix == ".ts" else "libx264"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=25) for _ in range(2)]
+        for number, (stream, width) in enumerate(zip(streams, (64, 96), strict=True)):
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
+            if default is not None:
+                stream.disposition = Disposition.default if number == default else Disposition(0)
+        for stream, frames in zip(streams, (first, second), strict=True):
+            for k in range(frames):
+                picture = av.VideoFrame.from_ndarray(np.full((48, stream.width, 3), 10 * k, np.uint8), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("first", "second", "width"), [(0, 20, 96), (20, 0, 64), (20, 20, 64)])
+def test_the_video_is_a_stream_that_has_pictures(folder, first, second, width):
+    """A recorder lists every programme of a transponder and records one."""
+    path = two_streams(folder / f"{first}-{second}.ts", first, second)
+    assert probe(path, "v", FootageConfig()).width == width
+    assert len(read_clock(path).pts) == 20
+
+
+@pytest.mark.parametrize("default", [0, 1])
+def test_of_several_films_the_video_is_the_one_that_the_file_calls_its_default(folder, default):
+    path = two_streams(folder / f"default{default}.mkv", 20, 20, default)
+    assert probe(path, "v", FootageConfig()).width == (64, 96)[default]
