@@ -41,6 +41,7 @@ from benchmarks.tinyworld_judge import Seen, look
 from benchmarks.tinyworld_sheet import Row, sheet
 from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
 from model.pixels import encode_frames, to_pixels
+from pipelines.precision import AUTO, decide
 
 SIZE = Size(width=32, height=32, num_frames=17)
 BATCH = 32
@@ -83,7 +84,7 @@ def main() -> None:
         folder = Path(options["folder"] or scratch)
         minutes = make(folder, world, seed, int(options["clips"]), options["again"])
         began_s = time.monotonic()
-        pipeline = Pipeline(checkpoint_folder(str(folder / "dit")))
+        pipeline = Pipeline(checkpoint_folder(str(folder / "dit")), precision=decide(AUTO).name)
         weights = {name: float(options[name]) for name in ("guidance", "visual_guidance")}
         pipeline.sampling = replace(pipeline.sampling, **weights)
         told, rows = _told(pipeline, world, seed, samples)

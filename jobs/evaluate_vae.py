@@ -7,7 +7,6 @@ the training's own settings hold out: the same windows that its `val_psnr_db` is
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from jobs.progress import progress
 from jobs.run_folder import Run
 from jobs.spread import spread
 from jobs.training.config import TrainVaeConfig
-from jobs.training.names import SETTINGS
+from jobs.training.continuing import earlier_settings
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
@@ -125,10 +124,9 @@ def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
     Raises:
         ValueError: the command asks for others than the training had.
     """
-    path = Path(cfg.checkpoint) / SETTINGS
-    if not path.is_file():
+    settings = earlier_settings(Path(cfg.checkpoint))
+    if not settings:
         return cfg.shapes, cfg.windows
-    settings = json.loads(path.read_text())
     trained = {"shapes": ShapeConfig(**settings["shapes"]), "windows": WindowConfig(**settings["windows"])}
     for group, its in trained.items():
         given, default = getattr(cfg, group), type(its)()

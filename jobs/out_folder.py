@@ -6,6 +6,7 @@ In: a key and what the user gave for it. Out: nothing, or why not.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from jobs.training.names import SETTINGS
@@ -27,15 +28,18 @@ def check_local(key: str, out: str) -> None:
         )
 
 
-def check_free(key: str, out: str) -> None:
+def check_free(key: str, out: str, own: Collection[str] = ()) -> None:
     """What a job writes has common names, and would take the place of another's.
+
+    Args:
+        own: names that are no sign of another job.
 
     Raises:
         ValueError: as `check_local`, or the folder is that of a training, a dataset, a workflow or a model.
     """
     check_local(key, out)
     for name, what in _OF_OTHERS.items():
-        if (Path(out) / name).exists():
+        if name not in own and (Path(out) / name).exists():
             raise ValueError(f"{key}={out} is the folder of {what}, whose files would be written over; give another")
 
 

@@ -9,6 +9,7 @@ from jobs.run_folder import Run
 from jobs.training.config import TrainVaeConfig
 from jobs.training.launch import check_launch, fit
 from jobs.training.names import EXPORT
+from pipelines.batches.windows import HELD_OUT, plan_windows
 from pipelines.dataset import open_dataset
 
 
@@ -16,7 +17,8 @@ def check(cfg: TrainVaeConfig) -> None:
     """The dataset exists and has clips, the network can be built, and `out` holds no other run."""
     from model.config import vae_config
 
-    if not open_dataset(cfg.dataset).kept():
+    kept = open_dataset(cfg.dataset).kept()
+    if not kept:
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
     vae = vae_config(cfg.size, **cfg.model)
     if cfg.shapes.multiple % vae.stride_space:
@@ -36,6 +38,11 @@ def check(cfg: TrainVaeConfig) -> None:
     if cfg.adversarial.weight and cfg.zero.stage == 3:
         raise ValueError(
             "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at hand; use zero.stage=2"
+        )
+    lengths = [row["end_s"] - row["start_s"] for row in kept]
+    if not any(w.split != HELD_OUT for length_s in lengths for w in plan_windows(length_s, cfg.shapes, cfg.windows)):
+        raise ValueError(
+            f"dataset={cfg.dataset} has no window to train on; use longer clips, or lower windows.holdout_share or windows.min_frames"
         )
     check_launch(cfg)
 

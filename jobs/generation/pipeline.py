@@ -72,9 +72,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """pipeline.json.
 
     Raises:
-        ValueError: it is of another version.
+        ValueError: it is damaged, or of another version.
     """
-    facts = json.loads((folder / PIPELINE).read_text())
+    try:
+        facts = json.loads((folder / PIPELINE).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / PIPELINE} is damaged ({error}); export it again, or copy it again") from error
     if facts.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{folder / PIPELINE} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}; export it again"

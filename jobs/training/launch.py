@@ -19,7 +19,7 @@ from jobs import interruption
 from jobs.cluster import check_fits, connect, lacking, resources
 from jobs.failures import in_a_line, lasting, with_type
 from jobs.fields import with_absolute_paths
-from jobs.out_folder import check_local
+from jobs.out_folder import check_free
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from jobs.training.config import TrainingConfig
@@ -38,7 +38,7 @@ def check_launch(cfg: TrainingConfig) -> None:
     Raises:
         ValueError: what is wrong, and what to do.
     """
-    check_local("out", cfg.out)
+    check_free("out", cfg.out, own=(SETTINGS,))
     check_continues(cfg)
     check_fits(cfg.ray, "workers.num", cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
 

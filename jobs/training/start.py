@@ -21,8 +21,11 @@ from model.dit import DiT
 from model.lora import add_lora
 from model.weights import load_dit, read_record, vae_files
 from pipelines.batches.planner import draw_key
+from pipelines.batches.windows import HELD_OUT
 from pipelines.latents import ROOT, Latents
 from pipelines.store import Store
+
+_LONGER = "use longer clips, or lower windows.holdout_share or windows.min_frames of encode"
 
 
 def with_absolute_init(cfg: TrainConfig) -> TrainConfig:
@@ -74,6 +77,10 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
             network that can't be, or latents that don't fit it.
     """
     network = network_config(cfg, latents.manifest)
+    if all(row.split == HELD_OUT for row in latents.rows.values()):
+        raise ValueError(
+            f"dataset={cfg.dataset} has no window to train on: its latents were encoded with all of it held out, or have none; {_LONGER}"
+        )
     _check_patch(network, cfg, latents)
     _check_captions(cfg)
     if cfg.init is None:

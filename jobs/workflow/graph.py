@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 from jobs.workflow.config import RunConfig
 from pipelines.ids import fingerprint
 
+logger = logging.getLogger(__name__)
 RECORDS = "workflow"
+_RECORDED = {"fingerprint", "digest", "path", "result", "seconds"}
 
 # Where a job runs and how often it reports doesn't change what it makes.
 _FREE = ("ray", "workers", "log_every", "checkpoint_every", "keep_checkpoints", "gpu")
@@ -128,9 +131,16 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: A
 
 
 def read_record(out: Path, job: str) -> dict[str, Any] | None:
-    """What a node left when it finished: fingerprint, digest, path, result, seconds."""
+    """What a node left when it finished: fingerprint, digest, path, result, seconds; None too if that is damaged, so that the node
+    is run again.
+    """
     path = out / RECORDS / f"{job}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        record = json.loads(path.read_text()) if path.exists() else None
+    except json.JSONDecodeError as error:
+        logger.warning("%s is damaged (%s): %s is run again", path, error, job)
+        return None
+    return record if isinstance(record, dict) and record.keys() >= _RECORDED else None
 
 
 def write_record(out: Path, job: str, record: Mapping[str, Any]) -> None:

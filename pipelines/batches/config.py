@@ -32,6 +32,12 @@ class ShapeConfig:
             raise ValueError(
                 f"shapes.max_frames={self.max_frames} is not 4k+1, which the VAE needs; try {near} or {near + 4}"
             )
+        numbers = isinstance(self.max_pixels, int) and isinstance(self.multiple, int)
+        if numbers and self.max_pixels < self.multiple**2:
+            raise ValueError(
+                f"shapes.max_pixels={self.max_pixels} is less than one block of {self.multiple} × {self.multiple} (shapes.multiple); "
+                f"raise it to at least {self.multiple**2}"
+            )
 
 
 @dataclass
