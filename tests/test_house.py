@@ -14,8 +14,8 @@ MAY_IMPORT = {
     "conf": {"conf", "pipelines", "recaption", "model"},
     "jobs": set(PACKAGES),
 }
-# recaption reads clips, it doesn't curate them: records and media are all it may take
-RECAPTION_MAY_USE = ("pipelines.records", "pipelines.media", "pipelines.errors", "pipelines.ids")
+# recaption reads clips, it doesn't curate them: records, media and the ground beneath them are all it may take
+RECAPTION_MAY_USE = ("pipelines.records", "pipelines.media", "pipelines.errors", "pipelines.ids", "pipelines.precision")
 
 
 def imports(path: Path) -> list[str]:
