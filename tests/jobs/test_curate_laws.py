@@ -130,7 +130,7 @@ def curate_here(footage, dataset, between=lambda: None):
         ExitStack() as stack,
     ):
         curation = Curation(composed.cfg, find_footage(str(footage)), run, stack)
-        curation.graph = Streams(curation.store.uri, composed.cfg, curation.prints)
+        curation.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
         stack.enter_context(mock.patch.object(curation, "_need_ray"))
         analyses = curation.analyse()
         between()

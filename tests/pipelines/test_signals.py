@@ -70,7 +70,7 @@ def test_pictures_may_change_their_size_in_the_middle(tmp_path):
     pictures = list(enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts)))
     assert len({picture.width for _, picture in pictures}) == 2
     rows = measure(pictures, clock, 0, len(pictures), CFG, ShotConfig(), "fp32")
-    context = context_frames(CFG, ShotConfig(), "fp32")
+    context = context_frames(CFG, ShotConfig())
     for first, last in ((0, 30), (30, 40), (40, len(pictures))):
         part = measure(
             pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig(), "fp32"

@@ -59,7 +59,7 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
     commit(store, "latents", 1, [("bucket", "shard")], facts)
 
     task = DitTask(TrainConfig(dataset=store.uri, out=str(tmp_path / "run"), size="tiny", model=DIT))
-    task.export(task.build().state_dict(), tmp_path / "export", {})
+    task.export(task.build().state_dict(), tmp_path / "export", {"steps": 0})
     exported = {path.name: path.read_bytes() for path in (tmp_path / "export" / "vae").iterdir()}
     assert exported == {name: (folder / name).read_bytes() for name in vae_files(folder)}
     pipeline = Pipeline(tmp_path / "export")

@@ -30,7 +30,7 @@ def barred(left=0, top=0, right=0, bottom=0, black=0, seed=1, gain=1.0, noise=0.
 
 
 def rows_of(*frames):
-    look = bars.METER.load(ScoreConfig())
+    look = bars.METER.load(ScoreConfig(), "fp32")
     rows = [{"pts": k} | look(NativeFrame(av.VideoFrame.from_ndarray(f, format="rgb24"))) for k, f in enumerate(frames)]
     return {"bars": pa.Table.from_pylist(rows, schema=bars.METER.schema)}
 

@@ -246,7 +246,7 @@ def test_a_folder_without_weights_is_refused_and_random_ones_are_never_used(fold
     config = clip_model._folder(ScoreConfig(clip_model=folder)) / "open_clip_config.json"
     (bare / config.name).write_bytes(config.read_bytes())
     with pytest.raises(ValueError, match="no weights"):
-        METER.load(ScoreConfig(clip_model=f"local-dir:{bare}"))
+        METER.load(ScoreConfig(clip_model=f"local-dir:{bare}"), "fp32")
 
 
 def test_the_settings_are_the_weights_and_the_head_not_where_they_lie(cfg, folder, tmp_path):

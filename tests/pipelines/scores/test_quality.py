@@ -89,7 +89,7 @@ def test_neither_a_fence_nor_noise_is_a_grid():
 
 
 def test_bars_hide_nothing(pictures):
-    look = quality.METER.load(ScoreConfig())
+    look = quality.METER.load(ScoreConfig(), "fp32")
 
     def row(gray):
         return look(NativeFrame(av.VideoFrame.from_ndarray(np.repeat(gray[..., None], 3, axis=2), format="rgb24")))
@@ -110,6 +110,6 @@ def test_a_flat_or_tiny_picture_has_no_value_where_there_is_none():
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 271), (300, 1), (3, 5)])
 def test_pictures_of_a_line_or_a_pixel_are_looked_at(size):
     gray = np.random.default_rng(1).integers(0, 255, size, np.uint8)
-    look = quality.METER.load(None)
+    look = quality.METER.load(None, "fp32")
     frame = NativeFrame(av.VideoFrame.from_ndarray(np.repeat(gray[..., None], 3, axis=2), format="rgb24"))
     assert set(look(frame)) == {"sharpness", "blockiness", "blur", "noise"}
