@@ -173,12 +173,14 @@ def _encode_on_ray(
 
     from jobs.encoding.encoder import Encoder
 
-    remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2, max_task_retries=2)(Encoder)
+    remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2)(Encoder)
     actors = [remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(missing)))]
     made, cut, unread = [], 0, {}
     try:
         with progress("encode", total=sum(len(chunk.rows) for chunk in missing), unit="clips") as bar:
-            for done in ActorPool(actors).map_unordered(lambda actor, chunk: actor.encode.remote(chunk), list(missing)):
+            for done in ActorPool(actors).map_unordered(
+                lambda actor, chunk: actor.encode.options(max_task_retries=2).remote(chunk), list(missing)
+            ):
                 made += [done.made] if done.made else []
                 cut += done.captions_cut
                 unread |= done.unread

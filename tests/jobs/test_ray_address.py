@@ -10,7 +10,7 @@ import pytest
 
 from jobs.cluster import connect
 from jobs.config import RayConfig
-from jobs.ray_address import check_answers
+from jobs.ray_address import check_answers, check_dashboard
 
 
 def free_port() -> int:
@@ -57,21 +57,43 @@ def test_a_ray_answers(shared_ray):
     check_answers(shared_ray.address)
 
 
-def test_a_client_without_the_clusters_token_is_told_so(shared_ray, monkeypatch, tmp_path):
+def test_a_dashboard_answers_or_what_is_there_is_said(shared_ray):
+    check_dashboard(shared_ray.dashboard)
+    with pytest.raises(ConnectionError, match="no Ray dashboard answers there"):
+        check_dashboard(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ValueError, match="no dashboard's address"):
+        check_dashboard("127.0.0.1:8265")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ConnectionError, match="it says 404"):
+            check_dashboard(f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "and this machine has none"),
+        ({"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "f" * 32}, "and this machine has none"),
+        ({"RAY_AUTH_TOKEN": "f" * 32}, "and that of this machine is another"),
+    ],
+)
+def test_a_client_without_the_clusters_token_is_told_so(shared_ray, tmp_path, environ, said):
     """A Ray that `ray.init` starts wants a token; whoever comes without it, or with another, is told that and not "no Ray"."""
     script = (
-        "import sys; from jobs.ray_address import check_answers\n"
-        "try: check_answers(sys.argv[1])\n"
-        "except ConnectionError as error: print(error)\n"
+        "import sys; from jobs.ray_address import check_answers, check_dashboard\n"
+        "for check, address in zip((check_answers, check_dashboard), sys.argv[1:]):\n"
+        "    try: check(address)\n"
+        "    except ConnectionError as error: print(error)\n"
     )
-    for name, said in (
-        ("RAY_AUTH_TOKEN_PATH", "this machine has none"),
-        ("RAY_AUTH_TOKEN", "that of this machine is another"),
-    ):
-        environ = {"PATH": "/usr/bin", "HOME": str(tmp_path), name: "f" * 32 if name == "RAY_AUTH_TOKEN" else ""}
-        done = subprocess.run([sys.executable, "-c", script, shared_ray.address], env=environ, text=True, capture_output=True, check=True)  # fmt: skip
-        assert "this cluster wants a token" in done.stdout, done
-        assert said in done.stdout or name == "RAY_AUTH_TOKEN_PATH"
+    command = [sys.executable, "-c", script, shared_ray.address, shared_ray.dashboard]
+    environ = {"PATH": "/usr/bin", "HOME": str(tmp_path), **environ}  # a home without ~/.ray/auth_token
+    told = subprocess.run(command, env=environ, text=True, capture_output=True, check=True).stdout.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith("this cluster wants a token") and said in line for line in told)
 
 
 def test_a_local_ray_that_does_not_come_up_in_its_time_is_started_again(monkeypatch, capfd):
