@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.failures import first_line
 from jobs.fields import REQUIRED, Key, check_values, fits, in_words, keys, near_miss
 from jobs.instances import as_yaml, instance_of
 from jobs.registry import Job
@@ -103,7 +104,7 @@ def parse(text: str) -> Any:
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise ConfigError(f"'{text}' can't be read as key=value ({_first_line(error)})") from error
+        raise ConfigError(f"'{text}' can't be read as key=value ({first_line(error)})") from error
 
 
 def compose(job: Job, arguments: list[str]) -> Composed:
@@ -223,10 +224,6 @@ def _require(job: Job, values: dict[str, Any], typed_texts: set[str]) -> None:
     ]
     if needed:
         raise ConfigError(f"{job.name} needs {' and '.join(needed)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _explain(error: BaseException) -> str:

@@ -49,16 +49,17 @@ def in_a_line(error: BaseException) -> str:
     """What a person is told, without traceback, in one line."""
     cause = cause_of(error)
     opaque = isinstance(cause, KeyError | AssertionError | TypeError | AttributeError)
-    return with_type(cause) if opaque else _first_line(cause) or type(cause).__name__
+    return with_type(cause) if opaque else first_line(cause) or type(cause).__name__
 
 
 def with_type(error: BaseException) -> str:
     """The same, with the kind of error before it."""
     cause = cause_of(error)
-    return ": ".join(part for part in (type(cause).__name__, _first_line(cause)) if part)
+    return ": ".join(part for part in (type(cause).__name__, first_line(cause)) if part)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of a message that says anything; empty if none does."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 

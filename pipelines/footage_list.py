@@ -197,4 +197,4 @@ def _need(name: str, column: str, names: Sequence[str]) -> str:
         hint = f"; did you mean {near[0]!r} to be it? Then give uri_column={near[0]}" if near else ""
         shown = ", ".join(map(repr, names)) or "nothing"
         raise ValueError(f"footage={name}: the list has no column '{column}', only {shown}{hint}")
-    return found.strip() if found.strip() in names else found
+    return found
