@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipelines.media.clock import read_clock
+from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash, picture_hash
-from pipelines.media.probe import clockwise_deg, open_container, video_stream
-
-if TYPE_CHECKING:
-    from av import VideoFrame
+from pipelines.media.picture_format import format_of, set_framing
+from pipelines.media.probe import open_container, video_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,14 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
     sizes: set[tuple[int, int]] = set()
     with open_container(path) as container:
         stream = video_stream(container)
+        framing = None
         for picture in container.decode(stream):
+            if framing is None:
+                framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
+            set_framing(picture, first_framing(framing, stream))
             shown.append(picture.pts * stream.time_base)
-            sizes.add(_displayed(picture))
+            as_shown = format_of(picture)
+            sizes.add((as_shown.width, as_shown.height))
             hashes.append(picture_hash(picture) if promised.frames_hash else 0)
         length = stream.duration * stream.time_base
     if promised.frames_hash is None:  # its file has no edit list, and its clock tells when the last frame ends
@@ -64,9 +67,3 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
     if promised.frames_hash is not None and not wrong and frames_hash(hashes) != promised.frames_hash:
         wrong.append("it decodes to other pictures than the source")
     return wrong
-
-
-def _displayed(picture: "VideoFrame") -> tuple[int, int]:
-    """Width × height after rotation."""
-    turned = clockwise_deg(picture.rotation) // 90 % 2
-    return (picture.height, picture.width) if turned else (picture.width, picture.height)

@@ -15,12 +15,13 @@ import pyarrow as pa
 from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
+from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File, size_of
 from pipelines.records import Video
 from pipelines.units import Unit
 
 _LOW_BYTES_PER_S = 100_000  # of such footage, whose length isn't known yet
-_FRACTIONS = ("pixel_aspect", "time_base", "rate")
+_FRACTIONS = ("time_base", "rate")
 
 
 def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
@@ -77,6 +78,9 @@ def header_clock(header: pa.Table) -> Clock:
 
 def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
     fields = json.loads(header.schema.metadata[name])
+    if framing := fields.get("framing"):
+        aspect = framing["pixel_aspect"] and Fraction(framing["pixel_aspect"])
+        fields["framing"] = Framing(Crop(**framing["crop"]), aspect)
     return fields | {key: Fraction(fields[key]) for key in _FRACTIONS if key in fields}
 
 

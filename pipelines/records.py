@@ -1,7 +1,7 @@
 """The rows that travel between stages: frozen, exact in time, later facts in later records.
 
 In: what a stage found. Out: what the next stage may rely on. Seconds are derived from PTS and time base, never stored
-as the truth. Width and height are as displayed, after rotation.
+as the truth. What a picture looks like (size, turn, colours) is a fact of each frame, and not here.
 """
 
 from dataclasses import dataclass
@@ -31,15 +31,13 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """Content: what the header of a file says of its (first) video stream."""
+    """Content: what the header of a file says of its video stream; width and height of its first picture, as displayed."""
 
     video_id: str
     container: str
     codec: str
     width: int
     height: int
-    rotation_deg: int
-    pixel_aspect: Fraction
     time_base: Fraction
     duration_s: float
     bit_rate: float

@@ -1,4 +1,5 @@
-"""Signals → shots: what a detector found between them is left out, and each end says what it is.
+"""Signals → shots: what a detector found between them is left out, and each end says what it is. Where pictures begin to be of
+another format (size, pixels, turn, colours), a shot begins: a clip is of one.
 
 In: the signals table of a video. Out: its shots in order. Pure: the same signals and settings give the same shots.
 """
@@ -17,7 +18,7 @@ from pipelines.shot_detection import cascade, thresholds
 from pipelines.shot_detection.observation import Look
 from pipelines.shot_detection.transition import Transition
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def find_shots(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotCo
     pts = [*signals["pts"].to_pylist(), end_pts]
     edge = Transition("edge", 0, 0, 1.0)
     last = Transition("edge", len(pts) - 1, len(pts) - 1, 1.0)
-    found = [edge, *_detector(cfg.detector).find(signals, time_base, cfg), last]
+    found = [edge, *_with_seams(_detector(cfg.detector).find(signals, time_base, cfg), signals), last]
     shots = []
     for before, after in pairwise(found):
         if before.end < after.start:
@@ -59,6 +60,14 @@ def find_shots(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotCo
             ends = (before.kind, after.kind, before.confidence, after.confidence)
             shots.append(Shot(span, after.start - before.end, *ends))
     return shots
+
+
+def _with_seams(found: list[Transition], signals: pa.Table) -> list[Transition]:
+    """What was found, and a hard cut wherever the format changes and nothing was found there."""
+    formats = signals["picture_format"].to_pylist()
+    seams = [i for i in range(1, len(formats)) if formats[i] != formats[i - 1]]
+    here = [i for i in seams if not any(t.start <= i <= t.end for t in found)]
+    return sorted([*found, *(Transition("hard", i, i, 1.0) for i in here)], key=lambda t: (t.start, t.end))
 
 
 def look_of(cfg: ShotConfig) -> Look | None:

@@ -5,7 +5,8 @@ row per frame. Shots, scores and labels are decided from these numbers alone, so
 footage. Frames live and die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are
 the same in however many stretches it is measured.
 
-Columns of every frame: `pts`; `picture_hash` of all samples as coded; `delta_hue, delta_sat, delta_lum` mean absolute
+Columns of every frame: `pts`; `picture_hash` of all samples as coded; `picture_format` how they are shown, as text, and
+whether they are of two `interlaced` fields; `delta_hue, delta_sat, delta_lum` mean absolute
 change from the frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first);
 `luma_mean, luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; `change` mean absolute change of luma
 from the frame before in that cell of about 16 px where it is largest, and `brighter` the median of the cells' signed
@@ -37,13 +38,14 @@ from pipelines.grid import on_grid
 from pipelines.media.clock import Clock
 from pipelines.media.flow import motion_between
 from pipelines.media.picture import picture_hash, upright_small
+from pipelines.media.picture_format import format_of
 from pipelines.shot_detection import observation, transnet
 from pipelines.shots import look_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 5
+VERSION = 6
 STAGE = "signals"
 MOTION_PER_S = 12
 
@@ -68,7 +70,12 @@ _MEASURED = (
     "roll",
 )
 SCHEMA = pa.schema(
-    [pa.field("pts", pa.int64(), nullable=False), pa.field("picture_hash", pa.uint64(), nullable=False)]
+    [
+        pa.field("pts", pa.int64(), nullable=False),
+        pa.field("picture_hash", pa.uint64(), nullable=False),
+        pa.field("picture_format", pa.string(), nullable=False),
+        pa.field("interlaced", pa.bool_(), nullable=False),
+    ]
     + [pa.field(name, pa.float32()) for name in (*_MEASURED, *observation.COLUMNS)]
     + [pa.field("thumb", pa.binary(thumb.BYTES))]
 )
@@ -145,6 +152,7 @@ def measure(
         if number < first:
             continue
         row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
+        row |= {"picture_format": format_of(picture).to_text(), "interlaced": bool(picture.interlaced_frame)}
         row |= _changes(_as_large(seen[number - 1], now) if number - 1 in seen else None, now)
         if earlier[number] >= 0:
             row |= _motion(_as_large(seen[earlier[number]], now), now, clock.time_base)

@@ -15,6 +15,7 @@ from pipelines.clips import cut_clips
 from pipelines.dedup.looks import LOOKS, signature
 from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
+from pipelines.media.picture_format import columns_of, from_text
 from pipelines.records import Clip, Video
 from pipelines.schema import CLIPS, table
 from pipelines.scores.embedding import clip_embedding
@@ -62,7 +63,7 @@ def _embeddings(native: Mapping[str, pa.Table]) -> dict[str, Any]:
 def _row(
     clip: Clip, video: Video, signals: pa.Table, native: Mapping[str, pa.Table], cfg: CurateConfig
 ) -> dict[str, Any]:
-    span = clip.span
+    span, shown = clip.span, from_text(signals["picture_format"][0].as_py())  # the same in all: a change begins a shot
     return {
         "clip_id": clip.clip_id,
         "video_id": clip.video_id,
@@ -79,11 +80,10 @@ def _row(
         "num_frames": clip.num_frames,
         "frames_hash": frames_hash(signals["picture_hash"].to_pylist()),
         "fps": clip.num_frames / span.duration_s,
-        "width": video.width,
-        "height": video.height,
-        "pixel_aspect": str(video.pixel_aspect),
+        **columns_of(shown),
+        "interlaced": pc.any(signals["interlaced"]).as_py(),
         "codec": video.codec,
-        **score_clip(signals, native, video.width, video.height, span.duration_s, cfg.scores),
+        **score_clip(signals, native, shown.width, shown.height, span.duration_s, cfg.scores),
     }
 
 

@@ -186,6 +186,7 @@ class ShardWriter:
         from pipelines.confined import limits
         from pipelines.media.child import call
         from pipelines.media.cut import cut_clip
+        from pipelines.media.picture_format import from_text
         from pipelines.media.ranged import size_of
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
@@ -195,5 +196,6 @@ class ShardWriter:
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
             most = limits(cfg.limits, span.duration_s, max(size_of(file), raw_bytes) + 64 * _MIB)
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
-            made = call(cut_clip, *args, clock, limits=most)
+            shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
+            made = call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most)
         return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}

@@ -18,6 +18,7 @@ from pipelines.config import DedupConfig
 from pipelines.dedup import looks as stored
 from pipelines.dedup.compare import compare
 from pipelines.dedup.propose import look_alikes
+from pipelines.media.picture_format import from_text, placement
 
 EXACT, PERCEPTUAL, SEMANTIC = KINDS = ("exact", "perceptual", "semantic")
 
@@ -37,8 +38,13 @@ class Pair:
 
 
 def content(clip: Mapping[str, Any]) -> str:
-    """What exact copies share and others do not: the hash of all frames, of a row of the index."""
-    return clip["frames_hash"] or clip["clip_id"]
+    """What exact copies share and others do not: the hash of all frames, of a row of the index, and how they are turned and
+    cropped to be shown.
+    """
+    if not clip["frames_hash"]:
+        return clip["clip_id"]
+    shown = clip.get("picture_format") and from_text(clip["picture_format"])
+    return f"{clip['frames_hash']}{placement(shown)}" if shown else clip["frames_hash"]
 
 
 def find_pairs(looks: pa.Table, clips: Sequence[Mapping[str, Any]], cfg: DedupConfig) -> list[Pair]:

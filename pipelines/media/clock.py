@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.packets import (
     Packets,
     demux_times,
@@ -24,6 +25,7 @@ from pipelines.media.packets import (
     pictures_between,
     refuse_concealed,
 )
+from pipelines.media.picture_format import Framing, format_of, set_framing
 from pipelines.media.probe import check_header, open_container, video_stream
 from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
 from pipelines.media.ranged import File
@@ -42,9 +44,9 @@ class Clock:
     Decoding that begins at one of `keyframes` (some of pts, ascending) shows the same pictures from there on as decoding
     that begins at the start of the file. There may be none; nothing is promised of what the container calls a keyframe.
     `rate` is the container's nominal frame rate, for an encoder's rate control and nothing else; `demuxer` is FFmpeg's
-    name of the container; `rotated` tells whether frames must be turned to be shown upright; `plain`, whether a reader
-    that trusts the container sees the same: one video stream, honest keyframes, a time for each packet. Decoding from
-    the start passes over `head_packets`, which come before the first keyframe of the container.
+    name of the container; `framing`, what the container says of how all pictures are shown, and `as_coded`, whether the first
+    one is shown as it is decoded; `plain`, whether a reader that trusts the container sees the same: one video stream, honest
+    keyframes, a time for each packet, one header for all. Decoding from the start passes over `head_packets`, which come before the first keyframe of the container.
     `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`,
     that of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time.
     `delay` is how much later than its packet the first picture is shown, where that is `feed`.
@@ -55,7 +57,8 @@ class Clock:
     time_base: Fraction
     rate: Fraction
     demuxer: str
-    rotated: bool
+    framing: Framing
+    as_coded: bool
     keyframes: np.ndarray
     head_packets: int
     timing: str
@@ -127,7 +130,8 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
             time_base=time_base,
             rate=rate,
             demuxer=demuxer,
-            rotated=shown.rotated,
+            framing=shown.framing,
+            as_coded=shown.as_coded,
             keyframes=keyframes[np.isin(keyframes, shown.pts[shown.unique])],
             head_packets=packets.head,
             timing=timing,
@@ -147,7 +151,8 @@ class _Shown:
     pts: np.ndarray
     durations: np.ndarray
     unique: np.ndarray
-    rotated: bool
+    framing: Framing
+    as_coded: bool
 
 
 def _shown(source: File | bytes, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig) -> _Shown:
@@ -161,13 +166,15 @@ def _shown(source: File | bytes, packets: Packets, by_packet: bool, timing: str,
         first = next(shown, None)
         if first is None:
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
-        rotated = first.rotation != 0
+        framing = read_framing(source, container, stream, stream.codec_context.sample_aspect_ratio)
+        set_framing(first, first_framing(framing, stream))
+        as_coded = format_of(first).as_coded
         if not by_packet:
             rows = _rows(itertools.chain((first,), shown), packets.keyframes)
             pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
             is_whole = (rows[index, 2] == 1) | (timing == "pts" and stream.codec_context.name not in DECODER_TELLS)
             unique = (count == 1) & is_whole
-            return _Shown(pts, rows[index, 1], unique, rotated)
+            return _Shown(pts, rows[index, 1], unique, framing, as_coded)
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
         if timing == "pts":
@@ -177,7 +184,7 @@ def _shown(source: File | bytes, packets: Packets, by_packet: bool, timing: str,
                 picture = next(shown, None)
             begin = int(packets.pts[0]) if picture is None else picture.pts
             keep = (pts >= begin) | np.isin(pts, early)
-    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, rotated)
+    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, framing, as_coded)
 
 
 def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:

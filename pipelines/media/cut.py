@@ -7,17 +7,18 @@ clip only if every frame of it is near enough. Runs in the killable child: see `
 
 import math
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.config import CutConfig, EncodeConfig
-from pipelines.errors import MediaError
-from pipelines.media.clip_file import read_clip_file
+from pipelines.errors import MediaError, Reason
+from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock
-from pipelines.media.decode import first_picture
+from pipelines.media.decode import iterate_pictures
+from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash as hash_of
 from pipelines.media.picture import picture_hash
+from pipelines.media.picture_format import PictureFormat, format_of, set_framing
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.reencode import Wanted, reencode
@@ -25,13 +26,9 @@ from pipelines.media.remux import CannotCopy, Run, read_run, write_clip
 from pipelines.media.sound import Sound, read_sound
 from pipelines.records import Span
 
-if TYPE_CHECKING:
-    from av import VideoFrame
-
-VERSION = 1
+VERSION = 2
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
-_LIMITED = 1  # FFmpeg's number of the range that video has
 _MOST_LEADING = 16  # pictures of an open group that are read, and then left out: as many as a standard reorders
 
 
@@ -63,9 +60,11 @@ def cut_clip(
     cfg: CutConfig,
     encode: EncodeConfig,
     clock: Clock | None = None,
+    shown: PictureFormat | None = None,
+    interlaced: bool = False,
 ) -> dict[str, Any]:
     """`cut`, for `pipelines.media.child.call`: the fields of its `Cut`."""
-    return asdict(cut(path, out, span, num_frames, frames_hash, cfg, encode, clock))
+    return asdict(cut(path, out, span, num_frames, frames_hash, cfg, encode, clock, shown, interlaced))
 
 
 def cut(
@@ -77,6 +76,8 @@ def cut(
     cfg: CutConfig,
     encode: EncodeConfig,
     clock: Clock | None = None,
+    shown: PictureFormat | None = None,
+    interlaced: bool = False,
 ) -> Cut:
     """Write one clip.
 
@@ -86,12 +87,14 @@ def cut(
         num_frames: how many frames the source shows during the span.
         frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
         clock: the source's, where it is known: reading it is reading all of the source.
+        shown: how these frames are shown, where it is known: to find out, the source is decoded up to the first of them.
+        interlaced: they are of two fields.
 
     Raises:
         MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer the pictures
             that were measured.
     """
-    wanted = Wanted(path, span, num_frames, frames_hash, clock)
+    wanted = Wanted(path, span, num_frames, frames_hash, clock, shown, interlaced)
     sound = read_sound(path, span) if cfg.audio == "keep" else None
     if cfg.method == "encode":
         why = "cut.method=encode"
@@ -100,7 +103,8 @@ def cut(
             return _copy(wanted, out, sound, cfg)
         except CannotCopy as reason:
             why = str(reason)
-    return Cut("encode", 0, 0, why, reencode(wanted, out, sound, cfg, encode))
+    worst_db, lost = reencode(wanted, out, sound, cfg, encode)
+    return Cut("encode", 0, 0, "; ".join([why, *(f"without its {name} data" for name in lost)]), worst_db)
 
 
 def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut:
@@ -111,7 +115,7 @@ def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut
         try:
             run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before)
             _check_share(run, wanted.num_frames, cfg)
-            marked = write_clip(wanted.path, out, run, sound, only_first_begins)
+            marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.shown)
             why = _difference(wanted, out, run, marked)
         except CannotCopy as reason:
             raise CannotCopy(why or reason) from reason
@@ -137,11 +141,14 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
     Args:
         marked: PTS in the source of the samples shown that are marked as places to begin at.
     """
-    span, hashes, shown, begin, look = wanted.span, [], [], [], None
+    span, hashes, shown, begin, first = wanted.span, [], [], [], None
     with open_container(out) as container:
         stream = video_stream(container)
         for picture in container.decode(stream):
-            look = look or _look(picture, Fraction(stream.sample_aspect_ratio or 1))
+            if first is None:
+                framing = read_framing(out, container, stream, stream.codec_context.sample_aspect_ratio)
+                set_framing(picture, first_framing(framing, stream))
+                first = format_of(picture)
             hashes.append(picture_hash(picture))
             shown.append(picture.pts * stream.time_base)
             begin += [shown[-1]] if picture.key_frame else []
@@ -156,14 +163,24 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
     if not marked <= {time / span.time_base + span.start_pts for time in begin}:
         return "keyframes of the source are none"
     clip = read_clip_file(out.read_bytes())
+    if clip and run.lead_frames and _size_before(clip) != (first.coded_width, first.coded_height):
+        return "the frames before it are of another size"
     if clip is None or [int(pts) * clip.clock.time_base for pts in clip.clock.pts] != times:
         return "its packets do not tell when frames are shown"
-    return None if look == _look(*first_picture(wanted.path)) else "the copy lost its rotation, aspect or colours"
+    if first != (wanted.shown or _shown_in_source(wanted)):
+        return "the copy lost its rotation, cropping, aspect or colours"
+    return None
 
 
-def _look(picture: "VideoFrame", aspect: Fraction) -> tuple[object, ...]:
-    """What decides how samples are shown. A range that nobody states is the limited one (ITU-T H.264, E.2.1): Matroska says so of
-    its own, mp4 leaves it out.
-    """
-    colours = (picture.color_range or _LIMITED, picture.colorspace, picture.color_primaries, picture.color_trc)
-    return (picture.width, picture.height, picture.format.name, picture.rotation, aspect, *colours)
+def _size_before(clip: ClipFile) -> tuple[int, int]:
+    """Of the first of the frames that the clip hides."""
+    with open_container(clip.data) as container:
+        picture = next(container.decode(video_stream(container)))
+        return picture.width, picture.height
+
+
+def _shown_in_source(wanted: Wanted) -> PictureFormat:
+    span = wanted.span
+    for picture in iterate_pictures(wanted.path, span.start_pts, span.end_pts, wanted.clock):
+        return format_of(picture)
+    raise MediaError(Reason.UNFAITHFUL, "the source shows no frame there")

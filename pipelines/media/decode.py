@@ -4,10 +4,8 @@ In: a file, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W, 3). d
 lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it stopped.
 """
 
-import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +16,6 @@ from pipelines.media.clock import Clock, read_clock
 from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
 from pipelines.media.packets import pictures_between
 from pipelines.media.picture import upright
-from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
 
 if TYPE_CHECKING:
@@ -149,20 +146,6 @@ def iterate_pictures(
         MediaError: undecodable, no_timestamps.
     """
     return pictures_between(source, clock or read_clock(source), start_pts, end_pts)
-
-
-def first_picture(path: File) -> tuple["VideoFrame", Fraction]:
-    """The first picture that decodes, and width ÷ height of its pixels: a recording may begin between two keyframes.
-
-    Raises:
-        MediaError: undecodable, no_frames.
-    """
-    with open_container(path) as container:
-        stream = video_stream(container)
-        for packet in itertools.dropwhile(lambda packet: not packet.is_keyframe, container.demux(stream)):
-            for picture in packet.decode():
-                return picture, Fraction(stream.sample_aspect_ratio or 1)
-    raise MediaError(Reason.NO_FRAMES, "no keyframe shows a picture")
 
 
 def _iterate_pyav(source: File | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:

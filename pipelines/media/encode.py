@@ -1,7 +1,8 @@
 """Pictures with PTS → the bytes of an mp4, the same bytes every time.
 
-In: FFmpeg's frames of a span. Out: h264 in mp4, upright, native size, aspect and colours, PTS shifted so that the first
-frame is at 0, in the source's own time base. One thread, no version strings: reproducible byte for byte.
+In: FFmpeg's frames of a span. Out: h264 in mp4, upright, of native size, depth up to 10 bits, aspect, fields and colours, PTS
+shifted so that the first frame is at 0, in the source's own time base. One thread, no version strings: reproducible byte for
+byte.
 """
 
 import io
@@ -12,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import EncodeConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.codable import codable
 from pipelines.media.fidelity import Fidelity
-from pipelines.media.picture import upright
+from pipelines.media.fields import Fields
+from pipelines.media.picture_format import PictureFormat
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-VERSION = 1
+VERSION = 2
 _CPU_SSE4_2, _CPU_AVX2 = 7, 11  # cv::CpuFeatures, which OpenCV's Python leaves without names
-_KEPT_FORMATS = ("yuv420p", "yuv444p")  # what x264 codes and every reader shows, without another conversion
 
 
 def encode_mp4(
@@ -30,19 +32,20 @@ def encode_mp4(
     end_pts: int,
     time_base: Fraction,
     rate: Fraction,
-    aspect: Fraction,
     cfg: EncodeConfig,
     fidelity: Fidelity | None = None,
+    fields: Fields | None = None,
 ) -> tuple[bytes, int]:
     """Encode one clip.
 
     Args:
-        pictures: frames in order, with PTS in `time_base`. Odd sizes keep their size: they are coded 4:4:4.
+        pictures: frames in order, with PTS in `time_base`; `opaque` says how their container frames them. Odd sizes keep their
+            size: they are coded 4:4:4.
         end_pts: where the last frame ends.
         time_base: of the PTS, seconds.
         rate: nominal frame rate, a hint for the encoder only.
-        aspect: width ÷ height of a pixel as displayed, kept.
         fidelity: measures what is lost; encoding ends early, and the file is of no use, once it is not good any more.
+        fields: of the pictures, if they are of two fields each; None if they are not.
 
     Returns:
         The file's bytes, and how many frames are in it.
@@ -59,11 +62,12 @@ def encode_mp4(
             stream, packets = None, []
             for picture in pictures:
                 shown.append(picture.pts)
-                picture = _as_displayed(picture)
-                if stream is not None and (picture.width, picture.height) != (stream.width, stream.height):
-                    raise MediaError(Reason.UNWRITABLE, "the size of its pictures changes on the way")
+                made = codable(picture, fields is not None)
+                picture = made.picture
                 if stream is None:
-                    stream = _add_stream(container, picture, time_base, rate, aspect, cfg)
+                    stream, first = _add_stream(container, made.shown, time_base, rate, cfg, fields), made.shown
+                elif made.shown != first:
+                    raise MediaError(Reason.UNWRITABLE, "the size or the colours of its pictures change on the way")
                 picture.pts, picture.time_base = shown[-1] - shown[0], time_base
                 picture.pict_type = 0  # the source's choice of I, P and B is not x264's
                 if fidelity is not None:
@@ -92,40 +96,30 @@ def _measured(stream: "VideoStream", packets: list["Packet"], fidelity: Fidelity
     return packets
 
 
-def _as_displayed(picture: "VideoFrame") -> "VideoFrame":
-    import av
-
-    odd = picture.width % 2 or picture.height % 2
-    if picture.rotation:
-        picture = av.VideoFrame.from_ndarray(upright(picture), format="rgb24")
-    wanted = "yuv444p" if odd else "yuv420p"
-    if picture.format.name == wanted or (picture.format.name in _KEPT_FORMATS and not odd):
-        return picture
-    return picture.reformat(format=wanted)
-
-
 def _add_stream(
     container: "OutputContainer",
-    picture: "VideoFrame",
+    shown: PictureFormat,
     time_base: Fraction,
     rate: Fraction,
-    aspect: Fraction,
     cfg: EncodeConfig,
+    fields: Fields | None,
 ) -> "VideoStream":
     from av.codec.context import Flags
 
     stream = container.add_stream("libx264", rate=rate)
     codec = stream.codec_context
-    codec.width, codec.height, codec.pix_fmt = picture.width, picture.height, picture.format.name
-    codec.sample_aspect_ratio = aspect
-    codec.color_range, codec.colorspace = picture.color_range, picture.colorspace
-    codec.color_primaries, codec.color_trc = picture.color_primaries, picture.color_trc
+    codec.width, codec.height, codec.pix_fmt = shown.coded_width, shown.coded_height, shown.pixel_format
+    codec.sample_aspect_ratio = shown.pixel_aspect
+    codec.color_range, codec.colorspace = shown.color_range, shown.color_matrix
+    codec.color_primaries, codec.color_trc = shown.color_primaries, shown.color_transfer
     codec.time_base = stream.time_base = time_base
     codec.thread_count = 1
     codec.gop_size = max(1, math.ceil(float(rate) * cfg.keyframe_every_s))
     # Without B-frames PTS and DTS are one, so there is no edit list and every reader agrees on the times.
-    x264 = f"threads=1:open-gop=0:bframes=0{_same_code()}"
-    codec.options = {"crf": str(cfg.crf), "preset": cfg.preset, "x264-params": x264}
+    x264 = f"threads=1:open-gop=0:bframes=0{fields.as_x264(shown) if fields else ''}{_same_code()}"
+    # With more than 8 bits, a rate factor of 0 is not yet without loss; a quantiser of 0 is, with any.
+    rate_control = {"crf": str(cfg.crf)} if cfg.crf else {"qp": "0"}
+    codec.options = rate_control | {"preset": cfg.preset, "x264-params": x264}
     codec.flags |= Flags.bitexact
     return stream
 

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 # Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
 # then hands out every frame under an earlier one's number, without an error.
 _SEEKABLE = frozenset(("mov", "matroska", "avi"))
+# Their key frames give the size of what follows, whatever the header said.
+_RESIZABLE = frozenset(("vp8", "vp9", "av1", "libdav1d", "mpeg1video", "mpeg2video"))
 # The first frame is decoded before any seek; see `packets_from`.
 _FIRST = 0
 # Where its old FFmpeg loses a frame (at the end of some open groups), decord repeats the one before without a word. This
@@ -83,7 +85,7 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
         MediaError: the source can't be opened at all.
     """
     # What decord turns upright comes with the padding of its rows. It reads files and bytes, not ranges.
-    if clock.demuxer not in _SEEKABLE or clock.rotated or isinstance(source, RangedFile):
+    if clock.demuxer not in _SEEKABLE or not clock.as_coded or isinstance(source, RangedFile):
         return None
     lead, everything, data = 0, clock, source
     if isinstance(source, bytes) and (clip := clip or read_clip_file(source)):
@@ -97,10 +99,14 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
 
 
 def _plain_pixels(source: File | bytes) -> bool:
-    """Whether both make the same RGB of its samples: not if these are deeper than 8 bits, or of two interlaced fields."""
+    """Whether both make the same RGB of its samples: not if these are deeper than 8 bits, of two interlaced fields, or may change
+    their size on the way, which decord does not survive. A clip was looked at when it was cut.
+    """
     with open_container(source) as container:
         stream = video_stream(container)
         codec = stream.codec_context
+        if codec.name in _RESIZABLE and not isinstance(source, bytes):
+            return False
         first = next(container.decode(stream), None)
         if first is None or any(component.bits > 8 for component in first.format.components):
             return False

@@ -1,18 +1,19 @@
 """How near an encoder's pictures are to those it was given, measured while it encodes.
 
 In: pictures as they go into the encoder, and packets as they come out. Out: the PSNR of the worst frame, over the samples
-of all coded planes, 8 bits each. Holds only the pictures that the encoder still looks at, so memory does not grow.
+of all coded planes. Holds only the pictures that the encoder still looks at, so memory does not grow.
 """
 
 import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from av import Packet, VideoCodecContext, VideoFrame
+import numpy as np
 
-_PEAK = 255
+from pipelines.media.planes import planes_of
+
+if TYPE_CHECKING:
+    from av import Packet, VideoCodecContext, VideoFrame
 
 
 class Fidelity:
@@ -25,7 +26,7 @@ class Fidelity:
     def __init__(self, min_db: float):
         self.worst_db = math.inf
         self._min_db = min_db
-        self._waiting: deque[np.ndarray] = deque()
+        self._waiting: deque[list[np.ndarray]] = deque()
         self._decoder: VideoCodecContext | None = None
 
     @property
@@ -34,7 +35,7 @@ class Fidelity:
 
     def expect(self, picture: "VideoFrame") -> None:
         """A picture that goes into the encoder."""
-        self._waiting.append(picture.to_ndarray())
+        self._waiting.append([plane.copy() for plane in planes_of(picture)])
 
     def compare(self, packet: "Packet", extradata: bytes) -> None:
         """A packet that came out of it, with the parameter sets of its stream."""
@@ -60,5 +61,7 @@ class Fidelity:
 
         for picture in pictures:
             wanted = self._waiting.popleft()
-            error = cv2.norm(picture.to_ndarray(), wanted, cv2.NORM_L2SQR) / wanted.size
-            self.worst_db = min(self.worst_db, 10 * math.log10(_PEAK**2 / error) if error else math.inf)
+            shown, peak = planes_of(picture), (1 << picture.format.components[0].bits) - 1
+            squares = sum(cv2.norm(a, b, cv2.NORM_L2SQR) for a, b in zip(shown, wanted, strict=True))
+            error = squares / sum(plane.size for plane in wanted)
+            self.worst_db = min(self.worst_db, 10 * math.log10(peak**2 / error) if error else math.inf)

@@ -10,11 +10,14 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media.parameter_sets import carried_sets, declared_sets
+from pipelines.media.picture_format import Framing, set_framing
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.random_access import (
     begins_anew,
@@ -48,7 +51,7 @@ class Packets:
 
     `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the latter if
     also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when. `plain`: every
-    keyframe of the container is one of them, and nothing comes before the first.
+    keyframe of the container is one of them, nothing comes before the first, and no packet changes what the header says.
     """
 
     pts: np.ndarray
@@ -73,12 +76,16 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     sometimes_hidden, sometimes_empty = codec in ("vp8", "vp9"), codec == "mpeg4"
     demuxer = container.format.name
     pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
-    count, head, highest, before, flagged = 0, None, None, 0, 0
+    count, head, highest, before, flagged, changes = 0, None, None, 0, 0, False
+    declared = declared_sets(codec, extradata or b"")
     for packet in demux(container, stream):
         if not packet.size:
             continue
         is_key = packet.is_keyframe
         flagged += is_key
+        changes = changes or packet.has_sidedata("new_extradata")
+        if is_key and not changes:
+            changes = bool(carried_sets(codec, bytes(packet), extradata or b"") - declared)
         if is_key and head is None:
             head, before = count, len(pts)
             fields = fields or field_syntax(codec, memoryview(packet), nal_length)
@@ -113,7 +120,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         head=head or 0,
         count=count,
         doubtful=doubtful or len(pts) == before,
-        plain=flagged == len(keyframes) and not head,
+        plain=flagged == len(keyframes) and not head and not changes,
     )
 
 
@@ -131,7 +138,7 @@ def pictures_between(source: File | bytes, clock: "Clock", start_pts: int, end_p
     came = None
     for seek in (False,) if keyframe is None else (True, False):  # from the start only if seeking led astray
         number = begin
-        for picture in pictures(packets_from(source, clock, keyframe, seek), clock.timing):
+        for picture in pictures(packets_from(source, clock, keyframe, seek), clock.timing, clock.framing):
             if clock.timing == "count":
                 picture.pts = int(clock.pts[number])
             came = picture.pts
@@ -162,11 +169,12 @@ def refuse_concealed(picture: "VideoFrame") -> None:
         raise MediaError(Reason.UNDECODABLE, f"the data of the picture at pts {picture.pts} is damaged")
 
 
-def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]:
+def pictures(packets: Iterator["Packet"], timing: str, framing: Framing | None = None) -> Iterator["VideoFrame"]:
     """What packets show, in order of display.
 
     Args:
         timing: see `Clock`; the times of what is counted mean nothing here.
+        framing: what the container says of all of them: each picture carries its own as `opaque`. None if nobody asks.
 
     Raises:
         MediaError: undecodable, no_timestamps.
@@ -174,6 +182,7 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
     import av
 
     fed = 0
+    aspects = framing and _Aspects(framing)
     for packet in packets:
         if timing == "feed":
             fed = packet.dts if packet.size else fed + 1
@@ -181,7 +190,11 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
             shown = packet.decode()
         except av.error.FFmpegError as error:
             raise MediaError(Reason.UNDECODABLE, f"a packet does not decode: {error.strerror}") from error
+        if aspects:
+            aspects.note(packet)
         for picture in shown:
+            if aspects:
+                set_framing(picture, aspects.of(picture))
             if timing == "feed":
                 picture.pts = fed
             elif picture.pts is None:
@@ -189,6 +202,30 @@ def pictures(packets: Iterator["Packet"], timing: str) -> Iterator["VideoFrame"]
             if picture.pts is None and timing != "count":
                 raise MediaError(Reason.NO_TIMESTAMPS, "a frame does not say when it is shown")
             yield picture
+
+
+class _Aspects:
+    """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures before that one
+    comes out.
+    """
+
+    def __init__(self, framing: Framing):
+        self._framing = framing
+        self._changes: list[tuple[int | None, Framing]] = []  # from which PTS on, None from the first picture
+
+    def note(self, packet: "Packet") -> None:
+        if self._framing.pixel_aspect is not None and self._changes:
+            return
+        aspect = self._framing.pixel_aspect or Fraction(packet.stream.codec_context.sample_aspect_ratio or 1)
+        if not self._changes or self._changes[-1][1].pixel_aspect != aspect:
+            since = packet.pts if self._changes else None
+            self._changes.append((since, Framing(self._framing.crop, aspect)))
+
+    def of(self, picture: "VideoFrame") -> Framing:
+        for since, framing in reversed(self._changes[1:]):
+            if since is None or picture.pts is None or picture.pts >= since:
+                return framing
+        return self._changes[0][1]
 
 
 def packets_from(source: File | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:

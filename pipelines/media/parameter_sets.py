@@ -33,6 +33,19 @@ def carried_sets(codec: str, packet: bytes, extradata: bytes) -> frozenset[bytes
     return _only_sets(codec, list(nal_units(memoryview(packet), nal_length_bytes(codec, extradata))))
 
 
+def without_sets(codec: str, packet: bytes, extradata: bytes) -> bytes:
+    """A packet of units behind their lengths, without its parameter sets."""
+    size = nal_length_bytes(codec, extradata)
+    kinds, units = _KINDS[codec], list(nal_units(memoryview(packet), size))
+    kept = [unit for unit in units if _kind(codec, unit) not in kinds]
+    return packet if len(kept) == len(units) else b"".join(len(unit).to_bytes(size) + unit for unit in kept)
+
+
+def set_order(codec: str, unit: bytes) -> tuple[int, bytes]:
+    """A key that sorts sets so that what is referred to comes first."""
+    return _kind(codec, unit), unit
+
+
 def _listed(extradata: bytes, at: int, count: int) -> tuple[list[bytes], int]:
     """So many units, each behind its length in two bytes, and where they end; what was cut off is left out."""
     units = []
@@ -44,6 +57,10 @@ def _listed(extradata: bytes, at: int, count: int) -> tuple[list[bytes], int]:
 
 
 def _only_sets(codec: str, units: list[bytes]) -> frozenset[bytes]:
-    kind = (lambda unit: unit[0] & 0x1F) if codec == "h264" else (lambda unit: unit[0] >> 1 & 0x3F)
     # Zeros behind a unit belong to the next start code, which may have four bytes.
-    return frozenset(unit.rstrip(b"\x00") for unit in units if kind(unit) in _KINDS[codec])
+    return frozenset(unit.rstrip(b"\x00") for unit in units if _kind(codec, unit) in _KINDS[codec])
+
+
+def _kind(codec: str, unit: bytes) -> int:
+    """nal_unit_type."""
+    return unit[0] & 0x1F if codec == "h264" else unit[0] >> 1 & 0x3F

@@ -1,7 +1,8 @@
 """One decoded picture → what is measured of it: small RGB pixels, native RGB pixels, a hash of all its samples.
 
-In: FFmpeg's own frame, as coded. Out: upright RGB, uint8 (H, W, 3); a hash that two pictures share exactly if they are
-the same, bit for bit. Nothing here depends on which reader decoded it, or on where in the file decoding began.
+In: FFmpeg's own frame, as coded. Out: RGB as displayed, in square pixels, uint8 (H, W, 3); a hash that two pictures share
+exactly if they are the same, bit for bit. Nothing here depends on which reader decoded it, or on where in the file decoding
+began.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
-from pipelines.media.probe import clockwise_deg
+from pipelines.media.picture_format import Crop, PictureFormat, format_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -19,19 +20,46 @@ if TYPE_CHECKING:
 
 
 def upright(picture: "VideoFrame") -> np.ndarray:
-    """RGB as displayed, native size, uint8 (H, W, 3)."""
-    return _turn(picture.to_ndarray(format="rgb24"), picture)
+    """RGB as displayed, native size, uint8 (H, W, 3): cropped, in square pixels, mirrored and turned as its container says."""
+    shown = format_of(picture)
+    frame = cropped(picture.to_ndarray(format="rgb24"), shown)
+    if shown.unturned != shown.inside:
+        frame = _resized(frame, *shown.unturned)
+    return turned(frame, shown)
 
 
 def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
     """RGB as displayed with its longer side at most so long, averaged down; uint8 (H, W, 3). Smaller ones keep their size."""
     from av.video.reformatter import Interpolation
 
-    scale = min(1.0, longer_side / max(picture.width, picture.height))
-    width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    shown = format_of(picture)
+    scale = min(1.0, longer_side / max(shown.unturned))
+    width, height = (max(1, round(side * scale)) for side in shown.unturned)
+    if shown.crop != Crop():
+        return turned(_resized(cropped(picture.to_ndarray(format="rgb24"), shown), width, height), shown)
     # One thread: left alone, it starts as many as there are cores for a third of a millisecond's work.
     small = _reformatter().reformat(picture, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
-    return _turn(small.to_ndarray(), picture)
+    return turned(small.to_ndarray(), shown)
+
+
+def cropped(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+    """What of an image (H, W, …) the container shows."""
+    crop, (width, height) = shown.crop, shown.inside
+    return plane[crop.top : crop.top + height, crop.left : crop.left + width]
+
+
+def turned(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+    """An image (H, W, …), mirrored and turned."""
+    if shown.mirrored:
+        plane = plane[:, ::-1]
+    return np.ascontiguousarray(np.rot90(plane, k=-(shown.rotation_deg // 90)))
+
+
+def _resized(frame: np.ndarray, width: int, height: int) -> np.ndarray:
+    import cv2
+
+    shrinks = width < frame.shape[1] or height < frame.shape[0]
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 @cache
@@ -74,8 +102,3 @@ def _row_bytes(picture: "VideoFrame", plane: int) -> int:
 
 def _bits(bits: int) -> int:
     return 8 if bits <= 8 else 16 if bits <= 16 else 32
-
-
-def _turn(frame: np.ndarray, picture: "VideoFrame") -> np.ndarray:
-    turns = clockwise_deg(picture.rotation) // 90
-    return np.ascontiguousarray(np.rot90(frame, k=-turns)) if turns else frame

@@ -1,4 +1,4 @@
-"""A file's header → what its video is: size as displayed, time base, duration. One frame is decoded.
+"""A file's header → what its video is: container, codec, size as displayed, time base, duration. One frame is decoded.
 
 In: a file and limits. Out: a `Video`. What is no container, cut off, without video or beyond a limit raises
 `MediaError` here, before any decoder sees it.
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.framing import first_framing, read_framing
+from pipelines.media.picture_format import format_of, set_framing
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
@@ -69,7 +71,7 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
 
 
 def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
-    """What the header and the first frame say of the first video stream.
+    """What the header says of the video, whose first frame must decode.
 
     Raises:
         MediaError: see the module.
@@ -82,15 +84,15 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
         duration_s = _duration_s(container, stream)
         frame = _first_frame(container, stream)
         _check_size(frame.width, frame.height, cfg)
-        rotation_deg = clockwise_deg(frame.rotation)
+        framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
+        set_framing(frame, first_framing(framing, stream))
+        shown = format_of(frame)
         return Video(
             video_id=video_id,
             container=container.format.name,
             codec=stream.codec_context.name,
-            width=frame.height if rotation_deg % 180 else frame.width,
-            height=frame.width if rotation_deg % 180 else frame.height,
-            rotation_deg=rotation_deg,
-            pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
+            width=shown.width,
+            height=shown.height,
             time_base=Fraction(stream.time_base),
             duration_s=duration_s,
             bit_rate=8 * size_bytes / duration_s if duration_s else 0.0,
@@ -194,11 +196,6 @@ def _duration_s(container: "InputContainer", stream: "VideoStream") -> float:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return container.duration / 1_000_000 if container.duration else 0.0
-
-
-def clockwise_deg(counterclockwise_deg: int) -> int:
-    """FFmpeg's display matrix angle as the clockwise quarter turn to apply: 0, 90, 180 or 270."""
-    return round(-counterclockwise_deg / 90) * 90 % 360
 
 
 def _head(file: File) -> bytes:

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock, read_clock
-from pipelines.media.decode import first_picture, iterate_pictures
+from pipelines.media.decode import iterate_pictures
 from pipelines.media.encode import encode_mp4
 from pipelines.media.fidelity import Fidelity
+from pipelines.media.fields import Fields, fields_of
+from pipelines.media.framing import read_framing
+from pipelines.media.packets import pictures
 from pipelines.media.picture import frames_hash, picture_hash
-from pipelines.media.probe import clockwise_deg, open_container, video_stream
+from pipelines.media.picture_format import PictureFormat, format_of
+from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.remux import CannotCopy, read_run, write_clip
 from pipelines.media.sound import Sound
@@ -33,12 +37,25 @@ _SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
 _MOST_RATE = 1000  # frames per second that an encoder is told of; a lying time base makes more than it can hold
 _SMALLEST_STEP = 2  # of the rate factor, between two encodings
 _LOSSLESS = 0
+# Side data that says how samples are shown, and that x264 is not told.
+_BESIDE = {
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "MASTERING_DISPLAY_METADATA": "mastering display",
+    "CONTENT_LIGHT_LEVEL": "content light level",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+    "ICC_PROFILE": "ICC profile",
+    "SPHERICAL": "spherical view",
+    "STEREO3D": "stereoscopic view",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the source's
-    clock, where it is known.
+    clock, how the pictures are shown, and whether they are interlaced, where that is known.
     """
 
     path: File
@@ -46,13 +63,18 @@ class Wanted:
     num_frames: int
     frames_hash: str
     clock: Clock | None = None
+    shown: PictureFormat | None = None
+    interlaced: bool = False
 
 
-def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig) -> float | None:
+def reencode(
+    wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig
+) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
     Returns:
-        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference.
+        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference. And the names
+        of what the source's pictures carry beside their samples, and the clip's don't.
 
     Raises:
         MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or what was
@@ -61,7 +83,7 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
     path, span = wanted.path, wanted.span
     rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
     rate = min(rate, Fraction(_MOST_RATE))
-    aspect = _aspect_as_displayed(path)
+    fields = _fields(wanted) if wanted.interlaced else None
     # To read the clock is to read the whole source: where it isn't known, it is first tried without.
     for exact in (False, True) if wanted.clock is None else (True,):
         clock, crf = (wanted.clock or read_clock(path)) if exact else None, encode.crf
@@ -71,7 +93,7 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
                     iterate_pictures(path, span.start_pts, span.end_pts, clock) if clock else _sought(path, span)
                 )
                 fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
-                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, aspect, settings, fidelity)
+                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, settings, fidelity, fields)
                 if fidelity.good or crf == _LOSSLESS:
                     break
                 crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
@@ -90,19 +112,21 @@ def reencode(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, enc
     _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
     if sound is not None:
         _add_sound(out, sound)
-    return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None
+    return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None, sorted(seen.beside)
 
 
 def _sought(path: File, span: Span) -> Iterator["VideoFrame"]:
     """The pictures that FFmpeg shows during a span after a seek: the right ones, or others, or none."""
     with open_container(path) as container:
         stream = video_stream(container)
-        next(container.decode(stream), None)  # see `packets_from`
+        if next(container.decode(stream), None) is None:  # see `packets_from`
+            return
+        framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
         early_s = _SEEK_EARLY_S.get(container.format.name)
         if early_s is None:
             return
         container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
-        for picture in container.decode(stream):
+        for picture in pictures(demux(container, stream), "pts", framing):
             if picture.pts is None or picture.pts >= span.end_pts:
                 return
             if picture.pts >= span.start_pts:
@@ -116,18 +140,22 @@ class _Seen:
         self._pictures = pictures
         self.pts: list[int] = []
         self.hashes: list[int] = []
+        self.beside: set[str] = set()
 
     def __iter__(self) -> Iterator["VideoFrame"]:
         for picture in self._pictures:
             self.pts.append(picture.pts)
             self.hashes.append(picture_hash(picture))
+            if len(self.hashes) == 1:
+                self.beside = {_BESIDE[data.type.name] for data in picture.side_data if data.type.name in _BESIDE}
             yield picture
 
 
-def _aspect_as_displayed(path: File) -> Fraction:
-    """Width ÷ height of a pixel, after turning the picture upright."""
-    first, aspect = first_picture(path)
-    return 1 / aspect if clockwise_deg(first.rotation) % 180 else aspect
+def _fields(wanted: Wanted) -> Fields | None:
+    with open_container(wanted.path) as container:
+        stream = video_stream(container)
+        first = next(container.decode(stream), None)
+        return fields_of(stream, wanted.shown or format_of(first)) if first is not None else None
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:

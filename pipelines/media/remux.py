@@ -6,7 +6,7 @@ clock ticks in a multiple of the source's. Reproducible byte for byte.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import MediaError
 from pipelines.media.mp4_boxes import Edit, set_edits
-from pipelines.media.parameter_sets import carried_sets, declared_sets
+from pipelines.media.parameter_sets import carried_sets, declared_sets, set_order, without_sets
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import begins_anew, nal_length_bytes
 from pipelines.media.ranged import File
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av import Packet
     from av.video.stream import VideoStream
 
+    from pipelines.media.picture_format import PictureFormat
     from pipelines.media.sound import Sound
 
 COPIED = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2video"))
@@ -49,10 +50,14 @@ class Coded:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Packets in decode order, in units of the source's time base; the first one is a keyframe."""
+    """Packets in decode order, in units of the source's time base; the first one is a keyframe.
+
+    `header` are the parameter sets that the first one brings, where they are not those of the source's header; None else.
+    """
 
     packets: tuple[Coded, ...]
     span: Span
+    header: bytes | None = None
 
     @property
     def lead_frames(self) -> int:
@@ -101,8 +106,11 @@ def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, m
                 except av.error.FFmpegError:
                     continue  # no index to seek by
             found = _collect(container.demux(stream), stream, span, num_frames, keyframes_back, most_before)
+            codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
         if found:
-            return Run(tuple(packet for packet in found if packet.pts >= found[0].pts), span)
+            packets = tuple(packet for packet in found if packet.pts >= found[0].pts)
+            header = _own_header(codec, extradata, packets)
+            return Run(_as_hvc1(codec, extradata, packets), span, header)
     raise CannotCopy("no keyframe at or before its first frame")
 
 
@@ -116,7 +124,7 @@ def _collect(
 ) -> list[Coded]:
     """From the keyframe to the last packet needed; empty if reading began too late."""
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
-    nal_length, declared = nal_length_bytes(codec, extradata), declared_sets(codec, extradata)
+    nal_length = nal_length_bytes(codec, extradata)
     run: list[Coded] = []
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
@@ -149,8 +157,6 @@ def _collect(
         if inside and packet.is_discard:
             raise CannotCopy("the source's own edit list hides frames within it")
         if starts:
-            if carried_sets(codec, data, extradata) - declared:
-                raise CannotCopy(_CHANGES)
             begins = packet.is_keyframe and begins_anew(codec, memoryview(data), nal_length, closed=True)
             run.append(Coded(shown_at, begins, data))
             if most_before is not None and len(run) > most_before and not wanted and not inside:
@@ -168,13 +174,48 @@ def _collect(
     raise CannotCopy(f"{len(wanted)} packets are shown during its {num_frames} frames")
 
 
-def write_clip(path: File, out: Path, run: Run, sound: "Sound | None" = None, only_first_begins: bool = False) -> None:
+def _own_header(codec: str, extradata: bytes, packets: Sequence[Coded]) -> bytes | None:
+    """`Run.header`.
+
+    A recording may change its parameter sets on the way. The file that is made has one header: of the run's own sets, if its
+    first packet brings them and no other comes later.
+    """
+    declared, header = declared_sets(codec, extradata), None
+    carried = [carried_sets(codec, packet.data, extradata) for packet in packets]
+    if carried[0] - declared and not nal_length_bytes(codec, extradata):
+        declared = carried[0]
+        header = b"".join(
+            b"\x00\x00\x00\x01" + unit for unit in sorted(declared, key=lambda unit: set_order(codec, unit))
+        )
+    if frozenset().union(*carried) - declared:
+        raise CannotCopy(_CHANGES)
+    return header
+
+
+def _as_hvc1(codec: str, extradata: bytes, packets: tuple[Coded, ...]) -> tuple[Coded, ...]:
+    """HEVC without the parameter sets that its header has as well: QuickTime and Safari play no file that repeats them. Of Annex B
+    the muxer takes them out itself.
+    """
+    if codec != "hevc" or not nal_length_bytes(codec, extradata):
+        return packets
+    return tuple(replace(packet, data=without_sets(codec, packet.data, extradata)) for packet in packets)
+
+
+def write_clip(
+    path: File,
+    out: Path,
+    run: Run,
+    sound: "Sound | None" = None,
+    only_first_begins: bool = False,
+    shown: "PictureFormat | None" = None,
+) -> set[int]:
     """Write the run as an mp4 that shows its span, from time 0 on, and nothing else.
 
     Args:
         path: the source, which gives size, aspect, rotation, colours and parameter sets.
         sound: what is heard during the span.
         only_first_begins: mark no sample behind the first as one to begin at.
+        shown: how the span's pictures are shown, if that is known: the source's header speaks of its first ones.
 
     Returns:
         PTS of the span's frames whose samples are marked so.
@@ -194,12 +235,14 @@ def write_clip(path: File, out: Path, run: Run, sound: "Sound | None" = None, on
     dts, begins = _decoding(pts, [coded.begins and not only_first_begins for coded in run.packets])
     # bitexact: neither the muxer's version nor a time is written. The index comes first: a player can begin at once.
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
-    options |= {"movie_timescale": str(scale), "video_track_timescale": str(scale)}
+    # unofficial: else the muxer leaves out what Dolby Vision's players need.
+    options |= {"movie_timescale": str(scale), "video_track_timescale": str(scale), "strict": "unofficial"}
     edits = [Edit(-dts[0], end)]
     try:
         with open_container(path) as source, av.open(str(out), "w", format="mp4", options=options) as container:
             track = container.add_stream_from_template(video_stream(source), opaque=True)
             track.time_base = Fraction(1, scale)
+            _describe(track, run, shown)
             if sound is not None:
                 edits.append(sound.mux_into(container, scale))  # the muxer interleaves
             for index, coded in enumerate(run.packets):
@@ -215,6 +258,17 @@ def write_clip(path: File, out: Path, run: Run, sound: "Sound | None" = None, on
         raise CannotCopy(f"mp4 does not take it: {error}") from error
     shown = set(run.shown)
     return {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked} & shown
+
+
+def _describe(track: "VideoStream", run: Run, shown: "PictureFormat | None") -> None:
+    """Let the header speak of the run's own packets."""
+    codec = track.codec_context
+    if codec.name == "hevc":
+        codec.codec_tag = "hvc1"
+    if run.header is not None:
+        codec.extradata = run.header
+    if shown is not None and (codec.width, codec.height) != (shown.coded_width, shown.coded_height):
+        codec.width, codec.height = shown.coded_width, shown.coded_height
 
 
 def _decoding(pts: Sequence[int], begins: Sequence[bool]) -> tuple[list[int], list[bool]]:

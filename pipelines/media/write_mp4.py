@@ -34,7 +34,7 @@ def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
     height, width = frames_THWC.shape[1:3]
     even = (height + height % 2, width + width % 2)
     pictures = _pictures(frames_THWC, even, 1 / rate)
-    data, _ = encode_mp4(pictures, len(frames_THWC), 1 / rate, rate, Fraction(1), EncodeConfig(crf=_CRF))
+    data, _ = encode_mp4(pictures, len(frames_THWC), 1 / rate, rate, EncodeConfig(crf=_CRF))
     if even != (height, width):
         data = cropped(data, width, height, even[1], even[0])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,15 +17,18 @@ from pipelines.media.cut import cut
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.fast_reader import GaveUp, open_fast
 from pipelines.media.mp4_boxes import Edit, set_edits, video_edit, without_video_edit
-from pipelines.media.picture import frames_hash, picture_hash, upright
+from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.planes import planes_of
 from pipelines.media.probe import open_container, video_stream
 from tests.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
 from tests.odd_sources import SOURCES
 
 ENCODE = EncodeConfig()
-CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size of its pictures"}
+CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size or the colours"}
 DECORD_CAN = {
-    name for name, layout in LAYOUTS.items() if layout.codec != "libsvtav1" and "10" not in layout.pixel_format
+    name
+    for name, layout in LAYOUTS.items()
+    if layout.codec != "libsvtav1" and "10" not in layout.pixel_format and layout.aspect == 1
 }
 
 
@@ -158,12 +161,13 @@ def psnr_db(footage: Source, clip: Path, first: int, last: int) -> float:
     with open_container(clip) as container:
         shown = container.decode(video_stream(container))
         for wanted, got in zip(iterate_pictures(footage.path, start, end), shown, strict=True):
-            if wanted.rotation:
-                wanted = av.VideoFrame.from_ndarray(upright(wanted), format="rgb24")
+            quarter_turns = round(wanted.rotation / 90)
             if wanted.format.name != got.format.name:
                 wanted = wanted.reformat(format=got.format.name)
-            error = np.mean((wanted.to_ndarray().astype(float) - got.to_ndarray()) ** 2)
-            worst = min(worst, 10 * np.log10(255**2 / error)) if error else worst
+            planes = zip(planes_of(wanted), planes_of(got), strict=True)
+            off = [(np.rot90(a, quarter_turns).astype(float) - b).ravel() ** 2 for a, b in planes]
+            peak, error = 2 ** got.format.components[0].bits - 1, np.concatenate(off).mean()
+            worst = min(worst, 10 * np.log10(peak**2 / error)) if error else worst
     return worst
 
 

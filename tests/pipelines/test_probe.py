@@ -1,7 +1,6 @@
 """What is too large is refused before a decoder allocates for it, whatever headers say; the video is no cover picture."""
 
 import struct
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -183,8 +182,7 @@ def test_the_video_is_the_first_that_is_no_cover(folder):
 
 def test_pixels_need_not_be_square(folder):
     video = probe(SOURCES["anamorphic.mkv"](folder / "anamorphic.mkv"), "v", FootageConfig())
-    assert video.pixel_aspect == Fraction(64, 45)
-    assert (video.width, video.height) == (64, 48)
+    assert (video.width, video.height) == (91, 48)  # 64 × 64/45
 
 
 @pytest.mark.parametrize("name", ["begun_late.ts", "begun_late_mpeg2.ts", "begun_late_refresh.ts"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure import measure
 from pipelines.media.clock import Clock
+from pipelines.media.picture_format import Framing
 from pipelines.scores.registry import REASONS, SCORES, known_score, score_clip, score_fields
 from tests.footage import film, pan, texture, zoom
 
@@ -32,7 +33,8 @@ def measured(frames, fps, meters=METER_NAMES):
         time_base=Fraction(1, fps),
         rate=Fraction(fps),
         demuxer="rawvideo",
-        rotated=False,
+        framing=Framing(),
+        as_coded=True,
         keyframes=numbers,
         head_packets=0,
         timing="pts",

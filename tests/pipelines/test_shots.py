@@ -144,8 +144,11 @@ def test_an_unknown_detector_is_told_the_near_miss():
         find_shots(table_of([0], [0.0]), 1, Fraction(1, 25), ShotConfig(detector="casade"))
 
 
+BLANK = {"thumb": None, "picture_format": "", "interlaced": False}
+
+
 def table_of(pts, changes):
-    columns = {name: [None if name == "thumb" else 0] * len(pts) for name in SCHEMA.names}
+    columns = {name: [BLANK.get(name, 0)] * len(pts) for name in SCHEMA.names}
     columns |= {"pts": pts} | dict.fromkeys(("delta_hue", "delta_sat", "delta_lum"), changes)
     return pa.table(columns, schema=SCHEMA)
 
@@ -178,7 +181,7 @@ per_frame = st.tuples(
 def test_whatever_the_signals_say_shots_are_apart_and_in_order(frames, detector, data):
     alike, seen, spread, luma, change = map(list, zip(*frames, strict=True))
     looked = data.draw(st.lists(st.booleans(), min_size=len(seen), max_size=len(seen)))
-    columns = {name: [None if name == "thumb" else 0] * len(frames) for name in SCHEMA.names}
+    columns = {name: [BLANK.get(name, 0)] * len(frames) for name in SCHEMA.names}
     columns |= {name: alike for name in SCHEMA.names if name.startswith("alike")}
     columns |= {"pts": [40 * k for k in range(len(frames))], "luma_std": spread, "luma_mean": luma, "delta_lum": change}
     columns |= {"transition": [p if look else None for p, look in zip(seen, looked, strict=True)]}
