@@ -136,41 +136,58 @@ def format_of(picture: "VideoFrame") -> PictureFormat:
     """Of a picture that `pipelines.media` decoded. Of any other, the container's word on cropping and pixels is not known:
     then nothing is cropped, and pixels are square.
     """
+    from av.sidedata.sidedata import Type
+
     framing = picture.opaque if isinstance(picture.opaque, Framing) else Framing()
-    crop = framing.crop
-    if crop.left + crop.right >= picture.width or crop.top + crop.bottom >= picture.height:
+    matrix = picture.side_data.get(Type.DISPLAYMATRIX)
+    colours = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
+    size = (picture.width, picture.height)
+    return _format(picture.format.name, size, framing, matrix and bytes(matrix), *map(int, colours))
+
+
+@lru_cache(maxsize=64)  # thousands of pictures share one
+def _format(
+    name: str,
+    size: tuple[int, int],
+    framing: Framing,
+    display_matrix: bytes | None,
+    color_range: int,
+    color_matrix: int,
+    color_primaries: int,
+    color_transfer: int,
+) -> PictureFormat:
+    import av
+
+    samples = av.VideoFormat(name)
+    rgb = samples.is_rgb or samples.has_palette or name.startswith("mono")
+    crop, (width, height) = framing.crop, size
+    if crop.left + crop.right >= width or crop.top + crop.bottom >= height:
         crop = Crop()  # the container speaks of pictures of another size
-    rotation_deg, mirrored = orientation(picture)
-    matrix, components = int(picture.colorspace), picture.format.components
-    name = picture.format.name
-    rgb = picture.format.is_rgb or picture.format.has_palette or name.startswith("mono")
+    rotation_deg, mirrored = orientation(display_matrix)
     return PictureFormat(
-        coded_width=picture.width,
-        coded_height=picture.height,
+        coded_width=width,
+        coded_height=height,
         crop=crop,
         pixel_aspect=framing.pixel_aspect or Fraction(1),
         rotation_deg=rotation_deg,
         mirrored=mirrored,
         pixel_format=name,
-        bit_depth=max((component.bits for component in components), default=8),
-        color_range=int(picture.color_range) or (_FULL if rgb or name.startswith("yuvj") else _LIMITED),
-        color_matrix=_RGB if rgb else matrix,
-        color_primaries=int(picture.color_primaries),
-        color_transfer=int(picture.color_trc),
+        bit_depth=max((component.bits for component in samples.components), default=8),
+        color_range=color_range or (_FULL if rgb or name.startswith("yuvj") else _LIMITED),
+        color_matrix=_RGB if rgb else color_matrix,
+        color_primaries=color_primaries,
+        color_transfer=color_transfer,
     )
 
 
-def orientation(picture: "VideoFrame") -> tuple[int, bool]:
-    """(clockwise turn in degrees, whether it is mirrored before) of a picture's display matrix, to the nearest quarter turn.
+def orientation(display_matrix: bytes | None) -> tuple[int, bool]:
+    """(clockwise turn in degrees, whether it is mirrored before) of FFmpeg's display matrix, to the nearest quarter turn.
 
     ISO/IEC 14496-12, 6.2.2: a point (x, y), y downwards, goes to (a·x + c·y, b·x + d·y).
     """
-    from av.sidedata.sidedata import Type
-
-    data = picture.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
+    if display_matrix is None:
         return 0, False
-    matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3).astype(float)
+    matrix = np.frombuffer(display_matrix, np.int32).reshape(3, 3).astype(float)
     (a, b), (c, d) = matrix[0, :2], matrix[1, :2]
     mirrored = a * d - b * c < 0
     if mirrored:
