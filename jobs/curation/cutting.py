@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from jobs.curation.clip_json import MADE, PASSPORT, clip_json, made_of
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
@@ -30,40 +31,7 @@ from pipelines.store import open_store
 
 logger = logging.getLogger(__name__)
 
-# What a clip's .json in the shard says: identity, span, media, geometry and text. Scores and decisions live in the
-# index, where they can change without rewriting shards.
-PASSPORT = (
-    "clip_id",
-    "video_id",
-    "source_uri",
-    "source_text",
-    "source_license",
-    "source_dataset",
-    "start_pts",
-    "end_pts",
-    "time_base",
-    "start_s",
-    "end_s",
-    "num_frames",
-    "fps",
-    "width",
-    "height",
-    "pixel_aspect",
-    "caption_short",
-    "caption_dense",
-    "caption_model",
-    "tag_subject",
-    "tag_setting",
-    "tag_camera",
-    "tag_light",
-    "tag_motion",
-    "tag_style",
-)
-
-
 _MIB = 1024**2
-MADE = ("cut_method", "cut_why", "lead_frames")
-"""How a clip's mp4 was made: in the index and in its .json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +43,9 @@ class Written:
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
-    """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it."""
+    """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it. Nor is how its
+    .json writes what the row says: another way of writing must not write again what every earlier version wrote.
+    """
     return fingerprint([{name: row[name] for name in PASSPORT}, row["frames_hash"], prints.cut, prints.shards])
 
 
@@ -131,8 +101,8 @@ class ShardWriter:
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            passport = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
-            row = {"clip_id": clip.clip_id} | {name: passport[name] for name in MADE}
+            told = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
+            row = {"clip_id": clip.clip_id} | made_of(told)
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
@@ -166,8 +136,7 @@ class ShardWriter:
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
             kept.append(Written(clip["clip_id"], content_of(clip, self._prints)))
-            passport = {name: clip[name] for name in PASSPORT} | made
-            yield Sample(clip["clip_id"], mp4, passport, clip["caption_short"])
+            yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
         row = {"clip_id": clip["clip_id"], "reason": reason, "message": message}

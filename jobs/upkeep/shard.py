@@ -13,7 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from jobs.curation.cutting import MADE, PASSPORT, content_of
+from jobs.curation.clip_json import MADE, PASSPORT, differing
+from jobs.curation.cutting import content_of
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
 from jobs.upkeep.findings import Finding
@@ -178,7 +179,6 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     text = read_piece(path, clip["txt_offset"], clip["txt_size"])
     if text != clip["caption_short"].encode():
         yield Finding("caption", where, "its .txt is not the short caption of the index")
-    passport = {name: clip[name] for name in (*PASSPORT, *MADE)}
     try:
         told = json.loads(read_piece(path, clip["json_offset"], clip["json_size"]))
     except ValueError:
@@ -186,10 +186,7 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     if not isinstance(told, dict):
         yield Finding("passport", where, "its .json is none")
         return
-    other = sorted(
-        name for name in passport.keys() | told.keys() if passport.get(name, told) != told.get(name, passport)
-    )
-    if other:
+    if other := differing(told, clip):
         yield Finding("passport", where, f"its .json says something else than the index of {', '.join(other)}")
 
 
