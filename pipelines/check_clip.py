@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.media.clock import read_clock
 from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash, picture_hash
-from pipelines.media.picture_format import format_of, set_framing
+from pipelines.media.picture_format import PictureFormat, format_of, set_framing
 from pipelines.media.probe import open_container, video_stream
 
 
@@ -23,6 +23,7 @@ class Promised:
         width, height: as displayed, px.
         length: of its span, s.
         frames_hash: of its pictures; None for a re-encoded clip, whose pictures are only nearly the source's.
+        square: width and height are in square pixels; in the clip's own, as datasets before schema 3 have them, if not.
     """
 
     num_frames: int
@@ -30,6 +31,7 @@ class Promised:
     height: int
     length: Fraction
     frames_hash: str | None
+    square: bool = True
 
 
 def check_clip(path: Path, promised: Promised) -> list[str]:
@@ -49,7 +51,7 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
             set_framing(picture, first_framing(framing, stream))
             shown.append(picture.pts * stream.time_base)
             as_shown = format_of(picture)
-            sizes.add((as_shown.width, as_shown.height))
+            sizes.add((as_shown.width, as_shown.height) if promised.square else _in_own_pixels(as_shown))
             hashes.append(picture_hash(picture) if promised.frames_hash else 0)
         length = stream.duration * stream.time_base
     if promised.frames_hash is None:  # its file has no edit list, and its clock tells when the last frame ends
@@ -67,3 +69,8 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
     if promised.frames_hash is not None and not wrong and frames_hash(hashes) != promised.frames_hash:
         wrong.append("it decodes to other pictures than the source")
     return wrong
+
+
+def _in_own_pixels(shown: PictureFormat) -> tuple[int, int]:
+    width, height = shown.coded_width, shown.coded_height
+    return (height, width) if shown.rotation_deg % 180 else (width, height)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines import s3
 from pipelines.dedup.looks import LOOKS
 from pipelines.manifest import Manifest, Shard, newest
-from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, read_parquet
+from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, completed, read_parquet
 from pipelines.scores.registry import SCORES
 from pipelines.shards import shard_key
 from pipelines.store import Store, open_store
@@ -73,20 +73,21 @@ class Dataset:
         return self.manifest.shards
 
     def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
-        tables = [read_parquet(self.store.read(key)) for key in keys]
-        read = pa.concat_tables(tables, promote_options="default") if tables else schema.empty_table()
-        for field in schema:
-            if field.name not in read.column_names:  # it was written before there was such a column
-                read = read.append_column(field, pa.nulls(len(read), field.type))
-        return read.select(schema.names)
+        tables = []
+        for key in keys:
+            try:
+                tables.append(completed(read_parquet(self.store.read(key)), schema))
+            except pa.ArrowException as error:
+                raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
+        return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _with_new_scores(index: pa.Table) -> pa.Table:
     """The index, in which scores that nobody knew of when it was written say so."""
     new = [name for name in SCORES if (index[name].null_count == len(index) and len(index))]
-    if not new:
+    if not new and not index["score_gaps"].null_count:
         return index
-    gaps = index["score_gaps"].to_pylist()
+    gaps = [row or [] for row in index["score_gaps"].to_pylist()]
     for row in gaps:
         explained = {gap["score"] for gap in row}
         row += [{"score": name, "why": _NEW_SCORE} for name in new if name not in explained]
@@ -99,7 +100,7 @@ def open_dataset(uri: str) -> Dataset:
 
     Raises:
         FileNotFoundError: there is none at this URI.
-        ValueError: an unknown scheme, or a schema from the future.
+        ValueError: an unknown scheme, or a later version made it.
     """
     store = open_store(uri)
     number, manifest = newest(store)

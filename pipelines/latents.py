@@ -30,7 +30,10 @@ from pipelines.store import Store
 
 ROOT = "latents"
 SCHEMA_VERSION = 3
-_READABLE = (2, SCHEMA_VERSION)  # 2 doesn't say in the index which texts a clip has
+_READABLE = (
+    2,
+    SCHEMA_VERSION,
+)  # 2 doesn't say in the index which texts a clip has; 1 has no pieces, which training needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +211,14 @@ class Latents:
     """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
 
     def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
-        if manifest["schema_version"] not in _READABLE:
+        schema = manifest["schema_version"]
+        if schema not in _READABLE:
+            todo = "encode again"
+            if schema > SCHEMA_VERSION:
+                todo = f"a later version of rushes made them: use one that reads {schema}"
             raise ValueError(
-                f"latents {fingerprint} in {store.uri} have schema {manifest['schema_version']}, this version reads "
-                f"{' and '.join(map(str, _READABLE))}; encode again"
+                f"latents {fingerprint} in {store.uri} have schema {schema}, this version reads "
+                f"{' and '.join(map(str, _READABLE))}; {todo}"
             )
         self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
         table = read_parquet(store.read(manifest["index"]))

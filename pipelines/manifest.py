@@ -37,7 +37,7 @@ class Manifest:
     """What a dataset consists of. Holds no times and no run ids: the same content is the same manifest.
 
     `recipe` has name, hash and rules; `settings` is the configuration of curation that made it, as far as it changes what is
-    made: what deciding again goes on with.
+    made: what deciding again goes on with. Of a dataset that an early version made, neither the rules nor the settings are known.
     """
 
     schema: int
@@ -58,7 +58,7 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
     """The newest manifest and its number; (0, None) before the first.
 
     Raises:
-        ValueError: it was written by another version of this project.
+        ValueError: it was written by a later version of this project.
     """
     numbers = [
         int(key.removeprefix(_FOLDER).removesuffix(".json")) for key in store.list(_FOLDER) if key.endswith(".json")
@@ -105,19 +105,16 @@ def _key(number: int) -> str:
 def _parse(value: dict[str, Any], uri: str) -> Manifest:
     if value["schema"] > SCHEMA_VERSION:
         raise ValueError(
-            f"{uri} has schema {value['schema']}; this version reads up to {SCHEMA_VERSION}: update rushes"
+            f"dataset {uri} has schema {value['schema']}, which a later version of rushes made; this one reads up to "
+            f"{SCHEMA_VERSION}: use a version that reads {value['schema']}"
         )
-    if value["schema"] < SCHEMA_VERSION:
-        raise ValueError(
-            f"{uri} has schema {value['schema']}, made by an earlier version; this one reads {SCHEMA_VERSION}: curate the "
-            "footage again, into a new dataset"
-        )
-    lists = {name: tuple(value[name]) for name in ("index", "looks", "sources", "quarantine")}
+    # Schema 1 knew neither looks nor settings, and named its recipe without its rules; nor did 2 at first.
+    lists = {name: tuple(value.get(name, ())) for name in ("index", "looks", "sources", "quarantine")}
     return Manifest(
         schema=value["schema"],
         shards=tuple(Shard(**shard) for shard in value["shards"]),
         recipe=value["recipe"],
         captions=value["captions"],
-        settings=value["settings"],
+        settings=value.get("settings", {}),
         **lists,
     )

@@ -17,21 +17,27 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Packable:
-    """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption) and how large."""
+    """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption), how large, and whether
+    this run says nothing of it (`carried`).
+    """
 
     clip_id: str
     bucket: str
     content: str
     estimated_bytes: int
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A shard that exists, and the clips it holds in order. Its id tells their content: see `shard_id`."""
+    """A shard that exists, and the clips it holds in order, with their content as it is computed now. Its id tells their content
+    as it was computed when it was written: see `shard_id`.
+    """
 
     shard: str
     bucket: str
     clip_ids: tuple[str, ...]
+    contents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def plan_shards(
     for shard in sorted(existing, key=lambda s: s.shard):
         held = [wanted[clip_id] for clip_id in shard.clip_ids if clip_id in wanted]
         whole = len(held) == len(shard.clip_ids) and all(clip.bucket == shard.bucket for clip in held)
-        if whole and shard_id([(clip.clip_id, clip.content) for clip in held]) == shard.shard:
+        if whole and _unchanged(shard, held):
             staying.append(shard.shard)
             for clip in held:
                 del wanted[clip.clip_id]
@@ -64,6 +70,15 @@ def plan_shards(
         by_bucket[clip.bucket].append(clip)
     plans = [_plan(bucket, group) for bucket in sorted(by_bucket) for group in _fill(by_bucket[bucket], cfg)]
     return staying, plans
+
+
+def _unchanged(shard: Packed, held: Sequence[Packable]) -> bool:
+    """Whether the clips are as the shard has them. By its id; one that another version named stays, too, if nothing of it is
+    made again.
+    """
+    if shard_id([(clip.clip_id, clip.content) for clip in held]) == shard.shard:
+        return True
+    return all(clip.carried for clip in held) and tuple(clip.content for clip in held) == shard.contents
 
 
 def shard_id(clips: Sequence[tuple[str, str]]) -> str:

@@ -90,7 +90,13 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     if cfg.name == CURRENT:
         if current is None:
             raise FileNotFoundError(f"{where}: the dataset has no manifest yet; name a preset or a file")
-        name, content = current["name"], {"rules": current["rules"]}
+        rules = rules_of(current)
+        if rules is None:
+            raise ValueError(
+                f"{where}: an early version made the dataset, which kept the name of its recipe ('{current['name']}') and not "
+                "its rules; name a preset or a file"
+            )
+        name, content = current["name"], {"rules": rules}
     else:
         name, content = cfg.name, read_recipe(cfg.name, where)
     bounds = {
@@ -106,6 +112,19 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     rules = (Rule(score, **{side: bound.value for side, bound in bounds[score].items()}) for score in sorted(bounds))
     bounding = tuple(rule for rule in rules if math.isfinite(rule.min) or math.isfinite(rule.max))
     return Recipe(name, bounding, content.get("source", ""), tuple(content.get("not_expressed", ())))
+
+
+def rules_of(current: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The rules of a manifest's recipe. Early versions kept only its name and hash: the rules are those of the preset of
+    that name if it has that hash, and None, not known, if not.
+    """
+    if "rules" in current:
+        return current["rules"]
+    try:
+        preset = load_recipe(RecipeConfig(name=current["name"]))
+    except (FileNotFoundError, ValueError):
+        return None
+    return preset.as_rows() if preset.hash == current["hash"] else None
 
 
 def check_measurable(recipe: Recipe, scores: ScoreConfig) -> None:

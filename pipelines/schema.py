@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
+and renames none."""
 KEPT, REJECTED = "kept", "rejected"
 
 
@@ -175,3 +177,16 @@ def read_parquet(data: bytes) -> pa.Table:
     """The table in parquet bytes."""
     # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
     return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
+
+
+def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in the columns of a schema, which an earlier version may have written: what they don't have is null, in a column
+    of records too.
+
+    Raises:
+        ValueError: a column is of another kind.
+    """
+    for field in schema:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    return rows.select(schema.names).cast(schema)

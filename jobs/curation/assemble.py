@@ -188,7 +188,7 @@ def _carried(base: Base, seen: set[str], clips: Iterable[Row]) -> list[Row]:
         old = stored.get(clip["clip_id"], {})
         clip.update({name: old.get(name) for name in _STORED}, old_bucket=old.get("bucket"))
     carried = [row for row in base.index if row["video_id"] not in videos and row["source_uri"] not in seen]
-    return [{**row, "old_bucket": row["bucket"]} for row in carried]
+    return [{**row, "old_bucket": row["bucket"], "carried": True} for row in carried]
 
 
 def decide(clips: Sequence[Row], recipe: Recipe, pairs: Sequence[Pair], failed: Mapping[str, Sequence[str]]) -> None:
@@ -246,18 +246,24 @@ def packables(clips: Iterable[Row], prints: Fingerprints) -> list[Packable]:
             clip["bucket"],
             content_of(clip, prints),
             round(clip["width"] * clip["height"] * clip["num_frames"] * _BITS_PER_PIXEL / 8),
+            carried=bool(clip.get("carried")),
         )
         for clip in clips
     ]
 
 
-def packed(base: Base) -> list[Packed]:
+def packed(base: Base, prints: Fingerprints) -> list[Packed]:
     """The shards of the newest manifest, with their clips in order."""
-    held: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    held: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in base.index:
         if row["shard"]:
-            held[row["shard"], row["bucket"]].append((row["offset"], row["clip_id"]))
-    return [Packed(shard, name, tuple(clip for _, clip in sorted(rows))) for (shard, name), rows in held.items()]
+            held[row["shard"], row["bucket"]].append(row)
+    shards = []
+    for (shard, name), rows in held.items():
+        rows.sort(key=lambda row: row["offset"])
+        contents = tuple(content_of(row | {"carried": True}, prints) for row in rows)
+        shards.append(Packed(shard, name, tuple(row["clip_id"] for row in rows), contents))
+    return shards
 
 
 def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[str, Row]:
@@ -293,8 +299,8 @@ def place(clips: Iterable[Row], staying: Iterable[str], written: Mapping[str, Ro
             clip.update({name: written[clip["clip_id"]][name] for name in _STORED})
         elif clip["status"] != KEPT or clip["shard"] not in staying:
             clip.update(dict.fromkeys(_STORED))
-        clip.pop("old_bucket")
-        clip.pop("as_listed", None)
+        for name in ("old_bucket", "as_listed", "carried"):
+            clip.pop(name, None)
 
 
 def index_rows(clips: Iterable[Row]) -> list[Row]:

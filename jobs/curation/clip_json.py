@@ -67,16 +67,15 @@ def made_of(told: Mapping[str, Any]) -> dict[str, Any]:
 def differing(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Names of fields in which a .json says something else than a row of the index.
 
-    Earlier versions stored null and lists as the index has them: shards that exist stay as they are.
+    Earlier versions stored null and lists as the index has them, and lacked fields that are null in their rows: shards that
+    exist stay as they are.
 
     Raises:
         ValueError: a number of the row is null.
     """
     now = clip_json(row)
     return sorted(
-        name
-        for name in now.keys() | told.keys()
-        if name not in now or name not in told or told[name] not in (now[name], row[name])
+        name for name in now.keys() | told.keys() if name not in now or told.get(name) not in (now[name], row[name])
     )
 
 

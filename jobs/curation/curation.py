@@ -50,7 +50,7 @@ from pipelines.manifest import LostRaceError, current_settings
 from pipelines.pack import Plan, plan_shards, shard_id
 from pipelines.precision import decide as decide_precision
 from pipelines.recipe import Recipe, load_recipe
-from pipelines.schema import REJECTED
+from pipelines.schema import CAPTIONS, REJECTED, completed
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
 from pipelines.stages import Stage
 from pipelines.store import open_store
@@ -178,7 +178,9 @@ class Curation:
             self._decide(assembly, recipe, looks, pairs, failed)
             written = of_whole_shards(written, {clip["clip_id"] for clip in assembly.kept()})
             kept = [clip for clip in assembly.kept() if clip["clip_id"] not in written]
-            staying, plans = plan_shards(packables(kept, self.prints), packed_shards(base), self.cfg.shards)
+            staying, plans = plan_shards(
+                packables(kept, self.prints), packed_shards(base, self.prints), self.cfg.shards
+            )
             written |= self._write(plans, assembly)
             bad = _failures(written, assembly.kept())
             stood_for = {clip["duplicate_of"] for clip in assembly.clips}
@@ -202,8 +204,13 @@ class Curation:
             made = [rows for rows in readers.map(stage.lookup, videos) if isinstance(rows, pa.Table)]
         fresh = pa.concat_tables([LOOKS.empty_table(), *made])
         old = carried.filter(pc.invert(pc.is_in(carried["clip_id"], fresh["clip_id"].combine_chunks())))
-        looks = pa.concat_tables([fresh, old])
-        return _of(looks, [clip["clip_id"] for clip in assembly.clips])
+        clip_ids = pa.array([clip["clip_id"] for clip in assembly.clips], pa.string())
+        looks = _of(pa.concat_tables([fresh, old]), clip_ids)
+        unseen = clip_ids.filter(pc.invert(pc.is_in(clip_ids, looks["clip_id"].combine_chunks())))
+        if not len(unseen):
+            return looks
+        # Clips of a dataset that an early version made, which noted of none what it looks like.
+        return pa.concat_tables([looks, completed(pa.table({"clip_id": unseen}), LOOKS)])
 
     def _decide(
         self,
@@ -220,6 +227,10 @@ class Curation:
         """
         stored = {(row["clip_id"], row["shown"]): row for row in self.captions.rows()}
         captions: dict[str, Row] = {}
+        if not self.footage.sources:  # only to decide again: who has captions keeps them, whoever wrote them
+            captions = {
+                clip["clip_id"]: _captioned(clip) for clip in assembly.clips if clip["caption_short"] is not None
+            }
         matches: dict[str, Row] = {}
         while True:
             decide(assembly.clips, recipe, pairs, failed)
@@ -369,7 +380,9 @@ class Curation:
     def _write(self, plans: Sequence[Plan], assembly: Assembly) -> dict[str, Row]:
         clips = {clip["clip_id"]: clip for clip in assembly.kept()}
         wanted = [clips[clip_id] for plan in plans for clip_id in plan.clip_ids]
-        written = self._gone([clip for clip in wanted if not has_bytes(clip, self.prints)], assembly)
+        cut = [clip for clip in wanted if not has_bytes(clip, self.prints)]
+        written = self._gone(cut, assembly)
+        written |= {clip["clip_id"]: _unchecked(clip) for clip in cut if clip["frames_hash"] is None}
         orders = []
         for plan in plans:
             there = [clips[clip_id] for clip_id in plan.clip_ids if clip_id not in written]
@@ -396,6 +409,17 @@ class Curation:
 
 def _of(looks: pa.Table, clip_ids: Sequence[str]) -> pa.Table:
     return looks.filter(pc.is_in(looks["clip_id"], pa.array(clip_ids, pa.string())))
+
+
+def _captioned(clip: Row) -> Row:
+    """The caption row of a clip that has captions."""
+    return {name: clip.get(name) for name in CAPTIONS.names}
+
+
+def _unchecked(clip: Row) -> Row:
+    """Why a clip can't be cut whose frames nobody knows."""
+    message = "an early version measured it and noted no hash of its frames, which cuts are checked by: curate its footage again"
+    return {"clip_id": clip["clip_id"], "reason": Reason.MISSING.value, "message": message}
 
 
 def settings_of(cfg: CurateConfig) -> Row:

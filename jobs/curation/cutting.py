@@ -36,22 +36,32 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A clip in a shard, and what its files depend on."""
+    """A clip in a shard, what its files depend on, and what its mp4 was cut with."""
 
     clip_id: str
     content: str
+    cut_print: str
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
     """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it. Nor is how its
     .json writes what the row says: another way of writing must not write again what every earlier version wrote.
     """
-    return fingerprint([{name: row[name] for name in PASSPORT}, row["frames_hash"], prints.cut, prints.shards])
+    return fingerprint(
+        [{name: row[name] for name in PASSPORT}, row["frames_hash"], cut_print(row, prints), prints.shards]
+    )
+
+
+def cut_print(clip: dict[str, Any], prints: Fingerprints) -> str:
+    """What a clip's mp4 is cut with: the settings of now, or of a clip that is `carried` those it was cut with. A run that says
+    nothing of a source does not cut its clips again, though this version would cut them in another way.
+    """
+    return clip["encode_fingerprint"] if clip.get("carried") and clip["shard"] else prints.cut
 
 
 def has_bytes(clip: dict[str, Any], prints: Fingerprints) -> bool:
-    """Whether a shard that the index names has the clip as it would be cut now."""
-    return bool(clip.get("shard")) and clip["encode_fingerprint"] == prints.cut
+    """Whether a shard that the index names has the clip as it is wanted now."""
+    return bool(clip.get("shard")) and clip["encode_fingerprint"] == cut_print(clip, prints)
 
 
 class ShardWriter:
@@ -104,7 +114,7 @@ class ShardWriter:
             told = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
             row = {"clip_id": clip.clip_id} | made_of(told)
             row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
-            row |= {"encode_fingerprint": self._prints.cut, "shard_sha256": sha256, "shard_bytes": size_bytes}
+            row |= {"encode_fingerprint": clip.cut_print, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
                 row[f"{suffix}_offset"], row[f"{suffix}_size"] = where[f"{clip.clip_id}.{suffix}"]
             rows.append(row)
@@ -135,7 +145,7 @@ class ShardWriter:
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
-            kept.append(Written(clip["clip_id"], content_of(clip, self._prints)))
+            kept.append(Written(clip["clip_id"], content_of(clip, self._prints), cut_print(clip, self._prints)))
             yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
@@ -145,7 +155,7 @@ class ShardWriter:
         return row
 
     def _copied(self, clip: dict[str, Any]) -> bytes | None:
-        """The mp4 from the shard that the index names, if it was cut with the same settings."""
+        """The mp4 from the shard that the index names, if it was cut as it is wanted now."""
         if not has_bytes(clip, self._prints):
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])

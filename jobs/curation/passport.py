@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines.config import RecipeConfig
 from pipelines.dataset import Dataset
-from pipelines.recipe import load_recipe
+from pipelines.recipe import load_recipe, rules_of
 from pipelines.schema import INDEX
 from pipelines.scores.registry import SCORES
 
@@ -74,7 +74,7 @@ def _find(dataset: Dataset, clip: str) -> dict[str, Any]:
 
 def _scores(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     why = {gap["score"]: gap["why"] for gap in row["score_gaps"]}
-    models = {entry["source"]: entry["model"] for entry in row["score_models"]}
+    models = {entry["source"]: entry["model"] for entry in row["score_models"] or ()}
     told = {}
     for name, score in SCORES.items():
         told[name] = {"value": row[name], "unit": score.unit, "model": models.get(score.source), "doc": score.doc}
@@ -84,7 +84,9 @@ def _scores(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _rules(dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every rule of the recipe, and whether this clip is within it; None where it was not asked."""
+    """Every rule of the recipe, and whether this clip is within it; None where it was not asked. Empty if they are not known."""
+    if rules_of(dataset.manifest.recipe) is None:
+        return []
     recipe = load_recipe(RecipeConfig(name="current"), dataset.manifest.recipe)
     told = []
     for rule, bounds in zip(recipe.rules, recipe.as_rows(), strict=True):

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from jobs.reporting.index import Clips
-from pipelines.recipe import Recipe, Rule
+from pipelines.recipe import Recipe, Rule, rules_of
 from pipelines.scores.registry import CAPTIONED
 
 
 def recipe_of(manifest_recipe: Mapping[str, Any]) -> Recipe:
-    """The recipe that a manifest describes."""
-    return Recipe(manifest_recipe["name"], tuple(Rule(**rule) for rule in manifest_recipe["rules"]))
+    """The recipe that a manifest describes; without rules if they are not known."""
+    return Recipe(manifest_recipe["name"], tuple(Rule(**rule) for rule in rules_of(manifest_recipe) or ()))
 
 
 def refused_by(clips: Clips, rule: Rule) -> np.ndarray:

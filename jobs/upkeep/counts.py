@@ -19,8 +19,9 @@ from pipelines.schema import KEPT, REJECTED
 
 Row = Mapping[str, Any]
 
+# What every version measured: a row that another version wrote stays as it is.
 _NEVER_NULL = ("clip_id", "video_id", "source_uri", "start_pts", "end_pts", "time_base", "start_s", "end_s")
-_NEVER_NULL += ("num_frames", "fps", "frames_hash", "width", "height", "status", "bucket")
+_NEVER_NULL += ("num_frames", "fps", "width", "height", "status", "bucket")
 _PLACE = ("shard", "offset", "size", "json_offset", "json_size", "txt_offset", "txt_size")
 _OF_KEPT = (*_PLACE, "cut_method", "lead_frames", "encode_fingerprint", "caption_short")
 

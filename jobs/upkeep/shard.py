@@ -34,7 +34,7 @@ Row = dict[str, Any]
 _PIECE_BYTES = 16 * 1024**2
 _SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}  # a clip's files in order, and how their columns begin
 COLUMNS = tuple(dict.fromkeys((
-    *PASSPORT, *MADE, "frames_hash", "encode_fingerprint", "offset", "size",
+    *PASSPORT, *MADE, "picture_format", "frames_hash", "encode_fingerprint", "offset", "size",
     "json_offset", "json_size", "txt_offset", "txt_size",
 )))  # fmt: skip
 """Of the index, that a shard is compared with."""
@@ -118,7 +118,8 @@ class ShardChecker:
         _extract(path, clip["offset"], clip["size"], file)
         length = (clip["end_pts"] - clip["start_pts"]) * Fraction(clip["time_base"])
         same = clip["frames_hash"] if clip["cut_method"] == "copy" else None
-        promised = Promised(clip["num_frames"], clip["width"], clip["height"], length, same)
+        square = clip["picture_format"] is not None
+        promised = Promised(clip["num_frames"], clip["width"], clip["height"], length, same, square)
         try:
             with self._watch.over("decoding", where):
                 wrong = call(check_clip, file, promised, limits=limits(self._settings.limits, float(length)))

@@ -27,7 +27,7 @@ def duplicates(clips_that_pass: Sequence[Mapping[str, Any]], pairs: Sequence[Pai
     """Duplicates among the clips, by clip_id; all others are kept.
 
     Args:
-        clips_that_pass: rows of the index: `clip_id`, `frames_hash`, the safe rectangle, `start_s`, `end_s`, `sharpness`.
+        clips_that_pass: rows of the index: `clip_id`, `frames_hash`, the safe rectangle, `width`, `height`, `start_s`, `end_s`, `sharpness`.
         pairs: of the contents of these and of other clips, which don't count: a clip that is rejected anyway stands for
             no other.
     """
@@ -52,6 +52,10 @@ def duplicates(clips_that_pass: Sequence[Mapping[str, Any]], pairs: Sequence[Pai
 
 
 def _worth(clip: Mapping[str, Any]) -> tuple[float, float, float, str]:
-    """Best first: more pixels of picture, then longer, then sharper; the clip_id settles the rest."""
-    pixels = clip["safe_width"] * clip["safe_height"]
+    """Best first: more pixels of picture, then longer, then sharper; the clip_id settles the rest. Where bars were not looked
+    for, as in datasets of schema 1, all of it is picture.
+    """
+    safe = clip["safe_width"], clip["safe_height"]
+    width, height = (clip["width"], clip["height"]) if None in safe else safe
+    pixels = width * height
     return -pixels, -(clip["end_s"] - clip["start_s"]), -(clip.get("sharpness") or 0.0), clip["clip_id"]

@@ -50,3 +50,14 @@ def test_what_is_not_as_promised_is_named(tmp_path):
     assert check_clip(tmp_path / "a.mp4", Promised(25, 64, 48, Fraction(1), "0" * 32)) == [
         "it decodes to other pictures than the source"
     ]
+
+
+@pytest.mark.parametrize(("rotate_deg", "own", "square"), [(0, (64, 48), (93, 48)), (90, (48, 64), (48, 93))])
+def test_rows_of_early_versions_count_in_the_pixels_of_the_clip(tmp_path, rotate_deg, own, square):
+    path = tmp_path / "a.mp4"
+    write(path, pan(1, 25, 48, 64), fps=25, pixel_aspect=Fraction(16, 11), rotate_deg=rotate_deg)
+    assert check_clip(path, Promised(25, *square, Fraction(1), None)) == []
+    assert check_clip(path, Promised(25, *own, Fraction(1), None, square=False)) == []
+    assert check_clip(path, Promised(25, *own, Fraction(1), None)) == [
+        f"it is {square[0]} × {square[1]}, not {own[0]} × {own[1]}"
+    ]

@@ -1,5 +1,7 @@
 """Cached latents: what is written is what is read, whatever the memory layout, and the bytes are reproducible."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,16 @@ def test_choosing_among_latents(store):
     with pytest.raises(FileNotFoundError, match="it has f0, f1"):
         open_latents(store, "f2")
     assert open_latents(store, "f1").fingerprint == "f1"
+
+
+@pytest.mark.parametrize(("schema", "todo"), [(1, "encode again"), (9, "use one that reads 9")])
+def test_latents_of_another_schema_say_what_to_do(store, schema, todo):
+    write_shard(store, "f0", "b", "s", [clip("aa", 1)])
+    manifest = commit(store, "f0", 1, [("b", "s")], FACTS)
+    changed = json.loads(store.read(manifest)) | {"schema_version": schema}
+    store.delete(manifest)
+    store.put_new(manifest, json.dumps(changed).encode())
+    with pytest.raises(
+        ValueError, match=f"latents f0 in .* have schema {schema}, this version reads 2 and 3; .*{todo}$"
+    ):
+        open_latents(store, "f0")

@@ -1,5 +1,7 @@
 """Shards hold every kept clip once, don't depend on order, and stay when footage is added."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +71,22 @@ def test_buckets_are_named_by_aspect_resolution_and_length():
     assert bucket(640, 272, 1.2) == "21x9_240_1s"
     assert bucket(176, 144, 0.3) == "4x3_144_0s"
     assert bucket(50, 40, 100.0) == "4x3_0_60s"
+
+
+@given(clips.filter(bool), st.data())
+def test_a_shard_that_another_version_named_stays_while_nothing_of_it_is_made_again(clips, data):
+    carried = [replace(clip, carried=True) for clip in clips]
+    by_id = {clip.clip_id: clip for clip in carried}
+    there = [
+        Packed(hash_text(plan.unit)[:16], plan.bucket, plan.clip_ids, tuple(by_id[c].content for c in plan.clip_ids))
+        for plan in plan_shards(clips, [], CFG)[1]
+    ]
+    staying, plans = plan_shards(carried, there, CFG)
+    assert (sorted(staying), plans) == (sorted(shard.shard for shard in there), [])
+    one = data.draw(st.sampled_from(carried))
+    for other in (replace(one, carried=False), replace(one, content="c")):
+        staying, plans = plan_shards((by_id | {one.clip_id: other}).values(), there, CFG)
+        (left,) = {shard.shard for shard in there} - set(staying)
+        assert sorted(clip_id for plan in plans for clip_id in plan.clip_ids) == sorted(
+            next(shard.clip_ids for shard in there if shard.shard == left)
+        )
