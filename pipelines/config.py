@@ -45,7 +45,12 @@ class LimitConfig:
     """What the child process that decodes a file may use. A file that needs more is quarantined, and nothing else is harmed."""
 
     deadline_s: float = field(
-        default=120.0, metadata={"doc": "time that any look at a file may take", "unit": "s", "min": 1}
+        default=120.0,
+        metadata={
+            "doc": "time that any look at a file may take; to hash it, a second more per MB",
+            "unit": "s",
+            "min": 1,
+        },
     )
     deadline_per_s: float = field(
         default=20.0,

@@ -7,20 +7,23 @@ these through `pipelines.media.child.call`; they are ordinary functions all the 
 import dataclasses
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
+from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Crop, Framing
-from pipelines.media.ranged import File, size_of
+from pipelines.media.ranged import File
 from pipelines.records import Video
 from pipelines.units import Unit
 
 _LOW_BYTES_PER_S = 100_000  # of such footage, whose length isn't known yet
+_SLOW_BYTES_PER_S = 1_000_000  # of what it is read from
 _FRACTIONS = ("time_base", "rate")
 
 
@@ -29,13 +32,33 @@ def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
     return Limits(cfg.deadline_s + cfg.deadline_per_s * footage_s, cfg.memory_bytes, file_bytes)
 
 
-def header_limits(cfg: LimitConfig, path: File) -> Limits:
-    """For a call that reads when the frames of a file are shown. A few old formats tell only those who decode all of it.
+def header_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
+    """For a call that reads when the frames of a file of so many bytes are shown. A few old formats tell only those who decode
+    all of it.
+    """
+    return limits(cfg, size_bytes / _LOW_BYTES_PER_S)
+
+
+def whole_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
+    """For a call that reads all bytes of a file, once."""
+    return Limits(cfg.deadline_s + size_bytes / _SLOW_BYTES_PER_S, cfg.memory_bytes)
+
+
+def read_identity(path: Path) -> str:
+    """`video_id` of a file of this machine. What is no container that we take is refused before its bytes are hashed.
 
     Raises:
-        MediaError: missing.
+        MediaError: unreadable, missing.
     """
-    return limits(cfg, size_of(path) / _LOW_BYTES_PER_S)
+    from pipelines.ids import video_id
+    from pipelines.media.sniff import HEAD_BYTES, sniff
+
+    try:
+        with path.open("rb") as file:
+            sniff(file.read(HEAD_BYTES))
+        return video_id(path)
+    except OSError as error:
+        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 
 
 def read_header(path: File, video_id: str, cfg: FootageConfig) -> pa.Table:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import s3, s3_footage
+from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.footage_list import URI, BadRow, Named, is_list, read_list
 from pipelines.footage_walk import walk, why_no_file
-from pipelines.ids import video_id, video_id_of
+from pipelines.identity import file_id, object_id
+from pipelines.in_time import in_time
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Missing, Source
 from pipelines.store import local_path
@@ -25,6 +27,7 @@ from pipelines.store import local_path
 _VIDEO_NAMES = (
     "3g2 3gp asf avi dv f4v flv m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf ogg ogv qt ts vob webm wmv"  # sorted
 )
+_USUAL_LIMITS = LimitConfig()
 MEDIA_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 
 
@@ -64,10 +67,13 @@ def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> F
     return Footage(tuple(ordered[:limit]), tuple(ignored), tuple(missing.values()))
 
 
-def found_again(source: Mapping[str, Any]) -> tuple[int, str] | str:
+def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) -> tuple[int, str] | str:
     """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row is about any more.
 
     A file whose size and time are the same is taken to be the same; else its bytes decide.
+
+    Args:
+        limits: how long its disk or server may take.
 
     Raises:
         OSError: the object store is away, or refuses everything: that says nothing of the file.
@@ -78,13 +84,13 @@ def found_again(source: Mapping[str, Any]) -> tuple[int, str] | str:
             found = s3.open_object(uri)
             now = found.size_bytes, found.etag
             same = now == (size_bytes, source["etag"])
-            same = same or (found.size_bytes == size_bytes and video_id_of(found.pieces()) == source["video_id"])
+            same = same or (found.size_bytes == size_bytes and object_id(found, limits) == source["video_id"])
         else:
             path = Path(uri)
-            stat = path.stat()
+            stat = in_time(path.stat, limits.deadline_s)
             now = stat.st_size, etag(stat)
             same = now == (size_bytes, source["etag"])
-            same = same or (stat.st_size == size_bytes and video_id(path) == source["video_id"])
+            same = same or (stat.st_size == size_bytes and file_id(path, size_bytes, limits) == source["video_id"])
     except OSError as error:
         if s3.is_s3(uri) and not isinstance(error, s3.OF_ONE):
             raise
@@ -176,6 +182,8 @@ def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignor
         if no_file := why_no_file(stat):
             return Missing(str(path), "plan", Reason.UNREADABLE, no_file, **(about or {}))
         why = None if about is not None else _not_media_file(path)
+    except MediaError as error:
+        return Missing(str(path), "plan", error.reason, error.message, **(about or {}))
     except OSError as error:
         message = error.strerror or type(error).__name__
         return Missing(str(path), "plan", Reason.MISSING, message, **(about or {}))
@@ -198,8 +206,12 @@ def _near(path: Path) -> str:
 def _not_media_file(path: Path) -> str | None:
     if path.suffix.lower() in MEDIA_SUFFIXES:
         return None
+    return _not_media(path.suffix, in_time(lambda: _head(path), _USUAL_LIMITS.deadline_s))
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return _not_media(path.suffix, file.read(HEAD_BYTES))
+        return file.read(HEAD_BYTES)
 
 
 def _not_media(suffix: str, head: bytes) -> str | None:

@@ -7,7 +7,6 @@ the same name on every machine and in every run.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -31,12 +30,17 @@ def video_id(path: Path) -> str:
     return sha256_file(path)[:_ID_HEX]
 
 
-def video_id_of(pieces: Iterable[bytes]) -> str:
+class VideoId:
     """`video_id` of a file whose bytes come in pieces."""
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()[:_ID_HEX]
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def take(self, piece: bytes) -> None:
+        self._digest.update(piece)
+
+    def value(self) -> str:
+        return self._digest.hexdigest()[:_ID_HEX]
 
 
 def clip_id(video: str, start_pts: int, end_pts: int) -> str:

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.errors import MediaError, Reason
@@ -346,12 +345,6 @@ class S3Object:
                 del held[:piece_bytes]
         if held:
             yield bytes(held)
-
-    def download(self, path: Path) -> None:
-        """Write the whole object to a file; errors as of `read_range`."""
-        with path.open("wb") as file:
-            for piece in stream(*split(self.uri), 0, self.size_bytes, self.etag):
-                file.write(piece)
 
 
 def open_object(uri: str) -> S3Object:

@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from pipelines import confined
+from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import MEDIA_SUFFIXES, etag
 from pipelines.footage_cache import FootageCache, node_cache
-from pipelines.ids import video_id, video_id_of
+from pipelines.identity import file_id, object_id, sniff_object
+from pipelines.in_time import in_time, take_in_time
 from pipelines.media.partial import reads_in_part
-from pipelines.media.ranged import File, RangedFile, read_by_ranges
+from pipelines.media.ranged import File, RangedFile, read_by_ranges, size_of
 from pipelines.store import local_path
 
 _SMALL_BYTES = 64 * 1024**2  # below, every unit would read most of it
+_USUAL_LIMITS = LimitConfig()
 _REMEMBERED = 2  # files per process whose index need not be read again for the next unit or clip
 
 
@@ -41,19 +45,17 @@ class Remote(Protocol):
     def pieces(self) -> Iterator[bytes]:
         """All of it in order; raises the same."""
 
-    def download(self, path: Path) -> None:
-        """Write all of it to a path; raises the same."""
-
 
 @contextmanager
-def source_file(uri: str, as_listed: AsListed | None = None) -> Iterator[File]:
+def source_file(uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS) -> Iterator[File]:
     """A source for the length of a block.
 
     Args:
         as_listed: if given, what is done in the block counts only if the source is still that one at the block's end.
+        limits: how long its disk or server may take.
 
     Raises:
-        MediaError: missing, if it can't be had now, or has changed since it was listed.
+        MediaError: missing, if it can't be had now, or has changed since it was listed; timed_out.
         ValueError: the scheme is none that is known.
     """
     from pipelines import s3
@@ -61,22 +63,22 @@ def source_file(uri: str, as_listed: AsListed | None = None) -> Iterator[File]:
     if s3.is_s3(uri):
         remote = _opened(uri)
         _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
-        with remote_file(remote, node_cache()) as file:
+        with remote_file(remote, node_cache(), limits) as file:
             yield file  # whose reads are of this ETag only
         return
     path = local_path(uri, what="footage")
     try:
         yield path
     except Exception:
-        _check_local(uri, path, as_listed)
+        _check_local(uri, path, as_listed, limits)
         raise
-    _check_local(uri, path, as_listed)
+    _check_local(uri, path, as_listed, limits)
 
 
-def _check_local(uri: str, path: Path, as_listed: AsListed | None) -> None:
+def _check_local(uri: str, path: Path, as_listed: AsListed | None, limits: LimitConfig) -> None:
     """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about it."""
     if as_listed is not None:
-        _check_same(uri, _now(path), as_listed)
+        _check_same(uri, in_time(lambda: _now(path), limits.deadline_s), as_listed)
 
 
 def _now(path: Path) -> AsListed:
@@ -92,25 +94,31 @@ def _check_same(uri: str, now: AsListed, as_listed: AsListed | None) -> None:
         raise MediaError(Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then")
 
 
-def read_video_id(uri: str, as_listed: AsListed | None = None) -> str:
-    """`video_id` of a source: all its bytes are read, once.
+def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS) -> str:
+    """`video_id` of a source. What begins like no container that we take is refused at once; of all else every byte is read,
+    once, by a process that can be ended.
 
     Args:
-        as_listed: see `source_file`.
+        as_listed, limits: see `source_file`.
 
     Raises:
-        MediaError: missing.
+        MediaError: unreadable, missing, timed_out.
         ValueError: the scheme is none that is known.
     """
-    with source_file(uri, as_listed) as file:
-        try:
-            if isinstance(file, Path):
-                return video_id(file)
-            remote = _opened(uri)
-            _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
-            return video_id_of(remote.pieces())
-        except (OSError, EOFError) as error:
-            raise _missing(error) from error
+    from pipelines import s3
+
+    if not s3.is_s3(uri):
+        with source_file(uri, as_listed, limits) as path:
+            size_bytes = as_listed[0] if as_listed else in_time(lambda: size_of(path), limits.deadline_s)
+            return file_id(path, size_bytes, limits)
+    remote = _opened(uri)
+    _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
+    try:
+        sniff_object(remote, limits)
+        with remote_file(remote, node_cache(), limits) as file:
+            return file_id(file, remote.size_bytes, limits) if isinstance(file, Path) else object_id(remote, limits)
+    except (OSError, EOFError) as error:
+        raise _missing(error) from error
 
 
 def _opened(uri: str) -> Remote:
@@ -123,12 +131,13 @@ def _opened(uri: str) -> Remote:
 
 
 @contextmanager
-def remote_file(remote: Remote, cache: FootageCache) -> Iterator[File]:
+def remote_file(remote: Remote, cache: FootageCache, limits: LimitConfig = _USUAL_LIMITS) -> Iterator[File]:
     """An object for the length of a block, by ranges or as a copy in the cache.
 
     Raises:
-        MediaError: missing.
+        MediaError: missing; timed_out, if it does not come in time.
     """
+    deadline_s = confined.whole_limits(limits, remote.size_bytes).deadline_s
     ranged = None if remote.size_bytes <= _SMALL_BYTES else _remembered(remote)
     if ranged is not None and reads_in_part(ranged):
         yield ranged
@@ -136,7 +145,8 @@ def remote_file(remote: Remote, cache: FootageCache) -> Iterator[File]:
 
     def fetch(path: Path) -> None:
         try:
-            remote.download(path)
+            with path.open("wb") as file:
+                take_in_time(remote.pieces(), file.write, deadline_s)
         except (OSError, EOFError) as error:
             raise _missing(error) from error
 

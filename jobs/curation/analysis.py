@@ -7,6 +7,7 @@ its shots: no worker waits for another. Runs inside a Ray task, and without Ray 
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
+from pipelines.media.ranged import File
 from pipelines.records import Quarantined, Source
 from pipelines.scores.base import SIGNALS
 from pipelines.source_file import read_video_id, source_file
@@ -87,7 +89,9 @@ class Analyst:
         return found if found.finished else None
 
     def identify(self, source: Source, work: bool = True) -> Analysis:
-        """Hash, and read the header; with the clips if they are known."""
+        """Hash, and read the header; with the clips if they are known. What begins like no video is refused before its bytes are
+        read, and has no video_id.
+        """
         found = Analysis(source.uri, as_listed=(source.size_bytes, source.etag))
         most = self._cfg.footage_options.max_bytes
         if source.size_bytes > most:  # said before its bytes are read, or fetched
@@ -96,9 +100,10 @@ class Analyst:
             return found
 
         def hash_bytes() -> pa.Table:
-            found.hashed = True
             with self._watch.over("hashing", source.uri):
-                return pa.table({"video_id": [read_video_id(source.uri, found.as_listed)]})
+                video_id = read_video_id(source.uri, found.as_listed, self._cfg.limits)
+            found.hashed = True
+            return pa.table({"video_id": [video_id]})
 
         unit = fingerprint([source.uri, source.size_bytes, source.etag])
         identity = self._step(self._identities, unit, found, hash_bytes, work)
@@ -207,9 +212,12 @@ class Analyst:
         found.finished = outcome is not None
         return found.finished
 
+    def _file(self, found: Analysis) -> AbstractContextManager[File]:
+        return source_file(found.source_uri, found.as_listed, self._cfg.limits)
+
     def _read_header(self, found: Analysis) -> pa.Table:
-        with self._watch.over("probing", found.source_uri), source_file(found.source_uri, found.as_listed) as file:
-            limits = confined.header_limits(self._cfg.limits, file)
+        with self._watch.over("probing", found.source_uri), self._file(found) as file:
+            limits = confined.header_limits(self._cfg.limits, found.as_listed[0])
             return child.call(confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits)
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
@@ -219,7 +227,7 @@ class Analyst:
         first, last = found.unit
         end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
         found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
-        with source_file(found.source_uri, found.as_listed) as file:
+        with self._file(found) as file:
             return child.call(
                 confined.measure_unit,
                 file,

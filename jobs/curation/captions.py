@@ -79,8 +79,8 @@ class CaptionWorker:
         if not clips:
             return []
         try:
-            with source_file(source_uri, clips[0]["as_listed"]) as file:
-                clock = self._clocks.of(clips[0]["video_id"], file)
+            with source_file(source_uri, clips[0]["as_listed"], self._cfg.limits) as file:
+                clock = self._clocks.of(clips[0]["video_id"], file, clips[0]["as_listed"][0])
                 return [self._looked_at(file, clock, clip) for clip in clips]
         except MediaError as error:
             return [_failed(clip, error.reason, error.message) for clip in clips]

@@ -24,8 +24,8 @@ class Clocks:
         self._headers = Stage(store, "probe", header_fingerprint(cfg))
         self._last: tuple[str, Clock] | None = None
 
-    def of(self, video_id: str, file: File) -> Clock:
-        """The clock of a video.
+    def of(self, video_id: str, file: File, size_bytes: int) -> Clock:
+        """The clock of a video whose file has so many bytes.
 
         Raises:
             MediaError: see `confined.read_times`.
@@ -33,7 +33,7 @@ class Clocks:
         if self._last is None or self._last[0] != video_id:
             times = self._headers.lookup(video_id)
             if not isinstance(times, pa.Table):
-                limits = confined.header_limits(self._cfg.limits, file)
+                limits = confined.header_limits(self._cfg.limits, size_bytes)
                 times = child.call(confined.read_times, file, self._cfg.footage_options, limits=limits)
             self._last = video_id, confined.header_clock(times)
         return self._last[1]

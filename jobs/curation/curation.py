@@ -287,7 +287,7 @@ class Curation:
         known = {row["uri"]: row for row in assembly.sources}
         uris = sorted({clip["source_uri"] for clip in clips})
         with ThreadPoolExecutor(_READERS) as readers:
-            now = dict(zip(uris, readers.map(lambda uri: found_again(known[uri]), uris), strict=True))
+            now = dict(zip(uris, readers.map(lambda uri: found_again(known[uri], self.cfg.limits), uris), strict=True))
         gone: dict[str, Row] = {}
         for clip in clips:
             found = now[clip["source_uri"]]

@@ -166,14 +166,14 @@ class ShardWriter:
         from pipelines.media.child import call
         from pipelines.media.cut import cut_clip
         from pipelines.media.picture_format import from_text
-        from pipelines.media.ranged import size_of
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
-        with source_file(clip["source_uri"], clip["as_listed"]) as file:
-            clock = self._clocks.of(clip["video_id"], file)
+        size_bytes = clip["as_listed"][0]
+        with source_file(clip["source_uri"], clip["as_listed"], cfg.limits) as file:
+            clock = self._clocks.of(clip["video_id"], file, size_bytes)
             # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
-            most = limits(cfg.limits, span.duration_s, max(size_of(file), raw_bytes) + 64 * _MIB)
+            most = limits(cfg.limits, span.duration_s, max(size_bytes, raw_bytes) + 64 * _MIB)
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
             made = call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most)

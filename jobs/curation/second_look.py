@@ -47,8 +47,8 @@ class SecondLook:
         """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": rows of `LOOKED`}."""
         clips = batch["clips"]
         try:
-            with source_file(batch["source_uri"], clips[0]["as_listed"]) as file:
-                clock = self._clocks.of(clips[0]["video_id"], file)
+            with source_file(batch["source_uri"], clips[0]["as_listed"], self._cfg.limits) as file:
+                clock = self._clocks.of(clips[0]["video_id"], file, clips[0]["as_listed"][0])
                 looked = [self._look(file, clock, clip) for clip in clips]
         except (MediaError, child.ChildError) as error:
             looked = [_none(clip, error) for clip in clips]

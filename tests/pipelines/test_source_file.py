@@ -2,21 +2,26 @@
 
 import multiprocessing
 import os
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from pipelines import source_file
+from pipelines import confined, source_file
+from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.footage import etag
+from pipelines.footage import etag, found_again
 from pipelines.footage_cache import FootageCache
-from pipelines.ids import video_id, video_id_of
+from pipelines.identity import object_id
+from pipelines.ids import VideoId, video_id
 from pipelines.media.ranged import RangedFile
+from pipelines.media.sniff import HEAD_BYTES
 from pipelines.source_file import read_video_id, remote_file
 
 SMALL = 2000
+AS_IT_WAS = b"\0\0\0\x10ftypas it was"
 
 
 @dataclass
@@ -43,11 +48,8 @@ class Elsewhere:
             return file.read(size)
 
     def pieces(self):
-        yield self.path.read_bytes()
-
-    def download(self, path: Path) -> None:
         self.downloads += 1
-        path.write_bytes(self.path.read_bytes())
+        yield self.path.read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +82,14 @@ def test_a_local_source_is_its_path(tmp_path):
 
 def test_what_is_done_with_a_file_that_is_replaced_meanwhile_does_not_count(tmp_path):
     path = tmp_path / "a.mp4"
-    path.write_bytes(b"as it was")
+    path.write_bytes(AS_IT_WAS)
     stat = path.stat()
     listed = (stat.st_size, etag(stat))
     assert read_video_id(str(path), listed) == video_id(path)
 
     def replaced(error=None):
         with source_file.source_file(str(path), listed):
-            path.write_bytes(b"something")
+            path.write_bytes(AS_IT_WAS.swapcase())
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
             if error:
                 raise error
@@ -144,12 +146,12 @@ def test_what_can_not_be_read_in_part_and_what_is_small_is_fetched_once(tmp_path
 def test_a_download_that_fails_or_ends_early_is_missing_and_leaves_nothing(tmp_path, cache):
     far = Elsewhere(boxes(tmp_path, "a.flv", b"ftyp"))
 
-    def cut(path: Path) -> None:
-        path.write_bytes(b"half")
+    def cut():
+        yield b"half"
         raise ConnectionResetError("the network is down")
 
-    for broken, message in ((cut, "network is down"), (lambda path: path.write_bytes(b"half"), "4 of 1024 bytes came")):
-        far.download = broken
+    for broken, message in ((cut, "network is down"), (lambda: [b"half"], "4 of 1024 bytes came")):
+        far.pieces = broken
         with pytest.raises(MediaError, match=message) as caught, remote_file(far, cache):
             pass
         assert caught.value.reason is Reason.MISSING
@@ -220,4 +222,64 @@ def test_of_several_processes_that_need_a_file_one_fetches_it(tmp_path):
 def test_a_video_has_the_same_id_in_pieces(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(bytes(range(256)) * 10)
-    assert video_id_of([path.read_bytes()[:700], path.read_bytes()[700:]]) == video_id(path)
+    whole = VideoId()
+    for piece in (path.read_bytes()[:700], path.read_bytes()[700:]):
+        whole.take(piece)
+    assert whole.value() == video_id(path)
+
+
+class Slow(Elsewhere):
+    """Its first piece comes, and then nothing, until it is let go."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.let_go = threading.Event()
+
+    def pieces(self):
+        yield self.path.read_bytes()[:700]
+        self.let_go.wait()
+        self.downloads += 1
+        yield self.path.read_bytes()[700:]
+        self.downloads += 1
+
+
+def test_an_object_that_does_not_come_is_given_up_and_leaves_nothing(tmp_path, cache):
+    hurried = LimitConfig(deadline_s=1)
+    whole = Slow(boxes(tmp_path, "a.flv", b"ftyp", b"moof"))
+    long = Slow(boxes(tmp_path, "long.mp4", b"ftyp", b"mdat", b"moov"))
+    try:
+        for action in (lambda: remote_file(whole, cache, hurried).__enter__(), lambda: object_id(long, hurried)):
+            with pytest.raises(MediaError, match="no answer within") as caught:
+                action()
+            assert caught.value.reason is Reason.TIMED_OUT
+        assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+    finally:
+        whole.let_go.set()
+        long.let_go.set()
+
+
+def test_an_object_that_begins_like_no_video_is_refused_by_its_first_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "diary.mp4"
+    path.write_bytes(b"dear diary, " * 1000)
+    far = Elsewhere(path)
+    monkeypatch.setattr(source_file, "_opened", lambda uri: far)
+    with pytest.raises(MediaError, match="the content is text, not video"):
+        read_video_id("s3://bucket/diary.mp4")
+    assert (far.asked, far.downloads) == ([(0, HEAD_BYTES)], 0)
+
+
+def test_a_file_of_this_machine_that_does_not_answer_is_given_up(tmp_path):
+    pipe = tmp_path / "film.mp4"
+    os.mkfifo(pipe)  # as a disk of the network that is away: who opens it waits for ever
+    stat = pipe.stat()
+    with pytest.raises(MediaError, match="no answer within 1 s; the process was ended") as caught:
+        read_video_id(str(pipe), (stat.st_size, etag(stat)), LimitConfig(deadline_s=1))
+    assert caught.value.reason is Reason.TIMED_OUT
+    row = {"uri": str(pipe), "size_bytes": stat.st_size, "etag": "mtime-1", "video_id": "0" * 32}
+    assert found_again(row, LimitConfig(deadline_s=1)) == "no answer within 1 s; the process was ended"
+
+
+def test_more_bytes_have_more_time():
+    cfg = LimitConfig(deadline_s=10)
+    assert confined.whole_limits(cfg, 0).deadline_s == 10
+    assert confined.whole_limits(cfg, 10**11).deadline_s == 10 + 10**5
