@@ -9,7 +9,9 @@ from time import monotonic
 from typing import Any
 
 from jobs.curation.config import CurateConfig
+from jobs.reporting.text import length
 from jobs.run_folder import Run, new_run_folder
+from pipelines.dataset import open_dataset
 from pipelines.footage import check_footage, find_footage
 from pipelines.manifest import current_recipe
 from pipelines.recipe import check_measurable, load_recipe
@@ -72,11 +74,17 @@ def _summary(run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
 
 
 def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
-    """What became of the clips, and where to look."""
+    """What became of the clips and why, and where to look."""
+    from jobs.listing.account import account_of, lost_line, quarantine_line
+
     run.say(
         f"clips {ledger['clips']} = kept {ledger['clips_kept']} + rejected {ledger['clips_rejected']} "
         f"({metrics['clips_duplicate']} of them duplicates) + quarantined {ledger['clips_quarantined']}"
     )
+    account = account_of(open_dataset(dataset))
+    for line in (lost_line(account), quarantine_line(account)):
+        if line is not None:
+            run.say(line)
     run.say(
         f"of the clips kept, {metrics['clips_copied']} are their source's own packets, "
         f"{metrics['clips_encoded']} had to be re-encoded (cut_why in the index)"
@@ -84,5 +92,6 @@ def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str,
     news = (
         f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"
     )
-    run.say(f"dataset {dataset}: {news}, {metrics['shards']} shards, {metrics['hours'] * 3600:.1f} s of clips")
+    shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
+    run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")
     run.say(f"see it with: rushes report dataset={dataset}")

@@ -1,17 +1,17 @@
 """`rushes inspect`: what a dataset holds, counted from its newest manifest.
 
-In: a dataset. Out: videos, sources, ignored, clips kept and rejected, duplicates among the rejected, quarantined, buckets,
-shards, bytes, hours.
+In: a dataset. Out: its footage, clips and why some were rejected, quarantine, recipe, buckets, shards, and the manifest that
+says so.
 """
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import InspectConfig
 from jobs.run_folder import Run, scratch_run_folder
-from pipelines.dataset import open_dataset
+from pipelines.dataset import Dataset, open_dataset
+from pipelines.manifest import Shard, manifest_key
 from pipelines.schema import KEPT, REJECTED
 
 
@@ -25,45 +25,80 @@ def run_folder(cfg: InspectConfig) -> Path:
 
 
 def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:
-    """Print and return the counts."""
+    """Print and return what there is."""
+    from jobs.listing.holds import as_text
+
     holds = describe(cfg.dataset)
-    print(json.dumps(holds, indent=2) if cfg.format == "json" else as_text(holds))
+    print(json.dumps(holds, indent=2, ensure_ascii=False) if cfg.format == "json" else as_text(holds))
     return holds
 
 
 def describe(uri: str) -> dict[str, Any]:
-    """The counts of a dataset: hours are of kept clips, bytes of shards."""
+    """What a dataset holds: `hours` are of kept clips, `bytes` of shards; reasons are counted by clip, so a clip that is
+    rejected for two is counted under both.
+    """
+    from jobs.listing.account import account_of, most_first
+
     dataset = open_dataset(uri)
-    sources = Counter(dataset.sources()["status"].to_pylist())
-    clips = dataset.index().select(["status", "bucket", "duration_s", "duplicate_of"]).to_pylist()
-    status = Counter(clip["status"] for clip in clips)
-    buckets: dict[str, dict[str, float]] = {}
-    for clip in sorted((c for c in clips if c["status"] == KEPT), key=lambda c: c["bucket"]):
-        bucket = buckets.setdefault(clip["bucket"], {"clips": 0, "hours": 0.0})
-        bucket["clips"] += 1
-        bucket["hours"] += clip["duration_s"] / 3600
+    account = account_of(dataset)
+    clips = dataset.index(["status", "bucket", "duration_s", "duplicate_of"])
+    buckets = _buckets(clips.to_pylist(), dataset.shards())
     return {
-        "videos": sources["video"],
-        "sources": sum(sources.values()),
-        "ignored": sources["ignored"],
-        "clips_kept": status[KEPT],
-        "clips_rejected": status[REJECTED],
-        "clips_duplicate": sum(clip["duplicate_of"] is not None for clip in clips),
+        "videos": account.sources.get("video", 0),
+        "sources": sum(account.sources.values()),
+        "ignored": account.sources.get("ignored", 0),
+        "clips_kept": account.clips.get(KEPT, 0),
+        "clips_rejected": account.clips.get(REJECTED, 0),
+        "clips_duplicate": len(clips) - clips["duplicate_of"].null_count,
         "quarantined": len(dataset.quarantine()),
         "buckets": buckets,
         "shards": len(dataset.shards()),
         "bytes": sum(shard.bytes for shard in dataset.shards()),
         "hours": sum(bucket["hours"] for bucket in buckets.values()),
+        "sources_duplicate": account.sources.get("duplicate", 0),
+        "sources_quarantined": account.sources.get("quarantined", 0),
+        "footage_s": account.footage_s,
+        "kept_s": account.seconds[KEPT],
+        "rejected_s": account.seconds[REJECTED],
+        "between_clips_s": account.between_s,
+        "reject_reasons": most_first(account.reasons),
+        "reject_reasons_s": {reason: account.reasons_s[reason] for reason in most_first(account.reasons)},
+        "quarantine_reasons": {
+            "sources": most_first(account.quarantined_sources),
+            "clips": most_first(account.quarantined_clips),
+            "stretches": most_first(account.lost_stretches),
+        },
+        "recipe": {"rules": []} | dataset.manifest.recipe,
+        "captioner": dataset.manifest.captions.get("captioner"),
+        "manifest": _manifest(dataset),
+        "dataset": uri,
     }
 
 
-def as_text(holds: dict[str, Any]) -> str:
-    """The same for people: a line per key, a line per bucket."""
-    lines = []
-    for key, value in holds.items():
-        if key == "buckets":
-            lines.append("buckets")
-            lines += [f"  {name:<20} {b['clips']:>8} clips {b['hours']:>12.6f} hours" for name, b in value.items()]
-        else:
-            lines.append(f"{key:<16} {value:.6f}" if isinstance(value, float) else f"{key:<16} {value}")
-    return "\n".join(lines)
+def _buckets(clips: list[dict[str, Any]], shards: tuple[Shard, ...]) -> dict[str, dict[str, float]]:
+    buckets: dict[str, dict[str, float]] = {}
+    for clip in sorted((c for c in clips if c["status"] == KEPT), key=lambda c: c["bucket"]):
+        bucket = buckets.setdefault(clip["bucket"], {"clips": 0, "hours": 0.0, "shards": 0, "bytes": 0})
+        bucket["clips"] += 1
+        bucket["hours"] += clip["duration_s"] / 3600
+    for shard in shards:
+        bucket = buckets.setdefault(shard.bucket, {"clips": 0, "hours": 0.0, "shards": 0, "bytes": 0})
+        bucket["shards"] += 1
+        bucket["bytes"] += shard.bytes
+    return buckets
+
+
+def _manifest(dataset: Dataset) -> dict[str, Any]:
+    """Which one, and when it was published: the store knows, the manifest itself holds no times.
+
+    `after` is the number of the one that it followed; `after_there` whether that is still there.
+    """
+    there = {entry.key: entry for entry in dataset.store.entries("manifests/")}
+    key, before = manifest_key(dataset.number), dataset.number - 1
+    return {
+        "number": dataset.number,
+        "key": key,
+        "written_s": there[key].modified_s,
+        "after": before or None,
+        "after_there": manifest_key(before) in there,
+    }

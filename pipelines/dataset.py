@@ -4,7 +4,7 @@ In: a URI. Out: the index of clips, the sources, the quarantine, and the bytes o
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,16 @@ class Dataset:
         self.number = number
         self.manifest = manifest
 
-    def index(self) -> pa.Table:
-        """A row per clip, kept and rejected alike."""
-        return _with_new_scores(self._tables(self.manifest.index, INDEX))
+    def index(self, columns: Collection[str] = ()) -> pa.Table:
+        """A row per clip, kept and rejected alike.
+
+        Args:
+            columns: the only ones that are read, which for a few of them is far less; all of them if none is named.
+        """
+        if columns and "score_gaps" not in columns:
+            return self._tables(self.manifest.index, pa.schema([INDEX.field(name) for name in columns]))
+        index = _with_new_scores(self._tables(self.manifest.index, INDEX))
+        return index.select(list(columns)) if columns else index
 
     def kept(self) -> list[dict[str, Any]]:
         """The index rows of kept clips, in the order of the index."""
@@ -76,7 +83,7 @@ class Dataset:
         tables = []
         for key in keys:
             try:
-                tables.append(completed(read_parquet(self.store.read(key)), schema))
+                tables.append(completed(read_parquet(self.store.read(key), schema.names), schema))
             except pa.ArrowException as error:
                 raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
         return pa.concat_tables([schema.empty_table(), *tables])

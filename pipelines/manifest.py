@@ -65,7 +65,7 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
     ]
     if not numbers:
         return 0, None
-    return max(numbers), _parse(json.loads(store.read(_key(max(numbers)))), store.uri)
+    return max(numbers), _parse(json.loads(store.read(manifest_key(max(numbers)))), store.uri)
 
 
 def current_recipe(store: Store) -> dict[str, Any] | None:
@@ -89,16 +89,17 @@ def publish(store: Store, base: int, manifest: Manifest) -> int:
         LostRaceError: another writer was first with something else.
     """
     data = manifest.to_json()
-    if base and store.read(_key(base)) == data:
+    if base and store.read(manifest_key(base)) == data:
         return base
     boundary("manifest:before")
-    if store.put_new(_key(base + 1), data) or store.read(_key(base + 1)) == data:
+    if store.put_new(manifest_key(base + 1), data) or store.read(manifest_key(base + 1)) == data:
         boundary("manifest:after")
         return base + 1
     raise LostRaceError(f"manifest {base + 1} of {store.uri} was published by another run")
 
 
-def _key(number: int) -> str:
+def manifest_key(number: int) -> str:
+    """Where the manifest of a number is."""
     return f"{_FOLDER}{number:06d}.json"
 
 

@@ -5,7 +5,7 @@ of day and no run ids, so the same content has the same bytes.
 """
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -173,10 +173,16 @@ def parquet_bytes(content: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def read_parquet(data: bytes) -> pa.Table:
-    """The table in parquet bytes."""
+def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Table:
+    """The table in parquet bytes.
+
+    Args:
+        columns: the only ones wanted, of those that it has; all of them if None.
+    """
     # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
-    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+    return file.read(columns=wanted, use_threads=False)
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

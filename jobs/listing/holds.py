@@ -1,0 +1,120 @@
+"""What a dataset holds → text for people: short lines, with units.
+
+In: what `rushes inspect` found. Out: lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.listing.account import by_reason, in_words
+from jobs.listing.rules import rule_text
+from jobs.reporting.text import count, length, share, size
+
+Holds = Mapping[str, Any]
+
+
+_MANY = {"stretches": "stretches of videos"}
+
+
+def as_text(holds: Holds) -> str:
+    """One block a subject: where it is, what came in, what became of it, and where it lies."""
+    manifest, recipe = holds["manifest"], holds["recipe"]
+    lines = [
+        _line("dataset", holds["dataset"]),
+        _line("manifest", _manifest(manifest)),
+        _line("sources", _sources(holds)),
+        _line("footage", f"{length(holds['footage_s'])} in {count(holds['videos'], 'video')}"),
+        _line("clips", _clips(holds)),
+        *_shares(holds),
+    ]
+    lines += _reasons(holds)
+    lines += [_line("quarantine", _quarantine(holds["quarantine_reasons"]))]
+    lines += [_line("recipe", f"{recipe['name']} {recipe['hash']}"), *(f"  {rule_text(r)}" for r in recipe["rules"])]
+    lines += [_line("captions by", holds["captioner"] or "nobody")]
+    lines += [_line("shards", f"{holds['shards']:,}, {size(holds['bytes'])}")]
+    lines += [_line("buckets", f"{len(holds['buckets']):,}"), *_buckets(holds["buckets"])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _line(name: str, value: str) -> str:
+    return f"{name:<13} {value}"
+
+
+def _manifest(manifest: Holds) -> str:
+    written = datetime.fromtimestamp(manifest["written_s"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if manifest["after"] is None:
+        before = "the first one"
+    else:
+        before = f"after {manifest['after']}" + ("" if manifest["after_there"] else ", which was cleaned away")
+    return f"{manifest['number']}, written {written}, {before}"
+
+
+def _sources(holds: Holds) -> str:
+    parts = [
+        count(holds["videos"], "video"),
+        count(holds["sources_duplicate"], "duplicate"),
+        f"{holds['ignored']:,} ignored",
+        f"{holds['sources_quarantined']:,} quarantined",
+    ]
+    return f"{holds['sources']:,} = {' + '.join(parts)}"
+
+
+def _clips(holds: Holds) -> str:
+    kept, rejected = holds["clips_kept"], holds["clips_rejected"]
+    return f"{kept + rejected:,} = {kept:,} kept + {rejected:,} rejected"
+
+
+def _shares(holds: Holds) -> list[str]:
+    """Where the seconds went."""
+    whole = holds["footage_s"]
+    parts = (
+        ("kept", holds["kept_s"], ""),
+        ("rejected", holds["rejected_s"], ""),
+        ("in no clip", holds["between_clips_s"], "transitions, and what is in quarantine"),
+    )
+    return [
+        f"  {name:<10} {length(seconds):>12} {share(seconds / whole) if whole else '':>5}  {note if seconds else ''}"
+        for name, seconds, note in parts
+    ]
+
+
+def _reasons(holds: Holds) -> list[str]:
+    """A line for each reason; a clip with several is in several."""
+    reasons, seconds = holds["reject_reasons"], holds["reject_reasons_s"]
+    if not reasons:
+        return []
+    several = "some clips for several reasons" if sum(reasons.values()) > holds["clips_rejected"] else ""
+    words = {reason: in_words(reason) for reason in reasons}
+    wide = max(map(len, words.values()))
+    rows = [
+        f"  {words[reason]:<{wide}} {_clips_of(number)} {length(seconds[reason]):>12}"
+        for reason, number in reasons.items()
+    ]
+    return [_line("rejected", several), *rows]
+
+
+def _clips_of(number: int) -> str:
+    """Figures below each other, whether one or many."""
+    return f"{number:>8,} {'clip' if number == 1 else 'clips':<5}"
+
+
+def _quarantine(reasons: Mapping[str, Mapping[str, int]]) -> str:
+    names = {"sources": "source", "clips": "clip", "stretches": "stretch of a video"}
+    parts = [
+        f"{count(sum(of.values()), names[group], _MANY.get(group))}: {by_reason(of)}"
+        for group, of in reasons.items()
+        if of
+    ]
+    return "; ".join(parts) or "nothing"
+
+
+def _buckets(buckets: Mapping[str, Holds]) -> list[str]:
+    wide = max((len(name) for name in buckets), default=0)
+    return [
+        f"  {name:<{wide}} {_clips_of(b['clips'])} {length(b['hours'] * 3600):>12}"
+        f"  in {count(b['shards'], 'shard')}, {size(b['bytes'])}"
+        for name, b in buckets.items()
+    ]

@@ -1,0 +1,59 @@
+"""A dataset made of rows alone: no footage, no shards, nothing decoded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.manifest import Manifest, publish
+from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
+from pipelines.store import open_store
+
+Row = dict[str, Any]
+RULES = [{"score": "duration_s", "min": 2.0}, {"score": "luma_mean", "min": 16.0, "max": 240.0}]
+
+
+def clip(name: str, uri: str, start_s: float, end_s: float, *reasons: str, **more: Any) -> Row:
+    """A row of the index; rejected if there are reasons."""
+    return {
+        "clip_id": name * (32 // len(name)),
+        "source_uri": uri,
+        "start_s": start_s,
+        "end_s": end_s,
+        "duration_s": end_s - start_s,
+        "start_kind": "hard",
+        "end_kind": "hard",
+        "width": 64,
+        "height": 48,
+        "score_models": [],
+        "score_gaps": [],
+        "status": "rejected" if reasons else "kept",
+        "reject_reasons": list(reasons),
+        "bucket": "4x3_0_2s",
+    } | more
+
+
+def video(uri: str, duration_s: float, **more: Any) -> Row:
+    """A row of the sources."""
+    return {"uri": uri, "status": "video", "video_id": f"bytes of {uri}", "duration_s": duration_s} | more
+
+
+def bad(uri: str, reason: str, clip_id: str | None = None) -> Row:
+    """A row of the quarantine."""
+    return {"source_uri": uri, "stage": "cut", "reason": reason, "message": "as it was", "clip_id": clip_id}
+
+
+def make(
+    folder: Path, clips: Sequence[Row], sources: Sequence[Row], quarantine: Sequence[Row] = (), number: int = 1
+) -> str:
+    """Publish it as the manifest of a number; its URI."""
+    store = open_store(str(folder))
+    tables = {"index": (clips, INDEX), "sources": (sources, SOURCES), "quarantine": (quarantine, QUARANTINE)}
+    keys = {name: f"{name}/{number}.parquet" for name in tables}
+    for name, (rows, schema) in tables.items():
+        store.put_new(keys[name], parquet_bytes(table(rows, schema)))
+    recipe = {"name": "test", "hash": "abc", "rules": RULES}
+    manifest = Manifest(
+        SCHEMA_VERSION, (), (keys["index"],), (), (keys["sources"],), (keys["quarantine"],), recipe, {}, settings={}
+    )
+    publish(store, number - 1 if number > 1 else 0, manifest)
+    return str(folder)
