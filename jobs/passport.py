@@ -1,6 +1,6 @@
 """`rushes passport`: all that is known of one clip.
 
-In: a dataset, and a clip's id or the beginning of it. Out: identity, span, media, scores with their units and models, every
+In: a dataset, and a clip: its id, the beginning of it, or a file of the footage and a time. Out: identity, span, media, scores with their units and models, every
 rule that was asked, copies, captions, and where its bytes lie.
 """
 
@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from jobs.curation.config import PassportConfig
 from jobs.run_folder import Run, scratch_run_folder
@@ -18,8 +17,15 @@ from pipelines.dataset import Dataset, open_dataset
 
 def check(cfg: PassportConfig) -> None:
     """There is a dataset, and it has just one such clip."""
+    if (cfg.clip is None) == (cfg.source is None):
+        given = "neither is given" if cfg.clip is None else "both are given"
+        raise ValueError(f"passport needs clip=<id> or source=<file> at_s=<seconds>, and {given}")
+    if cfg.clip is not None and cfg.at_s is not None:
+        raise ValueError("at_s is a time in a source: give source=<file> with it, in place of clip")
     dataset = open_dataset(cfg.dataset)
-    if sum(name.startswith(cfg.clip) for name in _clip_ids(dataset)) != 1:
+    if cfg.clip is None:
+        _clip(dataset, cfg)
+    elif pc.sum(pc.starts_with(dataset.index(["clip_id"])["clip_id"], cfg.clip)).as_py() != 1:
         _passport(dataset, cfg)  # raises, as it knows why
 
 
@@ -31,7 +37,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
     """Print and return the passport.
 
     Raises:
-        ValueError: no clip, or more than one, has an id that begins so.
+        ValueError: no clip, or more than one, is meant.
     """
     from jobs.curation.passport import as_text
 
@@ -43,12 +49,11 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
 def _passport(dataset: Dataset, cfg: PassportConfig) -> dict[str, Any]:
     from jobs.curation.passport import passport
 
-    return passport(dataset, cfg.clip)
+    return passport(dataset, _clip(dataset, cfg))
 
 
-def _clip_ids(dataset: Dataset) -> list[str]:
-    """One column of the index, whose rows are long."""
-    files = (
-        pq.ParquetFile(pa.BufferReader(dataset.store.read(key)), pre_buffer=False) for key in dataset.manifest.index
-    )
-    return [name for file in files for name in file.read(["clip_id"], use_threads=False)["clip_id"].to_pylist()]
+def _clip(dataset: Dataset, cfg: PassportConfig) -> str:
+    """Its id, or the beginning of it, as far as it was asked for so."""
+    from jobs.listing.moments import clip_at
+
+    return cfg.clip if cfg.clip is not None else clip_at(dataset, str(cfg.source), cfg.at_s)

@@ -118,7 +118,13 @@ class PassportConfig:
     """All that is known of one clip."""
 
     dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
-    clip: str = field(default="???", metadata={"doc": "its clip_id, or the beginning of it"})
+    clip: str | None = field(default=None, metadata={"doc": "its clip_id, or the beginning of it"})
+    source: str | None = field(
+        default=None, metadata={"doc": "instead of clip: a file of the footage, by its name or the end of its path"}
+    )
+    at_s: float | None = field(
+        default=None, metadata={"doc": "with source: a time in it, as start_s and end_s count it", "unit": "s"}
+    )
     format: str = field(
         default="text", metadata={"doc": "text for people, json for programs", "choices": ("text", "json")}
     )
