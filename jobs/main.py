@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:  # `rushes … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -60,6 +62,8 @@ def _usage_checked(action: Callable[[], int]) -> int:
         return action()
     except KeyboardInterrupt:
         return _interrupted()
+    except BrokenPipeError:
+        raise  # to `main`
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         return _complain(str(error), WRONG_USAGE)
     except OSError as error:
@@ -106,10 +110,21 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            raise
         from jobs.failures import in_a_line
 
         return _complain(f"{job.name} failed: {in_a_line(error)} (the whole story: {run.log_uri})", FAILED)
     return DONE
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is our own stdout that nobody reads any more, and not some other pipe or connection that broke."""
+    import select
+
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _interrupted() -> int:
