@@ -94,4 +94,4 @@ def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str,
     )
     shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
     run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")
-    run.say(f"see it with: rushes report dataset={dataset}")
+    run.say(f"see it with: rushes report dataset={dataset}, or rushes clips dataset={dataset}")

@@ -62,6 +62,7 @@ JOBS: dict[str, Job] = {
         ),
         Job("passport", "print all that is known of one clip", "jobs.curation.config:PassportConfig"),
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
+        Job("clips", "list the clips of a dataset: a table, csv or json", "jobs.listing.config:ClipsConfig"),
         Job(
             "train_vae",
             "train the video compression network on a dataset",

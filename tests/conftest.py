@@ -103,3 +103,33 @@ def tiny_run(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) ->
     write(footage / "tall.mp4", pan(3, 24, 64, 48), fps=16)
     overrides = [f"footage={footage}", f"out={out}", *TINY]
     return TinyRun(out, overrides, run_job("run", *overrides))
+
+
+@pytest.fixture(scope="session")
+def mixed(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset as a data engineer has it: two files of one name, what is too short, static, a copy, broken, no video; clips
+    with frames that an edit list hides. Nobody may change it.
+    """
+    import shutil
+
+    import numpy as np
+
+    from tests.footage import film, pan, texture, write
+
+    footage, dataset = tmp_path_factory.mktemp("mixed") / "footage", tmp_path_factory.mktemp("mixed") / "dataset"
+    (footage / "march").mkdir(parents=True)
+    height, width = 48, 64
+    one_group = {"g": "500", "x264-params": "scenecut=0:keyint=500"}
+    write(footage / "walk.mp4", film(pan(1, 30, height, width), pan(2, 30, height, width)), fps=25, options=one_group)
+    write(footage / "march" / "walk.mp4", film(pan(3, 30, height, width), pan(4, 8, height, width)), fps=25)
+    write(footage / "harbour, dusk.mp4", pan(5, 30, height, width, right=0, down=1), fps=25)
+    shutil.copy(footage / "harbour, dusk.mp4", footage / "harbour.copy.mp4")
+    write(footage / "static.mp4", np.repeat(texture(8, height, width)[None], 30, 0), fps=25)
+    (footage / "broken.mp4").write_bytes((footage / "walk.mp4").read_bytes()[:2000])
+    (footage / "notes.txt").write_text("shot on a sunny day")
+    run_job(
+        *("curate", f"footage={footage}", f"dataset={dataset}", f"ray.address={shared_ray.address}"),
+        *("scores.text=false", "scores.nsfw=false", "recipe=permissive", "recipe.min.duration_s=0.5"),
+        *("recipe.min.motion_mean=0.002", "cut.max_lead_share=0.9"),
+    )
+    return dataset

@@ -104,6 +104,7 @@ def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, mo
 
 def test_other_jobs_take_a_dataset_in_s3_and_say_what_is_wrong(first, capsys):
     dataset = first[0]
+    assert main.main(["clips", f"dataset={dataset}", "source=deep/b.mp4"]) == 0
     assert main.main(["inspect", f"dataset={dataset}"]) == 0
     clip = open_dataset(dataset).kept()[0]["clip_id"]
     assert main.main(["passport", f"dataset={dataset}", f"clip={clip}"]) == 0
