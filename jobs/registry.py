@@ -64,6 +64,12 @@ JOBS: dict[str, Job] = {
         Job("inspect", "print what a dataset holds", "jobs.curation.config:InspectConfig"),
         Job("clips", "list the clips of a dataset: a table, csv or json", "jobs.listing.config:ClipsConfig"),
         Job(
+            "export",
+            "write clips of a dataset as files that play anywhere",
+            "jobs.listing.config:ExportConfig",
+            "out",
+        ),
+        Job(
             "train_vae",
             "train the video compression network on a dataset",
             "jobs.training.config:TrainVaeConfig",

@@ -102,9 +102,13 @@ def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, mo
     assert content(dataset) == content(first[0])
 
 
-def test_other_jobs_take_a_dataset_in_s3_and_say_what_is_wrong(first, capsys):
+def test_other_jobs_take_a_dataset_in_s3_and_say_what_is_wrong(first, tmp_path, capsys):
     dataset = first[0]
     assert main.main(["clips", f"dataset={dataset}", "source=deep/b.mp4"]) == 0
+    assert main.main(["export", f"dataset={dataset}", "source=a.mp4", "at_s=1.3", f"out={tmp_path / 'a.mp4'}"]) == 0
+    assert main.main(["export", f"dataset={dataset}", f"out={tmp_path / 'clips'}"]) == 0
+    names = [path.name.rpartition("_")[0] for path in sorted((tmp_path / "clips").iterdir())]
+    assert names == ["a_0m00.00s", "a_0m01.20s", "b_0m00.00s"]
     assert main.main(["inspect", f"dataset={dataset}"]) == 0
     clip = open_dataset(dataset).kept()[0]["clip_id"]
     assert main.main(["passport", f"dataset={dataset}", f"clip={clip}"]) == 0

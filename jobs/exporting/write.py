@@ -1,0 +1,69 @@
+"""One clip → its file: read from its shard, made to play anywhere, verified, and only then given its name.
+
+In: a dataset, a row of its index, a path. Out: the file, whole or not at all. Everything that decodes runs in the killable child.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.listing.config import ExportConfig
+from pipelines.confined import limits
+from pipelines.dataset import Dataset
+from pipelines.media.child import call
+
+_MIB = 1024**2
+_COPY = "copy"
+
+Row = Mapping[str, Any]
+
+
+def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dict[str, Any]:
+    """Write one file.
+
+    Returns:
+        the fields of `pipelines.export_clip.Exported`, and `bytes`.
+
+    Raises:
+        MediaError: the clip does not decode, or shows something else than its row says.
+        EOFError, FileNotFoundError: its shard is not what the manifest says.
+        FileExistsError: a file has got this name in the meantime.
+    """
+    from pipelines.check_clip import Promised
+    from pipelines.export_clip import export_clip, length_of
+
+    length = length_of(row["start_pts"], row["end_pts"], row["time_base"])
+    same = row["frames_hash"] if row["cut_method"] == _COPY else None
+    promised = Promised(row["num_frames"], row["width"], row["height"], length, same)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rushes-export-", dir=path.parent) as folder:
+        stored, made = Path(folder).absolute() / "stored.mp4", Path(folder).absolute() / "made.mp4"
+        stored.write_bytes(dataset.read(row))
+        # Its lead is decoded, too; without loss it may take as much as its pixels do.
+        frames = row["num_frames"] + (row["lead_frames"] or 0)
+        raw_bytes = 3 * row["width"] * row["height"] * row["num_frames"]
+        most = limits(cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB)
+        args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
+        told = call(export_clip, *args, limits=most)
+        size_bytes = made.stat().st_size
+        if cfg.replace:
+            made.replace(path)
+        else:
+            _name(made, path)
+    return told | {"bytes": size_bytes}
+
+
+def _name(made: Path, path: Path) -> None:
+    """Give a file its name, if that is free. Raises FileExistsError."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError as error:  # no links on this file system
+        if path.exists():
+            raise FileExistsError(f"{path} is there already") from error
+        made.rename(path)
