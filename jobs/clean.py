@@ -5,15 +5,17 @@ dataset that holds the same. Manifests go first and the newest never, so what re
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from jobs.reporting.text import count, size
 from jobs.run_folder import Run, new_run_folder
 from jobs.select import as_curated
 from jobs.upkeep.config import CleanConfig
 from pipelines.dataset import open_dataset
+from pipelines.store import Entry
 
 _EXAMPLES = 3
-_MIB = 1024**2
 
 
 def check(cfg: CleanConfig) -> None:
@@ -28,7 +30,8 @@ def run_folder(cfg: CleanConfig) -> str:
 
 
 def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
-    """List, and remove if that is wanted. Returns count, bytes and examples by kind, which are also in clean.json.
+    """List, and remove if that is wanted. Returns count, bytes and examples by kind, and the same of what would go but is too
+    young; both are also in clean.json.
 
     Raises:
         RuntimeError: another run committed in the meantime; what has not been removed by then stays.
@@ -40,14 +43,16 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     wanted = Wanted(cfg.old_manifests, _used(cfg) if cfg.stages else None, cfg.min_age_h * 3600)
     reachable = Reachable(store, wanted)
     listed: dict[str, dict[str, Any]] = {}
+    young: dict[str, dict[str, Any]] = {}
     with (run.folder / "listed.txt").open("w") as file:
         for kind in KINDS:
-            told = listed[kind] = {"count": 0, "bytes": 0, "examples": []}
-            for entry in reachable.going(kind):
-                told["count"] += 1
-                told["bytes"] += entry.size_bytes
-                told["examples"] += [entry.key] if len(told["examples"]) < _EXAMPLES else []
-                file.write(f"{kind}\t{entry.size_bytes}\t{entry.key}\n")
+            listed[kind], young[kind] = _none_yet(), _none_yet() | {"newest_s": 0.0}
+            for entry, now in reachable.found(kind):
+                _count((listed if now else young)[kind], entry)
+                if now:
+                    file.write(f"{kind}\t{entry.size_bytes}\t{entry.key}\n")
+                else:
+                    young[kind]["newest_s"] = max(young[kind]["newest_s"], entry.modified_s)
     _say(listed, KINDS, run)
     removed = 0
     for kind in KINDS if cfg.remove else ():
@@ -62,24 +67,54 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
             else:
                 store.delete(entry.key)
             removed += 1
-    result = {"listed": listed, "removed": removed}
+    result = {"listed": listed, "young": young, "removed": removed}
     run.write_json("clean.json", result)
-    count = sum(told["count"] for told in listed.values())
+    number = sum(told["count"] for told in listed.values())
     if cfg.remove:
-        run.say(f"removed {removed} objects")
-    elif count:
-        run.say(f"{count} objects can go: remove=true removes them; each is in {run.folder / 'listed.txt'}")
+        run.say(f"removed {count(removed, 'object')}")
+    elif number:
+        run.say(f"{count(number, 'object')} can go: remove=true removes them; each is in {run.folder / 'listed.txt'}")
+    else:
+        run.say("nothing can go yet" if any(told["count"] for told in young.values()) else "nothing can go")
+    _say_young(cfg, young, KINDS, run)
+    if reachable.older and not cfg.old_manifests:
+        stays = ("the older manifest, and what only it names, stays", "it")
+        stay = (f"{reachable.older:,} older manifests, and what only they name, stay", "them")
+        said, whom = stays if reachable.older == 1 else stay
+        run.say(f"{said}: old_manifests=true has {whom} go, too")
     return result
+
+
+def _none_yet() -> dict[str, Any]:
+    return {"count": 0, "bytes": 0, "examples": []}
+
+
+def _count(told: dict[str, Any], entry: Entry) -> None:
+    told["count"] += 1
+    told["bytes"] += entry.size_bytes
+    told["examples"] += [entry.key] if len(told["examples"]) < _EXAMPLES else []
 
 
 def _say(listed: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run) -> None:
     for kind, told in listed.items():
         if told["count"]:
             more = " …" if told["count"] > len(told["examples"]) else ""
-            examples = ", ".join(told["examples"])
-            run.say(f"  {told['count']} {kinds[kind]}, {told['bytes'] / _MIB:.1f} MiB: {examples}{more}")
-    if not any(told["count"] for told in listed.values()):
-        run.say("nothing can go")
+            run.say(f"  {kinds[kind]}: {told['count']:,}, {size(told['bytes'])} ({', '.join(told['examples'])}{more})")
+
+
+def _say_young(cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run) -> None:
+    """What would go but for its age, when it may, and how to have it go anyway."""
+    there = {kind: told for kind, told in young.items() if told["count"]}
+    if not there:
+        return
+    number, num_bytes = (sum(told[name] for told in there.values()) for name in ("count", "bytes"))
+    may_go = datetime.fromtimestamp(max(told["newest_s"] for told in there.values()) + cfg.min_age_h * 3600, UTC)
+    run.say(f"{count(number, 'object')}, {size(num_bytes)}, too young to go (min_age_h={cfg.min_age_h:g}):")
+    _say(there, kinds, run)
+    run.say(
+        f"all of it may go after {may_go:%Y-%m-%d %H:%M} UTC; min_age_h=0 has it go now: only if nothing else runs on the "
+        "dataset, whose work in progress would go with it"
+    )
 
 
 def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:

@@ -5,6 +5,7 @@ manifest that remains whole, and nothing that says a shard is finished which is 
 """
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ class Reachable:
 
     Attributes:
         newest: the key of the newest manifest then.
+        older: how many others there are.
 
     Raises:
         ValueError: a manifest that remains can't be read, so what it refers to is not known.
@@ -66,14 +68,15 @@ class Reachable:
         self._before = time.time() - wanted.min_age_s
         entries = [entry for entry in store.entries("manifests/") if _NAMES[MANIFESTS].fullmatch(entry.key)]
         self.newest = max(entries, key=lambda entry: _number(entry.key)).key
-        self._old = [
-            entry for entry in entries if wanted.old_manifests and entry.key != self.newest and self._aged(entry)
-        ]
-        going = {entry.key for entry in self._old}
-        self._named: set[str] = set()
-        for entry in entries:
-            if entry.key not in going:
-                self._named |= _named(store, entry.key)
+        older = [entry for entry in entries if entry.key != self.newest]
+        self.older = len(older)
+        self._old = older if wanted.old_manifests else []
+        going = {entry.key for entry in self._old if self._aged(entry)}
+        names = {entry.key: _named(store, entry.key) for entry in entries if entry.key not in going}
+        self._named: set[str] = set().union(*names.values())
+        old = {entry.key for entry in self._old}
+        # By manifests that stay for good, not only for being too young to go.
+        self._firm: set[str] = set().union(*(named for key, named in names.items() if key not in old))
 
     def still_newest(self) -> bool:
         """Whether no other run has committed since: its manifest may name what was free to go before."""
@@ -82,8 +85,12 @@ class Reachable:
 
     def going(self, kind: str) -> Iterator[Entry]:
         """What can go of a kind."""
+        return (entry for entry, now in self.found(kind) if now)
+
+    def found(self, kind: str) -> Iterator[tuple[Entry, bool]]:
+        """What can go of a kind, now or once it is old enough, and whether it can now."""
         if kind == MANIFESTS:
-            yield from self._old
+            yield from ((entry, self._aged(entry)) for entry in self._old)
         elif kind == NOTES:
             yield from self._notes()[0]
         elif kind == TABLES:
@@ -91,27 +98,28 @@ class Reachable:
                 yield from self._unnamed(TABLES, f"{folder}/")
         elif kind == SHARDS:
             held = self._notes()[1]
-            yield from (entry for entry in self._unnamed(SHARDS, "shards/") if entry.key not in held)
+            yield from ((entry, now and entry.key not in held) for entry, now in self._unnamed(SHARDS, "shards/"))
         elif kind == STAGES:
             yield from self._unused()
         else:
             assert kind == SCRATCH, f"{kind} is no kind"
-            yield from self._store.abandoned(self._wanted.min_age_s)
+            yield from ((entry, self._aged(entry)) for entry in self._store.abandoned(-math.inf))
 
     def _aged(self, entry: Entry) -> bool:
         return entry.modified_s <= self._before
 
-    def _unnamed(self, kind: str, folder: str) -> Iterator[Entry]:
+    def _unnamed(self, kind: str, folder: str) -> Iterator[tuple[Entry, bool]]:
+        """What no manifest names that stays in the end, and whether none names it now and it is old enough."""
         for entry in self._store.entries(folder):
-            if _NAMES[kind].fullmatch(entry.key) and entry.key not in self._named and self._aged(entry):
-                yield entry
+            if _NAMES[kind].fullmatch(entry.key) and entry.key not in self._firm:
+                yield entry, entry.key not in self._named and self._aged(entry)
 
-    def _notes(self) -> tuple[list[Entry], set[str]]:
+    def _notes(self) -> tuple[list[tuple[Entry, bool]], set[str]]:
         """Notes that must go before their shards do, else a later run would take those for written; and the shards whose
         notes are too young to go, so that they stay as well.
         """
         staying = {entry.key for entry in self._store.entries("shards/") if not self._aged(entry)} | self._named
-        going, held = [], set()
+        found, held = [], set()
         for entry in self._store.entries("stages/shards/"):
             if not _NAMES[NOTES].fullmatch(entry.key):
                 continue
@@ -120,20 +128,20 @@ class Reachable:
             except FileNotFoundError:  # taken back since it was listed
                 continue
             shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
-            if shards - staying and self._aged(entry):
-                going.append(entry)
-            elif not self._aged(entry):
+            if shards - self._firm:
+                found.append((entry, bool(shards - staying) and self._aged(entry)))
+            if not self._aged(entry):
                 held |= shards
-        return going, held
+        return found, held
 
-    def _unused(self) -> Iterator[Entry]:
+    def _unused(self) -> Iterator[tuple[Entry, bool]]:
         used = self._wanted.used
         if used is None:
             return
         for entry in self._store.entries("stages/"):
             name = _NAMES[STAGES].fullmatch(entry.key)
-            if name and name["stage"] in used and name["print"] not in used[name["stage"]] and self._aged(entry):
-                yield entry
+            if name and name["stage"] in used and name["print"] not in used[name["stage"]]:
+                yield entry, self._aged(entry)
 
 
 def _number(key: str) -> int:

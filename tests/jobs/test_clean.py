@@ -167,6 +167,35 @@ def test_nothing_young_is_touched(dataset):
     assert counts(clean(dataset, "old_manifests=true", "stages=true", min_age_h=1)) == {"shards": 1}
 
 
+def test_what_is_too_young_is_told_with_when_it_may_go_and_how_it_goes_now(dataset, capsys):
+    touched_s = 1_800_000_000  # 2027-01-15 08:00 UTC: younger than any hour
+    for path in dataset.rglob("*"):
+        if path.is_file() or ".scratch" in path.parts:
+            os.utime(path, (touched_s, touched_s))
+    did = clean(dataset, "old_manifests=true", "stages=true", min_age_h=5)
+    said = capsys.readouterr().out
+    assert counts(did) == {}
+    assert "nothing can go yet" in said
+    assert "all of it may go after 2027-01-15 13:00 UTC; min_age_h=0 has it go now" in said
+    young = {kind: told["count"] for kind, told in did["young"].items()}
+    long_ago_s = time.time() - 7200
+    for path in dataset.rglob("*"):
+        if path.is_file() or ".scratch" in path.parts:
+            os.utime(path, (long_ago_s, long_ago_s))
+    assert young == counts(clean(dataset, "old_manifests=true", "stages=true", min_age_h=0)), "as min_age_h=0 has it"
+    assert "too young" not in capsys.readouterr().out
+
+
+def test_what_stays_for_an_older_manifest_is_said(dataset, capsys):
+    clean(dataset)
+    assert (
+        "the older manifest, and what only it names, stays: old_manifests=true has it go, too"
+        in capsys.readouterr().out
+    )
+    clean(dataset, "old_manifests=true")
+    assert "older manifest" not in capsys.readouterr().out
+
+
 def test_a_manifest_that_another_run_commits_meanwhile_stops_it(dataset, monkeypatch):
     def races(self, key, really=LocalStore.delete):
         really(self, key)
