@@ -10,9 +10,13 @@ from typing import Any
 
 from jobs.curation.config import InspectConfig
 from jobs.run_folder import Run, scratch_run_folder
+from jobs.spread import spread
 from pipelines.dataset import Dataset, open_dataset
 from pipelines.manifest import Shard, manifest_key
 from pipelines.schema import KEPT, REJECTED
+
+_MOST_TOLD = 10  # of the quarantine, spread over all of it
+_TOLD = ("source_uri", "clip_id", "stage", "reason", "message")
 
 
 def check(cfg: InspectConfig) -> None:
@@ -42,6 +46,7 @@ def describe(uri: str) -> dict[str, Any]:
     dataset = open_dataset(uri)
     account = account_of(dataset)
     clips = dataset.index(["status", "bucket", "duration_s", "duplicate_of"])
+    quarantine = dataset.quarantine().to_pylist()
     buckets = _buckets(clips.to_pylist(), dataset.shards())
     return {
         "videos": account.sources.get("video", 0),
@@ -50,7 +55,7 @@ def describe(uri: str) -> dict[str, Any]:
         "clips_kept": account.clips.get(KEPT, 0),
         "clips_rejected": account.clips.get(REJECTED, 0),
         "clips_duplicate": len(clips) - clips["duplicate_of"].null_count,
-        "quarantined": len(dataset.quarantine()),
+        "quarantined": len(quarantine),
         "buckets": buckets,
         "shards": len(dataset.shards()),
         "bytes": sum(shard.bytes for shard in dataset.shards()),
@@ -68,6 +73,7 @@ def describe(uri: str) -> dict[str, Any]:
             "clips": most_first(account.quarantined_clips),
             "stretches": most_first(account.lost_stretches),
         },
+        "quarantine_some": [{name: row[name] for name in _TOLD} for row in spread(quarantine, _MOST_TOLD)],
         "recipe": {"rules": []} | dataset.manifest.recipe,
         "captioner": dataset.manifest.captions.get("captioner"),
         "manifest": _manifest(dataset),

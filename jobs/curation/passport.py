@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from jobs.listing.plain import plain
 from pipelines.config import RecipeConfig
 from pipelines.dataset import Dataset
 from pipelines.recipe import load_recipe, rules_of
@@ -163,4 +164,4 @@ def _shown(value: Any) -> str:
         return "; ".join(_shown(item) for item in value)
     if isinstance(value, Mapping):
         return " ".join(_shown(item) for item in value.values() if item is not None)
-    return str(value).replace("\n", " / ")
+    return plain(str(value))

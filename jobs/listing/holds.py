@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.listing.account import by_reason, in_words
+from jobs.listing.plain import plain
 from jobs.listing.rules import rule_text
+from jobs.listing.sources import name_of
 from jobs.reporting.text import count, length, share, size
 
 Holds = Mapping[str, Any]
@@ -31,7 +33,7 @@ def as_text(holds: Holds) -> str:
         *_shares(holds),
     ]
     lines += _reasons(holds)
-    lines += [_line("quarantine", _quarantine(holds["quarantine_reasons"]))]
+    lines += [_line("quarantine", _quarantine(holds["quarantine_reasons"])), *_some_of_it(holds)]
     lines += [_line("recipe", f"{recipe['name']} {recipe['hash']}"), *(f"  {rule_text(r)}" for r in recipe["rules"])]
     lines += [_line("captions by", holds["captioner"] or "nobody")]
     lines += [_line("shards", f"{holds['shards']:,}, {size(holds['bytes'])}")]
@@ -109,6 +111,16 @@ def _quarantine(reasons: Mapping[str, Mapping[str, int]]) -> str:
         if of
     ]
     return "; ".join(parts) or "nothing"
+
+
+def _some_of_it(holds: Holds) -> list[str]:
+    """Some rows of the quarantine, each with why."""
+    some = holds["quarantine_some"]
+    lines = [
+        plain(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}") for row in some
+    ]
+    more = holds["quarantined"] - len(some)
+    return lines + ([f"  … and {more:,} more, in the quarantine table"] if more else [])
 
 
 def _buckets(buckets: Mapping[str, Holds]) -> list[str]:

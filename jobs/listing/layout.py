@@ -7,11 +7,12 @@ are JSON. In JSON every key is there, and null if nothing is known.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
+
+from jobs.listing.plain import plain
 
 _GAP = "  "
 _NARROWEST = 12  # that a column of text is shortened to
@@ -60,11 +61,6 @@ def as_table(names: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence
     if width is not None:
         _narrow(wide, names, right, width)
     return [_line(list(heads), wide, right), *(_line(row, wide, right) for row in cells)]
-
-
-def plain(text: str) -> str:
-    """Text in one line, without what a terminal would take for a command."""
-    return "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text.replace("\n", " / "))
 
 
 def _cell(value: Any) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from jobs.listing.account import in_words
 from jobs.listing.ids import short_length
+from jobs.listing.plain import plain
 from jobs.listing.sources import name_of, the_video
 from pipelines.dataset import Dataset
 from pipelines.schema import KEPT
@@ -85,7 +86,7 @@ def _in_quarantine(dataset: Dataset, uri: str) -> str:
     bad = [row for row in dataset.quarantine().to_pylist() if row["source_uri"] == uri]
     if not bad:
         return ""
-    lost = f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})"
+    lost = plain(f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})")
     return lost + (f" or {len(bad) - 1} more" if len(bad) > 1 else "")
 
 

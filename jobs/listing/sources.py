@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
+from jobs.listing.plain import plain
 from pipelines.dataset import Dataset
 
 _SHOWN = 5
@@ -53,23 +54,23 @@ def the_video(dataset: Dataset, name: str) -> str:
     """
     videos = videos_of(dataset, name)
     if len(videos) > 1:
-        some = ", ".join(videos[:_SHOWN]) + (" …" if len(videos) > _SHOWN else "")
+        some = ", ".join(map(plain, videos[:_SHOWN])) + (" …" if len(videos) > _SHOWN else "")
         raise ValueError(f"source={name}: {len(videos)} sources are called so ({some}); give more of the path")
     return videos[0]
 
 
 def name_of(uri: str) -> str:
-    """The file's own name."""
-    return PurePosixPath(uri).name or uri
+    """The file's own name, as a terminal may show it."""
+    return plain(PurePosixPath(uri).name or uri)
 
 
 def _why(dataset: Dataset, row: dict[str, Any]) -> str:
     uri = row["uri"]
     if row["status"] == "ignored":
-        return f"{uri} was ignored: {row['why']}"
+        return plain(f"{uri} was ignored: {row['why']}")
     bad = [entry for entry in dataset.quarantine().to_pylist() if entry["source_uri"] == uri]
     said = f"{bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']}" if bad else row["why"]
-    return f"{uri} is in quarantine: {said}"
+    return plain(f"{uri} is in quarantine: {said}")
 
 
 def _and_more(others: Collection[object]) -> str:

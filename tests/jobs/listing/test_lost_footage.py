@@ -68,11 +68,22 @@ def test_inspect_tells_reasons_recipe_and_footage_in_units_of_their_size(dataset
         "rejected 30.5 s 0%",
         "too short 2 clips 2.5 s",
         "quarantine 1 source: 1 truncated; 1 clip: 1 timed out; 1 stretch of a video: 1 undecodable",
+        "d.mp4: cut: truncated: as it was",
         "2 ≤ duration_s",
         "16 ≤ luma_mean ≤ 240",
         "16x9_720_60s 1 clip 2 h 00 min in 0 shards, 0 bytes",
     ):
         assert line in lines, line
+
+
+def test_of_a_large_quarantine_some_rows_are_told_and_none_is_a_command_to_the_terminal(tmp_path):
+    rows = [bad(f"/footage/{k}\x1b[31m.mp4", "truncated") for k in range(100)]
+    told = as_text(
+        describe(make(tmp_path, [], [{"uri": r["source_uri"], "status": "quarantined"} for r in rows], rows))
+    )
+    assert told.count(".mp4: cut: truncated: as it was") == 10
+    assert "… and 90 more, in the quarantine table" in told
+    assert "\x1b" not in told
 
 
 def test_inspect_tells_which_manifest_it_read_and_which_was_before(dataset, tmp_path, capsys):
