@@ -6,8 +6,8 @@ crash, or eat memory; only the end of its process is a sure end. Answers come ba
 a child that a file has taken over can return wrong numbers, but run nothing here. A file that is elsewhere is fetched here,
 range by range as the child asks for it: the child has neither the network nor the keys to it.
 
-Each process that calls has one server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
-call costs milliseconds, and whatever a decoder leaks ends with the call.
+A process that calls has a server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
+call costs milliseconds, and whatever a decoder leaks ends with the call. Threads that call at the same time have a server each.
 """
 
 import io
@@ -20,8 +20,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.ranged import RangedFile, RangeServer
+from pipelines.media.telling import taken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +72,13 @@ class ChildError(RuntimeError):
     """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note of it."""
 
 
-def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Callable[[], None] | None = None) -> Any:
+def call(
+    function: Callable[..., Any],
+    *args: Any,
+    limits: Limits,
+    preload: Callable[[], None] | None = None,
+    told: Callable[[float], None] | None = None,
+) -> Any:
     """The function's result, made in a child process.
 
     Args:
@@ -80,46 +87,77 @@ def call(function: Callable[..., Any], *args: Any, limits: Limits, preload: Call
             fetching them does not count, unless it asks for far more than the file has.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
             must start no thread.
+        told: gets what the function tells of how far it is; see `pipelines.media.telling`.
 
     Raises:
         MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be fetched.
         ChildError: the function raised anything else.
+        KeyboardInterrupt: it was given up meanwhile.
     """
-    return _server().call(function, args, limits, preload)
+    with _server() as server:
+        return server.call(function, args, limits, preload, told)
 
 
 def peak_bytes() -> int:
     """Resident memory of the last call's child at its peak, what it shares with the server included."""
-    return _server().peak_bytes
+    return _peak_bytes
 
 
 def stop() -> None:
-    """End this process's server, if it has one."""
-    global _running
-    if _running is not None and _running.owner == os.getpid():
-        _running.kill()
-    _running = None
+    """End this process's servers. Only where no thread is in a call; else see `giving_up`."""
+    with _door:
+        for server in _idle if _owner == os.getpid() else ():
+            server.kill()
+        _idle.clear()
 
 
-_running: "_Server | None" = None
-_starting = threading.Lock()
+@contextmanager
+def giving_up() -> Iterator[None]:
+    """End all calls of this process at once: for the time of a block they raise KeyboardInterrupt, also those begun in it."""
+    global _given_up
+    with _door:
+        _given_up, busy = True, list(_busy) if _owner == os.getpid() else []
+    try:
+        for server in busy:
+            server.strike()
+        yield
+    finally:
+        _given_up = False
 
 
-def _server() -> "_Server":
-    global _running
-    with _starting:
-        if _running is None or _running.owner != os.getpid():  # a forked process must not share its parent's
-            _running = _Server()
-        return _running
+_door = threading.Lock()  # for all that follows
+_owner = 0
+_idle: "list[_Server]" = []
+_busy: "list[_Server]" = []
+_given_up = False
+_peak_bytes = 0
+
+
+@contextmanager
+def _server() -> "Iterator[_Server]":
+    """A server of this process that nobody else uses; the one that was used last, which has most loaded."""
+    global _owner, _peak_bytes
+    with _door:
+        if _owner != os.getpid():  # a forked process must not share its parent's
+            _owner = os.getpid()
+            _idle.clear()
+            _busy.clear()
+        server = _idle.pop() if _idle else _Server()
+        _busy.append(server)
+    try:
+        yield server
+    finally:
+        with _door:
+            _busy.remove(server)
+            _idle.append(server)
+            _peak_bytes = server.peak_bytes
 
 
 class _Server:
     """The process that forks, and the socket to it. Started at the first call; started anew after it had to be killed."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
         self.peak_bytes = 0
-        self._lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._socket: socket.socket | None = None
 
@@ -128,26 +166,32 @@ class _Server:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         limits: Limits,
-        preload: Callable[[], None] | None = None,
+        preload: Callable[[], None] | None,
+        told: Callable[[float], None] | None,
     ) -> Any:
         request = pickle.dumps(
             (function.__module__, preload and pickle.dumps(preload), pickle.dumps((function, args, limits)))
         )
-        with self._lock:
-            for left in reversed(range(_MOST_KILLED)):
-                try:
-                    answer, status = self._ask(request, args, limits)
-                except _KilledError:
-                    if not left:
-                        raise ChildError(
-                            f"the process that decodes could not be started, or was killed {_MOST_KILLED} times; see the worker's log"
-                        ) from None
-                    continue
-                if not (left and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-                    break
+        for left in reversed(range(_MOST_KILLED)):
+            if _given_up:
+                raise KeyboardInterrupt
+            try:
+                answer, status = self._ask(request, args, limits, told)
+            except _KilledError:
+                if _given_up:
+                    raise KeyboardInterrupt from None
+                if not left:
+                    raise ChildError(
+                        f"the process that decodes could not be started, or was killed {_MOST_KILLED} times; see the worker's log"
+                    ) from None
+                continue
+            if not (left and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+                break
         return _value(answer, status, limits)
 
-    def _ask(self, request: bytes, args: tuple[Any, ...], limits: Limits) -> tuple[bytes, int]:
+    def _ask(
+        self, request: bytes, args: tuple[Any, ...], limits: Limits, told: Callable[[float], None] | None
+    ) -> tuple[bytes, int]:
         """What the child wrote, and how it ended, as waitpid says it. Raises _KilledError if the server is no more."""
         if self._process is None or self._process.poll() is not None:
             self._start()
@@ -160,7 +204,7 @@ class _Server:
                 os.close(sender)
                 if ranges is not None:
                     ranges.theirs.close()
-            answer = self._receive(receiver, ranges, limits.deadline_s)
+            answer = self._receive(receiver, ranges, limits.deadline_s, told)
             return answer, self._status()
         except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
             self.kill()
@@ -170,11 +214,17 @@ class _Server:
             if ranges is not None:
                 ranges.close()
 
+    def strike(self) -> None:
+        """End the server and whatever it forked, from another thread than that which is in a call of it, and clears up."""
+        process = self._process
+        if process is not None:
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """End the server and whatever it forked."""
         if self._process is not None:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.strike()
             self._process.wait()
             self._process = None
         if self._socket is not None:
@@ -207,6 +257,8 @@ class _Server:
             )
         ours.settimeout(_ANSWERS_WITHIN_S)
         self._socket = ours
+        if _given_up:  # whoever gave up may have come a moment too early to find it
+            raise _KilledError
 
     def _send(self, request: bytes, descriptors: list[int]) -> None:
         try:
@@ -215,8 +267,10 @@ class _Server:
         except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
             raise _KilledError from error
 
-    def _receive(self, receiver: int, ranges: RangeServer | None, deadline_s: float) -> bytes:
-        """Everything the child writes, until it ends; on the way it gets what it asks for of its file."""
+    def _receive(
+        self, receiver: int, ranges: RangeServer | None, deadline_s: float, told: Callable[[float], None] | None
+    ) -> bytes:
+        """Everything the child writes, until it ends; on the way it gets what it asks for of its file, and tells how far it is."""
         until = monotonic() + deadline_s
         free_bytes = 0 if ranges is None else _FREE_READS * ranges.size_bytes + _FREE_BYTES
         answer = bytearray()
@@ -240,6 +294,8 @@ class _Server:
                 if not piece:
                     return bytes(answer)
                 answer += piece
+                if (far := taken(answer)) is not None and told is not None:
+                    told(far)
 
     def _status(self) -> int:
         """How the child ended, as waitpid says it."""

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media import ranged
+from pipelines.media import ranged, telling
 from pipelines.media.child import Limits
 from pipelines.media.no_network import forbid_network
 
@@ -113,6 +113,7 @@ def _answer(request: bytes, sender: int) -> None:
     try:
         function, args, limits = pickle.loads(request)
         _limit(limits)
+        telling.listen(sender)
         message = _message(function, args)
     except MediaError as error:
         message = _media_error(error, limits)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,44 @@ def test_ffmpeg_without_memory_is_out_of_memory(tmp_path):
     with pytest.raises(MediaError) as caught:
         call(decode_without_memory, str(path), limits=Limits(20, 16 * 1024**2))
     assert caught.value.reason is Reason.OUT_OF_MEMORY
+
+
+def tell_and_return(numbers, value):
+    from pipelines.media import telling
+
+    telling._EVERY_S = 0.0
+    for number in numbers:
+        telling.tell(number)
+    return value
+
+
+def test_how_far_a_call_is_is_told_while_it_runs_and_is_no_part_of_its_answer():
+    told = []
+    numbers = [float(number) for number in range(20_000)]  # more than a pipe holds
+    for value in ({"P": 1}, np.full(3, 80, np.uint8)):  # 80 is P
+        got = call(tell_and_return, numbers, value, limits=LIMITS, told=told.append)
+        assert np.array_equal(got, value) if isinstance(value, np.ndarray) else got == value
+        assert told == sorted(told)
+        assert told.pop() == numbers[-1]
+        told.clear()
+    assert call(tell_and_return, [1.0, float("nan"), float("inf")], 1, limits=LIMITS, told=told.append) == 1
+    assert set(told) <= {1.0}
+    assert tell_and_return(numbers, 2) == 2, "where nobody listens, nothing is told"
+
+
+def pid_and_wait(folder):
+    Path(folder, str(os.getpid())).touch()
+    while len(os.listdir(folder)) < 2:
+        time.sleep(0.01)
+    return os.getppid()
+
+
+def test_calls_of_several_threads_run_side_by_side_and_of_one_thread_in_one_server(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(call, pid_and_wait, str(tmp_path), limits=Limits(20, 2**28, 2**20)) for _ in range(2)]
+        servers = [made.result() for made in calls]
+    assert len(set(servers)) == 2
+    assert len({call(os.getppid, limits=LIMITS) for _ in range(3)} | set(servers)) == 2
 
 
 def killed_until(folder, times, whom):
