@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -136,6 +137,7 @@ class Streams:
 def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     """Curate, and (processor seconds by stage, seconds of footage)."""
     clock = StageClock()
+    cfg = replace(cfg, ray=replace(cfg.ray, num_cpus=1))  # asks for Ray, in whose place the streams are put
     with ExitStack() as stack:
         _instrument(clock, stack)
         curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack)
@@ -151,7 +153,13 @@ def _instrument(clock: StageClock, stack: ExitStack) -> None:
     from pipelines import measure
     from pipelines.media import child
 
-    def here(function: Callable[..., Any], *args: Any, limits: Any, preload: Callable[[], None] | None = None) -> Any:
+    def here(
+        function: Callable[..., Any],
+        *args: Any,
+        limits: Any,
+        preload: Callable[[], None] | None = None,
+        told: Any = None,
+    ) -> Any:
         if preload is not None:
             with clock.over(ONCE):
                 preload()

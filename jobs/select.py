@@ -13,7 +13,7 @@ from jobs.curation.config import CurateConfig, SelectConfig
 from jobs.instances import instance_of
 from jobs.run_folder import Run, new_run_folder
 from pipelines.dataset import open_dataset
-from pipelines.precision import decide
+from pipelines.precision import AUTO, decide
 from pipelines.recipe import check_measurable, load_recipe
 
 
@@ -63,7 +63,8 @@ def as_curated(dataset: str) -> CurateConfig:
             f"dataset={dataset} was curated with settings that this version does not know ({error}); run rushes curate "
             "on its footage again"
         ) from error
-    curated.precision = decide(curated.precision, earlier=settings.get("precision")).name
+    if curated.precision == AUTO:  # of a time that knew no choice
+        curated.precision = decide(AUTO).name
     return curated
 
 

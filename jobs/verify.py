@@ -7,6 +7,7 @@ Nothing of the dataset is changed.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from time import monotonic
 from typing import Any
@@ -113,8 +114,9 @@ def _check_shards(
 ) -> int:
     """How many clips were decoded."""
     from jobs.cluster import connect
+    from jobs.here import footage_s, is_small
     from jobs.progress import progress
-    from jobs.upkeep.graph import check_shards
+    from jobs.upkeep.graph import check_shards, check_shards_here
     from jobs.upkeep.shard import Settings
 
     if not jobs:
@@ -123,8 +125,16 @@ def _check_shards(
     sample = cfg.sample if cfg.decode else 0.0
     settings = Settings(dataset.store.uri, _prints(curated, dataset.store), curated.limits, sample)
     decoded, wrong = 0, 0
-    with connect(cfg.ray), progress("verify: shards", total=len(jobs), unit="shards") as bar:
-        for told in check_shards(jobs, settings, run.say, cfg.ray.stall_s):
+    clips_s = sample * sum(footage_s(job["clips"]) for job in jobs)
+    small = is_small(cfg.ray, len(jobs), clips_s, sum(job["size_bytes"] for job in jobs))
+    with (
+        nullcontext() if small else connect(cfg.ray),
+        progress("verify: shards", total=len(jobs), unit="shards") as bar,
+        closing(
+            check_shards_here(jobs, settings) if small else check_shards(jobs, settings, run.say, cfg.ray.stall_s)
+        ) as checked,
+    ):
+        for told in checked:
             decoded += told["decoded"]
             wrong += len(told["found"])
             found += [Finding(*finding) for finding in told["found"]]

@@ -1,14 +1,14 @@
 """One run of curation, from footage to the committed manifest: which work is pending, in which order, on which Ray.
 
-In: the config of a run. Out: its ledger, and counts of what had to be done. Ray starts only if something is to be done;
-a run that finds everything finished reads rows, decides and stops.
+In: the config of a run. Out: its ledger, and counts of what had to be done. Ray starts only if much is to be done; little is
+done here, and a run that finds everything finished reads rows, decides and stops.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -36,9 +36,11 @@ from jobs.curation.cutting import content_of, has_bytes
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
+from jobs.curation.here import Here
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
 from jobs.fields import with_absolute_paths
+from jobs.here import footage_s, is_small
 from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from pipelines import drill
@@ -48,8 +50,10 @@ from pipelines.errors import Reason
 from pipelines.footage import Footage, found_again
 from pipelines.manifest import LostRaceError, current_settings
 from pipelines.pack import Plan, plan_shards, shard_id
+from pipelines.precision import AUTO
 from pipelines.precision import decide as decide_precision
 from pipelines.recipe import Recipe, load_recipe
+from pipelines.records import Source
 from pipelines.schema import CAPTIONS, REJECTED, completed
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
 from pipelines.stages import Stage
@@ -74,12 +78,17 @@ class Curation:
     def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack):
         drill.lead()
         self.store = open_store(cfg.dataset)
-        precision = decide_precision(cfg.precision, earlier=current_settings(self.store).get("precision"))
-        run.say(f"{run.job} {precision}")
-        cfg = with_absolute_paths(replace(cfg, precision=precision.name))
+        if (
+            footage.sources or cfg.precision == AUTO
+        ):  # else no network computes in it; and to ask what is fast takes seconds
+            precision = decide_precision(cfg.precision, earlier=current_settings(self.store).get("precision"))
+            run.say(f"{run.job} {precision}")
+            cfg = replace(cfg, precision=precision.name)
+        cfg = with_absolute_paths(cfg)
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         self.prints = fingerprints(cfg)
         self.graph = Graph(self.store.uri, cfg, self.prints, run.say)
+        self.here = Here(self.store.uri, cfg, self.prints)
         self.captions = Stage(self.store, "captions", self.prints.captions)
         self.cut_failures = Stage(self.store, "cut", self.prints.cut)
         self.did = {
@@ -106,16 +115,34 @@ class Curation:
         if pending:
             # The largest first: the end of a run then waits for a small one.
             pending.sort(key=lambda source: (-source.size_bytes, source.uri))
-            self._need_ray()
             decoded: set[str | None] = set()  # two sources of one video may be looked at in the same moment
-            with progress("curate: videos", total=len(pending), unit="videos") as bar:
-                for analysis in whole(self._noted(self.graph.analyse(pending), bar)):
+            with (
+                progress("curate: videos", total=len(pending), unit="videos") as bar,
+                closing(self._parts(pending)) as parts,
+            ):
+                for analysis in whole(self._noted(parts, bar)):
                     analyses.append(analysis)
                     self.did["videos_hashed"] += analysis.hashed
                     decoded |= {analysis.video_id} if analysis.decoded_s else set()
                     bar.advance(1)
             self.did["videos_decoded"] += len(decoded)
         return analyses
+
+    def _parts(self, pending: Sequence[Source]) -> Iterator[Analysis]:
+        """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known how much is to do."""
+        if self._ray or not is_small(self.cfg.ray, len(pending), size_bytes=sum(s.size_bytes for s in pending)):
+            self._need_ray()
+            yield from self.graph.analyse(pending)
+            return
+        todo = []
+        for part in self.here.identify(pending):
+            if part.finished or part.unit is None:
+                yield part
+            else:
+                todo.append(part)
+        lengths = {part.source_uri: part.duration_s or 0.0 for part in todo}
+        if todo:
+            yield from self._streams(len(todo), sum(lengths.values())).measure(todo)
 
     def _noted(self, parts: Iterable[Analysis], bar: Bar) -> Iterator[Analysis]:
         """The parts as they come, with what was decoded beside the bar: one long video is many parts."""
@@ -274,7 +301,7 @@ class Curation:
         looked_at = [clip for clip in clips if not worker.blind(clip)]
         gone = self._gone(looked_at, assembly)
         made |= self._by_source(
-            "curate: captions", [clip for clip in looked_at if clip["clip_id"] not in gone], self.graph.caption
+            "curate: captions", [clip for clip in looked_at if clip["clip_id"] not in gone], "caption"
         )
         self.did["clips_captioned"] += sum(not row["reason"] for row in made.values())
         return made | gone
@@ -307,9 +334,7 @@ class Curation:
         wanted = [clip for clip in clips if clip["clip_id"] not in known]
         gone = self._gone(wanted, assembly)
         known |= {clip_id: {"technical": None, "why": row["message"]} for clip_id, row in gone.items()}
-        known |= self._by_source(
-            "curate: DOVER", [c for c in wanted if c["clip_id"] not in gone], self.graph.look_again
-        )
+        known |= self._by_source("curate: DOVER", [c for c in wanted if c["clip_id"] not in gone], "look_again")
         for clip in clips:
             row = known[clip["clip_id"]]
             clip["technical"] = row["technical"]
@@ -317,9 +342,7 @@ class Curation:
             if row["technical"] is None:
                 clip["score_gaps"].append({"score": "technical", "why": row["why"]})
 
-    def _by_source(
-        self, what: str, clips: Sequence[Row], stream: Callable[[Sequence[Row]], Iterator[list[Row]]]
-    ) -> dict[str, Row]:
+    def _by_source(self, what: str, clips: Sequence[Row], stream: str) -> dict[str, Row]:
         """Clips through a stream whose batches are of one source each, whose index is read once; rows by clip id."""
         by_source: dict[str, list[Row]] = defaultdict(list)
         for clip in clips:
@@ -329,7 +352,7 @@ class Curation:
             for uri, group in sorted(by_source.items())
             for k in range(0, len(group), BATCH_CLIPS)
         ]
-        return self._streamed(what, batches, stream)
+        return self._streamed(what, batches, stream, footage_s(clips))
 
     def _match(self, clips: Sequence[Row], captions: Mapping[str, Row], looks: pa.Table) -> dict[str, Row]:
         """How well captions tell what their clips show, where a CLIP is configured; nothing is decoded.
@@ -359,17 +382,19 @@ class Curation:
             for clip_id, embedding in zip(seen["clip_id"], seen["clip_embedding"], strict=True)
         ]
         batches = [{"clips": orders[k : k + MATCH_CLIPS]} for k in range(0, len(orders), MATCH_CLIPS)]
-        known |= self._streamed("curate: matching captions", batches, self.graph.match)
+        known |= self._streamed("curate: matching captions", batches, "match")
         return matches | {clip_id: {"text_match": row["text_match"]} for clip_id, row in known.items()}
 
-    def _streamed(
-        self, what: str, batches: Sequence[Row], stream: Callable[[Sequence[Row]], Iterator[list[Row]]]
-    ) -> dict[str, Row]:
+    def _streamed(self, what: str, batches: Sequence[Row], stream: str, footage_s: float = 0.0) -> dict[str, Row]:
+        """Batches of clips through a stream, by its name; rows by clip id."""
         made: dict[str, Row] = {}
         if batches:
-            self._need_ray()
-            with progress(what, total=sum(len(batch["clips"]) for batch in batches), unit="clips") as bar:
-                for rows in stream(batches):
+            streams = self._streams(len(batches), footage_s)
+            with (
+                progress(what, total=sum(len(batch["clips"]) for batch in batches), unit="clips") as bar,
+                closing(getattr(streams, stream)(batches)) as done,
+            ):
+                for rows in done:
                     made |= {row["clip_id"]: row for row in rows}
                     bar.advance(len(rows))
         return made
@@ -392,14 +417,25 @@ class Curation:
         # The longest first: else the last to be taken up may be the one that all the others have to be waited for with.
         orders.sort(key=lambda order: -sum(clip["duration_s"] for clip in order["clips"]))
         if orders:
-            self._need_ray()
-            with progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar:
-                for done in self.graph.write(orders):
+            new = [clip for order in orders for clip in order["clips"] if not has_bytes(clip, self.prints)]
+            streams = self._streams(len(orders), footage_s(new))
+            with (
+                progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar,
+                closing(streams.write(orders)) as shards,
+            ):
+                for done in shards:
                     written |= {row["clip_id"]: row for row in done["rows"]}
                     self.did["clips_cut"] += done["cut"]
                     bar.advance(len(done["rows"]))
         self.did["shards_written"] += len(orders)
         return written
+
+    def _streams(self, items: int, footage_s: float) -> Graph | Here:
+        """Where a piece of work is done: here, if it is small; else on Ray, and from then on all of it."""
+        if not self._ray and is_small(self.cfg.ray, items, footage_s):
+            return self.here
+        self._need_ray()
+        return self.graph
 
     def _need_ray(self) -> None:
         if not self._ray:

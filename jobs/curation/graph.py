@@ -51,12 +51,19 @@ class Graph:
     def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
         """Sources → an analysis for each unit of their videos, as they are finished, in any order."""
         args = (*self._args, self._watch())
-        memory = fitting(_MEASURE_BYTES)
         rows = items([asdict(source) for source in sources])
-        rows = rows.flat_map(lambda row: _identify(args, row), num_cpus=1, memory=fitting(_IDENTIFY_BYTES))
+        rows = rows.flat_map(lambda row: identify(args, row), num_cpus=1, memory=fitting(_IDENTIFY_BYTES))
         rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
-        rows = rows.map(lambda row: _measure(args, row), num_cpus=1, memory=memory)
-        return (_analysis(value) for value in self._values("videos", rows, memory))
+        return self._measured(args, rows)
+
+    def measure(self, parts: Sequence[Analysis]) -> Iterator[Analysis]:
+        """Units of videos → an analysis for each, as they are finished, in any order."""
+        return self._measured((*self._args, self._watch()), items([asdict(part) for part in parts]))
+
+    def _measured(self, args: "Args", rows: Any) -> Iterator[Analysis]:
+        memory = fitting(_MEASURE_BYTES)
+        rows = rows.map(lambda row: measure(args, row), num_cpus=1, memory=memory)
+        return (analysis(value) for value in self._values("videos", rows, memory))
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         """Batches of kept clips → caption rows, a list per batch, in any order."""
@@ -93,7 +100,7 @@ class Graph:
         """Planned shards → where their clips lie, as they are written, in any order."""
         args = (*self._args, self._watch())
         memory = fitting(_WRITE_BYTES)
-        rows = items(plans).map(lambda row: _write(args, row), num_cpus=1, memory=memory)
+        rows = items(plans).map(lambda row: write(args, row), num_cpus=1, memory=memory)
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
@@ -109,24 +116,36 @@ class _Actor:
             self._worker = worker(*args, watch)
 
     def __call__(self, row: Row) -> Row:
-        batch = unpack(row)
-        with named(f"{type(self._worker).__name__}, {_about(batch)}"):
-            return pack(self._worker(batch))
+        return with_worker(self._worker, row)
 
 
-def _identify(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> list[Row]:
+# The steps of the streams, of one packed row each. Who is at work on a row is told to the watch.
+Args = tuple[str, CurateConfig, Fingerprints, Watch]
+
+
+def identify(args: Args, row: Row) -> list[Row]:
+    """A source → a part for each unit of its video, or one if there is nothing to measure."""
     analyst, source = Analyst(*args), Source(**unpack(row))
     with named(source.uri):
         return [pack(asdict(part)) for part in analyst.units(analyst.identify(source))]
 
 
-def _measure(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> Row:
-    found = _analysis(unpack(row))
+def measure(args: Args, row: Row) -> Row:
+    """A part → the same, measured."""
+    found = analysis(unpack(row))
     with named(f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}" if found.unit else found.source_uri):
         return pack(asdict(Analyst(*args).measure(found)))
 
 
-def _write(args: tuple[str, CurateConfig, Fingerprints, Watch], row: Row) -> Row:
+def with_worker(worker: Callable[[dict[str, Any]], dict[str, Any]], row: Row) -> Row:
+    """A batch → what a worker makes of it."""
+    batch = unpack(row)
+    with named(f"{type(worker).__name__}, {_about(batch)}"):
+        return pack(worker(batch))
+
+
+def write(args: Args, row: Row) -> Row:
+    """The plan of a shard → where its clips lie."""
     plan = unpack(row)
     with named(f"shard {plan['unit']} of {plan['bucket']}, {_about(plan)}"):
         return pack(ShardWriter(*args)(plan))
@@ -138,7 +157,8 @@ def _about(batch: dict[str, Any]) -> str:
     return f"clip {clips[0]}" if len(clips) == 1 else f"{len(clips)} clips from {clips[0]} on"
 
 
-def _analysis(value: dict[str, Any]) -> Analysis:
+def analysis(value: dict[str, Any]) -> Analysis:
+    """The one in an unpacked row."""
     bad, listed = value.pop("quarantined"), value.pop("as_listed")
     return Analysis(
         **value, quarantined=Quarantined(**bad) if bad else None, as_listed=(listed[0], listed[1]) if listed else None

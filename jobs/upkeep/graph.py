@@ -1,4 +1,5 @@
-"""Shards to be checked → what was found in each, on Ray Data: a task per shard, as they are finished, in any order.
+"""Shards to be checked → what was found in each: on Ray Data a task per shard, as they are finished, in any order; here, where
+that is little work, one after another, with its clips side by side.
 
 In and out: rows as JSON. A shard's bytes live and die inside its task.
 """
@@ -6,6 +7,7 @@ In and out: rows as JSON. A shard's bytes live and die inside its task.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from jobs import here
 from jobs.curation.watch import Watch, open_desk
 from jobs.streams import Row, fitting, items, named, pack, unpack, values
 from jobs.upkeep.shard import Settings, ShardChecker
@@ -29,6 +31,14 @@ def check_shards(
         memory=memory,
     )
     return values(rows, watch.desk, "verify: shards", memory, say, stall_s)
+
+
+def check_shards_here(jobs: Sequence[dict[str, Any]], settings: Settings) -> Iterator[dict[str, Any]]:
+    """What `ShardChecker` says of each, in their order."""
+    checker = ShardChecker(settings, each=here.each)
+    for job in jobs:
+        with named(f"shard {job['shard']['key']}"):
+            yield checker(job)
 
 
 def _check(settings: Settings, watch: Watch, row: Row) -> Row:

@@ -7,7 +7,7 @@ nothing of it but one clip's json and text is ever in memory.
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -56,11 +56,22 @@ class Settings:
 
 
 class ShardChecker:
-    """Checks shards, one at a time."""
+    """Checks shards, one at a time.
 
-    def __init__(self, settings: Settings, watch: Watch | None = None):
+    Args:
+        watch: learns what is begun and ended.
+        each: as `map`: how clips are decoded, one after another or side by side.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        watch: Watch | None = None,
+        each: Callable[[Callable[[Row], list[Finding]], Sequence[Row]], Iterable[list[Finding]]] = map,
+    ):
         self._settings = settings
         self._watch = watch or Watch()
+        self._each = each
         self._store = open_store(settings.dataset)
 
     def __call__(self, job: Row) -> Row:
@@ -97,13 +108,12 @@ class ShardChecker:
             return 0
         wrong, sound = _members(path, shard, clips)
         found += [*wrong, *self._id(shard, clips)]
-        decoded = 0
-        for clip in (clip for clip in clips if clip["clip_id"] in sound):
-            found += _texts(path, clip, shard)
-            if sampled(clip["clip_id"], self._settings.sample):
-                decoded += 1
-                found += self._decoded(path, clip, shard, folder / "clip.mp4")
-        return decoded
+        clips = [clip for clip in clips if clip["clip_id"] in sound]
+        found += [wrong for clip in clips for wrong in _texts(path, clip, shard)]
+        decoded = [clip for clip in clips if sampled(clip["clip_id"], self._settings.sample)]
+        for wrong in self._each(lambda clip: self._decoded(path, clip, shard, folder), decoded):
+            found += wrong
+        return len(decoded)
 
     def _id(self, shard: Shard, clips: Sequence[Row]) -> Iterator[Finding]:
         prints = self._settings.prints
@@ -113,8 +123,8 @@ class ShardChecker:
         if told != shard.id:
             yield Finding("shard id", shard.key, f"the index has clips in it that make it {told}")
 
-    def _decoded(self, path: Path, clip: Row, shard: Shard, file: Path) -> Iterator[Finding]:
-        where = _where(clip, shard)
+    def _decoded(self, path: Path, clip: Row, shard: Shard, folder: Path) -> list[Finding]:
+        where, file = _where(clip, shard), folder / f"{clip['clip_id']}.mp4"
         _extract(path, clip["offset"], clip["size"], file)
         length = (clip["end_pts"] - clip["start_pts"]) * Fraction(clip["time_base"])
         same = clip["frames_hash"] if clip["cut_method"] == "copy" else None
@@ -127,7 +137,8 @@ class ShardChecker:
             wrong = [f"{error.reason}: {error.message}"]
         except ChildError as error:  # a fault of ours, and no reason to leave the others unchecked
             wrong = [f"it could not be checked ({error})"]
-        yield from (Finding("decode", where, what) for what in wrong)
+        file.unlink()
+        return [Finding("decode", where, what) for what in wrong]
 
 
 def sampled(clip_id: str, share: float) -> bool:

@@ -124,7 +124,9 @@ def test_two_runs_that_write_one_dataset_at_the_same_time_both_have_their_clips_
 
 def curate_here(footage, dataset, between=lambda: None):
     """A run in this process, without Ray; `between` is done when everything is measured and nothing decided."""
-    composed = compose(JOBS["curate"], [f"footage={footage}", f"dataset={dataset}", *SETTINGS, "shards.max_clips=2"])
+    composed = compose(
+        JOBS["curate"], [f"footage={footage}", f"dataset={dataset}", *SETTINGS, "shards.max_clips=2", "ray.num_cpus=1"]
+    )
     with (
         open_run("curate", dataset / "runs" / str(len(list(dataset.glob("runs/*")))), composed.yaml) as run,
         ExitStack() as stack,

@@ -1,0 +1,65 @@
+"""The streams of curation for small work, in this process: see `jobs.here`.
+
+In and out: what the streams of `jobs.curation.graph` take and give, of which these are the same steps.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from jobs import here
+from jobs.curation import graph
+from jobs.curation.analysis import Analysis
+from jobs.curation.captions import CaptionWorker
+from jobs.curation.config import CurateConfig
+from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.matching import MatchWorker
+from jobs.curation.second_look import SecondLook
+from jobs.curation.watch import Watch
+from jobs.streams import pack, unpack
+from pipelines.records import Source
+
+
+class Here:
+    """For one dataset and one config."""
+
+    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
+        self._args = (dataset, cfg, prints, Watch())
+
+    def identify(self, sources: Sequence[Source]) -> Iterator[Analysis]:
+        """Sources → what is known of them, or a part for each unit of their videos."""
+        rows = [pack(asdict(source)) for source in sources]
+        for parts in here.each(lambda row: graph.identify(self._args, row), rows):
+            yield from (graph.analysis(unpack(part)) for part in parts)
+
+    def measure(self, parts: Sequence[Analysis]) -> Iterator[Analysis]:
+        """See `Graph.measure`."""
+        rows = [pack(asdict(part)) for part in parts]
+        for row in here.each(lambda row: graph.measure(self._args, row), rows):
+            yield graph.analysis(unpack(row))
+
+    def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """See `Graph.caption`."""
+        return self._one_after_another(CaptionWorker, self._args[2].captions, batches)
+
+    def match(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """See `Graph.match`."""
+        return self._one_after_another(MatchWorker, self._args[2].match, batches)
+
+    def look_again(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        """See `Graph.look_again`."""
+        return self._one_after_another(SecondLook, self._args[2].dover, batches)
+
+    def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """See `Graph.write`."""
+        for row in here.each(lambda row: graph.write(self._args, row), [pack(plan) for plan in plans]):
+            yield unpack(row)
+
+    def _one_after_another(
+        self, worker: type, stage_fingerprint: str | None, batches: Sequence[dict[str, Any]]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """By one worker, whose model is loaded once."""
+        dataset, cfg, _, watch = self._args
+        made = worker(dataset, cfg, stage_fingerprint, watch)
+        for batch in batches:
+            yield unpack(graph.with_worker(made, pack(batch)))["rows"]
