@@ -6,6 +6,8 @@ these through `pipelines.media.child.call`; they are ordinary functions all the 
 
 import dataclasses
 import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,63 @@ def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count
 
     first = clock.index_of(start_pts)
     return frames_at(path, clock, [first + int(num_frames * (k + 0.5) / count) for k in range(count)])
+
+
+Sizes = Sequence[tuple[int, int, int]]
+"""(how many, height, width) of sets of pictures, each spread over a stretch."""
+
+
+def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Sizes]]) -> np.ndarray:
+    """Small pictures of stretches of a video.
+
+    Args:
+        stretches: where each begins, in PTS, its length in seconds, and what is wanted of it.
+
+    Returns:
+        The bytes of all of them, one set after the other, uint8 (N).
+
+    Raises:
+        MediaError: undecodable.
+    """
+    from pipelines.media.decode import frames_in_passes
+
+    wanted = [
+        (clock.index_at(float((start_pts - int(clock.pts[0])) * clock.time_base) + moments(length_s, num)), *size)
+        for start_pts, length_s, sizes in stretches
+        for num, *size in sizes
+    ]
+    return _small(lambda indices: frames_in_passes(path, clock, indices), wanted)
+
+
+def clip_pictures(data: bytes, length_s: float, sizes: Sizes) -> np.ndarray:
+    """The same of a clip's own file.
+
+    Raises:
+        MediaError: what is no clip, or does not decode.
+    """
+    from pipelines.media.decode import open_clip
+
+    clock, frames_of = open_clip(data)
+    wanted = [(clock.index_at(moments(length_s, num)), *size) for num, *size in sizes]
+    return _small(lambda indices: zip(indices, frames_of(indices), strict=True), wanted)
+
+
+def _small(
+    frames_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    wanted: Sequence[tuple[np.ndarray, int, int]],
+) -> np.ndarray:
+    """Frames with the numbers that are wanted, at the height and width that they are wanted in."""
+    from pipelines.media.decode import cover
+
+    sizes: dict[int, set[tuple[int, int]]] = defaultdict(set)
+    for indices, height, width in wanted:
+        for index in indices.tolist():
+            sizes[index].add((height, width))
+    made = {(index, *size): cover(frame, *size) for index, frame in frames_of(sorted(sizes)) for size in sizes[index]}
+    parts = [made[index, height, width] for indices, height, width in wanted for index in indices.tolist()]
+    return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def moments(length_s: float, num: int) -> np.ndarray:
+    """The middles of `num` equal parts of a length: times that show what happens, not how it begins."""
+    return length_s * (np.arange(num) + 0.5) / num

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from jobs.progress import Bar
 from jobs.reporting.index import Clips
 from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
 from jobs.spread import spread
 
-MOST_GROUPS = 12
+_MOST_GROUPS = 12
 _MOST_COPIES = 6
 _COLUMNS = ("clip_id", "duplicate_of", "duplicate_kind", "duplicate_similarity")
 
@@ -49,7 +48,7 @@ class CopiesView:
     kinds: list[tuple[str, int]]
 
 
-def copies_view(clips: Clips, thumbs: Thumbs, bar: Bar) -> CopiesView:
+def copies_view(clips: Clips, thumbs: Thumbs) -> CopiesView:
     """Groups of copies, the most similar of each group first."""
     if not clips.has("duplicate_of"):
         return CopiesView([], 0, [])
@@ -57,7 +56,7 @@ def copies_view(clips: Clips, thumbs: Thumbs, bar: Bar) -> CopiesView:
     for copy in clips.table.filter(pc.is_valid(clips.table["duplicate_of"])).select(_COLUMNS).to_pylist():
         held[copy["duplicate_of"]].append(copy)
     groups = []
-    for best_id in spread(sorted(held), MOST_GROUPS):
+    for best_id in spread(sorted(held), _MOST_GROUPS):
         best = clips.row(best_id)
         ordered = sorted(held[best_id], key=lambda c: (-(c["duplicate_similarity"] or 0.0), c["clip_id"]))
         copies = [
@@ -65,6 +64,5 @@ def copies_view(clips: Clips, thumbs: Thumbs, bar: Bar) -> CopiesView:
             for c in ordered[:_MOST_COPIES]
         ]
         groups.append(Group(best_id, thumbs.of(best) if best else None, copies, len(ordered)))
-        bar.advance()
     kinds = Counter(copy["duplicate_kind"] or "" for group in held.values() for copy in group)
     return CopiesView(groups, len(held), sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

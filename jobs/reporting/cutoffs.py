@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.progress import Bar
 from jobs.reporting.index import Clips
 from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
@@ -45,7 +44,7 @@ def bounds_of(recipe: Recipe) -> list[tuple[Rule, str, float]]:
     return [bound for bound in every if math.isfinite(bound[2])][:_MOST_BOUNDS]
 
 
-def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs, bar: Bar) -> dict[str, list[CutOff]]:
+def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs) -> dict[str, list[CutOff]]:
     """By score, one for each bounded side; none where no clip has the score."""
     found: dict[str, list[CutOff]] = {}
     for rule, side, bound in bounds_of(recipe):
@@ -56,7 +55,6 @@ def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs, bar: Bar) -> dict[str,
                 [_neighbour(clips, float(values[k]), k, bound, thumbs) for k in places] for places in (below, above)
             )
             found.setdefault(rule.score, []).append(CutOff(side, figure(bound), *sides))
-        bar.advance()
     return found
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.progress import Bar
 from jobs.reporting.index import Clips
-from jobs.reporting.media import Footage, clip_frames, strip_uri
+from jobs.reporting.media import strip_uri
+from jobs.reporting.pictures import Pictures
 from jobs.reporting.text import clock, figure, length, size, words
 from jobs.spread import spread
-from pipelines.dataset import Dataset
 from pipelines.scores.registry import SCORES
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
@@ -74,22 +73,20 @@ def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[
     )
 
 
-def gallery_view(dataset: Dataset, clips: Clips, footage: Footage, most: int, bar: Bar) -> GalleryView:
+def gallery_view(clips: Clips, pictures: Pictures, most: int) -> GalleryView:
     """Cards of at most `most` kept and as many rejected clips."""
     chosen = choose(clips.rows, most)
     cards: tuple[list[Card], list[Card]] = ([], [])
     for made, rows in zip(cards, chosen, strict=True):
-        for row in clips.full(rows):
-            made.append(_card(dataset, row, footage))
-            bar.advance()
+        made += [_card(row, pictures) for row in clips.full(rows)]
     all_kept = int(clips.kept.sum())
     return GalleryView(cards[0], all_kept, cards[1], len(clips) - all_kept)
 
 
-def _card(dataset: Dataset, row: Mapping[str, Any], footage: Footage) -> Card:
+def _card(row: Mapping[str, Any], pictures: Pictures) -> Card:
     is_kept = row["status"] == "kept"
     num = min(12, max(2, round(_STRIP_ASPECT / (row["width"] / row["height"])))) if is_kept else 1
-    frames = clip_frames(dataset, row, num, _STRIP_HEIGHT) if is_kept else footage.frames(row, num, _STRIP_HEIGHT)
+    frames = pictures.of(row, num, _STRIP_HEIGHT)
     facts = [
         f"{row['width']} × {row['height']}",
         *_safe(row),

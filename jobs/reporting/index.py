@@ -19,9 +19,11 @@ from pipelines.schema import KEPT
 
 _SHORT = (
     "clip_id",
+    "video_id",
     "source_uri",
     "shot_index",
     "start_kind",
+    "start_pts",
     "start_s",
     "end_s",
     "num_frames",

@@ -5,30 +5,35 @@ In: what was found, and how many clips to show. Out: one HTML document that fetc
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.curation.config import CurateConfig
 from jobs.progress import progress
 from jobs.reporting.account import BooksView, books_view
-from jobs.reporting.copies import MOST_GROUPS, CopiesView, copies_view
+from jobs.reporting.copies import CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
-from jobs.reporting.cutoffs import CutOff, bounds_of, cutoffs
+from jobs.reporting.cutoffs import CutOff, cutoffs
 from jobs.reporting.document import document
 from jobs.reporting.found import Found, newest_ledger
 from jobs.reporting.funnel import Stage, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
 from jobs.reporting.index import Clips
-from jobs.reporting.media import Footage
+from jobs.reporting.pictures import Pictures
 from jobs.reporting.rules import recipe_of
 from jobs.reporting.scores import ScoresView, scores_view
 from jobs.reporting.text import figure, length, share, size
 from jobs.reporting.thumbs import Thumbs
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
+from jobs.select import as_curated
 from pipelines.dataset import Dataset, open_dataset
 from pipelines.schema import KEPT
+
+logger = logging.getLogger(__name__)
 
 _STEPS = {
     "curate": "footage to clips",
@@ -95,18 +100,23 @@ def make_view(found: Found, most_clips: int) -> View:
     quarantine = dataset.quarantine().to_pylist()
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
     scores = scores_view(clips, recipe)
-    footage = Footage({s["uri"]: s["size_bytes"] for s in sources})
-    thumbs = Thumbs(dataset, footage)
+    pictures = Pictures(dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources})
     evaluation = read_evaluation(found.videos) if found.videos else None
     trainings = [vae_view(found.vae, by_id)] if found.vae else []
     trainings += [dit_view(found.dit)] if found.dit else []
-    shown = min(len(by_id), most_clips) + min(len(clips) - len(by_id), most_clips)
-    with progress("report: pictures", total=shown + len(bounds_of(recipe)) + MOST_GROUPS + 1, unit="steps") as bar:
-        around = cutoffs(clips, recipe, thumbs, bar)
-        copies = copies_view(clips, thumbs, bar)
-        gallery = gallery_view(dataset, clips, footage, most_clips, bar)
-        timelines = footage_view(dataset, sources, clips.rows, quarantine, footage, most_clips)
-        bar.advance()
+
+    def pictured() -> tuple[dict[str, list[CutOff]], CopiesView, FootageView, GalleryView]:
+        thumbs = Thumbs(pictures)
+        return (
+            cutoffs(clips, recipe, thumbs),
+            copies_view(clips, thumbs),
+            footage_view(sources, clips.rows, quarantine, pictures, most_clips),
+            gallery_view(clips, pictures, most_clips),
+        )
+
+    pictured()  # only says which pictures are needed
+    pictures.make()
+    around, copies, timelines, gallery = pictured()
     videos = None
     if found.videos and evaluation:
         with progress("report: videos", total=evaluation["clips"], unit="captions") as bar:
@@ -130,6 +140,17 @@ def make_view(found: Found, most_clips: int) -> View:
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
     )
+
+
+def _curated(dataset: str) -> CurateConfig:
+    """What the dataset was curated with: where its headers are, and what decoding may take. The defaults where this version does
+    not know its settings: then headers are read again.
+    """
+    try:
+        return as_curated(dataset)
+    except ValueError as error:
+        logger.warning("%s", error)
+        return CurateConfig(dataset=dataset, footage="")
 
 
 def _summary(found: Found, videos: VideosView | None) -> str:

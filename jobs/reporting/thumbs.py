@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.reporting.media import Footage, clip_frames, jpeg_uri
+from jobs.reporting.media import jpeg_uri
+from jobs.reporting.pictures import Pictures
 from jobs.reporting.text import clock, words
-from pipelines.dataset import Dataset
-from pipelines.schema import KEPT
 
 _HEIGHT = 84
 
@@ -31,10 +30,10 @@ class Thumb:
 
 
 class Thumbs:
-    """Pictures of clips: of kept ones from their shards, of rejected ones from the footage."""
+    """Clips at a glance, each made once."""
 
-    def __init__(self, dataset: Dataset, footage: Footage):
-        self._dataset, self._footage = dataset, footage
+    def __init__(self, pictures: Pictures):
+        self._pictures = pictures
         self._made: dict[str, Thumb] = {}
 
     def of(self, row: Mapping[str, Any]) -> Thumb:
@@ -44,11 +43,7 @@ class Thumbs:
         return self._made[row["clip_id"]]
 
     def _make(self, row: Mapping[str, Any]) -> Thumb:
-        frames = (
-            clip_frames(self._dataset, row, 1, _HEIGHT)
-            if row["status"] == KEPT
-            else self._footage.frames(row, 1, _HEIGHT)
-        )
+        frames = self._pictures.of(row, 1, _HEIGHT)
         return Thumb(
             row["clip_id"],
             PurePosixPath(row["source_uri"]).name,

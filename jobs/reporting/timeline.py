@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.reporting.charts import Axis, Tick
-from jobs.reporting.media import Footage, clip_frames, picture_width, strip_uri
+from jobs.reporting.media import strip_uri
+from jobs.reporting.pictures import Pictures, picture_width
 from jobs.reporting.text import clock, count, figure, length, words
 from jobs.spread import spread
-from pipelines.dataset import Dataset
 
 _MOST_SOURCES = 16
 _HEIGHT = 72  # of the pictures, px
@@ -62,11 +62,10 @@ class FootageView:
 
 
 def footage_view(
-    dataset: Dataset,
     sources: Sequence[Mapping[str, Any]],
     clips: Sequence[Mapping[str, Any]],
     quarantine: Sequence[Mapping[str, Any]],
-    footage: Footage,
+    pictures: Pictures,
     most: int,
 ) -> FootageView:
     """Timelines of the sources that are videos.
@@ -82,18 +81,15 @@ def footage_view(
     shown = spread(sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES)
     each = max(1, most // max(1, len(shown)))
     lost = Counter(q["source_uri"] for q in quarantine if q["clip_id"])
-    views = [
-        _source_view(dataset, source, by_source[source["uri"]], lost[source["uri"]], footage, each) for source in shown
-    ]
+    views = [_source_view(source, by_source[source["uri"]], lost[source["uri"]], pictures, each) for source in shown]
     return FootageView(views, len(videos))
 
 
 def _source_view(
-    dataset: Dataset,
     source: Mapping[str, Any],
     clips: Sequence[Mapping[str, Any]],
     quarantined: int,
-    footage: Footage,
+    pictures: Pictures,
     most: int,
 ) -> SourceView:
     clips = sorted(clips, key=lambda c: (c["start_s"], c["clip_id"]))
@@ -102,7 +98,7 @@ def _source_view(
     whole_s = max(max(c["end_s"] for c in clips) - begin_s, source["duration_s"] or 0.0)
     scale = Axis(begin_s, max(end_s, begin_s + (whole_s if len(drawn) == len(clips) else 0.0), begin_s + 1e-3))
     pictured = {c["clip_id"] for c in spread(drawn, most)}
-    segments = [_segment(dataset, c, scale, footage, c["clip_id"] in pictured) for c in drawn]
+    segments = [_segment(c, scale, pictures, c["clip_id"] in pictured) for c in drawn]
     first = clips[0]
     codec = first.get("codec")
     facts = [
@@ -132,15 +128,13 @@ def _source_view(
     )
 
 
-def _segment(dataset: Dataset, row: Mapping[str, Any], scale: Axis, footage: Footage, pictured: bool) -> Segment:
+def _segment(row: Mapping[str, Any], scale: Axis, pictures: Pictures, pictured: bool) -> Segment:
     left, right = scale.place(row["start_s"]), scale.place(row["end_s"])
     width_px = (right - left) / 100 * _WIDTH
     frames = None
     if pictured and width_px >= _NARROWEST:
         num = max(1, round(width_px / picture_width(row, _HEIGHT)))
-        frames = (
-            clip_frames(dataset, row, num, _HEIGHT) if row["status"] == "kept" else footage.frames(row, num, _HEIGHT)
-        )
+        frames = pictures.of(row, num, _HEIGHT)
     span_s, reasons = row["end_s"] - row["start_s"], words(row["reject_reasons"] or ())
     title = f"{clock(row['start_s'])} to {clock(row['end_s'])} ({length(span_s)}), {row['status']}" + (
         f": {reasons}" if reasons else ""

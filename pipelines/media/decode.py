@@ -5,7 +5,7 @@ lists the same frames at the same times as the demuxer; if it gives up in the mi
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +59,27 @@ def frames_at(source: File | bytes, clock: Clock, indices: Sequence[int]) -> np.
     return _pick(source, clock, indices, None if _is_short(source, clock, indices) else open_fast(source, clock))
 
 
+def frames_in_passes(source: File | bytes, clock: Clock, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, frame) of frames with these numbers, ascending, that may be far from each other: no frame is decoded twice, and
+    what lies between two of them is passed over where a keyframe allows it.
+
+    Raises:
+        MediaError: undecodable, no_timestamps.
+    """
+    passes: list[list[int]] = []
+    for index in indices:
+        keyframe = clock.keyframe_before(int(clock.pts[index]))
+        if passes and (keyframe is None or clock.index_of(keyframe) <= passes[-1][-1]):
+            passes[-1].append(index)
+        else:
+            passes.append([index])
+    for wanted in passes:
+        by_pts = {int(clock.pts[index]): index for index in wanted}
+        for picture in pictures_between(source, clock, min(by_pts), max(by_pts) + 1):
+            if picture.pts in by_pts:
+                yield by_pts[picture.pts], upright(picture)
+
+
 def _is_short(source: File | bytes, clock: Clock, indices: Sequence[int]) -> bool:
     """Whether all frames wanted are near each other in a long file: decord reads all of it before it shows one."""
     keyframe = clock.keyframe_before(int(clock.pts[min(indices)]))
@@ -99,13 +120,23 @@ def decode_frames(source: File | bytes, times_s: Sequence[float], height: int, w
     Raises:
         MediaError: what is no clip, or does not decode.
     """
-    clip = read_clip_file(source) if isinstance(source, bytes) else None
-    clock = clip.clock if clip else read_clock(source)
+    clock, frames_of = open_clip(source)
     indices = clock.index_at(np.asarray(times_s, dtype=np.float64)).tolist()
     unique = sorted(set(indices))
-    frames = _pick(source, clock, unique, open_fast(source, clock, clip))
+    frames = frames_of(unique)
     small = {index: cover(frame, height, width) for index, frame in zip(unique, frames, strict=True)}
     return np.stack([small[index] for index in indices])
+
+
+def open_clip(source: File | bytes) -> tuple[Clock, Callable[[Sequence[int]], np.ndarray]]:
+    """The clock of a clip's file, and what gives its frames with ascending numbers, uint8 (T, H, W, 3).
+
+    Raises:
+        MediaError: what is no clip; and by the second, what does not decode.
+    """
+    clip = read_clip_file(source) if isinstance(source, bytes) else None
+    clock = clip.clock if clip else read_clock(source)
+    return clock, lambda indices: _pick(source, clock, indices, open_fast(source, clock, clip))
 
 
 def probe_clip(source: File | bytes) -> tuple[int, float, int, int, float]:

@@ -4,7 +4,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.progress import progress
 from jobs.reporting.copies import copies_view
 from jobs.reporting.cutoffs import apart, cutoffs, nearest
 from jobs.reporting.funnel import funnel
@@ -57,8 +56,7 @@ def test_a_value_next_to_a_bound_is_written_with_the_digits_that_tell_them_apart
 
 def test_each_bound_of_the_recipe_shows_the_clips_around_it():
     clips = clips_of(rows(300, 1))
-    with progress("test", total=8, unit="steps") as bar:
-        found = cutoffs(clips, RECIPE, Glances(), bar)
+    found = cutoffs(clips, RECIPE, Glances())
     assert {score: [c.side for c in around] for score, around in found.items()} == {
         "duration_s": ["min", "max"],
         "luma_mean": ["min", "max"],
@@ -118,8 +116,7 @@ def test_copies_stand_beside_the_best_one_the_most_similar_first():
     copies = [row for row in found if row["duplicate_of"]]
     best = copies[0]["duplicate_of"]
     copies[3].update(duplicate_kind="exact", duplicate_similarity=1.0)
-    with progress("test", total=1, unit="steps") as bar:
-        view = copies_view(clips_of(found), Glances(), bar)
+    view = copies_view(clips_of(found), Glances())
     (group,) = view.groups
     assert (group.best_id, group.best.status, group.all_copies) == (best, "kept", len(copies))
     assert (group.copies[0].thumb.clip_id, group.copies[0].kind) == (copies[3]["clip_id"], "exact")
