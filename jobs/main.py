@@ -107,8 +107,8 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     try:
         with run:
             module.run(cfg, run)
-    except KeyboardInterrupt:
-        return _interrupted()
+    except KeyboardInterrupt as stop:
+        return _interrupted(str(stop))
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             raise
@@ -127,8 +127,8 @@ def _reader_is_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _interrupted() -> int:
-    print("\ninterrupted; state is kept: run the same command to go on", file=sys.stderr)
+def _interrupted(kept: str = "") -> int:
+    print(f"\ninterrupted; {kept or 'state is kept'}: run the same command to go on", file=sys.stderr)
     return INTERRUPTED
 
 

@@ -6,23 +6,30 @@ In: a label, a total and advances. Out: percent, rate and time left, on stderr (
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-_LINE_EVERY_S = 5.0
+_FIRST_LINE_S, _LAST_EVERY_S = 2.0, 60.0
+_LINES_APART = 5  # the next line comes when a fifth of the time until the last one has gone by
 
 
 class Bar(ABC):
-    """What the body of `progress` advances; `note` is a short text behind the bar, such as the newest loss."""
+    """What the body of `progress` advances; `note` is a short text behind the bar, such as the newest loss.
+
+    Its `total` may be set as more becomes known; until it is `settled`, nothing is said of the time left.
+    """
 
     def __init__(self, label: str, total: float, unit: str):
         self.label, self.total, self.unit = label, total, unit
+        self.settled = True
         self.done, self.note = 0.0, ""
+        self._showing = threading.Lock()
         self._start_s = time.monotonic()
         self._first: tuple[float, float] | None = None
 
@@ -35,7 +42,8 @@ class Bar(ABC):
             self._first = (time.monotonic(), done)
         if note is not None:
             self.note = note
-        self._show()
+        with self._showing:
+            self._show()
 
     def rate(self) -> float:
         """Units per second since the first were done: what happens before that is starting, not working."""
@@ -43,6 +51,19 @@ class Bar(ABC):
         if self.done == before:
             since_s, before = self._start_s, 0.0
         return (self.done - before) / max(time.monotonic() - since_s, 1e-9)
+
+    def count(self) -> str:
+        """How many of how many, with the unit."""
+        return f"{self.done:g}/{self.total:g} {self.unit}"
+
+    def left(self) -> str:
+        """The time left, in words; empty where it is not known."""
+        if not self.settled or not self.done:
+            return ""
+        left_s = (self.total - self.done) / max(self.rate(), 1e-9)
+        if left_s < 100:
+            return f"{left_s:.0f} s left"
+        return f"{left_s / 60:.0f} min left" if left_s < 6000 else f"{left_s / 3600:.1f} h left"
 
     @abstractmethod
     def _show(self) -> None: ...
@@ -55,27 +76,29 @@ class _TerminalBar(Bar):
     def __init__(self, label: str, total: float, unit: str, bars: Progress):
         super().__init__(label, total, unit)
         self._bars = bars
-        self._task = bars.add_task(label, total=total, rate="", note="")
+        self._task = bars.add_task(label, total=total, count=self.count(), rate="", left="", note="")
 
     def _show(self) -> None:
-        self._bars.update(self._task, completed=self.done, rate=f"{self.rate():.3g} {self.unit}/s", note=self.note)
+        rate = f"{self.rate():.3g} {self.unit}/s" if self.done else ""
+        shown = {"count": self.count(), "rate": rate, "left": self.left(), "note": self.note}
+        self._bars.update(self._task, completed=self.done, total=self.total, **shown)
 
 
 class _LineBar(Bar):
     def __init__(self, label: str, total: float, unit: str):
         super().__init__(label, total, unit)
-        self._last_s = self._start_s
+        self._next_s = self._start_s + _FIRST_LINE_S
 
     def _show(self) -> None:
-        if time.monotonic() - self._last_s >= _LINE_EVERY_S and self.done < self.total:
-            self._last_s = time.monotonic()
-            self._print(f"{(self.total - self.done) / self.rate():.0f} s left" if self.done else "starting")
+        now_s = time.monotonic()
+        if now_s >= self._next_s and not 0 < self.total <= self.done:
+            self._next_s = now_s + min(_LAST_EVERY_S, max(_FIRST_LINE_S, (now_s - self._start_s) / _LINES_APART))
+            self._print(self.left() if self.done else "starting")
 
     def _print(self, ending: str) -> None:
-        share = 100 * self.done / self.total if self.total else 100
         parts = [
-            f"{self.done:g}/{self.total:g} {self.unit}",
-            f"{share:.0f}%",
+            self.count(),
+            f"{100 * self.done / self.total:.0f}%" if self.total else "",
             f"{self.rate():.3g}/s" if self.done else "",
             ending,
             self.note,
@@ -99,11 +122,10 @@ def progress(label: str, total: float, unit: str) -> Iterator[Bar]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("[dim]{task.fields[note]}"),
         )
         with Progress(*columns, console=Console(stderr=True)) as bars:

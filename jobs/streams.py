@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jobs.curation.watch import watched
+from jobs.curation.watch import Pulse, watched
 from jobs.failures import in_a_line
 
 Row = dict[str, str]
@@ -29,7 +29,13 @@ def items(values: Sequence[dict[str, Any]]) -> Any:
 
 
 def values(
-    rows: Any, desk: Any, what: str, memory: int, say: Callable[[str], None], stall_s: float
+    rows: Any,
+    desk: Any,
+    what: str,
+    memory: int,
+    say: Callable[[str], None],
+    stall_s: float,
+    moved: Callable[[Pulse], None] = lambda pulse: None,
 ) -> Iterator[dict[str, Any]]:
     """What comes out of a Ray dataset of packed rows, in any order.
 
@@ -39,8 +45,9 @@ def values(
         memory: that a task of it asks for, bytes.
         say: for a line to the person at the console, when nothing moves.
         stall_s: that is, for so long.
+        moved: gets what moves; see `watched`.
     """
-    with watched(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s):
+    with watched(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
         for row in rows.iter_rows():
             yield unpack(row)
 

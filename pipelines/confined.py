@@ -7,10 +7,10 @@ these through `pipelines.media.child.call`; they are ordinary functions all the 
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,12 @@ from pipelines.media.child import Limits
 from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File
+from pipelines.media.telling import tell
 from pipelines.records import Video
 from pipelines.units import Unit
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 _LOW_BYTES_PER_S = 100_000  # of such footage, whose length isn't known yet
 _SLOW_BYTES_PER_S = 1_000_000  # of what it is read from
@@ -119,7 +123,7 @@ def measure_unit(
     wanted: tuple[str, ...],
     precision: str,
 ) -> dict[str, pa.Table]:
-    """What is wanted of a unit's frames: signals, and the rows of meters, by name.
+    """What is wanted of a unit's frames: signals, and the rows of meters, by name. Tells how many seconds of it are decoded.
 
     Raises:
         MediaError: undecodable, truncated.
@@ -131,8 +135,14 @@ def measure_unit(
     context = around(cfg, shots, wanted)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
-    pictures = iterate_pictures(path, int(clock.pts[begin]), end_pts, clock)
+    pictures = _told(iterate_pictures(path, int(clock.pts[begin]), end_pts, clock), clock, int(clock.pts[first]))
     return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
+
+
+def _told(pictures: Iterator["VideoFrame"], clock: Clock, start_pts: int) -> Iterator["VideoFrame"]:
+    for picture in pictures:
+        tell(max(0.0, float((picture.pts - start_pts) * clock.time_base)))
+        yield picture
 
 
 def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:

@@ -16,11 +16,12 @@ import pyarrow as pa
 from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.watch import Watch, WorkerLostError
+from jobs.curation.watch import Far, Watch, WorkerLostError
 from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
+from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.records import Quarantined, Source
 from pipelines.scores.base import SIGNALS
@@ -118,9 +119,11 @@ class Analyst:
     def units(self, found: Analysis) -> list[Analysis]:
         """A copy of an identified source for each unit of its video; the source itself if nothing is left to measure."""
         if found.finished:
+            self._watch.went(Far(read=1))
             return [found]
         clock = confined.header_clock(self._headers.lookup(found.video_id))
         units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
+        self._watch.went(Far(read=1, known_s=sum(_length_s(clock, unit) for unit in units)))
         return [
             Analysis(
                 found.source_uri,
@@ -136,16 +139,25 @@ class Analyst:
 
     def measure(self, found: Analysis) -> Analysis:
         """Signals of the unit that an analysis names; with the video's clips if it was the last one missing."""
-        if found.finished or self._take(found, self._clips.lookup(found.video_id)):
+        if found.finished:
             return found
         header = self._headers.lookup(found.video_id)
+        length_s = _length_s(confined.header_clock(header), found.unit)
+        found = self._measured_unit(found, header)
+        # What was measured before is no work of this run.
+        self._watch.went(Far(done_s=length_s) if found.decoded_s else Far(known_s=-length_s))
+        return found
+
+    def _measured_unit(self, found: Analysis, header: pa.Table) -> Analysis:
+        if self._take(found, self._clips.lookup(found.video_id)):
+            return found
         name = unit_name(found.video_id, found.unit)
         outcomes = {what: stage.lookup(name) for what, stage in self._measured.items()}
         wanted = tuple(what for what, outcome in outcomes.items() if outcome is None)
         bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
         if wanted:
             try:
-                with self._watch.over("measuring", f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}"):
+                with self._watch.over("measuring", _named(found)):
                     bad = self._attempt_unit(name, found, header, wanted, bad)
             except WorkerLostError as error:
                 lost = Quarantined(found.source_uri, wanted[0], error.reason, error.message, found.video_id)
@@ -224,9 +236,7 @@ class Analyst:
         from pipelines.measure import preload
 
         clock, cfg = confined.header_clock(header), self._cfg
-        first, last = found.unit
-        end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
-        found.decoded_s = float((end_pts - int(clock.pts[first])) * clock.time_base)
+        found.decoded_s = _length_s(clock, found.unit)
         with self._file(found) as file:
             return child.call(
                 confined.measure_unit,
@@ -240,6 +250,7 @@ class Analyst:
                 cfg.precision,
                 limits=confined.limits(cfg.limits, found.decoded_s),
                 preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
+                told=lambda far_s: self._watch.told("measuring", _named(found), min(far_s, found.decoded_s)),
             )
 
     def _find_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
@@ -262,6 +273,16 @@ class Analyst:
         )
         self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
         return rows
+
+
+def _named(found: Analysis) -> str:
+    return f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}"
+
+
+def _length_s(clock: Clock, unit: Unit) -> float:
+    first, last = unit
+    end_pts = clock.end_pts if last == len(clock.pts) else int(clock.pts[last])
+    return float((end_pts - int(clock.pts[first])) * clock.time_base)
 
 
 def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:

@@ -52,7 +52,7 @@ class CurateConfig:
         default_factory=LimitConfig, metadata={"doc": "what decoding one file may take before it is given up"}
     )
     unit_s: float = field(
-        default=60.0,
+        default=30.0,  # each decodes some seconds more on either side; an interrupted run loses those at work
         metadata={"doc": "longer videos are measured in parallel, in pieces of this length", "unit": "s", "min": 0.5},
     )
     signals: SignalConfig = field(default_factory=SignalConfig, metadata={"doc": "what is measured on every frame"})

@@ -6,9 +6,9 @@ done here, and a run that finds everything finished reads rows, decides and stop
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -39,9 +39,11 @@ from jobs.curation.graph import Graph
 from jobs.curation.here import Here
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
+from jobs.curation.measuring import Measuring
+from jobs.curation.watch import Pulse
 from jobs.fields import with_absolute_paths
 from jobs.here import footage_s, is_small
-from jobs.progress import Bar, progress
+from jobs.progress import progress
 from jobs.run_folder import Run
 from pipelines import drill
 from pipelines.dedup.looks import LOOKS
@@ -87,13 +89,16 @@ class Curation:
         cfg = with_absolute_paths(cfg)
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
         self.prints = fingerprints(cfg)
-        self.graph = Graph(self.store.uri, cfg, self.prints, run.say)
-        self.here = Here(self.store.uri, cfg, self.prints)
+        self._measuring: Measuring | None = None
+        args = (self.store.uri, cfg, self.prints, run.say)
+        self.graph = Graph(*args, lambda pulse: self._moved("Ray", pulse))
+        self.here = Here(*args, lambda pulse: self._moved("here", pulse))
         self.captions = Stage(self.store, "captions", self.prints.captions)
         self.cut_failures = Stage(self.store, "cut", self.prints.cut)
         self.did = {
             "videos_hashed": 0,
             "videos_decoded": 0,
+            "seconds_decoded": 0.0,
             "clips_captioned": 0,
             "clips_cut": 0,
             "shards_written": 0,
@@ -116,17 +121,34 @@ class Curation:
             # The largest first: the end of a run then waits for a small one.
             pending.sort(key=lambda source: (-source.size_bytes, source.uri))
             decoded: set[str | None] = set()  # two sources of one video may be looked at in the same moment
-            with (
-                progress("curate: videos", total=len(pending), unit="videos") as bar,
-                closing(self._parts(pending)) as parts,
-            ):
-                for analysis in whole(self._noted(parts, bar)):
+            with self._bar_of(pending), closing(self._parts(pending)) as parts:
+                for analysis in whole(parts):
                     analyses.append(analysis)
                     self.did["videos_hashed"] += analysis.hashed
+                    self.did["seconds_decoded"] += analysis.decoded_s
                     decoded |= {analysis.video_id} if analysis.decoded_s else set()
-                    bar.advance(1)
             self.did["videos_decoded"] += len(decoded)
         return analyses
+
+    @contextmanager
+    def _bar_of(self, pending: Sequence[Source]) -> Iterator[None]:
+        """A block in which sources are measured, with a bar that tells how far that is.
+
+        Raises:
+            KeyboardInterrupt: with what is kept.
+        """
+        with progress("curate: footage", total=0, unit="s") as bar:
+            measuring = self._measuring = Measuring(bar, len(pending))
+            try:
+                yield
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(measuring.kept()) from None
+            finally:
+                self._measuring = None
+
+    def _moved(self, where: str, pulse: Pulse) -> None:
+        if (measuring := self._measuring) is not None:
+            measuring.moved(where, pulse)
 
     def _parts(self, pending: Sequence[Source]) -> Iterator[Analysis]:
         """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known how much is to do."""
@@ -143,14 +165,6 @@ class Curation:
         lengths = {part.source_uri: part.duration_s or 0.0 for part in todo}
         if todo:
             yield from self._streams(len(todo), sum(lengths.values())).measure(todo)
-
-    def _noted(self, parts: Iterable[Analysis], bar: Bar) -> Iterator[Analysis]:
-        """The parts as they come, with what was decoded beside the bar: one long video is many parts."""
-        decoded_s = 0.0
-        for part in parts:
-            decoded_s += part.decoded_s
-            bar.update(bar.done, note=f"{decoded_s / 60:.1f} min decoded")
-            yield part
 
     def finish(self, analyses: Sequence[Analysis]) -> Row:
         """Decide, caption, cut and commit; once more on top of the other's manifest if another run was first."""
@@ -439,6 +453,9 @@ class Curation:
 
     def _need_ray(self) -> None:
         if not self._ray:
+            self.run.say(
+                "starting Ray" if self.cfg.ray.address is None else f"joining the Ray at {self.cfg.ray.address}"
+            )
             self._stack.enter_context(connect(self.cfg.ray))
             self._ray = True
 

@@ -23,7 +23,7 @@ from jobs.curation.cutting import ShardWriter
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
-from jobs.curation.watch import Watch, open_desk
+from jobs.curation.watch import Pulse, Watch, open_desk
 from jobs.streams import Row, fitting, items, named, pack, unpack, values
 from pipelines.records import Quarantined, Source
 
@@ -36,11 +36,19 @@ class Graph:
 
     Args:
         say: for a line to the person at the console, when nothing moves.
+        moved: gets what moves; see `watched`.
     """
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints, say: Callable[[str], None] = print):
+    def __init__(
+        self,
+        dataset: str,
+        cfg: CurateConfig,
+        prints: Fingerprints,
+        say: Callable[[str], None] = print,
+        moved: Callable[[Pulse], None] = lambda pulse: None,
+    ):
         self._args = (dataset, cfg, prints)
-        self._say = say
+        self._say, self._moved = say, moved
         self._desk: Any = None
 
     def _watch(self) -> Watch:
@@ -104,7 +112,7 @@ class Graph:
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
-        return values(rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s)
+        return values(rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s, self._moved)
 
 
 class _Actor:

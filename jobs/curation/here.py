@@ -3,7 +3,7 @@
 In and out: what the streams of `jobs.curation.graph` take and give, of which these are the same steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,27 +15,38 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
-from jobs.curation.watch import Watch
+from jobs.curation.watch import Desk, Pulse, Watch, watched
 from jobs.streams import pack, unpack
 from pipelines.records import Source
 
 
 class Here:
-    """For one dataset and one config."""
+    """For one dataset and one config.
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
-        self._args = (dataset, cfg, prints, Watch())
+    Args:
+        say, moved: see `jobs.curation.graph.Graph`.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        cfg: CurateConfig,
+        prints: Fingerprints,
+        say: Callable[[str], None] = print,
+        moved: Callable[[Pulse], None] = lambda pulse: None,
+    ):
+        self._desk = Desk()
+        self._args = (dataset, cfg, prints, Watch(self._desk))
+        self._say, self._moved = say, moved
 
     def identify(self, sources: Sequence[Source]) -> Iterator[Analysis]:
         """Sources → what is known of them, or a part for each unit of their videos."""
-        rows = [pack(asdict(source)) for source in sources]
-        for parts in here.each(lambda row: graph.identify(self._args, row), rows):
+        for parts in self._each("videos", graph.identify, [asdict(source) for source in sources]):
             yield from (graph.analysis(unpack(part)) for part in parts)
 
     def measure(self, parts: Sequence[Analysis]) -> Iterator[Analysis]:
         """See `Graph.measure`."""
-        rows = [pack(asdict(part)) for part in parts]
-        for row in here.each(lambda row: graph.measure(self._args, row), rows):
+        for row in self._each("videos", graph.measure, [asdict(part) for part in parts]):
             yield graph.analysis(unpack(row))
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -52,8 +63,14 @@ class Here:
 
     def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """See `Graph.write`."""
-        for row in here.each(lambda row: graph.write(self._args, row), [pack(plan) for plan in plans]):
+        for row in self._each("clips", graph.write, plans):
             yield unpack(row)
+
+    def _each(
+        self, what: str, step: Callable[[graph.Args, Any], Any], values: Sequence[dict[str, Any]]
+    ) -> Iterator[Any]:
+        with watched(self._desk, f"curate: {what}", "", self._say, self._args[1].ray.stall_s, self._moved):
+            yield from here.each(lambda row: step(self._args, row), [pack(value) for value in values])
 
     def _one_after_another(
         self, worker: type, stage_fingerprint: str | None, batches: Sequence[dict[str, Any]]

@@ -1,7 +1,7 @@
-"""Who is at work on what: finds the one that kills its workers, and tells what a stage waits for when nothing moves.
+"""Who is at work on what, and how far: finds the one that kills its workers, and tells what a stage waits for when nothing moves.
 
-In: workers say what they begin and what they end. Out: an item over which a worker died again and again is given up, alone;
-lines for the person at the console.
+In: workers say what they begin, how far they are and what they end. Out: an item over which a worker died again and again is
+given up, alone; how much footage is measured; lines for the person at the console.
 
 Ray starts a dead worker's task again, for ever. What is open when its worker begins it once more was open when a worker died.
 """
@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Any
 
@@ -21,7 +21,7 @@ from pipelines.errors import MediaError, Reason
 logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 3  # of workers over one item: once or twice may have been somebody else's fault
-_LOOK_EVERY_S = 5.0
+_LOOK_EVERY_S = 1.0
 _NAMED = 5  # of what is waited for; the rest is counted
 _ANSWER_S = 30.0  # a desk that does not answer for so long is said to be missing
 
@@ -32,13 +32,29 @@ class WorkerLostError(MediaError):
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch."""
+    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `far_s` of footage measured in it."""
 
     stage: str
     item: str
     node: str
     pid: int
     since_s: float
+    far_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """How far measuring is.
+
+    `read` sources are known, `known_s` seconds of footage are to be measured of them, and `done_s` are: finished units.
+    """
+
+    read: int = 0
+    known_s: float = 0.0
+    done_s: float = 0.0
+
+    def __add__(self, other: "Far") -> "Far":
+        return Far(self.read + other.read, self.known_s + other.known_s, self.done_s + other.done_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +63,17 @@ class Pulse:
 
     moves: int
     open: tuple[AtWork, ...]
+    far: Far = Far()
 
 
 class Desk:
-    """Where workers report. One per run, an actor in Ray; a plain object in tests."""
+    """Where workers report. One per run, an actor in Ray; a plain object where all work is done in one process."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], AtWork] = {}
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._moves = 0
+        self._far = Far()
 
     def begin(self, stage: str, item: str, node: str, pid: int) -> int:
         """How many workers died over the item so far; if they are MOST_DEATHS, it is not begun."""
@@ -67,20 +85,30 @@ class Desk:
             self._open[key] = AtWork(stage, item, node, pid, time())
         return self._deaths[key]
 
+    def told(self, stage: str, item: str, far_s: float) -> None:
+        """An item that is open is so far."""
+        self._moves += 1
+        if (at := self._open.get((stage, item))) is not None:
+            self._open[stage, item] = replace(at, far_s=far_s)
+
     def end(self, stage: str, item: str) -> None:
         self._moves += 1
         self._open.pop((stage, item), None)
 
+    def went(self, far: Far) -> None:
+        """Measuring went on by so much."""
+        self._far += far
+
     def pulse(self) -> Pulse:
-        return Pulse(self._moves, tuple(sorted(self._open.values(), key=lambda at: at.since_s)))
+        return Pulse(self._moves, tuple(sorted(self._open.copy().values(), key=lambda at: at.since_s)), self._far)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A worker's side. Without a desk (no Ray: nobody would start a dead process again) it does nothing.
+    """A worker's side. Without a desk it does nothing.
 
     Args:
-        desk: the actor's handle.
+        desk: the actor's handle, or a desk in this process.
     """
 
     desk: Any | None = None
@@ -95,10 +123,7 @@ class Watch:
         if self.desk is None:
             yield
             return
-        import ray
-
-        node = ray.util.get_node_ip_address()
-        deaths = ray.get(self.desk.begin.remote(stage, item, node, os.getpid()))
+        deaths = self._begin(stage, item)
         if deaths >= MOST_DEATHS:
             raise WorkerLostError(
                 Reason.CRASHED,
@@ -108,7 +133,33 @@ class Watch:
         try:
             yield
         finally:
-            self.desk.end.remote(stage, item)
+            self._tell("end", stage, item)
+
+    def told(self, stage: str, item: str, far_s: float) -> None:
+        """So much footage is measured of an item that this process is at work on."""
+        self._tell("told", stage, item, far_s)
+
+    def went(self, far: Far) -> None:
+        """Measuring went on by so much."""
+        self._tell("went", far)
+
+    def _begin(self, stage: str, item: str) -> int:
+        if isinstance(self.desk, Desk):
+            with _telling:
+                return self.desk.begin(stage, item, "this machine", os.getpid())
+        import ray
+
+        return ray.get(self.desk.begin.remote(stage, item, ray.util.get_node_ip_address(), os.getpid()))
+
+    def _tell(self, what: str, *args: Any) -> None:
+        if isinstance(self.desk, Desk):
+            with _telling:
+                getattr(self.desk, what)(*args)
+        elif self.desk is not None:
+            getattr(self.desk, what).remote(*args)
+
+
+_telling = threading.Lock()  # threads that report to one desk in this process
 
 
 def open_desk() -> Any:
@@ -119,29 +170,54 @@ def open_desk() -> Any:
 
 
 @contextmanager
-def watched(desk: Any, what: str, needs: str, say: Callable[[str], None], stall_s: float) -> Iterator[None]:
-    """For the time of a block, say so when nothing was begun or ended for `stall_s`, then at twice the time, and so on.
+def watched(
+    desk: Any,
+    what: str,
+    needs: str,
+    say: Callable[[str], None],
+    stall_s: float,
+    moved: Callable[[Pulse], None] = lambda pulse: None,
+) -> Iterator[None]:
+    """For the time of a block, say so when nothing moved for `stall_s`, then at twice the time, and so on.
 
     Args:
-        desk: the actor's handle.
+        desk: the actor's handle, or a desk in this process.
         what: the stage, as a person knows it.
         needs: what a task of it asks Ray for, in words.
         say: for a line.
+        moved: gets what moves, every second or so, in a thread of its own.
     """
     done = threading.Event()
-    thread = threading.Thread(target=_look, args=(desk, what, needs, say, stall_s, done), name="watch", daemon=True)
+    args = (desk, what, needs, say, stall_s, moved, done)
+    thread = threading.Thread(target=_look, args=args, name="watch", daemon=True)
     thread.start()
     try:
         yield
+        if (last := _pulse(desk)[0]) is not None:
+            moved(last)
+    except BaseException:
+        if isinstance(desk, Desk):  # a Ray may not answer any more
+            moved(desk.pulse())
+        raise
     finally:
         done.set()
         thread.join(timeout=_ANSWER_S)
 
 
-def _look(desk: Any, what: str, needs: str, say: Callable[[str], None], stall_s: float, done: threading.Event) -> None:
+def _look(
+    desk: Any,
+    what: str,
+    needs: str,
+    say: Callable[[str], None],
+    stall_s: float,
+    moved: Callable[[Pulse], None],
+    done: threading.Event,
+) -> None:
     moves, moved_s, next_s = -1, monotonic(), stall_s
     while not done.wait(min(_LOOK_EVERY_S, stall_s / 2)):
         pulse, missing = _pulse(desk)
+        if pulse is not None:
+            moved(pulse)
         if pulse is not None and pulse.moves != moves:
             moves, moved_s, next_s = pulse.moves, monotonic(), stall_s
         still_s = monotonic() - moved_s
@@ -151,6 +227,8 @@ def _look(desk: Any, what: str, needs: str, say: Callable[[str], None], stall_s:
 
 
 def _pulse(desk: Any) -> tuple[Pulse | None, str]:
+    if isinstance(desk, Desk):
+        return desk.pulse(), "all work is done in this process"
     import ray
 
     try:

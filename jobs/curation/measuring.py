@@ -1,0 +1,53 @@
+"""How far the measuring of footage is → a bar that moves within a video, too; and what is kept when it is interrupted.
+
+In: what moves on the desks of those who measure. Out: seconds of footage measured of those that are known so far, on the bar; while there
+are none yet, what is being worked on.
+"""
+
+from pathlib import PurePosixPath
+from time import time
+
+from jobs.curation.watch import Far, Pulse
+from jobs.progress import Bar
+
+
+class Measuring:
+    """One stretch of measuring.
+
+    Args:
+        bar: in seconds of footage.
+        sources: how many are looked at.
+    """
+
+    def __init__(self, bar: Bar, sources: int):
+        self._bar, self._sources = bar, sources
+        self._pulses: dict[str, Pulse] = {}
+        self._shown_s = 0.0
+
+    def moved(self, where: str, pulse: Pulse) -> None:
+        """Something moved on a desk, or nothing did.
+
+        Args:
+            where: which desk.
+        """
+        self._pulses[where] = pulse
+        far = self._far()
+        open_items = [at for pulse in self._pulses.values() for at in pulse.open]
+        # A unit that ends is closed a moment before it is counted.
+        self._shown_s = max(self._shown_s, far.done_s + sum(at.far_s for at in open_items))
+        self._bar.total, self._bar.settled = round(max(far.known_s, self._shown_s), 1), far.read >= self._sources
+        note = f"{far.read} of {self._sources} sources read"
+        if open_items and not self._shown_s:
+            oldest = min(open_items, key=lambda at: at.since_s)
+            item = PurePosixPath(oldest.item.split(", frames ")[0]).name
+            note += f", {oldest.stage} {item} for {max(0.0, time() - oldest.since_s):.0f} s"
+        self._bar.update(round(self._shown_s, 1), note)
+
+    def kept(self) -> str:
+        """What an interrupted run leaves to the next one, in words."""
+        far = self._far()
+        of = f"{far.known_s:.0f} s of footage" + ("" if far.read >= self._sources else " known so far")
+        return f"{far.done_s:.0f} of {of} are measured and kept"
+
+    def _far(self) -> Far:
+        return sum((pulse.far for pulse in self._pulses.values()), Far())
