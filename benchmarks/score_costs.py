@@ -27,7 +27,7 @@ def _seconds(path, wanted: Collection[str]) -> float:
     """Of decoding a film whole and measuring what is wanted."""
     clock = read_clock(path)
     started = time.process_time()
-    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     if wanted:
         measure(pictures, clock, 0, len(clock.pts), SIGNAL, SHOTS, SCORES, wanted, PRECISION)
     else:

@@ -33,7 +33,14 @@ class FootageConfig:
     )
     max_streams: int = field(
         default=64,
-        metadata={"doc": "files with more streams (pictures, sound, text, covers) are quarantined", "min": 1},
+        metadata={"doc": "files with more streams of pictures and sound are quarantined", "min": 1},
+    )
+    video_stream: int | None = field(
+        default=None,
+        metadata={
+            "doc": "which video stream of a file to take, counted from 0; null: the one with the film in it",
+            "min": 0,
+        },
     )
     max_duration_s: float = field(
         default=6 * 3600.0, metadata={"doc": "longer videos are quarantined", "unit": "s", "min": 0}

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.child import Limits
-from pipelines.media.clock import Clock
+from pipelines.media.clock import Clock, Gap
 from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File
 from pipelines.media.telling import tell
@@ -102,7 +102,9 @@ def header_video(header: pa.Table) -> Video:
 def header_clock(header: pa.Table) -> Clock:
     """The `Clock` in a header's table, or in one of times only."""
     pts = header["pts"].to_numpy()
-    return Clock(pts=pts, keyframes=pts[header["key"].to_numpy()], **_fields(header, b"clock"))
+    about = _fields(header, b"clock")
+    about |= {"gaps": tuple(Gap(**gap) for gap in about["gaps"]), "holes": tuple(about["holes"])}
+    return Clock(pts=pts, keyframes=pts[header["key"].to_numpy()], **about)
 
 
 def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
@@ -123,26 +125,29 @@ def measure_unit(
     wanted: tuple[str, ...],
     precision: str,
 ) -> dict[str, pa.Table]:
-    """What is wanted of a unit's frames: signals, and the rows of meters, by name. Tells how many seconds of it are decoded.
+    """What is wanted of those of a unit's frames that are whole: signals, and the rows of meters, by name. Tells how many seconds of
+    it are decoded.
 
     Raises:
-        MediaError: undecodable, truncated.
+        MediaError: the file as such can't be read.
     """
     from pipelines.measure import around, measure
-    from pipelines.media.decode import iterate_pictures
+    from pipelines.media.whole import whole_pictures
 
     first, last = unit
     context = around(cfg, shots, wanted)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
-    pictures = _told(iterate_pictures(path, int(clock.pts[begin]), end_pts, clock), clock, int(clock.pts[first]))
+    pictures = _told(whole_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first]))
     return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
 
 
-def _told(pictures: Iterator["VideoFrame"], clock: Clock, start_pts: int) -> Iterator["VideoFrame"]:
-    for picture in pictures:
-        tell(max(0.0, float((picture.pts - start_pts) * clock.time_base)))
-        yield picture
+def _told(
+    pictures: Iterator[tuple[int, "VideoFrame"]], clock: Clock, start_pts: int
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    for number, picture in pictures:
+        tell(max(0.0, float((int(clock.pts[number]) - start_pts) * clock.time_base)))
+        yield number, picture
 
 
 def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:

@@ -41,7 +41,7 @@ def around(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int
 
 
 def measure(
-    pictures: Iterable["VideoFrame"],
+    pictures: Iterable[tuple[int, "VideoFrame"]],
     clock: Clock,
     first: int,
     last: int,
@@ -54,24 +54,20 @@ def measure(
     """What is wanted of frames first … last − 1 of a video.
 
     Args:
-        pictures: those frames and `around` on either side, as far as the video goes; in order, as coded.
+        pictures: those frames and `around` on either side, as far as the video goes; in order, numbered, as coded. Those that
+            are damaged are left out.
         clock: of the whole video.
         wanted: `signals.STAGE`, and names of meters.
         precision: of the networks among them, bf16 or fp32.
 
     Returns:
         A table per name: a row per frame for the signals, a row per native frame for a meter.
-
-    Raises:
-        MediaError: see `signals.numbered`.
     """
-    context = around(cfg, shots, wanted)
-    begin, end = max(0, first - context), min(len(clock.pts), last + context)
     looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
     native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
     native[:first] = native[last:] = False
     rows: dict[str, list[Row]] = {name: [] for name in looks}
-    pairs = _looked_at(signals.numbered(pictures, clock, begin, end), clock, native, looks, rows)
+    pairs = _looked_at(pictures, clock, native, looks, rows)
     tables: dict[str, pa.Table] = {}
     if signals.STAGE in wanted:
         tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots, precision)

@@ -31,7 +31,9 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """Content: what the header of a file says of its video stream; width and height of its first picture, as displayed."""
+    """Content: what the header of a file says of its video stream, and in words which `others` there are; width and height of its
+    first picture, as displayed.
+    """
 
     video_id: str
     container: str
@@ -41,6 +43,7 @@ class Video:
     time_base: Fraction
     duration_s: float
     bit_rate: float
+    others: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Span:
 class Shot:
     """A span between two transitions, whose frames belong to neither shot.
 
-    Each end says what it is, and how surely in 0…1: `edge` of the video, `hard` cut, `fade` or `dissolve`.
+    Each end says what it is, and how surely in 0…1: `edge` of the video, or of a stretch of it that is lost, `hard` cut, `fade` or `dissolve`.
     """
 
     span: Span
@@ -96,7 +99,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A source, or one clip of it, that could not be processed."""
+    """A source, or one clip of it, that could not be processed; or, if it has a start_s, a stretch of it that is lost."""
 
     source_uri: str
     stage: str
@@ -104,6 +107,8 @@ class Quarantined:
     message: str
     video_id: str | None = None
     clip_id: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

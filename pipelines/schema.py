@@ -139,8 +139,11 @@ SOURCES = pa.schema(
         _field("etag", pa.string(), "changes when the content does"),
         _field("status", pa.string(), "video, duplicate, ignored or quarantined"),
         _field("video_id", pa.string(), "hash of its bytes; null if ignored or unread"),
-        _field("why", pa.string(), "why it was ignored, or which source it repeats"),
+        _field(
+            "why", pa.string(), "why it was ignored, which source it repeats, or which films it has besides the video"
+        ),
         _field("duration_s", pa.float64(), "of the video", "s"),
+        _field("lost_s", pa.float64(), "of it, lost to damage: 0 if nothing is; null if nobody knows", "s"),
         *(INDEX.field(f"source_{name}") for name in ("text", "license", "dataset")),
     ]
 )
@@ -152,9 +155,16 @@ QUARANTINE = pa.schema(
         _field("reason", pa.string(), "one of pipelines.errors.Reason"),
         _field("message", pa.string(), "what exactly"),
         _field("video_id", pa.string(), "null if its bytes could not be read"),
-        _field("clip_id", pa.string(), "null if the entire source is quarantined"),
+        _field("clip_id", pa.string(), "null if the entire source is quarantined, or a stretch of it is lost"),
+        _field("start_s", pa.float64(), "of a stretch that is lost, while the rest is a video; null of all else", "s"),
+        _field("end_s", pa.float64(), "where it ends; null if nobody knows", "s"),
     ]
 )
+
+
+def is_gap(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the quarantine is about a lost stretch of a source that is a video all the same."""
+    return row.get("start_s") is not None
 
 
 def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

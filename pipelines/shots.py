@@ -5,7 +5,7 @@ In: the signals table of a video. Out: its shots in order. Pure: the same signal
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -18,7 +18,7 @@ from pipelines.shot_detection import cascade, thresholds
 from pipelines.shot_detection.observation import Look
 from pipelines.shot_detection.transition import Transition
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,33 @@ DETECTORS: dict[str, Detector] = {
 }
 
 
-def find_shots(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotConfig) -> list[Shot]:
+def find_shots(
+    signals: pa.Table,
+    end_pts: int,
+    time_base: Fraction,
+    cfg: ShotConfig,
+    stretches: Sequence[tuple[int, int, int]] | None = None,
+) -> list[Shot]:
     """Shots of a video, without the frames of the fades and dissolves between them.
 
     Args:
         signals: of the whole video, at least one frame.
         end_pts: where its last frame ends.
         time_base: of all PTS, seconds.
+        stretches: (first, last, end_pts): rows first … last − 1 without a gap, and where the last one ends; if some frames are
+            lost. No shot goes on beyond a gap.
 
     Raises:
         ValueError: the detector is not known.
     """
+    shots: list[Shot] = []
+    for first, last, end in stretches or [(0, len(signals), end_pts)]:
+        shots += _shots_of(signals.slice(first, last - first), end, time_base, cfg)
+    return shots
+
+
+def _shots_of(signals: pa.Table, end_pts: int, time_base: Fraction, cfg: ShotConfig) -> list[Shot]:
+    """Shots of a stretch without a gap."""
     pts = [*signals["pts"].to_pylist(), end_pts]
     edge = Transition("edge", 0, 0, 1.0)
     last = Transition("edge", len(pts) - 1, len(pts) - 1, 1.0)

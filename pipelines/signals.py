@@ -3,7 +3,8 @@
 In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a table of a
 row per frame. Shots, scores and labels are decided from these numbers alone, so thresholds can change without touching
 footage. Frames live and die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are
-the same in however many stretches it is measured.
+the same in however many stretches it is measured. Frames that are lost to damage have no row; what lies beyond such a
+gap is no neighbour: the frames beside it are as the first and the last of a video.
 
 Columns of every frame: `pts`; `picture_hash` of all samples as coded; `picture_format` how they are shown, as text, and
 whether they are of two `interlaced` fields; `delta_hue, delta_sat, delta_lum` mean absolute
@@ -22,7 +23,7 @@ second things move by less than grain and coding do, and coders hold pictures fo
 where it does not: `alike_…`, `contrast` and `transition`, see `pipelines.shot_detection`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,6 @@ import pyarrow as pa
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
-from pipelines.errors import MediaError, Reason
 from pipelines.grid import on_grid
 from pipelines.media.clock import Clock
 from pipelines.media.flow import motion_between
@@ -45,7 +45,7 @@ from pipelines.shots import look_of
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 6
+VERSION = 7
 STAGE = "signals"
 MOTION_PER_S = 12
 
@@ -123,13 +123,13 @@ def measure(
 
     Args:
         pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded,
-            numbered.
+            numbered; those that are lost are left out.
         clock: of the whole video.
         first, last: numbers of frames in `clock.pts`.
         precision: of the detector's network, bf16 or fp32.
 
     Returns:
-        A table of `SCHEMA`, one row per frame.
+        A table of `SCHEMA`, one row per frame that is not lost.
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
     total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
@@ -140,7 +140,12 @@ def measure(
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
     seen: dict[int, _Small] = {}  # the last few
+    resumed, runs = set(clock.resumed), []  # runs: frames [a, b) without a gap
     for number, picture in pictures:
+        if not runs or number != runs[-1][1] or number in resumed:
+            runs.append([number, number])
+            seen.clear()
+        runs[-1][1] = number + 1
         small = upright_small(picture, cfg.small_side)
         tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
         if not first - _BACK <= number < last:
@@ -154,39 +159,21 @@ def measure(
         row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
         row |= {"picture_format": format_of(picture).to_text(), "interlaced": bool(picture.interlaced_frame)}
         row |= _changes(_as_large(seen[number - 1], now) if number - 1 in seen else None, now)
-        if earlier[number] >= 0:
+        if earlier[number] in seen:
             row |= _motion(_as_large(seen[earlier[number]], now), now, clock.time_base)
         if keeps_thumb[number]:
             row["thumb"] = thumb.thumb(now.gray)
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    for name, column in observation.observe(tiny, begin, first, last, total, look, precision).items():
-        table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(column, from_pandas=True))
+    observed = [
+        observation.observe(tiny, begin, max(first, a), min(last, b), b, look, precision, a)
+        for a, b in runs
+        if a < last and b > first
+    ]
+    for name in observation.COLUMNS if observed else ():
+        column = pa.array(np.concatenate([columns[name] for columns in observed]), from_pandas=True)
+        table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)
     return table
-
-
-def numbered(
-    pictures: Iterable["VideoFrame"], clock: Clock, begin: int, end: int
-) -> Iterator[tuple[int, "VideoFrame"]]:
-    """Each picture with its number, if they are exactly frames begin … end − 1 of those that the clock lists.
-
-    Raises:
-        MediaError: truncated, if a frame that the clock lists is missing; undecodable, if one is there that it does not
-            list. A guess at what was lost could invent or hide a cut.
-    """
-    number = begin
-    for picture in pictures:
-        if number == end or picture.pts != clock.pts[number]:
-            expected = "no more frames" if number == end else f"the frame at pts {clock.pts[number]}"
-            missing = number < end and picture.pts > clock.pts[number]
-            reason = Reason.TRUNCATED if missing else Reason.UNDECODABLE
-            raise MediaError(reason, f"the index lists {expected}, but the one at {picture.pts} was decoded")
-        yield number, picture
-        number += 1
-    if number < end:
-        raise MediaError(
-            Reason.TRUNCATED, f"the last {end - number} of {end - begin} frames that the index lists don't decode"
-        )
 
 
 def _earlier(clock: Clock) -> np.ndarray:

@@ -22,19 +22,37 @@ from pipelines.media.packets import (
     demux_times,
     packets_from_start,
     pictures,
-    pictures_between,
-    refuse_concealed,
 )
 from pipelines.media.picture_format import Framing, format_of, set_framing
-from pipelines.media.probe import check_header, open_container, video_stream
+from pipelines.media.probe import check_boxes, check_header, choose_stream, open_container, video_stream
 from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
 from pipelines.media.ranged import File
+from pipelines.media.whole import whole_pictures
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 # Each packet that shows a picture shows one, at the packet's time: tested against what decoders show.
 _PACKET_IS_PICTURE = FLAG_IS_TRUE | {"h264", "hevc", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}
+
+
+_LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
+# Of what had to be decoded to know its times; each piece of it is read anew.
+_MOST_GAPS = 64
+DAMAGED = "the data there is damaged, or what it refers to"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of a video that is lost: [start_pts, end_pts), end_pts None where nobody knows how long it is; with so many
+    frames that are known of; why.
+    """
+
+    start_pts: int
+    end_pts: int | None
+    num_frames: int
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +68,11 @@ class Clock:
     `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`,
     that of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time.
     `delay` is how much later than its packet the first picture is shown, where that is `feed`.
+    `stream` is the number of the stream in the container. `by_packet` says that times were read from packets: a frame may
+    yet turn out to be damaged (`pipelines.media.whole`); else all were decoded, and what was damaged is none of `pts`.
+    `holes` are times of packets before which the container is damaged; `sound` says that no such damage is known, so its
+    index leads where reading from the start does.
+    `gaps` are stretches that are known to be lost; none of their frames is in `pts`.
     """
 
     pts: np.ndarray
@@ -64,6 +87,26 @@ class Clock:
     timing: str
     delay: int
     plain: bool
+    stream: int
+    by_packet: bool
+    sound: bool = True
+    holes: tuple[int, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def resumed(self) -> list[int]:
+        """Numbers of the frames that follow upon gaps, ascending."""
+        ends = {self.index_of(gap.end_pts) for gap in self.gaps if gap.end_pts is not None}
+        behind = (self.index_of(pts) for pts in self.holes)
+        late = {n for n in behind if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > _LATE * self.usual_step}
+        return sorted(number for number in ends | late if 0 < number < len(self.pts))
+
+    @property
+    def usual_step(self) -> int:
+        """The usual time from one frame to the next."""
+        return (
+            max(1, int(np.median(np.diff(self.pts)))) if len(self.pts) > 1 else max(1, self.end_pts - int(self.pts[0]))
+        )
 
     @property
     def duration_s(self) -> float:
@@ -88,25 +131,34 @@ class Clock:
 
 
 def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clock:
-    """The clock of the first video stream that is no cover picture.
+    """The clock of the video stream with the film in it.
 
     Args:
         limits: what is taken at all; the defaults of `FootageConfig` if None.
 
     Raises:
-        MediaError: see `open_container`; no_video, no_frames, no_timestamps, undecodable, too_large.
+        MediaError: see `open_container`; no_video, no_frames, no_timestamps, undecodable, truncated, too_large.
     """
     limits = limits or FootageConfig()
     with open_container(source, limits.max_pixels) as container:
-        stream = video_stream(container)
+        stream, _ = choose_stream(source, container, limits)
         check_header(container, stream, limits)
         packets = demux_times(container, stream, limits.max_frames)
         demuxer, codec = container.format.name, stream.codec_context.name
         time_base = Fraction(stream.time_base)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         only_video = len(container.streams.video) == 1
+        said = stream.duration
+        if not said and container.duration:
+            said = round(Fraction(container.duration, 1_000_000) / time_base)
+        number = stream.index
+    missing_bytes = check_boxes(source) if demuxer == "mov" and not isinstance(source, bytes) else 0
     if not packets.count:
-        raise MediaError(Reason.NO_FRAMES, "the video stream holds no packets")
+        raise (
+            _ends_early(missing_bytes)
+            if missing_bytes
+            else MediaError(Reason.NO_FRAMES, "the video stream holds no packets")
+        )
     rising = bool(np.all(np.diff(packets.pts) > 0))
     by_packet = codec in _PACKET_IS_PICTURE and not packets.doubtful
     timing, delay = "pts", 0
@@ -118,105 +170,196 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
             raise MediaError(
                 Reason.NO_TIMESTAMPS, f"{codec} in AVI says only when it is decoded, and not of all packets"
             )
-    shown = _shown(source, packets, by_packet, timing, limits)
+    shown = _shown(source, number, packets, by_packet, timing, limits)
     keyframes = packets.closed_keyframes if timing == "count" else packets.keyframes
     if timing == "feed":
         delay = int(shown.pts[0] - packets.pts[0])
         keyframes = _fed_keyframes(keyframes, shown, delay)
-    clock = _checked(
-        Clock(
-            pts=shown.pts,
-            end_pts=int(shown.pts[-1]) + _last_duration(shown, rising, 1 / (rate * time_base)),
-            time_base=time_base,
-            rate=rate,
-            demuxer=demuxer,
-            framing=shown.framing,
-            as_coded=shown.as_coded,
-            keyframes=keyframes[np.isin(keyframes, shown.pts[shown.unique])],
-            head_packets=packets.head,
-            timing=timing,
-            delay=delay,
-            plain=packets.plain and by_packet and timing == "pts" and only_video,
-        ),
-        limits,
+    clock = Clock(
+        pts=shown.pts,
+        end_pts=int(shown.pts[-1]) + _last_duration(shown, rising, 1 / (rate * time_base)),
+        time_base=time_base,
+        rate=rate,
+        demuxer=demuxer,
+        framing=shown.framing,
+        as_coded=shown.as_coded,
+        keyframes=keyframes[np.isin(keyframes, shown.pts[shown.unique])],
+        head_packets=packets.head,
+        timing=timing,
+        delay=delay,
+        plain=packets.plain and packets.sound and by_packet and timing == "pts" and only_video,
+        stream=number,
+        by_packet=by_packet,
+        sound=packets.sound,
+        holes=packets.holes,
     )
-    # The boxes of an MP4 were counted when it was opened; any other recording may break off in the middle of a picture.
-    return clock if demuxer == "mov" or not by_packet else _without_broken_end(source, clock)
+    clock = _checked(clock, limits)
+    if not by_packet:
+        clock = _without_lost(clock, shown)
+    elif demuxer != "mov" or missing_bytes:
+        # The boxes of an MP4 tell whether it is whole; any other recording may break off in the middle of a picture.
+        clock = _without_broken_end(source, clock)
+    if missing_bytes:
+        return _with_lost_end(clock, _ends_early(missing_bytes).message, said)
+    return _with_lost_end(clock, "the file ends in the middle of its content", said) if packets.breaks_off else clock
+
+
+def _ends_early(missing_bytes: int) -> MediaError:
+    return MediaError(Reason.TRUNCATED, f"the file ends {missing_bytes} bytes before its content")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """What a decoder shows; `unique`: where no two pictures have the same time, and what was taken for whole is."""
+    """What a decoder shows; `unique`: where no two pictures have the same time, and what was taken for whole is.
+
+    Where all was decoded, `fed` are the numbers of the packets that the pictures came with; `damaged`, which of them
+    are; and `broken`, the numbers of packets that don't decode.
+    """
 
     pts: np.ndarray
     durations: np.ndarray
     unique: np.ndarray
     framing: Framing
     as_coded: bool
+    fed: np.ndarray
+    damaged: np.ndarray
+    broken: np.ndarray
 
 
-def _shown(source: File | bytes, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig) -> _Shown:
+def _shown(
+    source: File | bytes, number: int, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig
+) -> _Shown:
     """The first pictures by decoding, the rest by packet; or all by decoding.
 
-    What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere.
+    What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere. What is damaged
+    is passed over.
     """
+    broken: list[int] = []
     with open_container(source, limits.max_pixels) as container:
-        stream = video_stream(container)
-        shown = pictures(packets_from_start(container, stream, packets.head), timing)
+        stream = video_stream(container, number)
+        shown = pictures(packets_from_start(container, stream, packets.head), timing, broken=broken)
         first = next(shown, None)
         if first is None:
+            if broken:
+                raise MediaError(Reason.UNDECODABLE, f"none of its {packets.count} packets shows a picture")
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
+        came_with = first.opaque
         framing = read_framing(source, container, stream, stream.codec_context.sample_aspect_ratio)
         set_framing(first, first_framing(framing, stream))
         as_coded = format_of(first).as_coded
         if not by_packet:
-            rows = _rows(itertools.chain((first,), shown), packets.keyframes)
+            rows = _rows(itertools.chain((first,), shown), came_with)
             pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
             is_whole = (rows[index, 2] == 1) | (timing == "pts" and stream.codec_context.name not in DECODER_TELLS)
             unique = (count == 1) & is_whole
-            return _Shown(pts, rows[index, 1], unique, framing, as_coded)
+            broke = np.array(broken, np.int64)
+            return _Shown(pts, rows[index, 1], unique, framing, as_coded, rows[index, 3], rows[index, 4] == 1, broke)
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
-        if timing == "pts":
+        if timing == "pts" and not broken:
             early, picture = [], first
             while picture is not None and picture.pts < packets.pts[0]:
                 early.append(picture.pts)
                 picture = next(shown, None)
             begin = int(packets.pts[0]) if picture is None else picture.pts
             keep = (pts >= begin) | np.isin(pts, early)
-    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, framing, as_coded)
+        elif timing == "pts":
+            keep = pts >= packets.pts[0]
+    none = np.empty(0, np.int64)
+    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, framing, as_coded, none, none, none)
 
 
-def _rows(shown: Iterator["VideoFrame"], keyframes: np.ndarray) -> np.ndarray:
-    """(PTS, duration, whether it is a keyframe) of each picture; up to the damage if the last group breaks off."""
+def _rows(shown: Iterator["VideoFrame"], first_with: list[int] | None) -> np.ndarray:
+    """(PTS, duration, whether it is a keyframe, number of its packet, whether it is damaged) of each picture.
+
+    Args:
+        first_with: the number of the first one's packet.
+    """
     rows = array("q")
-    try:
-        for picture in shown:
-            refuse_concealed(picture)
-            if rows and picture.pts < rows[-3]:
-                back_s = float((rows[-3] - picture.pts) * picture.time_base)
-                raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
-            rows.extend((picture.pts, picture.duration or 0, picture.key_frame))
-    except MediaError as error:
-        if error.reason != Reason.UNDECODABLE or not rows or len(keyframes) < 2 or rows[-3] < keyframes[-2]:
-            raise
-    return np.frombuffer(rows, np.int64).reshape(-1, 3)
+    for picture in shown:
+        if rows and picture.pts < rows[-5]:
+            back_s = float((rows[-5] - picture.pts) * picture.time_base)
+            raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
+        (fed,) = (picture.opaque if rows else first_with) or [rows[-2] if rows else 0]
+        rows.extend((picture.pts, picture.duration or 0, picture.key_frame, fed, picture.is_corrupt))
+    return np.frombuffer(rows, np.int64).reshape(-1, 5)
+
+
+def _without_lost(clock: Clock, shown: _Shown) -> Clock:
+    """The clock without the frames that are damaged or were decoded after damage, from keyframe to keyframe: see
+    `pipelines.media.whole`.
+
+    Raises:
+        MediaError: undecodable, if nothing is left, or it is in too many pieces.
+    """
+    if not len(shown.broken) and not shown.damaged.any():
+        return clock
+    total = len(clock.pts)
+    begins = np.unique([0, *np.searchsorted(clock.pts, clock.keyframes).tolist()])
+    lost, gaps = np.zeros(total, bool), []
+    for first, last in itertools.pairwise([*begins.tolist(), total]):
+        fed = int(shown.fed[first]) if first else 0
+        leads = np.arange(total) < first
+        damaged = shown.fed[shown.damaged & ~leads]
+        bad = np.concatenate([shown.broken[shown.broken >= fed], damaged[damaged >= fed]])
+        if not len(bad):
+            break
+        behind = shown.fed[first:last] >= bad.min()
+        if behind.any():
+            lost[first + int(np.argmax(behind)) : last] = True
+    kept = np.flatnonzero(~lost)
+    if not len(kept):
+        raise MediaError(Reason.UNDECODABLE, f"each of its {total} frames is damaged, or needs one that is")
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(int))).reshape(-1, 2).tolist()
+    if len(edges) > _MOST_GAPS:
+        raise MediaError(Reason.UNDECODABLE, f"it is damaged in {len(edges)} places")
+    ends = [*clock.pts.tolist(), clock.end_pts]
+    for first, last in edges:
+        reason = Reason.TRUNCATED if last == total else Reason.UNDECODABLE
+        gaps.append(Gap(ends[first], ends[last], last - first, reason, DAMAGED))
+    pts = clock.pts[kept]
+    return replace(
+        clock,
+        pts=pts,
+        end_pts=ends[int(kept[-1]) + 1],
+        keyframes=clock.keyframes[np.isin(clock.keyframes, pts)],
+        gaps=tuple(gaps),
+    )
 
 
 def _without_broken_end(source: File | bytes, clock: Clock) -> Clock:
-    """The clock up to the first picture of its last group that does not decode."""
+    """The clock up to the first picture of its last group that does not decode.
+
+    Raises:
+        MediaError: undecodable, if that is all of it.
+    """
     keyframe = clock.keyframe_before(int(clock.pts[-1]))
-    first = last = 0 if keyframe is None else clock.index_of(keyframe)
-    try:
-        for picture in pictures_between(source, clock, int(clock.pts[first]), clock.end_pts):
-            last = clock.index_of(picture.pts) + 1
-    except MediaError as error:
-        if error.reason != Reason.UNDECODABLE or not last:
-            raise
+    last = 0 if keyframe is None else clock.index_of(keyframe)
+    for number, _ in whole_pictures(source, clock, int(clock.pts[last]), clock.end_pts):
+        if number != last:
+            break
+        last += 1
     if last == len(clock.pts):
         return clock
+    if not last:
+        raise MediaError(Reason.UNDECODABLE, f"none of its {len(clock.pts)} frames is whole")
     end_pts = int(clock.pts[last])
-    return replace(clock, pts=clock.pts[:last], end_pts=end_pts, keyframes=clock.keyframes[clock.keyframes < end_pts])
+    gap = Gap(end_pts, clock.end_pts, len(clock.pts) - last, Reason.TRUNCATED, "the video breaks off there")
+    keyframes = clock.keyframes[clock.keyframes < end_pts]
+    return replace(clock, pts=clock.pts[:last], end_pts=end_pts, keyframes=keyframes, gaps=(gap,))
+
+
+def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
+    """The clock of a file whose end is missing.
+
+    Args:
+        said: how long it was to be, in units of its time base; None if it does not say.
+    """
+    gaps = [gap for gap in clock.gaps if gap.end_pts is None or gap.end_pts < clock.end_pts]
+    frames = sum(gap.num_frames for gap in clock.gaps) - sum(gap.num_frames for gap in gaps)
+    end_pts = max(clock.end_pts, int(clock.pts[0]) + said) if said else None
+    gap = Gap(clock.end_pts, end_pts, frames, Reason.TRUNCATED, message)
+    return replace(clock, gaps=(*gaps, gap), plain=False)
 
 
 def _fed_keyframes(fed: np.ndarray, shown: _Shown, delay: int) -> np.ndarray:

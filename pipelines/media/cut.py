@@ -113,7 +113,7 @@ def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut
     most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
     for keyframes_back, only_first_begins in _ATTEMPTS:
         try:
-            run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before)
+            run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream)
             _check_share(run, wanted.num_frames, cfg)
             marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.shown)
             why = _difference(wanted, out, run, marked)

@@ -43,6 +43,10 @@ _SOUGHT = frozenset(("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"))
 _LOOK_BACK_S = (0, 2, 16)
 # An MPEG-4 packet this small may be no picture: a place held for one in the packet before, or a repetition.
 _PLACEHOLDER_BYTES = 32
+FLAGGED_AHEAD = 2  # a transport stream's packets may be flagged one before the one that is meant
+SOMETIMES_HIDDEN = ("vp8", "vp9")
+# Packets of a file's beginning that are decoded until a picture comes out: of a damaged one none may.
+_OPENING_PACKETS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,8 @@ class Packets:
     `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the latter if
     also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when. `plain`: every
     keyframe of the container is one of them, nothing comes before the first, and no packet changes what the header says.
+    `holes`: times of packets before which the container is damaged. `sound`: no such damage is known, so an index leads
+    where reading from the start does. `breaks_off`: the container ends in the middle of something.
     """
 
     pts: np.ndarray
@@ -62,6 +68,9 @@ class Packets:
     count: int
     doubtful: bool
     plain: bool
+    holes: tuple[int, ...]
+    sound: bool
+    breaks_off: bool
 
 
 def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: int) -> Packets:
@@ -73,12 +82,18 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata
     nal_length = nal_length_bytes(codec, extradata)
     fields, doubtful = field_syntax(codec, parameter_sets(codec, extradata), 0), False
-    sometimes_hidden, sometimes_empty = codec in ("vp8", "vp9"), codec == "mpeg4"
-    demuxer = container.format.name
+    sometimes_empty = codec == "mpeg4"
+    demuxer, indexed = container.format.name, len(stream.index_entries)
     pts, durations, keyframes, closed = array("q"), array("q"), array("q"), array("q")
     count, head, highest, before, flagged, changes = 0, None, None, 0, 0, False
     declared = declared_sets(codec, extradata or b"")
-    for packet in demux(container, stream):
+    holes: list[int] = []
+    hole = False
+    packets = demux(container, stream)
+    for packet, complaints in (
+        _with_complaints(packets) if demuxer.startswith("matroska") else ((p, False) for p in packets)
+    ):
+        hole = hole or complaints
         if not packet.size:
             continue
         is_key = packet.is_keyframe
@@ -92,9 +107,12 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         count += 1
         if count > max_frames:
             raise MediaError(Reason.TOO_LARGE, f"more frames than footage_options.max_frames={max_frames}")
-        if packet.is_discard or (sometimes_hidden and not is_shown(codec, memoryview(packet))):
+        shown_at = packet_time(packet, demuxer)
+        if hole and shown_at is not None:
+            holes.append(shown_at)
+            hole = False
+        if not shows(packet):
             continue
-        shown_at = _time(packet, demuxer)
         if shown_at is None:
             doubtful = True
             continue
@@ -121,75 +139,73 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         count=count,
         doubtful=doubtful or len(pts) == before,
         plain=flagged == len(keyframes) and not head and not changes,
+        holes=tuple(holes),
+        sound=not (holes or hole) and (demuxer != "avi" or indexed == count),
+        breaks_off=hole,
     )
 
 
-def pictures_between(source: File | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
-    """FFmpeg's own pictures in [start_pts, end_pts), as coded: exactly those of the clock, in order.
+def _with_complaints(packets: Iterator["Packet"]) -> Iterator[tuple["Packet", bool]]:
+    """Each packet, and whether the demuxer complained of what it had to pass over on its way there.
 
-    Raises:
-        MediaError: undecodable, no_timestamps.
+    Matroska's looks for the next cluster then, and there is no other sign of it.
     """
-    first, after = clock.index_of(start_pts), clock.index_of(end_pts)
-    if first >= after:
-        return
-    keyframe = clock.keyframe_before(int(clock.pts[first]))
-    begin = 0 if keyframe is None else clock.index_of(keyframe)
-    came = None
-    for seek in (False,) if keyframe is None else (True, False):  # from the start only if seeking led astray
-        number = begin
-        for picture in pictures(packets_from(source, clock, keyframe, seek), clock.timing, clock.framing):
-            if clock.timing == "count":
-                picture.pts = int(clock.pts[number])
-            came = picture.pts
-            if (keyframe is not None and came < keyframe) or (number and came == clock.pts[number - 1]):
-                continue  # it leads the keyframe, or has no time of its own
-            if came != clock.pts[number]:
-                break
-            number += 1
-            if number > first:
-                refuse_concealed(picture)
-                yield picture
-                first = number
-            if number == after:  # what comes behind may be broken
-                return
-    raise MediaError(
-        Reason.UNDECODABLE,
-        f"no picture comes out at pts {clock.pts[number]}, as its packet says; the last was at {came}",
-    )
+    import av.logging
+
+    level = av.logging.get_level()
+    while True:
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as said:
+                packet = next(packets, None)
+                complaints = any(name == "matroska,webm" for _, name, _ in said)
+        finally:
+            av.logging.set_level(level)
+        if packet is None:
+            return
+        yield packet, complaints
 
 
-def refuse_concealed(picture: "VideoFrame") -> None:
-    """What a decoder made up where data is damaged depends on what it saw before, and is no footage.
-
-    Raises:
-        MediaError: undecodable.
-    """
-    if picture.is_corrupt:
-        raise MediaError(Reason.UNDECODABLE, f"the data of the picture at pts {picture.pts} is damaged")
-
-
-def pictures(packets: Iterator["Packet"], timing: str, framing: Framing | None = None) -> Iterator["VideoFrame"]:
+def pictures(
+    packets: Iterator["Packet"], timing: str, framing: Framing | None = None, broken: list[int] | None = None
+) -> Iterator["VideoFrame"]:
     """What packets show, in order of display.
 
     Args:
         timing: see `Clock`; the times of what is counted mean nothing here.
-        framing: what the container says of all of them: each picture carries its own as `opaque`. None if nobody asks.
+        framing: what the container says of all of them: each picture carries its own as `opaque`. If None, each carries a
+            list of the number of the packet that it came with.
+        broken: takes the numbers of packets that do not decode, or are known to be incomplete; None to raise.
 
     Raises:
         MediaError: undecodable, no_timestamps.
     """
     import av
+    from av.codec.context import Flags
 
-    fed = 0
-    aspects = framing and _Aspects(framing)
-    for packet in packets:
+    fed, suspect = 0, None
+    aspects = framing and Aspects(framing)
+    for number, packet in enumerate(packets):
         if timing == "feed":
             fed = packet.dts if packet.size else fed + 1
+        if packet.size:
+            packet.stream.codec_context.flags |= Flags.copy_opaque
+            packet.opaque = [number]  # PyAV wants an object of its own for each
+        if packet.size and packet.is_keyframe:
+            suspect = None
+        elif suspect is not None and (not packet.size or number - suspect >= FLAGGED_AHEAD):
+            if broken is not None:
+                broken.append(suspect)
+            suspect = None
+        if suspect is None and is_flagged(packet):
+            suspect = number
         try:
             shown = packet.decode()
         except av.error.FFmpegError as error:
-            raise MediaError(Reason.UNDECODABLE, f"a packet does not decode: {error.strerror}") from error
+            if broken is None:
+                raise MediaError(Reason.UNDECODABLE, f"a packet does not decode: {error.strerror}") from error
+            broken.append(number)
+            continue
         if aspects:
             aspects.note(packet)
         for picture in shown:
@@ -204,7 +220,7 @@ def pictures(packets: Iterator["Packet"], timing: str, framing: Framing | None =
             yield picture
 
 
-class _Aspects:
+class Aspects:
     """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures before that one
     comes out.
     """
@@ -243,17 +259,18 @@ def packets_from(source: File | bytes, clock: "Clock", keyframe: int | None, see
     """
     if keyframe is None or keyframe == clock.pts[0]:
         with open_container(source) as container:
-            yield from packets_from_start(container, video_stream(container), clock.head_packets)
+            yield from packets_from_start(container, video_stream(container, clock.stream), clock.head_packets)
         return
-    if seek and clock.demuxer in _SOUGHT:
+    if seek and clock.sound and clock.demuxer in _SOUGHT:
         with open_container(source) as container:
-            stream = video_stream(container)
-            next(pictures(packets_from_start(container, stream, clock.head_packets), "count"), None)
+            stream = video_stream(container, clock.stream)
+            opening = packets_from_start(container, stream, clock.head_packets)
+            any(_shows_one(packet) for packet in itertools.islice(opening, _OPENING_PACKETS))
             for packets in _seek(container, stream, clock, keyframe):
                 yield from packets
                 return
     with open_container(source) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, clock.stream)
         packets = packets_from_start(container, stream, clock.head_packets)
         run = _run(_begun(packets), stream, clock, keyframe)
         if not run:
@@ -304,7 +321,7 @@ def _run(
                 run = [packet]
             elif run:
                 run.append(packet)
-        elif _time(packet, clock.demuxer) == keyframe and packet.is_keyframe:
+        elif packet_time(packet, clock.demuxer) == keyframe and packet.is_keyframe:
             return [packet]
         elif packet.dts is not None and packet.dts > most_dts:
             return []
@@ -314,11 +331,36 @@ def _run(
 def _begun(packets: Iterator["Packet"]) -> Iterator["Packet"]:
     """The same packets; the first ones are decoded, until a picture comes out."""
     shown = False
-    for packet in packets:
-        shown = shown or bool(packet.decode())
+    for number, packet in enumerate(packets):
+        shown = shown or number >= _OPENING_PACKETS or _shows_one(packet)
         yield packet
 
 
-def _time(packet: "Packet", demuxer: str) -> int | None:
+def _shows_one(packet: "Packet") -> bool:
+    """Whether decoding a packet shows a picture; it may be damaged."""
+    import av
+
+    try:
+        return bool(packet.decode())
+    except av.error.FFmpegError:
+        return False
+
+
+def is_flagged(packet: "Packet") -> bool:
+    """Whether the demuxer says that data are missing in a packet, or behind it.
+
+    Not where recordings were joined: then a keyframe follows soon, and decoders tell whether what comes before it is
+    whole. Program streams say it of all pictures around.
+    """
+    return packet.is_corrupt and packet.stream.container.format.name != "mpeg"
+
+
+def shows(packet: "Packet") -> bool:
+    """Whether a packet's picture is to be shown."""
+    codec = packet.stream.codec_context.name
+    return not packet.is_discard and (codec not in SOMETIMES_HIDDEN or is_shown(codec, memoryview(packet)))
+
+
+def packet_time(packet: "Packet", demuxer: str) -> int | None:
     """AVI knows only when packets are decoded; the rest is FFmpeg's guess."""
     return packet.dts if demuxer == "avi" else packet.pts

@@ -44,7 +44,7 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
 
     demuxer = sniff(source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source))
     if demuxer == "mov" and not isinstance(source, bytes):
-        _check_boxes(source)
+        check_boxes(source)
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     elif isinstance(source, RangedFile):
@@ -79,7 +79,7 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
     size_bytes = size_of(path)
     _limit(size_bytes, "bytes", "max_bytes", cfg)
     with open_container(path, cfg.max_pixels) as container:
-        stream = video_stream(container)
+        stream, others = choose_stream(path, container, cfg)
         check_header(container, stream, cfg)
         duration_s = _duration_s(container, stream)
         frame = _first_frame(container, stream)
@@ -96,6 +96,7 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
             time_base=Fraction(stream.time_base),
             duration_s=duration_s,
             bit_rate=8 * size_bytes / duration_s if duration_s else 0.0,
+            others=others,
         )
 
 
@@ -117,12 +118,12 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
     raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
 
 
-def demux(container: "InputContainer", stream: "VideoStream") -> Iterator["Packet"]:
-    """All packets of a stream; the last one is empty, and flushes the decoder.
+def demux(container: "InputContainer", *streams: "VideoStream") -> Iterator["Packet"]:
+    """All packets of a stream, or of several; the last one of each is empty, and flushes the decoder.
 
     A broadcast may take up further streams on its way. PyAV stumbles over them behind the last packet.
     """
-    packets = container.demux(stream)
+    packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets, None)
@@ -133,29 +134,111 @@ def demux(container: "InputContainer", stream: "VideoStream") -> Iterator["Packe
         yield packet
 
 
-def video_stream(container: "InputContainer") -> "VideoStream":
-    """The video stream with the film in it: of those that are no cover picture one that has pictures, then the one that the file
-    calls its default, then the first.
+def video_stream(container: "InputContainer", number: int | None = None) -> "VideoStream":
+    """The video stream of that number among all streams, as `choose_stream` found it; if it was not asked, what the header says.
 
     Raises:
         MediaError: no_video; undecodable, if there is no decoder for it; no_timestamps, if it has no time base.
     """
+    if number is not None:
+        return container.streams[number]
+    return _usable(min(_films(container), key=_rank))
+
+
+def choose_stream(
+    source: File | bytes, container: "InputContainer", cfg: FootageConfig
+) -> tuple["VideoStream", str | None]:
+    """The video stream with the film in it, and in words which other film there is.
+
+    Covers, thumbnails and stills are none. Of several films one that has pictures, then the one that the file calls its
+    default, then the largest and longest. Where the header does not tell who has pictures, the first packets do.
+
+    Raises:
+        MediaError: see `video_stream`; no_video, if there is none of the number that cfg asks for.
+    """
+    videos, wanted = list(container.streams.video), cfg.video_stream
+    if wanted is not None:
+        if wanted >= len(videos):
+            streams = "1 video stream" if len(videos) == 1 else f"{len(videos)} video streams"
+            raise MediaError(
+                Reason.NO_VIDEO, f"footage_options.video_stream={wanted}: the file has {streams}, numbered from 0"
+            )
+        return _usable(videos[wanted]), None
+    films = _films(container)
+    if len(films) == 1:
+        return _usable(films[0]), None
+    packets = _first_packets(source, films, cfg.max_pixels)
+    film = min(films, key=lambda one: (-min(packets[one.index], _FEW), *_rank(one)))
+    others = [
+        videos.index(one) for one in films if one is not film and packets[one.index] == _FEW and not _tiny(one, film)
+    ]
+    if not others:
+        return _usable(film), None
+    named = ", ".join(f"{n} ({videos[n].codec_context.width} × {videos[n].codec_context.height})" for n in others)
+    return _usable(film), (
+        f"video stream {videos.index(film)} is taken; there is also {named}: footage_options.video_stream chooses"
+    )
+
+
+def _films(container: "InputContainer") -> list["VideoStream"]:
+    """Video streams that are no stills, at least one."""
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    films = [stream for stream in container.streams.video if not stream.disposition & still]
-    if films:
-        stream = min(films, key=lambda one: (not _has_pictures(one), not one.disposition & Disposition.default))
-        if stream.codec_context is None:
-            raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
-        if not stream.time_base:
-            raise MediaError(Reason.NO_TIMESTAMPS, "the video stream has no unit of time")
-        return stream
+    if films := [stream for stream in container.streams.video if not stream.disposition & still]:
+        return films
     covers = len(container.streams.video)
     raise MediaError(
         Reason.NO_VIDEO,
         f"the file has {covers} cover pictures and no video" if covers else "the file has no video stream",
     )
+
+
+def _rank(stream: "VideoStream") -> tuple[bool, bool, float]:
+    """The least is the film."""
+    from av.stream import Disposition
+
+    size = _pixels(stream) * float((stream.duration or 1) * (stream.time_base or 1))
+    return not _has_pictures(stream), not stream.disposition & Disposition.default, -size
+
+
+def _usable(stream: "VideoStream") -> "VideoStream":
+    if stream.codec_context is None:
+        raise MediaError(Reason.UNDECODABLE, "no decoder knows the video stream's codec")
+    if not stream.time_base:
+        raise MediaError(Reason.NO_TIMESTAMPS, "the video stream has no unit of time")
+    return stream
+
+
+_FEW = 2  # packets: one may be a still
+_PEEKED_PACKETS, _PEEKED_BYTES = 20_000, 64 * 1024**2  # of all streams together, in which streams of pictures show up
+
+
+def _first_packets(source: File | bytes, films: list["VideoStream"], max_pixels: int) -> dict[int, int]:
+    """How many packets each stream has, as far as is looked: at most `_FEW`."""
+    found = {stream.index: min(stream.frames, _FEW) for stream in films}
+    if min(found.values()) == _FEW:
+        return found
+    found, read_bytes = dict.fromkeys(found, 0), 0
+    with open_container(source, max_pixels) as container:
+        packets = demux(container, *(container.streams[number] for number in found))
+        for packet, _ in zip(packets, range(_PEEKED_PACKETS), strict=False):
+            if packet.size:
+                found[packet.stream_index] = min(found[packet.stream_index] + 1, _FEW)
+                read_bytes += packet.size
+            if min(found.values()) == _FEW or read_bytes > _PEEKED_BYTES:
+                break
+    return found
+
+
+def _pixels(stream: "VideoStream") -> int:
+    codec = stream.codec_context
+    return codec.width * codec.height if codec else 0
+
+
+def _tiny(stream: "VideoStream", film: "VideoStream") -> bool:
+    """Whether a stream is but a preview of a film: a quarter of its sides, or less."""
+    return 16 * _pixels(stream) <= _pixels(film)
 
 
 def _has_pictures(stream: "VideoStream") -> bool:
@@ -169,7 +252,8 @@ def check_header(container: "InputContainer", stream: "VideoStream", cfg: Footag
     Raises:
         MediaError: too_large.
     """
-    _limit(len(container.streams), "streams", "max_streams", cfg)
+    films = [one for one in _films(container) if not _tiny(one, stream)]
+    _limit(len(films) + len(container.streams.audio), "streams", "max_streams", cfg)
     _check_size(stream.codec_context.width, stream.codec_context.height, cfg)
     _limit(_duration_s(container, stream), "s", "max_duration_s", cfg)
     _limit(stream.frames, "frames", "max_frames", cfg)
@@ -209,16 +293,19 @@ def _head(file: File) -> bytes:
 _MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))  # with what is lost if they are cut off
 
 
-def _check_boxes(path: File) -> None:
-    """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2): whole, and with a `moov`.
+def check_boxes(path: File) -> int:
+    """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2), which has to have a `moov`.
 
     FFmpeg opens a file whose media data is cut off and ends early without a word. What lies behind a whole file is none of it:
     a music player's tag or a dashcam's text is read as a box with a length of anything.
 
+    Returns:
+        How many bytes of its media data are missing at the end.
+
     Raises:
-        MediaError: truncated; the index or media data reach beyond the end, or there is no `moov`.
+        MediaError: truncated; there is no `moov`, or not all of it.
     """
-    size_bytes, offset, kinds = size_of(path), 0, set()
+    size_bytes, offset, kind, kinds = size_of(path), 0, b"", set()
     with open_file(path) as file:
         while offset + 8 <= size_bytes:
             file.seek(offset)
@@ -236,13 +323,14 @@ def _check_boxes(path: File) -> None:
                 break  # padding or junk behind the last box: FFmpeg decides
             kinds.add(kind)
             offset += length
-    if offset > size_bytes:
-        lost = offset - size_bytes
+    lost = max(0, offset - size_bytes)
+    if lost and (kind == b"moov" or b"moov" not in kinds):
         raise MediaError(
             Reason.TRUNCATED, f"the file ends {lost} bytes before its content ({math.floor(100 * lost / offset)}%)"
         )
     if b"moov" not in kinds:
         raise MediaError(Reason.TRUNCATED, "the file has no index (moov box): it was cut off, or never finished")
+    return lost
 
 
 def _is_box_kind(kind: bytes) -> bool:

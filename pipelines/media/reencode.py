@@ -66,6 +66,11 @@ class Wanted:
     shown: PictureFormat | None = None
     interlaced: bool = False
 
+    @property
+    def stream(self) -> int | None:
+        """The number of the source's video stream, where it is known."""
+        return None if self.clock is None else self.clock.stream
+
 
 def reencode(
     wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig
@@ -153,8 +158,8 @@ class _Seen:
 
 def _fields(wanted: Wanted) -> Fields | None:
     with open_container(wanted.path) as container:
-        stream = video_stream(container)
-        first = next(container.decode(stream), None)
+        stream = video_stream(container, wanted.stream)
+        first = next(pictures(container.demux(stream), "count", broken=[]), None)
         return fields_of(stream, wanted.shown or format_of(first)) if first is not None else None
 
 

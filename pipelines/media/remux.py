@@ -53,11 +53,13 @@ class Run:
     """Packets in decode order, in units of the source's time base; the first one is a keyframe.
 
     `header` are the parameter sets that the first one brings, where they are not those of the source's header; None else.
+    `stream` is the number of their stream in the source, if it was asked for.
     """
 
     packets: tuple[Coded, ...]
     span: Span
     header: bytes | None = None
+    stream: int | None = None
 
     @property
     def lead_frames(self) -> int:
@@ -75,7 +77,14 @@ class Run:
         return sorted(p.pts for p in self.packets if self.span.start_pts <= p.pts < self.span.end_pts)
 
 
-def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, most_before: int | None = None) -> Run:
+def read_run(
+    path: File,
+    span: Span,
+    num_frames: int,
+    keyframes_back: int = 0,
+    most_before: int | None = None,
+    number: int | None = None,
+) -> Run:
     """The packets that show a span of a source.
 
     Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they refer to is.
@@ -84,6 +93,7 @@ def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, m
         num_frames: how many frames the span has.
         keyframes_back: begin so many keyframes before the nearest possible one.
         most_before: how many packets may come before the span; a recording of hours may have one keyframe.
+        number: of the video stream, if it is known.
 
     Raises:
         CannotCopy: the codec, the timestamps or the keyframes don't allow it.
@@ -93,7 +103,7 @@ def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, m
 
     for before_s in _BEFORE_S:
         with open_container(path) as container:
-            stream = video_stream(container)
+            stream = video_stream(container, number)
             if stream.codec_context.name not in COPIED:
                 raise CannotCopy(f"{stream.codec_context.name} is not copied into mp4")
             # A transport stream loses its first keyframe if one seeks to it: the beginning is read without seeking.
@@ -110,7 +120,7 @@ def read_run(path: File, span: Span, num_frames: int, keyframes_back: int = 0, m
         if found:
             packets = tuple(packet for packet in found if packet.pts >= found[0].pts)
             header = _own_header(codec, extradata, packets)
-            return Run(_as_hvc1(codec, extradata, packets), span, header)
+            return Run(_as_hvc1(codec, extradata, packets), span, header, number)
     raise CannotCopy("no keyframe at or before its first frame")
 
 
@@ -240,7 +250,7 @@ def write_clip(
     edits = [Edit(-dts[0], end)]
     try:
         with open_container(path) as source, av.open(str(out), "w", format="mp4", options=options) as container:
-            track = container.add_stream_from_template(video_stream(source), opaque=True)
+            track = container.add_stream_from_template(video_stream(source, run.stream), opaque=True)
             track.time_base = Fraction(1, scale)
             _describe(track, run, shown)
             if sound is not None:

@@ -58,19 +58,20 @@ def alike(a: np.ndarray, b: np.ndarray) -> float:
     return round(min(best, 1.0) * _STEPS) / _STEPS
 
 
-def measure_alike(tiny: np.ndarray, begin: int, start: int, stop: int, total: int) -> np.ndarray:
+def measure_alike(tiny: np.ndarray, begin: int, start: int, stop: int, total: int, least: int = 0) -> np.ndarray:
     """`alike` of frames [start, stop) at every reach.
 
     Args:
         tiny: of frames [begin, begin + len(tiny)).
-        total: frames of the video; what lies outside of it is its first or its last frame.
+        total: frames of the video; what lies outside of it is its first or its last frame. Or the end of a stretch of it
+            without a gap, which begins at frame `least`.
 
     Returns:
         float32 (stop − start, len(REACHES)); NaN where the nearest boundary or the grid gives no reason to look farther.
     """
 
     def across(i: int, reach: int) -> float:
-        return alike(tiny[max(0, i - 1 - reach) - begin], tiny[min(i + reach, total - 1) - begin])
+        return alike(tiny[max(least, i - 1 - reach) - begin], tiny[min(i + reach, total - 1) - begin])
 
     found = np.full((stop - start, len(REACHES)), np.nan, np.float32)
     for row, i in zip(found, range(start, stop), strict=True):

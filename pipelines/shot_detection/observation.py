@@ -47,16 +47,24 @@ def context_frames(look: Look | None) -> int:
 
 
 def observe(
-    tiny: np.ndarray, begin: int, first: int, last: int, total: int, look: Look | None, precision: str
+    tiny: np.ndarray,
+    begin: int,
+    first: int,
+    last: int,
+    total: int,
+    look: Look | None,
+    precision: str,
+    start: int = 0,
 ) -> dict[str, np.ndarray]:
     """Evidence of frames [first, last).
 
     Args:
         tiny: of frames [begin, begin + len(tiny)), which are those of the stretch and `context_frames` on either side, as
             far as the video goes.
-        total: frames of the video.
+        total: frames of the video; or the end of the stretch without a gap that all these frames lie in.
         look: None measures nothing.
         precision: of the network, bf16 or fp32.
+        start: the beginning of that stretch.
 
     Returns:
         Float32 columns by the names of `COLUMNS`; NaN where nobody looked.
@@ -66,24 +74,25 @@ def observe(
         return columns
     asked, wanted = first // look.cell, -(-last // look.cell)
     beside = 0 if look.everywhere else 1
-    cells = range(max(0, asked - beside), min(wanted + beside, -(-total // look.cell)))
+    cells = range(max(start // look.cell, asked - beside), min(wanted + beside, -(-total // look.cell)))
     # Proposals of a cell's frames depend on clear cuts around them, and those on their neighbours.
-    start, stop = max(0, cells.start * look.cell - evidence.REACH), min(total, cells.stop * look.cell + evidence.REACH)
-    alike = evidence.measure_alike(tiny, begin, start, stop, total)
+    since = max(start, cells.start * look.cell - evidence.REACH)
+    stop = min(total, cells.stop * look.cell + evidence.REACH)
+    alike = evidence.measure_alike(tiny, begin, since, stop, total, start)
     for name, column in zip(COLUMNS, alike.T, strict=False):
-        columns[name][:] = column[first - start : last - start]
+        columns[name][:] = column[first - since : last - since]
     columns["contrast"][:] = [evidence.contrast(tiny[i - begin]) for i in range(first, last)]
     proposed = evidence.proposed(alike) | look.everywhere
     seen = {
-        cell: _probabilities(tiny, begin, cell * look.cell, total, look, precision)
+        cell: _probabilities(tiny, begin, cell * look.cell, (start, total), look, precision)
         for cell in cells
-        if proposed[max(cell * look.cell, start) - start : (cell + 1) * look.cell - start].any()
+        if proposed[max(cell * look.cell, since) - since : (cell + 1) * look.cell - since].any()
     }
     for cell in range(asked, wanted):
         if cell in seen or _goes_on(cell, seen):
             here = seen.get(cell)
             if here is None:
-                here = _probabilities(tiny, begin, cell * look.cell, total, look, precision)
+                here = _probabilities(tiny, begin, cell * look.cell, (start, total), look, precision)
             by_frame = np.repeat(here, look.stride)
             for i in range(max(first, cell * look.cell), min(last, (cell + 1) * look.cell)):
                 columns["transition"][i - first] = by_frame[i - cell * look.cell]
@@ -96,10 +105,12 @@ def _goes_on(cell: int, proposed: dict[int, np.ndarray]) -> bool:
     return bool((before is not None and before[-1] >= _GOES_ON) or (after is not None and after[0] >= _GOES_ON))
 
 
-def _probabilities(tiny: np.ndarray, begin: int, start: int, total: int, look: Look, precision: str) -> np.ndarray:
-    """Of the frames that the window decides whose first is `start`, float32 (core,)."""
+def _probabilities(
+    tiny: np.ndarray, begin: int, start: int, among: tuple[int, int], look: Look, precision: str
+) -> np.ndarray:
+    """Of the frames that the window decides whose first is `start`, float32 (core,); it sees frames among[0] … among[1] − 1."""
     steps = np.arange(-look.margin, look.core + look.margin)
-    window = np.clip(start + steps * look.stride, 0, total - 1) - begin
+    window = np.clip(start + steps * look.stride, among[0], among[1] - 1) - begin
     decided = transnet.load(precision)(_exposed(tiny[window]))[look.margin : look.margin + look.core]
     return np.round(decided * _STEPS) / _STEPS
 

@@ -21,7 +21,7 @@ from pipelines.media.probe import open_container, probe, video_stream
 from pipelines.media.remux import read_run
 from pipelines.records import Span
 from pipelines.shots import find_shots
-from pipelines.signals import measure, numbered
+from pipelines.signals import measure
 from tests.footage import pan, write
 
 ONE = 1 << 16
@@ -188,7 +188,7 @@ def signals_of(path):
     cfg, shots = SignalConfig(), ShotConfig(detector="content")
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     total = len(clock.pts)
-    return measure(numbered(pictures, clock, 0, total), clock, 0, total, cfg, shots, "fp32"), clock
+    return measure(enumerate(pictures), clock, 0, total, cfg, shots, "fp32"), clock
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import read_clock
+from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import open_container, probe, video_stream
 from tests.footage import pan, write
 from tests.odd_sources import SOURCES
@@ -77,9 +78,13 @@ def test_no_junk_behind_a_whole_file_refuses_it(folder, whole, junk):
 
 
 @pytest.mark.parametrize("kind", [b"mdat", b"moof"])
-def test_pictures_that_are_cut_off_behind_a_whole_file_are_missing_all_the_same(folder, whole, kind):
+def test_pictures_that_are_cut_off_behind_a_whole_file_are_told_to_be_lost(folder, whole, kind):
     (folder / "more.mp4").write_bytes(whole + struct.pack(">I4s", 5000, kind) + bytes(100))
-    assert why(folder / "more.mp4").reason == Reason.TRUNCATED
+    clock = read_clock(folder / "more.mp4")
+    assert len(clock.pts) == 20
+    (gap,) = clock.gaps
+    assert (gap.start_pts, gap.reason) == (clock.end_pts, Reason.TRUNCATED)
+    assert "4900 bytes" in gap.message or "4892 bytes" in gap.message
 
 
 def test_a_file_with_sound_only_has_no_video(folder):
@@ -116,7 +121,7 @@ def test_each_limit_refuses_before_decoding_and_says_which_key(folder, key, limi
 def test_a_file_of_many_streams_is_refused(folder):
     path = SOURCES["two_videos.mkv"](folder / "two.mkv")
     assert why(path, max_streams=1).reason == Reason.TOO_LARGE
-    assert probe(path, "v", FootageConfig(max_streams=2)).width == 64
+    assert probe(path, "v", FootageConfig(max_streams=2)).width == 128, "the larger of two"
 
 
 def _said_small(data: bytes) -> bytes:
@@ -207,7 +212,7 @@ def two_streams(path, first: int, second: int, default: int | None = None):
     return path
 
 
-@pytest.mark.parametrize(("first", "second", "width"), [(0, 20, 96), (20, 0, 64), (20, 20, 64)])
+@pytest.mark.parametrize(("first", "second", "width"), [(0, 20, 96), (20, 0, 64), (20, 1, 64), (20, 20, 96)])
 def test_the_video_is_a_stream_that_has_pictures(folder, first, second, width):
     """A recorder lists every programme of a transponder and records one."""
     path = two_streams(folder / f"{first}-{second}.ts", first, second)
@@ -219,3 +224,26 @@ def test_the_video_is_a_stream_that_has_pictures(folder, first, second, width):
 def test_of_several_films_the_video_is_the_one_that_the_file_calls_its_default(folder, default):
     path = two_streams(folder / f"default{default}.mkv", 20, 20, default)
     assert probe(path, "v", FootageConfig()).width == (64, 96)[default]
+
+
+def test_a_file_with_two_films_says_so_and_either_can_be_asked_for(folder):
+    path = two_streams(folder / "two_films.mkv", 20, 10, 0)
+    video = probe(path, "v", FootageConfig())
+    assert (video.width, video.others) == (
+        64,
+        "video stream 0 is taken; there is also 1 (96 × 48): footage_options.video_stream chooses",
+    )
+    for number, (width, frames) in enumerate([(64, 20), (96, 10)]):
+        chosen = FootageConfig(video_stream=number)
+        assert probe(path, "v", chosen).width == width
+        clock = read_clock(path, chosen)
+        pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+        assert [picture.width for picture in pictures] == [width] * frames
+    error = why(path, video_stream=2)
+    assert error.reason == Reason.NO_VIDEO
+    assert error.message == "footage_options.video_stream=2: the file has 2 video streams, numbered from 0"
+
+
+def test_covers_and_attachments_do_not_count_as_streams(folder):
+    path = SOURCES["cover.mp4"](folder / "covered.mp4")
+    assert probe(path, "v", FootageConfig(max_streams=1)).others is None

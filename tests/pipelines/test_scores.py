@@ -40,13 +40,15 @@ def measured(frames, fps, meters=METER_NAMES):
         timing="pts",
         delay=0,
         plain=True,
+        stream=0,
+        by_packet=True,
     )
     pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
     for number, picture in enumerate(pictures):
         picture.pts = number
     shots = ShotConfig(detector="content")
     tables = measure(
-        pictures, clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"
+        enumerate(pictures), clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"
     )
     return tables.pop("signals"), tables
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import ShotConfig, SignalConfig
-from pipelines.errors import MediaError, Reason
 from pipelines.grid import on_grid
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
@@ -20,7 +19,7 @@ from pipelines.schema import parquet_bytes
 from pipelines.shot_detection.observation import observe
 from pipelines.shot_detection.transnet import TransNet
 from pipelines.shots import look_of
-from pipelines.signals import MOTION_PER_S, context_frames, measure, numbered, signals_settings
+from pipelines.signals import MOTION_PER_S, context_frames, measure, signals_settings
 from tests.footage import pan, real_clips, write
 from tests.odd_sources import SOURCES
 
@@ -123,13 +122,34 @@ def test_signals_without_thumbnails_fit_into_a_hundred_and_twenty_bytes_a_frame(
     assert len(parquet_bytes(numbers)) < 120 * len(numbers)
 
 
-@pytest.mark.parametrize("lost", [0, 30, 249])
-def test_a_frame_that_the_index_lists_and_nobody_decoded_is_an_error(lost):
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("lost", [(0, 4), (30, 31), (60, 130), (100, 103), (245, 250)])
+def test_lost_frames_have_no_rows_and_any_stretch_has_the_rows_of_the_whole(detector, lost):
     clock, pictures = footage()
-    some = [picture for k, picture in enumerate(pictures) if k != lost]
-    with pytest.raises(MediaError) as raised:
-        list(numbered(some, clock, 0, len(pictures)))
-    assert raised.value.reason == Reason.TRUNCATED
+    shots = ShotConfig(detector=detector)
+    context, total = context_frames(CFG, shots), len(pictures)
+
+    def rows(first, last):
+        near = range(max(0, first - context), min(total, last + context))
+        some = [(k, pictures[k]) for k in near if not lost[0] <= k < lost[1]]
+        return measure(some, clock, first, last, CFG, shots, "fp32")
+
+    everything = rows(0, total)
+    assert everything["pts"].to_pylist() == [int(clock.pts[k]) for k in range(total) if not lost[0] <= k < lost[1]]
+    bounds = (0, 29, 31, 64, 101, 131, 248, total)
+    parts = [row for a, b in itertools.pairwise(bounds) for row in rows(a, b).to_pylist()]
+    assert repr(parts) == repr(everything.to_pylist())
+
+
+def test_what_lies_beyond_a_gap_is_no_neighbour():
+    clock, pictures = footage()
+    some = [(k, picture) for k, picture in enumerate(pictures) if not 50 <= k < 60]
+    rows = measure(some, clock, 0, len(pictures), CFG, ShotConfig(), "fp32").to_pylist()
+    behind = rows[50]
+    assert behind["pts"] == clock.pts[60]
+    assert (behind["change"], behind["motion"], behind["delta_lum"]) == (None, None, 0)
+    assert behind["alike_0"] == 1.0, "compared with itself, as the first frame of a video is"
+    assert [row["change"] is None for row in rows[1:]].count(True) == 1
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])

@@ -34,7 +34,7 @@ def test_the_score_in_the_docs_measures(skin, tmp_path, colour, share):
     frames[:, :, :48] = colour
     path = write(tmp_path / "v.mp4", frames)
     clock, cfg = read_clock(path), ScoreConfig()
-    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "skin"), "fp32")
     scores = registry.score_clip(tables.pop("signals"), tables, 96, 64, 0.4, cfg)
@@ -54,7 +54,7 @@ def test_the_docs_name_every_score_and_every_reason():
 def test_a_clip_without_a_native_frame_says_so(tmp_path):
     path = write(tmp_path / "v.mp4", np.zeros((10, 64, 96, 3), np.uint8))
     clock, cfg = read_clock(path), ScoreConfig(text=False)
-    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "quality"), "fp32")
     scores = registry.score_clip(tables["signals"], {"quality": tables["quality"].slice(0, 0)}, 96, 64, 0.4, cfg)
