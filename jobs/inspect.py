@@ -1,7 +1,7 @@
 """`rushes inspect`: what a dataset holds, counted from its newest manifest.
 
-In: a dataset. Out: its footage, clips and why some were rejected, quarantine, recipe, buckets, shards, and the manifest that
-says so.
+In: a dataset. Out: its footage, clips and why some were rejected, quarantine, gaps (stretches lost to damage), recipe, buckets,
+shards, and the manifest that says so.
 """
 
 import json
@@ -13,7 +13,7 @@ from jobs.run_folder import Run, scratch_run_folder
 from jobs.spread import spread
 from pipelines.dataset import Dataset, open_dataset
 from pipelines.manifest import Shard, manifest_key
-from pipelines.schema import KEPT, REJECTED
+from pipelines.schema import KEPT, REJECTED, is_gap
 
 _MOST_TOLD = 10  # of the quarantine, spread over all of it
 _TOLD = ("source_uri", "clip_id", "stage", "reason", "message")
@@ -55,7 +55,9 @@ def describe(uri: str) -> dict[str, Any]:
         "clips_kept": account.clips.get(KEPT, 0),
         "clips_rejected": account.clips.get(REJECTED, 0),
         "clips_duplicate": len(clips) - clips["duplicate_of"].null_count,
-        "quarantined": len(quarantine),
+        "quarantined": sum(not is_gap(row) for row in quarantine),
+        "gaps": sum(map(is_gap, quarantine)),
+        "lost_s": sum(seconds or 0.0 for seconds in dataset.sources()["lost_s"].to_pylist()),
         "buckets": buckets,
         "shards": len(dataset.shards()),
         "bytes": sum(shard.bytes for shard in dataset.shards()),

@@ -18,6 +18,7 @@ from pipelines import s3
 from pipelines.dataset import open_dataset
 from pipelines.errors import Reason
 from pipelines.records import Missing, Source
+from pipelines.schema import is_gap
 
 Row = dict[str, Any]
 
@@ -68,7 +69,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
         curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack)
         result = curation.finish(curation.analyse())
     tried = {(row["source_uri"], row["clip_id"]) for row in rows}
-    again = open_dataset(cfg.dataset).quarantine().to_pylist()
+    again = [row for row in open_dataset(cfg.dataset).quarantine().to_pylist() if not is_gap(row)]
     still = sum((row["source_uri"], row["clip_id"]) in tried for row in again)
     metrics = result | curation.did | {"tried": len(rows), "still_quarantined": still}
     metrics |= {"seconds": round(monotonic() - started, 2)}
@@ -82,9 +83,12 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
 def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
     """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they succeed with them.
 
-    A file whose name is no text can't be found again by the name that the quarantine has: it needs another name first.
+    A file whose name is no text can't be found again by the name that the quarantine has: it needs another name first. What
+    damage has lost of a video stays lost: another decoder finds it, and `rushes curate` measures again then.
     """
-    rows = [row for row in quarantine if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE)]
+    rows = [
+        row for row in quarantine if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
+    ]
     wanted = [
         (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources) for row in rows
     ]

@@ -5,6 +5,7 @@ its stage has the work already; what it finds out it commits before it goes on. 
 its shots: no worker waits for another. Runs inside a Ray task, and without Ray in tests.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,13 +22,14 @@ from pipelines import confined
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint
 from pipelines.media import child
-from pipelines.media.clock import Clock
+from pipelines.media.clock import Clock, Gap
 from pipelines.media.ranged import File
 from pipelines.records import Quarantined, Source
 from pipelines.scores.base import SIGNALS
 from pipelines.source_file import read_video_id, source_file
 from pipelines.stages import Stage
 from pipelines.store import open_store
+from pipelines.stretches import MOST_TOLD, gaps, lost_s
 from pipelines.units import Unit, plan_units, unit_name
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Analysis:
     """What is known of a source so far.
 
     `as_listed` is what its source was when it was listed: of another, nothing counts.
+    `lost` are rows of stretches that are lost, with reason, message, start_s and end_s, `lost_s` how long they are together:
+    None where nobody knows; `others` says which other films its file has.
     `units` is how many its video was divided into, `unit` the one this is about; `finished` tells that `clips` are all
     there are; `decoded_s` is how many seconds of footage were decoded for it now.
     """
@@ -47,6 +51,9 @@ class Analysis:
     duration_s: float | None = None
     clips: list[dict[str, Any]] = field(default_factory=list)
     quarantined: Quarantined | None = None
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    lost_s: float | None = None
+    others: str | None = None
     units: int = 0
     unit: Unit | None = None
     finished: bool = False
@@ -55,6 +62,7 @@ class Analysis:
     as_listed: tuple[int, str] | None = None
 
 
+_LOST, _NOTHING_LOST = b"lost", '{"gaps": [], "lost_s": 0.0}'
 _WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
 
 
@@ -113,6 +121,7 @@ class Analyst:
             header = self._step(self._headers, found.video_id, found, lambda: self._read_header(found), work)
             if header is not None:
                 found.duration_s = confined.header_clock(header).duration_s
+                found.others = confined.header_video(header).others
                 self._take(found, self._clips.lookup(found.video_id))
         return found
 
@@ -131,6 +140,7 @@ class Analyst:
                 found.duration_s,
                 units=len(units),
                 unit=unit,
+                others=found.others,
                 hashed=found.hashed and not number,
                 as_listed=found.as_listed,
             )
@@ -221,6 +231,8 @@ class Analyst:
             )
         elif outcome is not None:
             found.clips = outcome.to_pylist()
+            said = json.loads((outcome.schema.metadata or {}).get(_LOST, _NOTHING_LOST))
+            found.lost, found.lost_s = said["gaps"], said["lost_s"]
         found.finished = outcome is not None
         return found.finished
 
@@ -265,6 +277,9 @@ class Analyst:
                 raise MediaError(Reason(bad.reason), bad.message)
         measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
         video, clock = confined.header_video(header), confined.header_clock(header)
+        whole = measured[SIGNALS]["pts"].to_numpy()
+        if not len(whole):
+            raise MediaError(Reason.UNDECODABLE, f"none of its {len(clock.pts)} frames is whole")
         rows, looks = clip_rows(video, clock, measured.pop(SIGNALS), measured, self._cfg)
         looks = looks.set_column(
             looks.schema.get_field_index("clip_fingerprint"),
@@ -272,7 +287,39 @@ class Analyst:
             pa.array([self._prints.measured.get("clip")] * len(looks), pa.string()),
         )
         self._looks.commit(video.video_id, looks)  # before the clips: where those are, these are
-        return rows
+        found = gaps(clock, whole)
+        return rows.replace_schema_metadata({_LOST: json.dumps(lost_rows(clock, found))}) if found else rows
+
+
+def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
+    """What is told of a video's gaps: rows, and how many seconds are lost.
+
+    Times are those of the clips: of the container's own clock. Of very many gaps the first have rows of their own.
+    """
+
+    def seconds(pts: int | None) -> float | None:
+        return None if pts is None else float(pts * clock.time_base)
+
+    rows = [
+        {
+            "start_s": seconds(gap.start_pts),
+            "end_s": seconds(gap.end_pts),
+            "reason": str(gap.reason),
+            "message": _told(gap, clock),
+        }
+        for gap in found[:MOST_TOLD]
+    ]
+    if rest := found[MOST_TOLD:]:
+        rows[-1]["message"] += f"; and {len(rest)} further gaps behind it"
+    return {"gaps": rows, "lost_s": lost_s(clock, found)}
+
+
+def _told(gap: Gap, clock: Clock) -> str:
+    frames = f", {gap.num_frames} frames" if gap.num_frames else ""
+    start_s = float(gap.start_pts * clock.time_base)
+    if gap.end_pts is None:
+        return f"all from {start_s:.3f} s on is lost{frames}: {gap.message}"
+    return f"{start_s:.3f} to {float(gap.end_pts * clock.time_base):.3f} s is lost{frames}: {gap.message}"
 
 
 def _named(found: Analysis) -> str:

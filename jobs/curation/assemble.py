@@ -27,6 +27,7 @@ from pipelines.pack import Packable, Packed
 from pipelines.recipe import Recipe
 from pipelines.records import Missing, Quarantined, Source
 from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, QUARANTINE, REJECTED
+from pipelines.scores.base import SIGNALS
 from pipelines.scores.registry import CAPTIONED, DUPLICATE, missing
 
 _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full
@@ -111,7 +112,7 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
         source = about[found.source_uri]
         row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": found.video_id}
         told = _told(source)
-        row |= told | {"status": "video", "why": None, "duration_s": found.duration_s}
+        row |= told | {"status": "video", "why": found.others, "duration_s": found.duration_s, "lost_s": found.lost_s}
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
             quarantine.append(asdict(found.quarantined))
@@ -119,6 +120,9 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
             row |= {"status": "duplicate", "why": f"same bytes as {first[found.video_id]}"}
         else:
             clips += [{**clip, "source_uri": source.uri, **told} for clip in found.clips]
+            quarantine += [
+                asdict(Quarantined(source.uri, SIGNALS, video_id=found.video_id, **gap)) for gap in found.lost
+            ]
         sources[source.uri] = row
     for item in footage.ignored:
         sources[item.uri] = _source(item.uri, item.size_bytes, "ignored", item.why)
@@ -156,6 +160,7 @@ def _source(uri: str, size_bytes: int | None, status: str, why: str) -> Row:
         "video_id": None,
         "why": why,
         "duration_s": None,
+        "lost_s": None,
     }
 
 

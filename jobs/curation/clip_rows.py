@@ -21,6 +21,7 @@ from pipelines.schema import CLIPS, table
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import score_clip
 from pipelines.shots import find_shots
+from pipelines.stretches import stretches
 
 
 def clip_rows(
@@ -29,11 +30,12 @@ def clip_rows(
     """A row for every clip of a video, and another of what it looks like.
 
     Args:
-        signals: a row for every frame.
+        signals: a row for every frame that is whole.
         native: by meter, a row for every native frame.
     """
     pts = signals["pts"].to_numpy()
-    shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots)
+    parts = [(part.first, part.last, part.end_pts) for part in stretches(clock, pts)]
+    shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots, parts)
     clips = cut_clips(video.video_id, shots, pts, cfg.clips)
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
     rows, looks = [], []

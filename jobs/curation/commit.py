@@ -64,7 +64,8 @@ def commit(
     """
     sources = sorted(assembly.sources, key=lambda row: row["uri"])
     quarantine = sorted(
-        assembly.quarantine, key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["reason"])
+        assembly.quarantine,
+        key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["start_s"] or 0.0, row["reason"]),
     )
     manifest = Manifest(
         schema=SCHEMA_VERSION,

@@ -56,7 +56,7 @@ from pipelines.precision import AUTO
 from pipelines.precision import decide as decide_precision
 from pipelines.recipe import Recipe, load_recipe
 from pipelines.records import Source
-from pipelines.schema import CAPTIONS, REJECTED, completed
+from pipelines.schema import CAPTIONS, REJECTED, completed, is_gap
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
 from pipelines.stages import Stage
 from pipelines.store import open_store
@@ -298,6 +298,13 @@ class Curation:
     def _report_quarantine(self, assembly: Assembly) -> None:
         for row in assembly.quarantine:
             logger.warning("quarantined %(source_uri)s (clip %(clip_id)s) in %(stage)s: %(reason)s: %(message)s", row)
+        gaps = [row for row in assembly.quarantine if is_gap(row)]
+        if gaps:
+            known_s = sum(row["end_s"] - row["start_s"] for row in gaps if row["end_s"] is not None)
+            torn = len({row["source_uri"] for row in gaps})
+            self.run.say(
+                f"{known_s:.1f} s of {torn} damaged videos are lost, in {len(gaps)} places: see the quarantine"
+            )
         ours = sum(row["reason"] == Reason.INTERNAL for row in assembly.quarantine)
         if ours:
             self.run.say(

@@ -15,7 +15,7 @@ from pipelines.stages import stage_fingerprint
 from recaption.base import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
-PROBE_VERSION = 3
+PROBE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.reporting.index import Clips
 from jobs.reporting.text import count, length, words
-from pipelines.schema import KEPT
+from pipelines.schema import KEPT, is_gap
 from pipelines.scores.registry import DUPLICATE
 
 _SEVERAL = "several reasons"
@@ -61,16 +61,17 @@ def funnel(clips: Clips, sources: Sequence[Mapping[str, Any]], quarantine: Seque
             (status["video"], KEPT, "videos", f"{status['video']:,}"),
             (status["duplicate"], "quiet", "the same bytes as another", f"{status['duplicate']:,}"),
             (status["ignored"], "quiet", "not media", f"{status['ignored']:,}"),
-            *_troubles([row for row in quarantine if row["clip_id"] is None]),
+            *_troubles([row for row in quarantine if row["clip_id"] is None and not is_gap(row)]),
         ],
     )
     between_s = max(0.0, footage_s - all_s)
+    between = "in transitions, and between shots" + (", or lost to damage" if any(map(is_gap, quarantine)) else "")
     second = _stage(
         "videos",
         f"{count(status['video'], 'video')}, {length(footage_s)}",
         [
             (all_s, KEPT, "in clips", length(all_s)),
-            (between_s, "quiet", "in transitions, and between shots", length(between_s)),
+            (between_s, "quiet", between, length(between_s)),
         ],
     )
     third = _stage(

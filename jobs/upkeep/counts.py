@@ -15,7 +15,7 @@ from jobs.upkeep.tables import Tables
 from pipelines.errors import Reason
 from pipelines.ids import clip_id
 from pipelines.manifest import Shard
-from pipelines.schema import KEPT, REJECTED
+from pipelines.schema import KEPT, REJECTED, is_gap
 
 Row = Mapping[str, Any]
 
@@ -148,12 +148,22 @@ def _sources(sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Fi
 def _quarantine(quarantine: Sequence[Row], sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Finding]:
     """Who is in quarantine is there by all tables. A clip that something passing hindered stays in the index, too."""
     status = {row["uri"]: row["status"] for row in sources}
-    entire = {row["source_uri"] for row in quarantine if row["clip_id"] is None}
+    entire = {row["source_uri"] for row in quarantine if row["clip_id"] is None and not is_gap(row)}
+    torn = {row["source_uri"] for row in quarantine if is_gap(row)}
     for uri, is_ in status.items():
         if is_ == "quarantined" and uri not in entire:
             yield Finding("quarantine", f"source {uri}", "it is quarantined, and the quarantine has no row of it")
         if is_ != "quarantined" and uri in entire:
             yield Finding("quarantine", f"source {uri}", f"it is in the quarantine, and {is_} among the sources")
+        if uri in torn and is_ != "video":
+            yield Finding("quarantine", f"source {uri}", f"stretches of it are lost, and it is {is_} among the sources")
+    for row in sources:
+        if row["status"] == "video" and row["lost_s"] and row["uri"] not in torn:
+            yield Finding(
+                "quarantine",
+                f"source {row['uri']}",
+                f"{row['lost_s']} s of it are lost, and the quarantine has no row of it",
+            )
     clips = {row["clip_id"] for row in index or ()}
     for row in quarantine:
         if row["source_uri"] not in status:

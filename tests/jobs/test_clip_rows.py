@@ -21,7 +21,7 @@ def rows_of(path) -> list[dict]:
     clock, cfg = read_clock(path), CFG
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     tables = measure(
-        pictures, clock, 0, len(clock.pts), cfg.signals, cfg.shots, cfg.scores, ("signals", "bars"), "fp32"
+        enumerate(pictures), clock, 0, len(clock.pts), cfg.signals, cfg.shots, cfg.scores, ("signals", "bars"), "fp32"
     )
     rows, _ = clip_rows(probe(path, "v", FootageConfig()), clock, tables.pop("signals"), tables, cfg)
     return rows.to_pylist()
