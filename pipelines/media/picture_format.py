@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.errors import MediaError, Reason
+
 if TYPE_CHECKING:
     from av import VideoFrame
 
 UNSPECIFIED = 2  # matrix, primaries and transfer of which nothing is said; ITU-T H.273
 _FULL, _LIMITED = 2, 1  # FFmpeg's numbers of ranges
 _RGB = 0  # ITU-T H.273, matrix
+_MOST_SIDE = 1 << 16  # as displayed: pixels may be said to be of any shape, a picture is made of what is said
 _TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273; all others are of a display of standard range
 
 
@@ -135,6 +138,9 @@ def set_framing(picture: "VideoFrame", framing: Framing) -> None:
 def format_of(picture: "VideoFrame") -> PictureFormat:
     """Of a picture that `pipelines.media` decoded. Of any other, the container's word on cropping and pixels is not known:
     then nothing is cropped, and pixels are square.
+
+    Raises:
+        MediaError: too_large; its pixels are of such a shape that no picture of it can be made.
     """
     from av.sidedata.sidedata import Type
 
@@ -164,7 +170,7 @@ def _format(
     if crop.left + crop.right >= width or crop.top + crop.bottom >= height:
         crop = Crop()  # the container speaks of pictures of another size
     rotation_deg, mirrored = orientation(display_matrix)
-    return PictureFormat(
+    shown = PictureFormat(
         coded_width=width,
         coded_height=height,
         crop=crop,
@@ -178,6 +184,12 @@ def _format(
         color_primaries=color_primaries,
         color_transfer=color_transfer,
     )
+    if max(shown.width, shown.height) > _MOST_SIDE:
+        raise MediaError(
+            Reason.TOO_LARGE,
+            f"pixels of shape {shown.pixel_aspect} make a picture of {shown.width} × {shown.height}; up to {_MOST_SIDE} a side are shown",
+        )
+    return shown
 
 
 def orientation(display_matrix: bytes | None) -> tuple[int, bool]:

@@ -87,6 +87,7 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
         framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
         set_framing(frame, first_framing(framing, stream))
         shown = format_of(frame)
+        _check_size(shown.width, shown.height, cfg)  # pixels may be of any shape
         return Video(
             video_id=video_id,
             container=container.format.name,

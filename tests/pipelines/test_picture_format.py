@@ -11,6 +11,7 @@ import pytest
 from av.sidedata.sidedata import Type
 
 from pipelines.config import CutConfig, EncodeConfig, FootageConfig, ShotConfig, SignalConfig
+from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import read_clock
 from pipelines.media.cut import cut
 from pipelines.media.decode import decode_frames, frames_at, iterate_pictures, probe_clip
@@ -374,3 +375,17 @@ def test_the_samples_of_a_clip_begin_with_its_first_sets(tmp_path):
 def test_a_display_matrix_is_side_data_of_every_picture(tmp_path):
     path = turned(tmp_path / "turned.mp4", "clockwise")
     assert all(picture.side_data.get(Type.DISPLAYMATRIX) is not None for picture in pictures_of(path))
+
+
+def test_pixels_of_no_possible_shape_are_too_large(tmp_path):
+    """Whether the first picture says so, or one on the way."""
+    header = write(tmp_path / "header.mp4", marked(2, 400, 64), pixel_aspect=Fraction(300))
+    with pytest.raises(MediaError, match=r"19200 pixels wide or high are more than footage_options.max_side"):
+        probe(header, "v", FootageConfig())
+    path = joined(tmp_path, [(1200, 80, None), (1200, 80, Fraction(1000))])
+    assert probe(path, "v", FootageConfig()).width == 80
+    pictures = pictures_of(path)
+    assert format_of(pictures[0]).width == 80
+    with pytest.raises(MediaError, match=r"pixels of shape 1000 make a picture of 80000 × 1200") as caught:
+        format_of(pictures[-1])
+    assert caught.value.reason == Reason.TOO_LARGE
