@@ -1,12 +1,18 @@
 """A thousand broken and hostile files through `rushes curate`: none lost, none too slow, none that reaches outside.
 
     make bench BENCH=fuzz
-    python -m benchmarks.fuzz [--seed 0] [--count 1000] [--footage further/file.mp4 …] [--keep folder]
+    python -m benchmarks.fuzz [--seed 0] [--count 1000] [--kinds single_bits …] [--footage further/file.mp4 …] [--keep folder]
 
 Mutants (`benchmarks/mutants`) of small sound files of every container are curated by one job under strace. Read afterwards: from the
 dataset alone, what became of each mutant; from the kernel, which files each decoding process opened, whether it made a
 socket or started a program, how long each look at a file took and with what memory. Hostile mutants point to a video and an
 address that are planted here. What went wrong is named, and kept with --keep. Needs strace.
+
+Of damaged files it is told as well how much of what can still be shown was taken: `benchmarks.fuzz_losses` says how the
+seconds are counted. `kept_share_of_decodable` is what we show ÷ what FFmpeg decodes without calling it made up;
+`kept_share_of_right` is the same of pictures that have exactly the samples they had before the damage: who takes all that FFmpeg
+decodes reaches 1 in both, and takes `decodable_but_wrong` along; `shown_but_wrong` is the share of ours that has other
+samples, which is not zero as long as codecs have no checksums.
 """
 
 import argparse
@@ -25,6 +31,7 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.fuzz_bases import bases
+from benchmarks.fuzz_losses import Comparison, Shown
 from benchmarks.mutants import KINDS, Base, Mutant, Outside, mutants
 from benchmarks.results_file import report
 from benchmarks.watched import Call, Watched, libraries, watch
@@ -39,6 +46,7 @@ _WHOLE_S, _WHOLE_PER_MUTANT_S = 120.0, 10.0
 SETTINGS = (
     "recipe=permissive",  # what decodes is also captioned and cut
     "dedup.perceptual=false",  # mutants of one file are alike
+    "cut.audio=keep",
     "ray.num_cpus=2",
     f"limits.deadline_s={DEADLINE_S:g}",
     f"limits.deadline_per_s={DEADLINE_PER_S:g}",
@@ -53,7 +61,9 @@ _SYSTEM = (
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a mutant: `status` is kept, rejected, quarantined, duplicate, ignored or unaccounted."""
+    """What became of a mutant: `status` is kept, rejected, quarantined, duplicate, ignored or unaccounted; `shown` is set where it
+    was damaged, see `Fuzz.compare`.
+    """
 
     mutant: Mutant
     status: str = "unaccounted"
@@ -61,6 +71,7 @@ class Outcome:
     why: tuple[str, ...] = ()
     duration_s: float = 0.0
     slowest_s: float = 0.0
+    shown: Shown | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of all choices; the same seed makes the same mutants")
     parser.add_argument("--count", type=int, default=1000, help="mutants")
+    parser.add_argument(
+        "--kinds", nargs="*", default=[], choices=sorted(KINDS), metavar="kind", help="only these mutants"
+    )
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="further sound files to break")
     parser.add_argument("--keep", type=Path, default=None, help="a folder for the mutants that something is wrong with")
     parser.add_argument(
@@ -90,10 +104,12 @@ def main() -> None:
         folder = Path(scratch).resolve()
         (folder / "bases").mkdir()
         sound = bases(folder / "bases", tuple(arguments.footage))
-        run = Fuzz(folder, sound, arguments.seed, arguments.count, address)
+        run = Fuzz(folder, sound, arguments.seed, arguments.count, address, arguments.kinds)
         started = monotonic()
         watched = run.curate(() if arguments.models else _QUICK)
         outcomes, findings = run.judge(watched)
+        if watched.code == 0:
+            run.compare(outcomes)
         findings.sockets += [f"the planted address was visited {visits[0]} times"] * bool(visits[0])
         figures = figures_of(outcomes, findings, watched) | {"seconds": round(monotonic() - started, 1)}
         if arguments.keep:
@@ -104,7 +120,18 @@ def main() -> None:
     for what, lines in wrongs(findings):
         for line in lines:
             print(f"fuzz: {what}: {line}")
-    report("fuzz", figures, rows(outcomes), ("kind", "mutants", "kept", "rejected", "otherwise", "slowest look, s"))
+    headings = (
+        "kind",
+        "mutants",
+        "kept",
+        "rejected",
+        "otherwise",
+        "slowest look, s",
+        "shown by us, s",
+        "by FFmpeg, s",
+        "share",
+    )
+    report("fuzz", figures, rows(outcomes), (*headings, "right of it: by us, s", "by FFmpeg, s", "share"))
 
 
 class Fuzz:
@@ -121,6 +148,7 @@ class Fuzz:
         self, scratch: Path, sound: Sequence[Base], seed: int, count: int, address: str, kinds: Collection[str] = ()
     ):
         self.footage, self.dataset, self._trace = scratch / "footage", scratch / "dataset", scratch / "trace"
+        self._sound, self._scratch = sound, scratch
         canary = scratch / "outside" / "canary.mp4"  # it plays: who follows a reference to it keeps a clip
         canary.parent.mkdir()
         canary.write_bytes(next(base.data for base in sound if base.name == "plain.mp4"))
@@ -161,6 +189,21 @@ class Fuzz:
                 findings.ours.append(f"{path}: {'; '.join(outcome.why)}")
                 findings.culprits.add(Path(path))
         return outcomes, findings
+
+    def compare(self, outcomes: Collection[Outcome]) -> None:
+        """Let the outcome of each damaged mutant say what is shown of it, by the dataset and by FFmpeg."""
+        opened = open_dataset(str(self.dataset))
+        sources = {row["uri"]: row for row in opened.sources().to_pylist()}
+        clips: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in opened.index().to_pylist():
+            clips[row["source_uri"]].append(row)
+        (self._scratch / "undamaged").mkdir()
+        comparison = Comparison(self._sound, self._scratch / "undamaged")
+        for outcome in outcomes:
+            path = self.footage / outcome.mutant.name
+            uri = _as_stored(str(path))
+            outcome.shown = comparison.shown(outcome.mutant, path, sources.get(uri), clips[uri])
+        comparison.close()
 
     def _unknown(self) -> dict[str, Outcome]:
         return {str(self.footage / mutant.name): Outcome(mutant) for mutant in self.mutants}
@@ -254,7 +297,7 @@ def _unbalanced(dataset: Path, outcomes: Any, index: Sequence[Any], quarantine: 
     (path,) = dataset.glob("runs/*-curate-*/ledger.json")
     ledger, status = json.loads(path.read_text()), Counter(outcome.status for outcome in outcomes)
     clips = Counter(row["status"] for row in index)
-    bad_sources = sum(row["clip_id"] is None for row in quarantine)
+    bad_sources = sum(row["clip_id"] is None and row.get("start_s") is None for row in quarantine)  # the rest are gaps
     told = {
         "sources": sum(status.values()),
         "ignored": status["ignored"],
@@ -300,6 +343,8 @@ def figures_of(outcomes: Sequence[Outcome], findings: Findings, watched: Watched
     """By the names that others rely on."""
     status = Counter(outcome.status for outcome in outcomes)
     reasons = Counter(f"reason_{reason}" for outcome in outcomes for reason in outcome.reasons)
+    damaged = [outcome.shown for outcome in outcomes if outcome.shown]
+    shown = sum(damaged, Shown())
     decoder = max([watched.peaks["decoder"], *(call.peak_bytes for call in watched.calls)])
     return {
         "mutants": len(outcomes),
@@ -313,6 +358,12 @@ def figures_of(outcomes: Sequence[Outcome], findings: Findings, watched: Watched
         "slowest_look_s": round(max((call.seconds for call in watched.calls), default=0.0), 2),
         "peak_decoder_mib": round(decoder / MIB),
         "peak_worker_mib": round(watched.peaks["worker"] / MIB),
+        "damaged": len(damaged),
+        "kept_share_of_decodable": round(shown.share, 3),
+        "kept_share_of_right": round(shown.share_of_right, 3),
+        "shown_but_wrong": round(1 - shown.ours_right_s / shown.ours_s, 3) if shown.ours_s else 0.0,
+        "decodable_but_wrong": round(1 - shown.ffmpeg_right_s / shown.ffmpeg_s, 3) if shown.ffmpeg_s else 0.0,
+        "decodable_flagged_s": round(shown.flagged_s, 2),
         **{name: status[name] for name in ("kept", "rejected", "quarantined", "duplicate", "ignored")},
         "reason_internal": 0,
         **dict(sorted(reasons.items())),
@@ -342,8 +393,18 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[object, ...]]:
         )
         text = ", ".join(f"{reason} {count}" for reason, count in other.most_common())
         slowest = max((outcome.slowest_s for outcome in mine), default=0.0)
-        made.append((name, len(mine), status["kept"], status["rejected"], text, f"{slowest:.1f}"))
-    return made
+        row = (name, len(mine), status["kept"], status["rejected"], text, f"{slowest:.1f}")
+        made.append((*row, *_shown_of([outcome.shown for outcome in mine if outcome.shown])))
+    return [row for row in made if row[1]]
+
+
+def _shown_of(damaged: Sequence[Shown]) -> tuple[str, ...]:
+    """The columns of what is shown; empty where nothing was damaged."""
+    if not damaged:
+        return ("",) * 6
+    shown = sum(damaged, Shown())
+    seconds = (f"{shown.ours_s:.1f}", f"{shown.ffmpeg_s:.1f}", f"{shown.share:.2f}")
+    return (*seconds, f"{shown.ours_right_s:.1f}", f"{shown.ffmpeg_right_s:.1f}", f"{shown.share_of_right:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 In: a folder, and further files. Out: bases by name. Rendered pictures of 64 × 48 in every container and codec of
 `tests/odd_sources.py`, the beginning of the real clips, and what is odd in itself: sound or covers only, one frame, 10 bits,
-pictures of a pixel, dozens of streams.
+pictures of a pixel, dozens of streams; recordings of some seconds, footage that changes on the way, films beside others.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
 
+from benchmarks.fuzz_changing import changing
+from benchmarks.fuzz_streams import of_several_streams
 from benchmarks.mutants.kinds import Base
 from pipelines.errors import MediaError
 from tests import odd_sources  # it registers its sources
@@ -31,7 +34,10 @@ def bases(folder: Path, further: tuple[Path, ...] = ()) -> list[Base]:
     found = [
         Base(name, render(folder / name).read_bytes()) for name, render in SOURCES.items() if name not in _TOO_LARGE
     ]
-    found += [Base(path.name, path.read_bytes(), what) for path, what in _odd(folder)]
+    found += [
+        Base(path.name, path.read_bytes(), what)
+        for path, what in chain(_odd(folder), changing(folder), of_several_streams(folder))
+    ]
     found += [Base(path.name, path.read_bytes()) for path in _real(folder)]
     found += [Base(path.name, path.read_bytes()) for path in further]
     for base in found:

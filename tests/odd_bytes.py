@@ -158,6 +158,28 @@ def without_most_times(stream: bytes, keep_every: int = 6) -> bytes:
     return b"".join(packets)
 
 
+def with_times_later(stream: bytes, ticks: int) -> bytes:
+    """A transport stream of which everything is shown so many ticks (1/90,000 s) later."""
+    packets = [bytearray(stream[k : k + 188]) for k in range(0, len(stream) - 187, 188)]
+    for packet in packets:
+        adapted = packet[3] & 0x20
+        at = 4 + (1 + packet[4] if adapted else 0)
+        if adapted and packet[4] >= 7 and packet[5] & 0x10:  # the clock; ISO/IEC 13818-1, 2.4.3.4
+            clock = (int.from_bytes(packet[6:11], "big") >> 7) + ticks & (1 << 33) - 1
+            packet[6:10] = (clock >> 1).to_bytes(4, "big")
+            packet[10] = packet[10] & 0x7F | (clock & 1) << 7
+        if packet[1] & 0x40 and packet[at : at + 3] == b"\x00\x00\x01" and at + 14 <= 188:
+            for number in range((0, 0, 1, 2)[packet[at + 7] >> 6]):  # PTS, or both; 2.4.3.7
+                field = packet[at + 9 + 5 * number : at + 14 + 5 * number]
+                time = (field[0] >> 1 & 7) << 30 | (field[1] << 7 | field[2] >> 1) << 15 | field[3] << 7 | field[4] >> 1
+                time = time + ticks & (1 << 33) - 1
+                field[0] = field[0] & 0xF1 | time >> 29 & 0x0E
+                field[1:3] = (time >> 14 & 0xFFFE | 1).to_bytes(2, "big")
+                field[3:5] = (time << 1 & 0xFFFE | 1).to_bytes(2, "big")
+                packet[at + 9 + 5 * number : at + 14 + 5 * number] = field
+    return b"".join(packets)
+
+
 def remux(path: Path, edit: Edit) -> Path:
     """The file's packets, edited, in a container of the same kind."""
     with av.open(str(path)) as source:

@@ -9,10 +9,23 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from benchmarks.mutants import boxes, damage, foreign, others  # they register their kinds
+from benchmarks.mutants import (  # they register their kinds
+    behind,
+    boxes,
+    changes,
+    damage,
+    foreign,
+    losses,
+    others,
+    presentation,
+    streams,
+)
 from benchmarks.mutants.kinds import KINDS, Base, Draw, File, Kind, Outside
 
-__all__ = ["KINDS", "Base", "Mutant", "Outside", "boxes", "damage", "foreign", "mutants", "others"]
+__all__ = [
+    "KINDS", "Base", "Mutant", "Outside", "behind", "boxes", "changes", "damage", "foreign", "losses", "mutants", "others",
+    "presentation", "streams",
+]  # fmt: skip
 
 _LARGE_EVERY = 4  # of so many turns through the kinds, those that make large files take part in one
 _TRIES = 50
@@ -72,7 +85,7 @@ def _mutant(bases: Sequence[Base], outside: Outside, rng: Random, number: int, k
     takes = [base for base in bases if kind.takes(base)]
     if not takes:
         raise ValueError(
-            f"none of {len(bases)} bases is what {kind.name} takes: {kind.what or sorted(kind.containers)}"
+            f"none of {len(bases)} bases is what {kind.name} takes: {sorted(kind.what) or sorted(kind.containers)}"
         )
     base = rng.choice(takes)
     made = kind.make(Draw(rng, base, bases, outside))

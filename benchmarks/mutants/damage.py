@@ -35,7 +35,7 @@ def cut_at_edge(draw: Draw) -> bytes:
     return draw.base.data[: max(0, draw.rng.choice(edges(draw.base.data)) + draw.rng.choice((-1, 0, 0, 1)))]
 
 
-@kind()
+@kind(damage=True)
 def cut_anywhere(draw: Draw) -> bytes:
     return draw.base.data[: draw.rng.randrange(len(draw.base.data))]
 
@@ -55,12 +55,12 @@ def flipped(data: bytes, rng: Random, first: int, last: int, count: int) -> byte
     return bytes(changed)
 
 
-@kind()
+@kind(damage=True)
 def few_flips(draw: Draw) -> bytes:
     return flipped(draw.base.data, draw.rng, 0, len(draw.base.data), draw.rng.randint(1, 8))
 
 
-@kind()
+@kind(damage=True)
 def many_flips(draw: Draw) -> bytes:
     share = draw.rng.choice((0.001, 0.01, 0.1))
     return flipped(draw.base.data, draw.rng, 0, len(draw.base.data), 1 + int(share * len(draw.base.data)))
@@ -81,7 +81,7 @@ def header_flips(draw: Draw) -> bytes:
     return bytes(changed)
 
 
-@kind()
+@kind(damage=True)
 def media_flips(draw: Draw) -> bytes:
     """Only in pictures."""
     media = max(draw.base.parts, key=lambda part: part.end - part.body if part.kind in _MEDIA else 0)
@@ -91,7 +91,7 @@ def media_flips(draw: Draw) -> bytes:
     return flipped(draw.base.data, draw.rng, first, last, draw.rng.choice((1, 3, 30, 300)))
 
 
-@kind()
+@kind(damage=True)
 def zeros_inside(draw: Draw) -> bytes:
     data = draw.base.data
     first = draw.rng.randrange(len(data))
@@ -99,7 +99,7 @@ def zeros_inside(draw: Draw) -> bytes:
     return data[:first] + bytes(last - first) + data[last:]
 
 
-@kind()
+@kind(damage=True)
 def noise_inside(draw: Draw) -> bytes:
     data = draw.base.data
     first = draw.rng.randrange(len(data))
@@ -193,7 +193,7 @@ def misnamed(draw: Draw) -> File:
     return File(suffix, draw.base.data if draw.rng.random() < 0.5 else few_flips(draw))
 
 
-def _as_it_is(draw: Draw) -> bytes:
+def as_it_is(draw: Draw) -> bytes:
     """Odd, and sound; or with a few flips."""
     return draw.base.data if draw.rng.random() < 0.5 else few_flips(draw)
 
@@ -203,29 +203,29 @@ def _as_it_is(draw: Draw) -> bytes:
 
 @kind(what="sound_only")
 def sound_only(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)
 
 
 @kind(what="cover_only")
 def cover_only(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)
 
 
 @kind(what="one_frame")
 def one_frame(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)
 
 
 @kind(what="ten_bit")
 def ten_bit(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)
 
 
 @kind(what="odd_size")
 def odd_size(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)
 
 
 @kind(what="many_streams")
 def many_streams(draw: Draw) -> bytes:
-    return _as_it_is(draw)
+    return as_it_is(draw)

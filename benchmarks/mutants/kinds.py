@@ -64,32 +64,36 @@ Make = Callable[[Draw], bytes | File]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way of breaking files. It takes bases of `containers` only (any, if empty), or those that are odd as `what` says.
+    """A way of breaking files. It takes bases of `containers` only (any, if empty), and those that are odd as `what` says (any,
+    if empty).
 
-    `large`: it may make files of megabytes, or ones that take long: fewer of these are made.
+    `large`: it may make files of megabytes, or ones that take long: fewer of these are made. `damage`: what is left of its
+    footage can be shown, and `benchmarks/fuzz.py` looks how much of it is.
     """
 
     name: str
     make: Make
     containers: frozenset[str]
-    what: str
+    what: frozenset[str]
     large: bool
+    damage: bool
 
     def takes(self, base: Base) -> bool:
-        if self.what:
-            return base.what == self.what
-        return not self.containers or base.container in self.containers
+        return (not self.what or base.what in self.what) and (not self.containers or base.container in self.containers)
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(*containers: str, what: str = "", large: bool = False) -> Callable[[Make], Make]:
+def kind(
+    *containers: str, what: str | tuple[str, ...] = (), large: bool = False, damage: bool = False
+) -> Callable[[Make], Make]:
     """Register a way of breaking files under its function's name."""
+    odd = frozenset((what,) if isinstance(what, str) else what)
 
     def register(make: Make) -> Make:
         assert make.__name__ not in KINDS, f"two kinds are called {make.__name__}"
-        KINDS[make.__name__] = Kind(make.__name__, make, frozenset(containers), what, large)
+        KINDS[make.__name__] = Kind(make.__name__, make, frozenset(containers), odd, large, damage)
         return make
 
     return register

@@ -1,12 +1,19 @@
 """Mutants are made again by their seed; sizes and edges of parts are those of the file."""
 
+import io
+from itertools import pairwise
+
+import av
+import numpy as np
 import pytest
 
 from benchmarks.fuzz_bases import bases
 from benchmarks.mutants import KINDS, Outside, mutants
+from benchmarks.mutants.elements import edit_videos
 from benchmarks.mutants.parts import edges, with_size
 from pipelines.errors import MediaError
 from pipelines.media.sniff import sniff
+from tests.odd_bytes import with_times_later
 
 OUTSIDE = Outside("/elsewhere/canary.mp4", "http://127.0.0.1:9/canary.ts")
 
@@ -81,3 +88,47 @@ def test_instructions_are_refused_by_their_first_bytes(sound):
     for mutant in mutants(sound, OUTSIDE, 0, 60, ("playlist",)):
         with pytest.raises(MediaError, match=r"not video|is empty"):
             sniff(mutant.data)
+
+
+def test_damage_in_the_middle_leaves_beginning_and_end(sound):
+    by_name = {base.name: base.data for base in sound}
+    kinds = [name for name, kind in KINDS.items() if kind.damage and "recording" in kind.what]
+    assert len(kinds) == 7
+    for mutant in mutants(sound, OUTSIDE, 0, 20 * len(kinds), kinds):
+        data = by_name[mutant.base]
+        end = len(data) // 100
+        assert mutant.data != data
+        assert mutant.data[:end] == data[:end], mutant.name
+        assert mutant.data[-end:] == data[-end:], mutant.name
+
+
+def pictures(data: bytes) -> list[tuple[float, bytes]]:
+    with av.open(io.BytesIO(data)) as container:
+        return [(frame.time, bytes(frame.planes[0])) for frame in container.decode(video=0)]
+
+
+def test_a_programme_is_the_same_later(sound):
+    for base in sound:
+        if base.what == "programme":
+            first, later = pictures(base.data), pictures(with_times_later(base.data, 90_000 * 7))
+            assert [picture for _, picture in later] == [picture for _, picture in first]
+            np.testing.assert_allclose([time for time, _ in later], [time + 7 for time, _ in first])
+
+
+def test_joined_programmes_follow_each_other_in_time(sound):
+    joined = [
+        mutant for mutant in mutants(sound, OUTSIDE, 0, 30, ("joined_programmes",)) if len(mutant.data) % 188 == 0
+    ]
+    assert len({len(mutant.data) for mutant in joined}) > 10
+    for mutant in joined:
+        clocks = [
+            int.from_bytes(mutant.data[at + 6 : at + 11], "big") >> 7
+            for at in range(0, len(mutant.data), 188)
+            if mutant.data[at + 3] & 0x20 and mutant.data[at + 4] >= 7 and mutant.data[at + 5] & 0x10
+        ]
+        assert sum(later < clock for clock, later in pairwise(clocks)) <= 1  # some have flipped bits
+
+
+def test_a_matroska_file_whose_description_is_edited_shows_the_same(sound):
+    base = next(base for base in sound if base.name == "recording_h264.mkv")
+    assert pictures(edit_videos(base.data, lambda content: content)) == pictures(base.data)

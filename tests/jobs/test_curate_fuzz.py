@@ -6,14 +6,19 @@
 import pytest
 
 from benchmarks.fuzz import Fuzz, listener
+from benchmarks.fuzz_changing import changing
+from benchmarks.fuzz_streams import of_several_streams
 from benchmarks.mutants.kinds import Base
 from tests.conftest import run_job
 from tests.odd_sources import SOURCES
 
 WORST = (
     "playlist", "playlist_in_disguise", "data_elsewhere", "movie_of_references", "many_samples", "nested_boxes",
-    "streamed_for_ever", "huge_dimensions", "nested_elements", "cut_at_edge", "odd_name", "parts_swapped",
+    "streamed_for_ever", "huge_dimensions", "nested_elements", "cut_at_edge", "odd_name", "parts_swapped", "absurd_matrix",
+    "clean_aperture", "odd_pixels", "pixel_crop", "junk_behind", "stretch_zeroed", "packets_lost", "joined_programmes", "two_films",
 )  # fmt: skip
+DAMAGED = ("stretch_zeroed", "packets_lost")
+TAKEN = ("recording", "programme", "two_films")
 FROM = ("plain.mp4", "no_index.mkv", "fragments.mp4", "late.ts", "mpeg4_b.avi")
 
 
@@ -22,6 +27,8 @@ def fuzzed(shared_ray, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "sound").mkdir()
     sound = [Base(name, SOURCES[name](folder / "sound" / name).read_bytes()) for name in FROM]
+    made = [*changing(folder / "sound"), *of_several_streams(folder / "sound")]
+    sound += [Base(path.name, path.read_bytes(), what) for path, what in made if what in TAKEN]
     with listener() as (address, visits):
         fuzz = Fuzz(folder, sound, seed=0, count=len(WORST), address=address, kinds=WORST)
         run_job(
@@ -30,6 +37,7 @@ def fuzzed(shared_ray, tmp_path_factory):
             "captioner=own_text",
         )  # fmt: skip
     outcomes, findings = fuzz.accounts()
+    fuzz.compare(outcomes.values())
     return outcomes.values(), findings, visits
 
 
@@ -46,3 +54,12 @@ def test_what_only_points_elsewhere_is_no_video_and_nobody_goes_there(fuzzed):
         if outcome.mutant.kind == "playlist":
             assert outcome.status in ("quarantined", "ignored")
     assert visits == [0]
+
+
+def test_of_damaged_files_and_no_others_it_is_told_what_is_shown(fuzzed):
+    outcomes, _, _ = fuzzed
+    for outcome in outcomes:
+        assert (outcome.shown is not None) == (outcome.mutant.kind in DAMAGED)
+        if outcome.shown:
+            assert 0 <= outcome.shown.ours_right_s <= outcome.shown.ours_s <= 4.01
+            assert 0 < outcome.shown.ffmpeg_right_s <= outcome.shown.ffmpeg_s
