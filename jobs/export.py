@@ -76,7 +76,7 @@ def _told(cfg: ExportConfig, plan: Plan, done: Mapping[Path, Row], there: int) -
         lines.append(f"{count(len(done), 'file')} in {cfg.out}: {length(seconds)}, {size(num_bytes)}; {_how(done)}")
     if there:
         lines.append(f"{count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew")
-    if plan.rejected:
+    if plan.rejected and cfg.limit is None:
         lines.append(
             f"{count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips says why)"
         )
