@@ -267,11 +267,9 @@ class Curation:
         looks at what earlier runs kept: the outcome depends on the clips and the recipe alone.
         """
         stored = {(row["clip_id"], row["shown"]): row for row in self.captions.rows()}
-        captions: dict[str, Row] = {}
-        if not self.footage.sources:  # only to decide again: who has captions keeps them, whoever wrote them
-            captions = {
-                clip["clip_id"]: _captioned(clip) for clip in assembly.clips if clip["caption_short"] is not None
-            }
+        # Of what this run says nothing of, who has captions keeps them, whoever wrote them: its footage may be gone.
+        kept_as_is = [c for c in assembly.clips if c.get("carried") and c["caption_short"] is not None]
+        captions: dict[str, Row] = {clip["clip_id"]: _captioned(clip) for clip in kept_as_is}
         matches: dict[str, Row] = {}
         while True:
             decide(assembly.clips, recipe, pairs, failed)

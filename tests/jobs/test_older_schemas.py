@@ -1,5 +1,6 @@
 """A dataset of any older schema is read by everything as it is: what its version did not know is null, and its shards stay."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from jobs.encoding.plan import chunks, divided
 from jobs.inspect import describe
 from jobs.main import WRONG_USAGE, main
 from pipelines.dataset import open_dataset
-from pipelines.ids import hash_bytes
+from pipelines.ids import hash_bytes, hash_text
 from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed, parquet_bytes, read_parquet
 from tests.conftest import run_job
 from tests.footage import film, pan, write
@@ -56,12 +57,20 @@ def _schema_2(name: str, rows: pa.Table) -> pa.Table:
     return rows.drop_columns(["colours"])
 
 
-def as_of(schema: int, dataset: Path, looks: bool, cut: str) -> None:
+def _with(table: pa.Table, name: str, values: list) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, pa.array(values, pa.string()))
+
+
+def _named_then(shard: str) -> str:
+    """What an earlier version called a shard: it cut clips in another way, which a shard's id tells."""
+    return hash_text(shard)[:16]
+
+
+def as_of(schema: int, dataset: Path, looks: bool) -> None:
     """Make a dataset what an earlier version would have left.
 
     Args:
         looks: whether it noted what clips look like, with the rules of its recipe and its settings.
-        cut: the fingerprint of how that version cut clips.
     """
     path = max((dataset / "manifests").iterdir())
     manifest = json.loads(path.read_text()) | {"schema": schema}
@@ -69,11 +78,16 @@ def as_of(schema: int, dataset: Path, looks: bool, cut: str) -> None:
         rows = [read_parquet((dataset / key).read_bytes()) for key in manifest[name]]
         table = {1: _schema_1, 2: _schema_2}[schema](name, pa.concat_tables(rows))
         if name == "index":
-            prints = pa.array([cut if shard else None for shard in table["shard"].to_pylist()], pa.string())
-            table = table.set_column(table.schema.get_field_index("encode_fingerprint"), "encode_fingerprint", prints)
+            shards = table["shard"].to_pylist()
+            table = _with(table, "encode_fingerprint", [shard and "0" * 16 for shard in shards])
+            table = _with(table, "shard", [shard and _named_then(shard) for shard in shards])
         data = parquet_bytes(table)
         manifest[name] = [f"{name}/{hash_bytes(data)}.parquet"]
         (dataset / manifest[name][0]).write_bytes(data)
+    for shard in manifest["shards"]:
+        old = dataset / shard["key"]
+        shard["id"] = _named_then(shard["id"])
+        shard["key"] = str(old.rename(old.with_stem(shard["id"])).relative_to(dataset))
     if not looks:
         manifest = {name: value for name, value in manifest.items() if name not in ("looks", "settings")}
         manifest["recipe"].pop("rules")
@@ -111,7 +125,7 @@ def older(request, curated, tmp_path):
     """(which, its footage, the dataset)"""
     schema, looks = OLDER[request.param]
     dataset = Path(shutil.copytree(curated[1], tmp_path / "dataset"))
-    as_of(schema, dataset, looks, "0" * 16)
+    as_of(schema, dataset, looks)
     return request.param, curated[0], dataset
 
 
@@ -122,7 +136,7 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
     for name, schema in (("index", INDEX), ("sources", SOURCES), ("quarantine", QUARANTINE)):
         read, there = getattr(then, name)(), read_parquet((path / then.manifest.__getattribute__(name)[0]).read_bytes())
         assert read.schema.equals(schema)
-        for column in set(schema.names) - {"score_gaps", "encode_fingerprint"}:
+        for column in set(schema.names) - {"score_gaps", "encode_fingerprint", "shard"}:
             if column not in there.column_names:
                 assert read[column].null_count == len(read) > 0, column
             elif column != "tags":
@@ -154,7 +168,8 @@ def test_everything_reads_it(older, shared_ray):
     opened = open_dataset(str(path))
     told = passport(opened, opened.kept()[0]["clip_id"])
     assert all(rule["within"] is not False for rule in told["decision"]["rules"]), as_text(told)
-    assert "Rushes" in Path(run_job("report", dataset)["path"]).read_text()
+    run_job("report", dataset)
+    assert opened.kept()[0]["caption_short"] in html.unescape((path / "report.html").read_text())
     finished, missing = divided(opened.store, "f" * 16, chunks(opened))
     assert (finished, [len(chunk.rows) for chunk in missing]) == ([], [3])
     assert run_job("clean", dataset)["removed"] == 0
@@ -219,7 +234,7 @@ def test_a_later_schema_is_one_line_for_everybody(curated, tmp_path, capsys):
 
 def test_a_recipe_whose_rules_an_early_version_did_not_keep_is_asked_for(curated, tmp_path, capsys):
     path = Path(shutil.copytree(curated[1], tmp_path / "dataset"))
-    as_of(1, path, False, "0" * 16)
+    as_of(1, path, False)
     manifest = path / "manifests/000001.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"recipe": {"name": "mine", "hash": "0" * 16}}))
     assert main(["select", f"dataset={path}"]) == WRONG_USAGE
