@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _PACKET_IS_PICTURE = FLAG_IS_TRUE | {"h264", "hevc", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}
 
 
+_MOST_REORDERED = 16  # pictures, in any standard
 _LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
 # Of what had to be decoded to know its times; each piece of it is read anew.
 _MOST_GAPS = 64
@@ -343,7 +344,7 @@ def _without_broken_end(source: File | bytes, clock: Clock) -> Clock:
         return clock
     if not last:
         raise MediaError(Reason.UNDECODABLE, f"none of its {len(clock.pts)} frames is whole")
-    end_pts = int(clock.pts[last])
+    end_pts = min(int(clock.pts[last]), int(clock.pts[last - 1]) + clock.usual_step)
     gap = Gap(end_pts, clock.end_pts, len(clock.pts) - last, Reason.TRUNCATED, "the video breaks off there")
     keyframes = clock.keyframes[clock.keyframes < end_pts]
     return replace(clock, pts=clock.pts[:last], end_pts=end_pts, keyframes=keyframes, gaps=(gap,))
@@ -356,7 +357,17 @@ def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
         said: how long it was to be, in units of its time base; None if it does not say.
     """
     gaps = [gap for gap in clock.gaps if gap.end_pts is None or gap.end_pts < clock.end_pts]
-    frames = sum(gap.num_frames for gap in clock.gaps) - sum(gap.num_frames for gap in gaps)
+    frames = 0
+    # Pictures that were to be shown before the last ones, but decoded after them, are missing, too.
+    last = max(1, len(clock.pts) - _MOST_REORDERED)
+    late = np.flatnonzero(np.diff(clock.pts[last - 1 :]) > _LATE * clock.usual_step)
+    if len(late):
+        last += int(late[0])
+        end_pts = int(clock.pts[last - 1]) + clock.usual_step
+        whole, clock = len(clock.pts), replace(clock, pts=clock.pts[:last], end_pts=end_pts)
+        clock = replace(clock, keyframes=clock.keyframes[clock.keyframes < end_pts])
+        frames = whole - last
+    frames += sum(gap.num_frames for gap in clock.gaps) - sum(gap.num_frames for gap in gaps)
     end_pts = max(clock.end_pts, int(clock.pts[0]) + said) if said else None
     gap = Gap(clock.end_pts, end_pts, frames, Reason.TRUNCATED, message)
     return replace(clock, gaps=(*gaps, gap), plain=False)
