@@ -89,6 +89,9 @@ def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str,
         f"of the clips kept, {metrics['clips_copied']} are their source's own packets, "
         f"{metrics['clips_encoded']} had to be re-encoded (cut_why in the index)"
     )
+    if metrics["sound"]:
+        told = ", ".join(f"{what} in {count}" for what, count in metrics["sound"].items())
+        run.say(f"their sound was {told} (cut_sound in the index)")
     news = (
         f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"
     )

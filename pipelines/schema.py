@@ -89,6 +89,12 @@ INDEX = pa.schema(
         _field("cut_method", pa.string(), "copy (the source's own packets) or encode; null if not cut"),
         _field("cut_why", pa.string(), "why it was re-encoded; null if copied, or not cut"),
         _field("lead_frames", pa.int32(), "frames before the clip that a reader skips; null if not cut", "frames"),
+        _field(
+            "cut_sound",
+            pa.string(),
+            "what became of its sound: kept, converted or left out, and why; null if there is none, with cut.audio=drop, or if "
+            "not cut",
+        ),
         _field("shard", pa.string(), "id of the shard; null if not cut"),
         _field("offset", pa.int64(), "of the mp4's data in the shard", "bytes"),
         _field("size", pa.int64(), "of the mp4", "bytes"),

@@ -5,7 +5,7 @@ done here, and a run that finds everything finished reads rows, decides and stop
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -192,6 +192,7 @@ class Curation:
         number = commit(self.store, base.number, assembly, looks, shards, recipe, signed, settings_of(self.cfg))
         hours = sum(clip["duration_s"] for clip in assembly.kept()) / 3600
         copied = sum(clip["cut_method"] == "copy" for clip in assembly.kept())
+        heard = Counter(str(clip["cut_sound"]).split(":")[0] for clip in assembly.kept() if clip["cut_sound"])
         return {
             "manifest": number,
             "changed": number != base.number,
@@ -200,6 +201,7 @@ class Curation:
             "precision": self.cfg.precision,
             "clips_copied": copied,
             "clips_encoded": len(assembly.kept()) - copied,
+            "sound": {what: heard[what] for what in sorted(heard)},
             "clips_duplicate": sum(clip["duplicate_of"] is not None for clip in assembly.clips),
         }
 

@@ -8,7 +8,7 @@ import json
 import logging
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
+from pipelines.config import CutConfig
 from pipelines.drill import boundary
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import fingerprint, sha256_file
+from pipelines.media.child import ChildError
+from pipelines.media.sound import KEPT
 from pipelines.pack import shard_id
 from pipelines.records import Span
 from pipelines.schema import CUTS, table
@@ -32,6 +35,7 @@ from pipelines.store import open_store
 logger = logging.getLogger(__name__)
 
 _MIB = 1024**2
+_OF_A_PROCESS = frozenset((Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Written:
     clip_id: str
     content: str
     cut_print: str
+    sound: str | None
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
@@ -80,7 +85,8 @@ class ShardWriter:
         """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "cut": how many of them were cut now}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
-            return {"rows": done.to_pylist(), "cut": 0}
+            # Rows that were committed before there was such a column lack it.
+            return {"rows": [dict.fromkeys(CUTS.names) | row for row in done.to_pylist()], "cut": 0}
         failed: list[dict[str, Any]] = []
         cut: list[str] = []
         kept: list[Written] = []
@@ -113,7 +119,7 @@ class ShardWriter:
             offset, size = where[f"{clip.clip_id}.mp4"]
             told = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
             row = {"clip_id": clip.clip_id} | made_of(told)
-            row |= {"shard": shard, "bucket": bucket, "offset": offset, "size": size}
+            row |= {"cut_sound": clip.sound, "shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": clip.cut_print, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
                 row[f"{suffix}_offset"], row[f"{suffix}_size"] = where[f"{clip.clip_id}.{suffix}"]
@@ -131,11 +137,11 @@ class ShardWriter:
         for clip in clips:
             try:
                 mp4 = self._copied(clip)
-                made = {name: clip.get(name) for name in MADE}
+                made, sound = {name: clip.get(name) for name in MADE}, clip.get("cut_sound")
                 if mp4 is None:
                     cut.append(clip["clip_id"])
                     with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
-                        made = self._cut(clip, file)
+                        made, sound = self._cut(clip, file)
                     mp4 = file.read_bytes()
             except MediaError as error:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
@@ -145,7 +151,8 @@ class ShardWriter:
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
-            kept.append(Written(clip["clip_id"], content_of(clip, self._prints), cut_print(clip, self._prints)))
+            content, print_ = content_of(clip, self._prints), cut_print(clip, self._prints)
+            kept.append(Written(clip["clip_id"], content, print_, sound))
             yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
@@ -160,8 +167,25 @@ class ShardWriter:
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
 
-    def _cut(self, clip: dict[str, Any], out: Path) -> dict[str, Any]:
-        """Write a clip's mp4; how it was made."""
+    def _cut(self, clip: dict[str, Any], out: Path) -> tuple[dict[str, Any], str | None]:
+        """Write a clip's mp4; how it was made, and what became of its sound."""
+        cfg = self._cfg.cut
+        try:
+            made = self._cut_with(cfg, clip, out)
+        except (MediaError, ChildError) as error:
+            ours = isinstance(error, ChildError)
+            if cfg.audio != "keep" or not (ours or error.reason in _OF_A_PROCESS):
+                raise
+            if ours:
+                logger.exception("cutting clip %s of %s with its sound failed", clip["clip_id"], clip["source_uri"])
+            # Perhaps it was the sound; if not, the pictures fail again.
+            made = self._cut_with(replace(cfg, audio="drop"), clip, out) | {"sound": f"left out: {error}"}
+        if made["sound"] not in (None, KEPT):
+            logger.info("sound of clip %s of %s: %s", clip["clip_id"], clip["source_uri"], made["sound"])
+        how = {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}
+        return how, made["sound"]
+
+    def _cut_with(self, cut: CutConfig, clip: dict[str, Any], out: Path) -> dict[str, Any]:
         from pipelines.confined import limits
         from pipelines.media.child import call
         from pipelines.media.cut import cut_clip
@@ -174,7 +198,6 @@ class ShardWriter:
             # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
             raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
             most = limits(cfg.limits, span.duration_s, max(size_bytes, raw_bytes) + 64 * _MIB)
-            args = (file, out, span, clip["num_frames"], clip["frames_hash"], cfg.cut, cfg.encode)
+            args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
-            made = call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most)
-        return {"cut_method": made["method"], "cut_why": made["why"], "lead_frames": made["lead_frames"]}
+            return call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most)

@@ -51,7 +51,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         "whoever starts a run decides it, or its rows would be filed under a choice of their own"
     )
     from pipelines import measure, signals
-    from pipelines.media import cut, encode
+    from pipelines.media import cut, encode, sound
     from pipelines.scores import clip, dover, match
 
     measured = {
@@ -65,7 +65,8 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         )
         for name, meter in registry.configured(cfg.scores).items()
     }
-    clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode])
+    heard = [sound.VERSION] if cfg.cut.audio == "keep" else []
+    clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode, *heard])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),
         probe=header_fingerprint(cfg),

@@ -49,7 +49,17 @@ def passport(dataset: Dataset, clip: str) -> dict[str, Any]:
     told["text"] = {name: row[name] for name in INDEX.names if name.startswith(("caption_", "tag_"))}
     told["storage"] = {
         name: row[name]
-        for name in ("bucket", "shard", "offset", "size", "cut_method", "cut_why", "lead_frames", "encode_fingerprint")
+        for name in (
+            "bucket",
+            "shard",
+            "offset",
+            "size",
+            "cut_method",
+            "cut_why",
+            "lead_frames",
+            "cut_sound",
+            "encode_fingerprint",
+        )
     }
     told["manifest"] = dataset.number
     return told

@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
-from pipelines.media.clock import Clock
+from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash as hash_of
@@ -42,6 +42,8 @@ class Cut:
         tail_frames: in the file behind the clip's last frame, likewise.
         why: it was not copied; None if it was.
         worst_db: PSNR of its worst frame against the source's; None if they are equal bit for bit.
+        sound: what became of the source's sound: kept, converted or left out, and why; None if there is none, or none is
+            asked for.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Cut:
     tail_frames: int
     why: str | None
     worst_db: float | None
+    sound: str | None
 
 
 def cut_clip(
@@ -95,19 +98,40 @@ def cut(
             that were measured.
     """
     wanted = Wanted(path, span, num_frames, frames_hash, clock, shown, interlaced)
-    sound = read_sound(path, span) if cfg.audio == "keep" else None
-    if cfg.method == "encode":
-        why = "cut.method=encode"
-    else:
-        try:
-            return _copy(wanted, out, sound, cfg)
-        except CannotCopy as reason:
-            why = str(reason)
-    worst_db, lost = reencode(wanted, out, sound, cfg, encode)
-    return Cut("encode", 0, 0, "; ".join([why, *(f"without its {name} data" for name in lost)]), worst_db)
+    track = out.with_name(f"{out.name}.sound")
+    sound, heard = read_sound(path, span, track) if cfg.audio == "keep" else (None, None)
+    try:
+        if cfg.method == "encode":
+            why = "cut.method=encode"
+        else:
+            try:
+                return _copy(wanted, out, sound, heard, cfg)
+            except CannotCopy as reason:
+                why = str(reason)
+        worst_db, lost = reencode(wanted, out, cfg, encode)
+        if sound is not None and (refused := _add(sound, out)):
+            heard = f"left out: {refused}"
+        why = "; ".join([why, *(f"without its {name} data" for name in lost)])
+        return Cut("encode", 0, 0, why, worst_db, heard)
+    finally:
+        track.unlink(missing_ok=True)
 
 
-def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut:
+def _add(sound: Sound, out: Path) -> str | None:
+    """Put sound beside the pictures of a re-encoded clip; why it is as it was if that fails, else None."""
+    heard = out.with_name(f"{out.name}.heard")
+    clock = read_clock(out)
+    span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
+    try:
+        write_clip(out, heard, read_run(out, span, len(clock.pts)), sound)
+    except CannotCopy as error:
+        heard.unlink(missing_ok=True)
+        return str(error)
+    heard.replace(out)
+    return None
+
+
+def _copy(wanted: Wanted, out: Path, sound: Sound | None, heard: str | None, cfg: CutConfig) -> Cut:
     """Raises CannotCopy."""
     why, share = None, cfg.max_lead_share
     most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
@@ -122,7 +146,7 @@ def _copy(wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig) -> Cut
         except MediaError as error:
             why = f"the copy is not readable ({error})"
         if why is None:
-            return Cut("copy", run.lead_frames, run.tail_frames, None, None)
+            return Cut("copy", run.lead_frames, run.tail_frames, None, None, heard)
     raise CannotCopy(why)
 
 

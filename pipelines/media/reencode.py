@@ -24,8 +24,6 @@ from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.ranged import File
-from pipelines.media.remux import CannotCopy, read_run, write_clip
-from pipelines.media.sound import Sound
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -72,9 +70,7 @@ class Wanted:
         return None if self.clock is None else self.clock.stream
 
 
-def reencode(
-    wanted: Wanted, out: Path, sound: Sound | None, cfg: CutConfig, encode: EncodeConfig
-) -> tuple[float | None, list[str]]:
+def reencode(wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
     Returns:
@@ -115,8 +111,6 @@ def reencode(
         )
     out.write_bytes(data)
     _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
-    if sound is not None:
-        _add_sound(out, sound)
     return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None, sorted(seen.beside)
 
 
@@ -172,16 +166,3 @@ def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:
         raise MediaError(
             Reason.UNFAITHFUL, f"wrote {len(shown)} frames during {end} s, wanted {len(times)} during {wanted_end} s"
         )
-
-
-def _add_sound(out: Path, sound: Sound) -> None:
-    """Put sound beside the pictures of a re-encoded clip."""
-    silent = out.with_name(f"{out.name}.silent")
-    out.replace(silent)
-    clock = read_clock(silent)
-    span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
-    try:
-        write_clip(silent, out, read_run(silent, span, len(clock.pts)), sound)
-    except CannotCopy as error:
-        raise MediaError(Reason.UNWRITABLE, f"its sound: {error}") from error
-    silent.unlink()

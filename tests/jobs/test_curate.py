@@ -23,6 +23,7 @@ from pipelines.media.decode import frames_at, iterate_frames
 from pipelines.precision import AUTO, decide
 from pipelines.store import LocalStore
 from tests.footage import film, pan, texture, write
+from tests.sounds import film_with_sound
 
 HEIGHT, WIDTH = 48, 64
 
@@ -272,3 +273,32 @@ def test_what_a_user_gets_wrong_is_said_before_anything_starts(footage, tmp_path
     with pytest.raises(ValueError, match=r"dedup\.semantic=0\.95 compares embeddings.*set scores\.tags=true, or"):
         curate(footage, tmp_path / "d", dedup__semantic=0.95, scores__tags=False)
     assert not (tmp_path / "d").exists()
+
+
+def test_sound_never_costs_pictures_and_the_index_says_what_became_of_it(tmp_path):
+    folder, dataset = tmp_path / "footage", tmp_path / "dataset"
+    folder.mkdir()
+    sounds = {
+        "odd.mkv": ("pcm_s16le", 22222, "mono"),
+        "plain.mp4": ("aac", 48000, "stereo"),
+        "alien.mkv": ("pcm_u8", 8000, "mono"),
+    }
+    for seed, (name, sound) in enumerate(sounds.items()):
+        silent = write(tmp_path / "silent.mp4", pan(seed, 40, HEIGHT, WIDTH))
+        film_with_sound(silent, folder / name, *sound, pieces=[(0.0, 1.6)])
+    alien = folder / "alien.mkv"
+    alien.write_bytes(alien.read_bytes().replace(b"A_PCM/INT", b"A_PCX/INT"))
+    did = curate(folder, dataset, cut__audio="keep", recipe__name="permissive")
+    assert did["sound"] == {"converted": 1, "kept": 1, "left out": 1}
+    opened = open_dataset(str(dataset))
+    assert not len(opened.quarantine())
+    assert {Path(row["source_uri"]).name: (row["cut_method"], row["cut_sound"]) for row in opened.kept()} == {
+        "odd.mkv": ("copy", "converted: to AAC at 24000 Hz, mono, as mp4 does not carry pcm_s16le"),
+        "plain.mp4": ("copy", "kept"),
+        "alien.mkv": ("copy", "left out: no decoder knows the codec of its sound"),
+    }
+    assert all("cut_sound" not in json.loads(opened.read(row, "json")) for row in opened.kept())
+    write(folder / "more.mp4", pan(9, 40, HEIGHT, WIDTH))
+    assert curate(folder, dataset, cut__audio="keep", recipe__name="permissive")["clips_cut"] == 1
+    told = {Path(row["source_uri"]).name: row["cut_sound"] for row in open_dataset(str(dataset)).kept()}
+    assert told == {Path(row["source_uri"]).name: row["cut_sound"] for row in opened.kept()} | {"more.mp4": None}
