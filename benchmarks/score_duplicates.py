@@ -37,6 +37,7 @@ from pipelines.dedup.looks import LOOKS, SIDE, signature
 from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.media.picture import frames_hash
 from pipelines.precision import AUTO, decide
+from pipelines.records import Span
 from pipelines.scores.registry import METERS, score_clip
 from pipelines.signals import STAGE
 from tests.footage import write
@@ -82,7 +83,8 @@ def _measured(clip: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
         path, clock, (0, len(clock.pts)), SignalConfig(), shots, ScoreConfig(), wanted, decide(AUTO).name
     )
     signals = tables.pop(STAGE)
-    scores = score_clip(signals, tables, video.width, video.height, clock.duration_s, ScoreConfig())
+    span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
+    scores = score_clip(signals, tables, video.width, video.height, span, ScoreConfig())
     row = scores | {
         "clip_id": clip.name,
         "video_id": clip.name,

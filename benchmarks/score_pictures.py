@@ -35,6 +35,7 @@ from pipelines.grid import on_grid
 from pipelines.measure import measure as measure_pictures
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.records import Span
 from pipelines.scores.base import NativeFrame
 from pipelines.scores.registry import load_meters, score_clip
 from tests.footage import real_clips, write
@@ -74,7 +75,8 @@ def scored(path: Path, meters: tuple[str, ...]) -> tuple[dict, Clock]:
     shots = ShotConfig(detector="content")
     tables = measure_pictures(pictures, clock, 0, total, SignalConfig(), shots, cfg, wanted)
     signals = tables.pop("signals")
-    return score_clip(signals, tables, pictures[0].width, pictures[0].height, clock.duration_s, cfg), clock
+    span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
+    return score_clip(signals, tables, pictures[0].width, pictures[0].height, span, cfg), clock
 
 
 def _encoded(scene: Scene, folder: Path) -> Path:

@@ -146,7 +146,12 @@ class ClipConfig:
     """How shots become clips."""
 
     max_s: float = field(
-        default=20.0, metadata={"doc": "longer shots are divided into equal pieces", "unit": "s", "min": 0.1}
+        default=20.0,
+        metadata={
+            "doc": "longer shots are divided into equal pieces; only a single picture may stand for longer",
+            "unit": "s",
+            "min": 0.1,
+        },
     )
 
 

@@ -4,6 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 
+MOTION_PER_S = 12
+"""Motion is measured so often, from one to the next."""
+
 
 def on_grid(pts: np.ndarray, time_base: Fraction, every_s: float | Fraction) -> np.ndarray:
     """Which frames of a video are the first of their interval: bool (n,).

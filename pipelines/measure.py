@@ -3,7 +3,9 @@
 In: pictures in order, and what is wanted. Out: a table for each. Frames live and die in here.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 
-VERSION = 1  # of which frames are native
+VERSION = 2  # of which frames are native
 
 
 def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str) -> Callable[[], None]:
@@ -65,6 +67,8 @@ def measure(
     """
     looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
     native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
+    # A picture that stands through an interval is all that is shown in it.
+    native |= np.diff(clock.pts, append=clock.end_pts) > math.floor(Fraction(str(cfg.native_every_s)) / clock.time_base)
     native[:first] = native[last:] = False
     rows: dict[str, list[Row]] = {name: [] for name in looks}
     pairs = _looked_at(pictures, clock, native, looks, rows)

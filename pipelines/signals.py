@@ -34,7 +34,7 @@ import pyarrow as pa
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
-from pipelines.grid import on_grid
+from pipelines.grid import MOTION_PER_S, on_grid
 from pipelines.media.clock import Clock
 from pipelines.media.flow import motion_between
 from pipelines.media.picture import picture_hash, upright_small
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 VERSION = 7
 STAGE = "signals"
-MOTION_PER_S = 12
 
 _BACK = 8  # frames that motion looks back at most: beyond 96 frames a second, a twelfth of a second is more
 _DARK = 25  # luma; FFmpeg's blackdetect: a tenth of the range

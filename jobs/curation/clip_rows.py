@@ -19,6 +19,7 @@ from pipelines.media.picture_format import columns_of, from_text
 from pipelines.records import Clip, Video
 from pipelines.schema import CLIPS, table
 from pipelines.scores.embedding import clip_embedding
+from pipelines.scores.over_time import natives
 from pipelines.scores.registry import score_clip
 from pipelines.shots import find_shots
 from pipelines.stretches import stretches
@@ -40,20 +41,21 @@ def clip_rows(
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
     rows, looks = [], []
     for start, clip in zip(starts, clips, strict=True):
-        dense, sparse = signals.slice(start, clip.num_frames), _inside(native, clip)
+        dense, sparse = signals.slice(start, clip.num_frames), _inside(native, clip, cfg.signals.native_every_s)
         row = _row(clip, video, dense, sparse, cfg)
         rows.append(row)
         looks.append(signature(dense, row) | _embeddings(sparse))
     return table(rows, CLIPS), table(looks, LOOKS)
 
 
-def _inside(native: Mapping[str, pa.Table], clip: Clip) -> dict[str, pa.Table]:
-    """The native rows inside a clip."""
-    first, end = clip.span.start_pts, clip.span.end_pts
-    return {
-        name: rows.filter(pc.and_(pc.greater_equal(rows["pts"], first), pc.less(rows["pts"], end)))
-        for name, rows in native.items()
-    }
+def _inside(native: Mapping[str, pa.Table], clip: Clip, every_s: float) -> dict[str, pa.Table]:
+    """The native rows inside a clip, each as often as it counts."""
+    span, inside = clip.span, {}
+    for name, rows in native.items():
+        rows = rows.filter(pc.and_(pc.greater_equal(rows["pts"], span.start_pts), pc.less(rows["pts"], span.end_pts)))
+        begins_s = (rows["pts"].to_numpy() - span.start_pts) * float(span.time_base)
+        inside[name] = natives(rows, begins_s, span.duration_s, every_s)
+    return inside
 
 
 def _embeddings(native: Mapping[str, pa.Table]) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def _row(
         **columns_of(shown),
         "interlaced": pc.any(signals["interlaced"]).as_py(),
         "codec": video.codec,
-        **score_clip(signals, native, shown.width, shown.height, span.duration_s, cfg.scores),
+        **score_clip(signals, native, shown.width, shown.height, span, cfg.scores),
     }
 
 

@@ -87,12 +87,14 @@ class Measured:
     """What a score sees of a clip.
 
     Attributes:
-        signals: columns of the dense signals, float arrays with a value per frame; of what is measured from an earlier frame
-            only what lies between frames of the clip.
-        native: by meter, a row for each native frame inside the clip; a meter that is not configured is not in it.
+        signals: columns of the dense signals, float arrays with a value per frame; of what is measured from the frame before
+            only what lies between frames of the clip; of what is measured on a grid in time a value for each of its steps.
+        native: by meter, a row for each native frame inside the clip, or several if it is shown for longer than from one to the
+            next; a meter that is not configured is not in it.
         width, height: as displayed, px.
         safe: the picture without bars around it.
         duration_s: of the clip.
+        shown_s: how long each frame is shown.
     """
 
     signals: Mapping[str, np.ndarray]
@@ -102,6 +104,7 @@ class Measured:
     safe: Rectangle
     duration_s: float
     cfg: ScoreConfig
+    shown_s: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +148,19 @@ def finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float |
     return float(reduce(values)) if len(values) else None
 
 
-def of_signal(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
-    """A reduction over the frames of a dense signal."""
-    return lambda clip: finite(reduce, clip.signals[name])
+def over_time(values: np.ndarray, lasts_s: np.ndarray) -> float | None:
+    """Mean of what was measured, each for as long as it lasts; None if nothing was.
+
+    Args:
+        values, lasts_s: (n,), the first NaN where nothing was measured.
+    """
+    seen = np.isfinite(values)
+    return float(np.average(values[seen], weights=lasts_s[seen])) if seen.any() else None
+
+
+def of_signal(name: str) -> Callable[[Measured], float | None]:
+    """The mean of a dense signal over the clip's time."""
+    return lambda clip: over_time(clip.signals[name], clip.shown_s)
 
 
 def of_native(

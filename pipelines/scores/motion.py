@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipelines.scores.base import SIGNALS, Measured, Score, finite, percentile
+from pipelines.scores.base import SIGNALS, Measured, Score, finite, over_time, percentile
+from pipelines.scores.over_time import STANDS_S
 
 _UNIT = "share of the frame diagonal per s"
 _FROZEN = 0.6  # luma levels: coding a frame again hardly changes any cell by more, what moves does
 
 
 def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
-    """Mean flow over the frame → over the safe rectangle: around that nothing moves."""
+    """Mean flow over the frame → over the safe rectangle: around that nothing moves; in the course of time."""
 
     def compute(clip: Measured) -> float | None:
         share = clip.safe.width * clip.safe.height / (clip.width * clip.height)
@@ -24,9 +25,13 @@ def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Calla
 def _static_ratio(clip: Measured) -> float | None:
     """A frame repeats the one before if no part of the picture differs from it. Things that move in front of a camera
     on a tripod are not static; a frozen picture is, and so are the repeated frames of footage that was given a higher
-    rate.
+    rate, and a picture that stands.
     """
-    return finite(lambda change: float(np.mean(change <= _FROZEN)), clip.signals["change"])
+    stands = clip.shown_s > STANDS_S
+    still = stands.astype(float)
+    still[0] = 1.0 if stands[0] else np.nan  # whether it repeats the one before the clip is not the clip's matter
+    still[1:] = np.maximum(still[1:], clip.signals["change"] <= _FROZEN)
+    return over_time(still, clip.shown_s)
 
 
 SCORES = {
@@ -50,6 +55,10 @@ SCORES = {
         high="frantic",
     ),
     "static_ratio": Score(
-        _static_ratio, "frames that repeat the one before", "share of frames", SIGNALS, high="frozen"
+        _static_ratio,
+        f"frames that repeat the one before, and pictures that are shown for more than {STANDS_S:.0f} s",
+        "share of the time",
+        SIGNALS,
+        high="frozen",
     ),
 }

@@ -12,10 +12,27 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.scores import bars, camera, clip, colours, dover, length, light, match, motion, nsfw, quality, tags, text
+from pipelines.grid import MOTION_PER_S
+from pipelines.records import Span
+from pipelines.scores import (
+    bars,
+    camera,
+    clip,
+    colours,
+    dover,
+    length,
+    light,
+    match,
+    motion,
+    nsfw,
+    over_time,
+    quality,
+    tags,
+    text,
+)
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
 
-VERSION = 4  # of the aggregates, of all files
+VERSION = 5  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"
 
 _FILES: tuple[ModuleType, ...] = (
@@ -74,15 +91,16 @@ _ready: dict[tuple[str, str, str], Callable[[NativeFrame], Row]] = {}
 
 
 def score_clip(
-    signals: pa.Table, native: Mapping[str, pa.Table], width: int, height: int, duration_s: float, cfg: ScoreConfig
+    signals: pa.Table, native: Mapping[str, pa.Table], width: int, height: int, span: Span, cfg: ScoreConfig
 ) -> dict[str, Any]:
     """All scores of a clip that measurements of frames decide; its safe rectangle, `score_gaps` and `score_models`.
 
     Args:
         signals: rows of the clip's frames only; the first change and motion in them point outside the clip.
-        native: by meter, the rows of the native frames inside the clip; only meters that are configured.
+        native: by meter, the rows of the native frames inside the clip, each as often as it counts; only meters that are
+            configured.
         width, height: as displayed, px.
-        duration_s: of the clip.
+        span: of the clip.
     """
     columns = {
         name: signals[name].to_numpy(zero_copy_only=False).astype(float)
@@ -90,9 +108,11 @@ def score_clip(
         if pa.types.is_floating(signals[name].type) or pa.types.is_integer(signals[name].type)
     }
     columns |= {name: columns[name][1:] for name in _FROM_THE_FRAME_BEFORE}
-    columns |= {name: columns[name][np.isfinite(columns[name])][1:] for name in _FROM_AN_EARLIER_FRAME}
+    begins_s = (signals["pts"].to_numpy() - span.start_pts) * float(span.time_base)
+    shown_s = np.diff(begins_s, append=span.duration_s)
+    columns |= over_time.moves({name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S)
     safe = bars.safe_rectangle(native, width, height)
-    measured = Measured(columns, native, width, height, safe, duration_s, cfg)
+    measured = Measured(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
     gaps = [
         {"score": name, "why": why}

@@ -14,6 +14,7 @@ from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure import measure
 from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Framing
+from pipelines.records import Span
 from pipelines.scores.registry import REASONS, SCORES, known_score, score_clip, score_fields
 from tests.footage import film, pan, texture, zoom
 
@@ -24,18 +25,18 @@ HEIGHT, WIDTH = 144, 256
 METER_NAMES = ("quality",)
 
 
-def measured(frames, fps, meters=METER_NAMES):
-    """Signals and native rows of frames that no codec has touched."""
-    numbers = np.arange(len(frames), dtype=np.int64)
+def measured(frames, fps, meters=METER_NAMES, bounds=None):
+    """Signals and native rows of frames that no codec has touched, shown one after another, or at these times."""
+    bounds = np.arange(len(frames) + 1, dtype=np.int64) if bounds is None else np.asarray(bounds, np.int64)
     clock = Clock(
-        pts=numbers,
-        end_pts=len(frames),
+        pts=bounds[:-1],
+        end_pts=int(bounds[-1]),
         time_base=Fraction(1, fps),
         rate=Fraction(fps),
         demuxer="rawvideo",
         framing=Framing(),
         as_coded=True,
-        keyframes=numbers,
+        keyframes=bounds[:-1],
         head_packets=0,
         timing="pts",
         delay=0,
@@ -44,8 +45,8 @@ def measured(frames, fps, meters=METER_NAMES):
         by_packet=True,
     )
     pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
-    for number, picture in enumerate(pictures):
-        picture.pts = number
+    for pts, picture in zip(bounds[:-1].tolist(), pictures, strict=True):
+        picture.pts = pts
     shots = ShotConfig(detector="content")
     tables = measure(
         enumerate(pictures), clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"
@@ -55,7 +56,9 @@ def measured(frames, fps, meters=METER_NAMES):
 
 def scores_of(frames, fps=FPS):
     signals, native = measured(frames, fps)
-    return score_clip(signals, native, frames.shape[2], frames.shape[1], len(frames) / fps, ScoreConfig())
+    return score_clip(
+        signals, native, frames.shape[2], frames.shape[1], Span(0, len(frames), Fraction(1, fps)), ScoreConfig()
+    )
 
 
 @pytest.mark.parametrize(("right", "down"), [(1.0, 0.0), (-2.0, 0.0), (0.0, 1.5), (1.2, -0.9)])
@@ -138,7 +141,7 @@ def test_bars_around_a_picture_change_neither_its_motion_nor_its_camera():
     frames = pan(12, 24, HEIGHT, WIDTH, right=1.0, down=2.0)
     frames[:, :bar] = frames[:, HEIGHT - bar :] = 0
     signals, native = measured(frames, FPS, ("bars",))
-    scores = score_clip(signals, native, WIDTH, HEIGHT, len(frames) / FPS, ScoreConfig())
+    scores = score_clip(signals, native, WIDTH, HEIGHT, Span(0, len(frames), Fraction(1, FPS)), ScoreConfig())
     assert scores["safe_height"] == pytest.approx(HEIGHT - 2 * bar, abs=2)
     assert scores["camera"] == "tilt down"
     assert scores["motion_mean"] == pytest.approx(math.hypot(1, 2) * FPS / math.hypot(HEIGHT, WIDTH), rel=0.1)
@@ -207,7 +210,7 @@ def test_luma_and_sharpness_follow_light_and_blur():
 def test_the_cut_before_a_clip_is_not_its_motion():
     frames = film(pan(7, 8, 48, 64), np.repeat(texture(8, 48, 64)[None], 8, axis=0))
     signals, native = measured(frames, FPS)
-    scores = score_clip(signals.slice(8, 8), native, 64, 48, 8 / FPS, ScoreConfig())
+    scores = score_clip(signals.slice(8, 8), native, 64, 48, Span(8, 16, Fraction(1, FPS)), ScoreConfig())
     assert scores["motion_mean"] == 0.0
 
 
@@ -217,3 +220,38 @@ def test_every_score_says_its_unit_model_and_reasons():
     assert {s.low for s in SCORES.values()} | {s.high for s in SCORES.values()} <= {*REASONS, ""}
     with pytest.raises(ValueError, match="score 'motion_meen' is not known; did you mean 'motion_mean'"):
         known_score("motion_meen")
+
+
+def test_a_picture_that_stands_counts_as_if_it_were_shown_again_and_again():
+    """Twenty frames of a pan, then its last one for six seconds, then twenty of something darker."""
+    walk, dark = pan(3, 20, HEIGHT, WIDTH, right=1.5), pan(4, 20, HEIGHT, WIDTH, right=1.5) // 3
+    again = film(walk, np.repeat(walk[-1:], 150, axis=0), dark)
+    once, bounds = film(walk, dark), [*range(20), *range(170, 191)]
+    wanted = scores_of(again)
+    signals, native = measured(once, FPS, bounds=bounds)
+    found = score_clip(signals, native, WIDTH, HEIGHT, Span(0, 190, Fraction(1, FPS)), ScoreConfig())
+    assert found["duration_s"] == wanted["duration_s"]
+    for name in ("luma_mean", "luma_std"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-6)
+    for name in ("static_ratio", "black_ratio"):
+        assert found[name] == pytest.approx(wanted[name], abs=0.01)
+    assert found["motion_mean"] == pytest.approx(wanted["motion_mean"], rel=0.25)
+    assert native["quality"]["pts"].to_pylist() == [0, 19, 170]  # 19 stands from 0.76 s to 6.8 s
+
+
+@pytest.mark.parametrize("stands_s", [2, 600])
+def test_one_picture_is_still_for_as_long_as_it_stands(stands_s):
+    signals, native = measured(texture(5, 48, 64)[None], FPS, bounds=[0, stands_s * FPS])
+    scores = score_clip(signals, native, 64, 48, Span(0, stands_s * FPS, Fraction(1, FPS)), ScoreConfig())
+    assert (scores["static_ratio"], scores["motion_mean"], scores["motion_p95"]) == (1.0, 0.0, 0.0)
+    assert scores["camera"] == "static"
+
+
+def test_slides_are_still_and_what_follows_a_short_picture_is_not_told_by_it():
+    slides = np.stack([texture(seed, 48, 64) for seed in range(4)])
+    bounds = np.array([0, 25, 50, 75, 100]) * FPS
+    signals, native = measured(slides, FPS, bounds=bounds)
+    span = Span(0, int(bounds[-1]), Fraction(1, FPS))
+    assert score_clip(signals, native, 64, 48, span, ScoreConfig())["static_ratio"] == 1.0
+    signals, native = measured(slides, FPS)
+    assert score_clip(signals, native, 64, 48, Span(0, 4, Fraction(1, FPS)), ScoreConfig())["static_ratio"] == 0.0

@@ -162,7 +162,9 @@ def test_odd_and_tiny_frames_are_looked_at():
 
 def test_the_share_is_the_safe_rectangles_area():
     def share(rows, safe):
-        return bars.SCORES["safe_share"].compute(Measured({}, rows, WIDTH, HEIGHT, safe, 1.0, ScoreConfig()))
+        return bars.SCORES["safe_share"].compute(
+            Measured({}, rows, WIDTH, HEIGHT, safe, 1.0, ScoreConfig(), np.ones(1))
+        )
 
     assert share(rows_of(barred()), Rectangle(0, 45, WIDTH, 90)) == 0.5
     assert share({}, WHOLE) is None

@@ -1,6 +1,7 @@
 """What a configured CLIP says: one look per frame gives embedding, aesthetic and watermark; without one it is null."""
 
 import threading
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.confined import measure_unit
 from pipelines.measure import preload
 from pipelines.media import child
 from pipelines.media.clock import read_clock
+from pipelines.records import Span
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
@@ -131,7 +133,8 @@ def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(v
 def score(cfg, native):
     numbers = [field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
     signals = pa.table({field.name: pa.array(np.zeros(4), field.type, safe=False) for field in numbers})
-    scores = score_clip(signals, native, 64, 48, 4.0, cfg)
+    signals = signals.set_column(0, "pts", pa.array(range(4)))
+    scores = score_clip(signals, native, 64, 48, Span(0, 4, Fraction(1)), cfg)
     return scores, {gap["score"]: gap["why"] for gap in scores["score_gaps"]}
 
 

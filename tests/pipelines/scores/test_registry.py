@@ -10,6 +10,7 @@ from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure import measure
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.records import Span
 from pipelines.scores import registry
 from tests.footage import write
 
@@ -28,6 +29,10 @@ def skin(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "SCORES", registry.SCORES | module.SCORES)
 
 
+def clock_span(clock):
+    return Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
+
+
 @pytest.mark.parametrize(("colour", "share"), [((220, 150, 120), 0.5), ((60, 60, 220), 0.0)])
 def test_the_score_in_the_docs_measures(skin, tmp_path, colour, share):
     frames = np.zeros((10, 64, 96, 3), np.uint8)
@@ -37,7 +42,7 @@ def test_the_score_in_the_docs_measures(skin, tmp_path, colour, share):
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "skin"), "fp32")
-    scores = registry.score_clip(tables.pop("signals"), tables, 96, 64, 0.4, cfg)
+    scores = registry.score_clip(tables.pop("signals"), tables, 96, 64, clock_span(clock), cfg)
     assert scores["skin"] == pytest.approx(share, abs=0.03)
     assert {"source": "skin", "model": "rule of Kovac et al. 2003, v1"} in scores["score_models"]
 
@@ -57,7 +62,9 @@ def test_a_clip_without_a_native_frame_says_so(tmp_path):
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "quality"), "fp32")
-    scores = registry.score_clip(tables["signals"], {"quality": tables["quality"].slice(0, 0)}, 96, 64, 0.4, cfg)
+    scores = registry.score_clip(
+        tables["signals"], {"quality": tables["quality"].slice(0, 0)}, 96, 64, clock_span(clock), cfg
+    )
     why = {gap["score"]: gap["why"] for gap in scores["score_gaps"]}
     assert "native frame" in why["sharpness"]
     assert "scores.text=true" in why["text_area"]

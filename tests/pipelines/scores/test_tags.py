@@ -1,5 +1,6 @@
 """Tags name what real pictures show; embeddings of look-alikes are near, of different pictures far."""
 
+from fractions import Fraction
 from importlib.metadata import files
 
 import av
@@ -12,6 +13,7 @@ from pipelines.config import ScoreConfig
 from pipelines.media import imagenet
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.records import Span
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import METERS, SCORES, load_meters, score_clip
@@ -40,7 +42,8 @@ def photograph(name):
 def flat_signals():
     """Of a clip of four frames in which nothing happens."""
     numbers = [field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
-    return pa.table({field.name: pa.array(np.zeros(4), field.type, safe=False) for field in numbers})
+    flat = pa.table({field.name: pa.array(np.zeros(4), field.type, safe=False) for field in numbers})
+    return flat.set_column(0, "pts", pa.array(range(4)))
 
 
 def rows(look, *frames):
@@ -49,7 +52,7 @@ def rows(look, *frames):
 
 
 def tags_of(table):
-    return SCORES["tags"].compute(Measured({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG))
+    return SCORES["tags"].compute(Measured({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG, np.ones(1)))
 
 
 def test_a_photograph_of_a_palace_is_tagged_as_one_and_the_same_each_time(look):
@@ -100,7 +103,7 @@ def test_a_clips_embedding_is_the_normalised_mean_and_needs_a_frame(look):
 
 
 def test_switched_off_the_tags_are_null_and_say_so():
-    scores = score_clip(flat_signals(), {}, 64, 64, 1.0, ScoreConfig(tags=False))
+    scores = score_clip(flat_signals(), {}, 64, 64, Span(0, 25, Fraction(1, 25)), ScoreConfig(tags=False))
     assert scores["tags"] is None
     assert {"score": "tags", "why": "switched off; set scores.tags=true"} in scores["score_gaps"]
 

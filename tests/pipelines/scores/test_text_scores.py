@@ -47,7 +47,7 @@ def captioned(line, at, scale=1.5, picture=None):
 
 def clip_of(*rows):
     table = pa.Table.from_pylist([{"pts": k} | row for k, row in enumerate(rows)], schema=text.METER.schema)
-    return Measured({}, {"text": table}, 640, 360, Rectangle(0, 0, 640, 360), 1.0, ScoreConfig())
+    return Measured({}, {"text": table}, 640, 360, Rectangle(0, 0, 640, 360), 1.0, ScoreConfig(), np.ones(1))
 
 
 def test_a_caption_is_read_where_it_stands(look):
