@@ -6,6 +6,8 @@ import numpy as np
 
 MOTION_PER_S = 12
 """Motion is measured so often, from one to the next."""
+DRIFT_PER_S = 2
+"""So often what hardly moves is."""
 
 
 def on_grid(pts: np.ndarray, time_base: Fraction, every_s: float | Fraction) -> np.ndarray:

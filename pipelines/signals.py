@@ -17,7 +17,9 @@ On a grid in time (`MOTION_PER_S`), from the frame before on that grid, null bet
 of the frame diagonal per second, black around the picture counted as still; `object_motion` what of it the camera does
 not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per
 second (positive: grows); `roll` radians per second (positive: clockwise). Not between neighbours, as at 60 frames a
-second things move by less than grain and coding do, and coders hold pictures for a frame or two.
+second things move by less than grain and coding do, and coders hold pictures for a frame or two. `moved` how far that cell
+of about 16 px moved which moved farthest, share of the frame diagonal; `drifted` the same on a coarser grid
+(`DRIFT_PER_S`): what moves slowly has moved farther by then, and grain no farther.
 
 `thumb` what copies are found by, on a grid in time (`thumbs_per_s`), null between; and what the detector asks for, null
 where it does not: `alike_…`, `contrast` and `transition`, see `pipelines.shot_detection`.
@@ -34,7 +36,7 @@ import pyarrow as pa
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
-from pipelines.grid import MOTION_PER_S, on_grid
+from pipelines.grid import DRIFT_PER_S, MOTION_PER_S, on_grid
 from pipelines.media.clock import Clock
 from pipelines.media.flow import motion_between
 from pipelines.media.picture import picture_hash, upright_small
@@ -45,10 +47,11 @@ from pipelines.shots import look_of
 if TYPE_CHECKING:
     from av import VideoFrame
 
-VERSION = 7
+VERSION = 8
 STAGE = "signals"
 
 _BACK = 8  # frames that motion looks back at most: beyond 96 frames a second, a twelfth of a second is more
+_FAR_BACK = 32  # that drift does: beyond 64 frames a second, half a second is more
 _DARK = 25  # luma; FFmpeg's blackdetect: a tenth of the range
 _CELL = 16  # px
 
@@ -67,6 +70,8 @@ _MEASURED = (
     "pan_y",
     "zoom",
     "roll",
+    "moved",
+    "drifted",
 )
 SCHEMA = pa.schema(
     [
@@ -106,7 +111,7 @@ def preload(shots: ShotConfig, precision: str) -> None:
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
     """Frames needed on either side of a stretch for its rows to be right."""
-    return max(_BACK, observation.context_frames(look_of(shots)))
+    return max(_FAR_BACK, observation.context_frames(look_of(shots)))
 
 
 def measure(
@@ -134,7 +139,7 @@ def measure(
     total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
     look = look and look.at(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
-    earlier = _earlier(clock)
+    earlier, far_earlier = _earlier(clock, MOTION_PER_S, _BACK), _earlier(clock, DRIFT_PER_S, _FAR_BACK)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
@@ -147,12 +152,12 @@ def measure(
         runs[-1][1] = number + 1
         small = upright_small(picture, cfg.small_side)
         tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
-        if not first - _BACK <= number < last:
+        if not first - _FAR_BACK <= number < last:
             continue
         now = seen[number] = _Small(
             int(clock.pts[number]), cv2.cvtColor(small, cv2.COLOR_RGB2HSV), cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         )
-        seen.pop(number - _BACK - 1, None)
+        seen.pop(number - _FAR_BACK - 1, None)
         if number < first:
             continue
         row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
@@ -160,6 +165,8 @@ def measure(
         row |= _changes(_as_large(seen[number - 1], now) if number - 1 in seen else None, now)
         if earlier[number] in seen:
             row |= _motion(_as_large(seen[earlier[number]], now), now, clock.time_base)
+        if far_earlier[number] in seen:
+            row["drifted"] = motion_between(_as_large(seen[far_earlier[number]], now).gray, now.gray).peak
         if keeps_thumb[number]:
             row["thumb"] = thumb.thumb(now.gray)
         rows.append(row)
@@ -175,11 +182,11 @@ def measure(
     return table
 
 
-def _earlier(clock: Clock) -> np.ndarray:
-    """The number of the frame that each is compared with for its motion, (n,); −1 where none is measured."""
-    numbers = np.flatnonzero(on_grid(clock.pts, clock.time_base, Fraction(1, MOTION_PER_S)))
+def _earlier(clock: Clock, per_s: int, most_back: int) -> np.ndarray:
+    """The number of the frame that each is compared with on a grid, (n,); −1 where it is with none."""
+    numbers = np.flatnonzero(on_grid(clock.pts, clock.time_base, Fraction(1, per_s)))
     earlier = np.full(len(clock.pts), -1)
-    earlier[numbers[1:]] = np.maximum(numbers[:-1], numbers[1:] - _BACK)
+    earlier[numbers[1:]] = np.maximum(numbers[:-1], numbers[1:] - most_back)
     return earlier
 
 
@@ -216,4 +223,4 @@ def _motion(before: _Small, now: _Small, time_base: Fraction) -> dict[str, float
     camera = moved.camera
     measured = {"motion": moved.mean, "object_motion": moved.objects}
     measured |= {"pan_x": camera.pan_x, "pan_y": camera.pan_y, "zoom": camera.zoom, "roll": camera.roll_rad}
-    return {name: value / elapsed_s for name, value in measured.items()}
+    return {name: value / elapsed_s for name, value in measured.items()} | {"moved": moved.peak}

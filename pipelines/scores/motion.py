@@ -8,6 +8,7 @@ from pipelines.scores.base import SIGNALS, Measured, Score, finite, over_time, p
 from pipelines.scores.over_time import STANDS_S
 
 _UNIT = "share of the frame diagonal per s"
+_MOSTLY = 90  # percentile over time: what moves for a tenth of the clip is enough, a single jolt is not
 _FROZEN = 0.6  # luma levels: coding a frame again hardly changes any cell by more, what moves does
 
 
@@ -20,6 +21,14 @@ def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Calla
         return None if value is None else value / share
 
     return compute
+
+
+def _peak(clip: Measured) -> float | None:
+    """The largest of both: what is quick has left its place after half a second, what is slow has hardly moved after a
+    twelfth. Grain moves neither farther.
+    """
+    found = [finite(percentile(_MOSTLY), clip.signals[name]) for name in ("moved", "drifted")]
+    return max((far for far in found if far is not None), default=None)
 
 
 def _static_ratio(clip: Measured) -> float | None:
@@ -42,6 +51,15 @@ SCORES = {
         _inside("motion", percentile(95)),
         "95th percentile over time of the mean optical flow inside the safe rectangle",
         _UNIT,
+        SIGNALS,
+        low="static",
+        high="frantic",
+    ),
+    "motion_peak": Score(
+        _peak,
+        "how far that part of the picture moves which moves farthest, between frames a twelfth of a second apart or half a "
+        "second, whichever is more; 90th percentile over time",
+        "share of the frame diagonal",
         SIGNALS,
         low="static",
         high="frantic",

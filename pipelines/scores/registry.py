@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.grid import MOTION_PER_S
+from pipelines.grid import DRIFT_PER_S, MOTION_PER_S
 from pipelines.records import Span
 from pipelines.scores import (
     bars,
@@ -111,6 +111,7 @@ def score_clip(
     begins_s = (signals["pts"].to_numpy() - span.start_pts) * float(span.time_base)
     shown_s = np.diff(begins_s, append=span.duration_s)
     columns |= over_time.moves({name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S)
+    columns |= over_time.moves({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
     safe = bars.safe_rectangle(native, width, height)
     measured = Measured(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
@@ -124,7 +125,7 @@ def score_clip(
 
 
 _FROM_THE_FRAME_BEFORE = ("change", "brighter")
-_FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll")  # on a grid in time
+_FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll", "moved")  # on a grid in time
 
 
 def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:

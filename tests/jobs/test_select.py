@@ -91,7 +91,7 @@ def test_tightening_touches_no_footage(dataset, footage, shared_ray):
 
 def test_loosening_captions_and_cuts_only_what_is_newly_kept(dataset, shared_ray):
     before = {key: open_dataset(str(dataset)).read(row) for key, row in clips(dataset).items() if row["shard"]}
-    did = select(dataset, shared_ray, "recipe.min.motion_mean=-inf")
+    did = select(dataset, shared_ray, "recipe.min.motion_peak=-inf")
     assert (did["clips_captioned"], did["clips_cut"]) == (1, 1)
     opened, found = open_dataset(str(dataset)), clips(dataset)
     after = {key: opened.read(row) for key, row in found.items() if row["shard"]}
@@ -154,7 +154,7 @@ def test_a_passport_tells_everything_and_names_the_copy(curated):
     assert passport(opened, found[FAST]["clip_id"])["copies"]["stands_for"][0]["clip_id"] == found[COPY]["clip_id"]
     still = passport(opened, found[STILL]["clip_id"])
     outside = [rule["score"] for rule in still["decision"]["rules"] if not rule["within"]]
-    assert outside == ["motion_mean"]
+    assert outside == ["motion_peak"]
     assert still["scores"]["motion_mean"]["unit"] == "share of the frame diagonal per s"
     assert "scores.clip_model" in still["scores"]["watermark"]["why_null"]
     assert all(score["model"] for score in still["scores"].values() if score["value"] is not None)
@@ -193,7 +193,7 @@ def test_the_queries_of_the_docs_run(curated):
 def test_what_cannot_be_read_now_stays_and_is_tried_again(dataset, footage, shared_ray):
     moved = footage.rename(footage.with_name("elsewhere"))
     try:
-        select(dataset, shared_ray, "recipe.min.motion_mean=-inf")
+        select(dataset, shared_ray, "recipe.min.motion_peak=-inf")
         found, opened = clips(dataset), open_dataset(str(dataset))
         assert found[STILL]["reject_reasons"] == ["unavailable"]
         assert found[STILL]["luma_mean"] is not None
@@ -223,7 +223,7 @@ def test_a_source_that_was_replaced_is_not_what_was_curated(dataset, footage, tm
     original = (footage / "a.mp4").read_bytes()
     write(footage / "a.mp4", pan(9, 3 * FRAMES, HEIGHT, WIDTH, right=1.0))
     try:
-        select(dataset, shared_ray, "recipe.min.motion_mean=-inf")
+        select(dataset, shared_ray, "recipe.min.motion_peak=-inf")
         quarantine = open_dataset(str(dataset)).quarantine().to_pylist()
         assert [row["message"] for row in quarantine] == ["the file has changed since it was curated"]
     finally:

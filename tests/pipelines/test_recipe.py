@@ -12,14 +12,21 @@ from pipelines.recipe import Recipe, Rule, check_measurable, load_recipe
 from pipelines.recipe_file import presets
 from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
-GOOD = {"duration_s": 5.0, "short_side": 720.0, "motion_mean": 0.1, "motion_p95": 0.2, "object_motion": 0.05}
+GOOD = {
+    "duration_s": 5.0,
+    "short_side": 720.0,
+    "motion_mean": 0.1,
+    "motion_p95": 0.2,
+    "motion_peak": 0.02,
+    "object_motion": 0.05,
+}
 GOOD |= {"luma_mean": 120.0, "luma_std": 40.0, "sharpness": 200.0, "camera": "static", "camera_magnitude": 0.0}
 
 
 def test_the_default_keeps_a_good_clip_and_permissive_keeps_everything():
     for name in ("default", "permissive"):
         assert load_recipe(RecipeConfig(name=name)).against(GOOD) == []
-    bad = GOOD | {"motion_mean": 0.0, "luma_mean": 2.0, "sharpness": None, "duration_s": 0.5}
+    bad = GOOD | {"motion_peak": 0.0, "luma_mean": 2.0, "sharpness": None, "duration_s": 0.5}
     assert load_recipe(RecipeConfig(name="permissive")).against(bad) == []
     assert load_recipe(RecipeConfig()).against(bad) == ["dark", NOT_MEASURED, "static", "too_short"]
 
