@@ -44,6 +44,7 @@ from jobs.curation.watch import Pulse
 from jobs.fields import with_absolute_paths
 from jobs.here import footage_s, is_small
 from jobs.progress import progress
+from jobs.reporting.text import count, length
 from jobs.run_folder import Run
 from pipelines import drill
 from pipelines.dedup.looks import LOOKS
@@ -303,7 +304,7 @@ class Curation:
             known_s = sum(row["end_s"] - row["start_s"] for row in gaps if row["end_s"] is not None)
             torn = len({row["source_uri"] for row in gaps})
             self.run.say(
-                f"{known_s:.1f} s of {torn} damaged videos are lost, in {len(gaps)} places: see the quarantine"
+                f"damage: {length(known_s)} of {count(torn, 'video')} lost, in {count(len(gaps), 'place')}: see the quarantine"
             )
         ours = sum(row["reason"] == Reason.INTERNAL for row in assembly.quarantine)
         if ours:
