@@ -75,11 +75,13 @@ def _shares(holds: Holds) -> list[str]:
     parts = (
         ("kept", holds["kept_s"], ""),
         ("rejected", holds["rejected_s"], ""),
-        ("in no clip", holds["between_clips_s"], "transitions, and what is in quarantine"),
+        ("damaged", holds["lost_s"], "and lost"),
+        ("in no clip", max(0.0, holds["between_clips_s"] - holds["lost_s"]), "transitions, and clips in quarantine"),
     )
     return [
         f"  {name:<10} {length(seconds):>12} {share(seconds / whole) if whole else '':>5}  {note if seconds else ''}"
         for name, seconds, note in parts
+        if seconds or name != "damaged"
     ]
 
 
@@ -119,7 +121,7 @@ def _some_of_it(holds: Holds) -> list[str]:
     lines = [
         plain(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}") for row in some
     ]
-    more = holds["quarantined"] - len(some)
+    more = holds["quarantined"] + holds["gaps"] - len(some)
     return lines + ([f"  … and {more:,} more, in the quarantine table"] if more else [])
 
 

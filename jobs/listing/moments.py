@@ -16,7 +16,7 @@ from jobs.listing.ids import short_length
 from jobs.listing.plain import plain
 from jobs.listing.sources import name_of, the_video
 from pipelines.dataset import Dataset
-from pipelines.schema import KEPT
+from pipelines.schema import KEPT, is_gap
 
 _COLUMNS = ("clip_id", "source_uri", "start_s", "end_s", "start_kind", "end_kind", "status", "reject_reasons")
 _EDGE = "edge"
@@ -59,18 +59,20 @@ def _around(dataset: Dataset, uri: str, clips: Sequence[Row], at_s: float, size:
     behind = next((clip for clip in clips if clip["start_s"] > at_s), None)
     if before is None and behind is None:
         return "it has no clips"
+    lost = _gap_at(dataset, uri, at_s)
     if before is None or behind is None:
-        return _outside(dataset, uri, before, behind, size)
-    return f"{_between(dataset, uri, before, behind)} between {_named(before, size)} and {_named(behind, size)}"
+        return _outside(dataset, uri, before, behind, lost, size)
+    where = lost or _between(dataset, uri, before, behind)
+    return f"{where} between {_named(before, size)} and {_named(behind, size)}"
 
 
-def _outside(dataset: Dataset, uri: str, before: Row | None, behind: Row | None, size: int) -> str:
+def _outside(dataset: Dataset, uri: str, before: Row | None, behind: Row | None, lost: str, size: int) -> str:
     """Before the first clip or behind the last."""
     if behind is not None:
-        where = "before the video begins" if behind["start_kind"] == _EDGE else _in_quarantine(dataset, uri)
+        where = lost or ("before the video begins" if behind["start_kind"] == _EDGE else _in_quarantine(dataset, uri))
         return f"{where or 'left out as part of a transition'}; its first clip is {_named(behind, size)}"
     assert before is not None
-    where = "behind the video's end" if before["end_kind"] == _EDGE else _in_quarantine(dataset, uri)
+    where = lost or ("behind the video's end" if before["end_kind"] == _EDGE else _in_quarantine(dataset, uri))
     return f"{where or 'left out as part of a transition'}; its last clip is {_named(before, size)}"
 
 
@@ -81,9 +83,18 @@ def _between(dataset: Dataset, uri: str, before: Row, behind: Row) -> str:
     return _in_quarantine(dataset, uri) or "left out as part of a transition"
 
 
+def _gap_at(dataset: Dataset, uri: str, at_s: float) -> str:
+    """The stretch of a video that is lost to damage, and has the time in it; empty if none has."""
+    for row in dataset.quarantine().to_pylist():
+        here = row["source_uri"] == uri and is_gap(row) and row["start_s"] <= at_s
+        if here and (row["end_s"] is None or at_s < row["end_s"]):
+            return plain(f"lost to damage ({row['reason']}: {row['message']})")
+    return ""
+
+
 def _in_quarantine(dataset: Dataset, uri: str) -> str:
     """What of a video is lost, by its rows in the quarantine; empty if nothing is."""
-    bad = [row for row in dataset.quarantine().to_pylist() if row["source_uri"] == uri]
+    bad = [row for row in dataset.quarantine().to_pylist() if row["source_uri"] == uri and not is_gap(row)]
     if not bad:
         return ""
     lost = plain(f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})")

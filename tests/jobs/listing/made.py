@@ -37,9 +37,9 @@ def video(uri: str, duration_s: float, **more: Any) -> Row:
     return {"uri": uri, "status": "video", "video_id": f"bytes of {uri}", "duration_s": duration_s} | more
 
 
-def bad(uri: str, reason: str, clip_id: str | None = None) -> Row:
+def bad(uri: str, reason: str, clip_id: str | None = None, **more: Any) -> Row:
     """A row of the quarantine."""
-    return {"source_uri": uri, "stage": "cut", "reason": reason, "message": "as it was", "clip_id": clip_id}
+    return {"source_uri": uri, "stage": "cut", "reason": reason, "message": "as it was", "clip_id": clip_id} | more
 
 
 def make(

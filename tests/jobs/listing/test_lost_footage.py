@@ -21,13 +21,17 @@ CLIPS = [
     clip("5", B, 1, 7201, bucket="16x9_720_60s"),
 ]
 SOURCES = [
-    video(A, 90.5),
+    video(A, 90.5, lost_s=0.5),
     video(B, 7201),
     {"uri": "/footage/c.mp4", "status": "duplicate", "video_id": f"bytes of {A}", "duration_s": 90.5},
     {"uri": "/footage/d.mp4", "status": "quarantined", "why": "truncated"},
     {"uri": "/footage/notes.txt", "status": "ignored"},
 ]
-QUARANTINE = [bad(A, "undecodable"), bad("/footage/d.mp4", "truncated"), bad(B, "timed_out", "9" * 32)]
+QUARANTINE = [
+    bad(A, "undecodable", start_s=61.5, end_s=62.0),
+    bad("/footage/d.mp4", "truncated"),
+    bad(B, "timed_out", "9" * 32),
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,7 @@ def test_inspect_tells_reasons_recipe_and_footage_in_units_of_their_size(dataset
         "footage 2 h 01 min in 2 videos",
         "kept 2 h 01 min 100%",
         "rejected 30.5 s 0%",
+        "damaged 0.50 s 0% and lost",
         "too short 2 clips 2.5 s",
         "quarantine 1 source: 1 truncated; 1 clip: 1 timed out; 1 stretch of a video: 1 undecodable",
         "d.mp4: cut: truncated: as it was",

@@ -32,12 +32,19 @@ SOURCES = [
     {"uri": GONE, "status": "quarantined", "why": "missing"},
     {"uri": "/footage/notes.txt", "status": "ignored", "why": "not media"},
 ]
+GAPS = [
+    bad(MARCH, "undecodable", start_s=4.0, end_s=None),
+    bad(WALK, "truncated", start_s=9.2, end_s=9.8),
+]
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> str:
     return make(
-        tmp_path_factory.mktemp("dataset"), CLIPS, SOURCES, [bad(GONE, "missing"), bad(SEA, "crashed", "8a" * 16)]
+        tmp_path_factory.mktemp("dataset"),
+        CLIPS,
+        SOURCES,
+        [bad(GONE, "missing"), bad(SEA, "crashed", "8a" * 16), *GAPS],
     )
 
 
@@ -70,7 +77,15 @@ def test_a_clip_is_found_by_a_name_and_a_time(dataset, asked, found, capsys):
         ),
         (
             ["source=footage/walk.mp4", "at_s=9.5"],
-            "walk.mp4 at 9.5 s is in no clip: left out as part of a transition between 3a3a3a3a (8.00–9.00 s, kept) and",
+            "walk.mp4 at 9.5 s is in no clip: lost to damage (truncated: as it was) between 3a3a3a3a (8.00–9.00 s, kept) and",
+        ),
+        (
+            ["source=march/walk.mp4", "at_s=5"],
+            "walk.mp4 at 5 s is in no clip: lost to damage (undecodable: as it was); its last clip is 5a5a5a5a",
+        ),
+        (
+            ["source=footage/walk.mp4", "at_s=9.1"],
+            "walk.mp4 at 9.1 s is in no clip: left out as part of a transition between 3a3a3a3a (8.00–9.00 s, kept) and",
         ),
         (
             ["source=footage/walk.mp4", "at_s=12.5"],
