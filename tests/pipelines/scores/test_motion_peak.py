@@ -76,7 +76,7 @@ def clouds(background: np.ndarray, px_per_s: float) -> np.ndarray:
 def scores_of(frames: np.ndarray, folder, crf: int) -> dict:
     path = write(folder / "scene.mp4", frames, fps=FPS, options={"crf": str(crf)})
     clock = read_clock(path)
-    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(pictures, clock, 0, FRAMES, SignalConfig(), shots, ScoreConfig(), ("signals", "quality"), "fp32")
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
