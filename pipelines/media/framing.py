@@ -64,7 +64,7 @@ def _told(
                 crop, aspect = _matroska_crop(file, size, list(container.streams.video).index(stream)), None
         except (ValueError, struct.error):  # FFmpeg read it all the same: then nothing is said of cropping
             return Crop(), None
-    return (crop, aspect) if min(crop.left, crop.top, crop.right, crop.bottom) >= 0 else (Crop(), None)
+    return crop, aspect
 
 
 def _clean_aperture(file: BinaryIO, whole: Box, track_id: int) -> tuple[Crop, Fraction | None]:
@@ -81,7 +81,7 @@ def _clean_aperture(file: BinaryIO, whole: Box, track_id: int) -> tuple[Crop, Fr
         if "clap" not in inside:
             break
         file.seek(inside["clap"].start)
-        crop = _around(width, height, struct.unpack(">IIIIiIiI", file.read(32)))
+        crop = _around(width, height, struct.unpack(">8i", file.read(32)))
         wide, high = width - crop.left - crop.right, height - crop.top - crop.bottom
         _, across, down = _of_header(file, find(file, track, "tkhd"))
         if "pasp" in inside or (across, down) == (width, height) or not (across and down and wide > 0 and high > 0):
@@ -91,12 +91,20 @@ def _clean_aperture(file: BinaryIO, whole: Box, track_id: int) -> tuple[Crop, Fr
 
 
 def _around(width: int, height: int, aperture: tuple[int, ...]) -> Crop:
-    """The aperture is a size, and how far its centre lies from the picture's."""
-    if not all(aperture[1::2]):
-        raise ValueError("a fraction of the clean aperture has no denominator")
+    """The aperture is a size, and how far its centre lies from the picture's. What is cropped by a share of a pixel is not
+    cropped, on the left and above, as FFmpeg has it.
+
+    Raises:
+        ValueError: it is none, or reaches beyond the picture: then FFmpeg crops nothing.
+    """
+    if min(*aperture[:4:2], *(denominator - 1 for denominator in aperture[1::2])) < 0:
+        raise ValueError("a size of the clean aperture is negative, or a fraction has no denominator")
     wide, high, right, down = (Fraction(n, d) for n, d in zip(aperture[::2], aperture[1::2], strict=True))
-    left, top = round((width - wide) / 2 + right), round((height - high) / 2 + down)
-    return Crop(left, top, width - left - round(wide), height - top - round(high))
+    left, top = (width - wide) / 2 + right, (height - high) / 2 + down
+    crop = Crop(int(left), int(top), width - 1 - int(left + wide - 1), height - 1 - int(top + high - 1))
+    if wide > width or high > height or min(crop.left, crop.top, crop.right, crop.bottom) < 0:
+        raise ValueError("the clean aperture reaches beyond the picture")
+    return crop
 
 
 def _of_header(file: BinaryIO, header: Box) -> tuple[int, int, int]:

@@ -277,8 +277,12 @@ def _describe(track: "VideoStream", run: Run, shown: "PictureFormat | None") -> 
         codec.codec_tag = "hvc1"
     if run.header is not None:
         codec.extradata = run.header
-    if shown is not None and (codec.width, codec.height) != (shown.coded_width, shown.coded_height):
+    if shown is None:
+        return
+    if (codec.width, codec.height) != (shown.coded_width, shown.coded_height):
         codec.width, codec.height = shown.coded_width, shown.coded_height
+    if (codec.sample_aspect_ratio or 1) != shown.pixel_aspect:  # it was the container's word
+        codec.sample_aspect_ratio = shown.pixel_aspect
 
 
 def _decoding(pts: Sequence[int], begins: Sequence[bool]) -> tuple[list[int], list[bool]]:

@@ -131,6 +131,15 @@ def test_a_disc_is_round(tmp_path, aspect, width):
             assert (container.streams.video[0].sample_aspect_ratio or 1) == aspect
 
 
+def test_a_copy_has_the_shape_of_pixels_that_only_the_container_tells(tmp_path):
+    path, out = write(tmp_path / "told.mp4", marked()), tmp_path / "clip.mp4"
+    path.write_bytes(with_in_entry(path.read_bytes(), b"avc1", b"pasp", struct.pack(">II", 16, 11)))
+    assert probe(path, "v", FootageConfig()).width == 93
+    made = clip_of(path, out)
+    assert made.method == "copy", made.why
+    assert probe_clip(out.read_bytes())[2:4] == (93, HEIGHT)
+
+
 def discs(aspect: Fraction) -> np.ndarray:
     """A disc, if a pixel has that shape."""
     frames = np.zeros((8, HEIGHT, WIDTH, 3), np.uint8)
@@ -220,6 +229,28 @@ def remuxed(path, out):
                 packet.stream = track
                 container.mux(packet)
     return out
+
+
+@pytest.mark.parametrize(
+    ("terms", "crop"),
+    [
+        ((40, 1, 30, 1, 1, 2, 1, 2), (12, 9, 12, 9)),
+        ((41, 1, 31, 1, 0, 1, 0, 1), (11, 8, 12, 9)),
+        ((41, 1, 31, 1, 1, 2, 1, 2), (12, 9, 11, 8)),
+        ((81, 2, 61, 2, 1, 3, -1, 3), (12, 8, 12, 10)),
+        ((100, 1, 30, 1, 0, 1, 0, 1), (0, 0, 0, 0)),
+        ((40, 1, 30, 1, 100, 1, 0, 1), (0, 0, 0, 0)),
+        ((40, 0, 30, 1, 0, 1, 0, 1), (0, 0, 0, 0)),
+        ((-40, 1, 30, 1, 0, 1, 0, 1), (0, 0, 0, 0)),
+        ((40, 1, 30, 1, 0, 1, 0, -1), (0, 0, 0, 0)),
+    ],
+)
+def test_an_aperture_is_cut_to_whole_pixels_as_ffmpeg_cuts_it_and_one_beyond_the_picture_is_none(tmp_path, terms, crop):
+    path = write(tmp_path / "cropped.mp4", marked())
+    path.write_bytes(with_in_entry(path.read_bytes(), b"avc1", b"clap", struct.pack(">8i", *terms)))
+    shown = format_of(pictures_of(path)[0])
+    assert shown.crop == Crop(*crop)
+    assert clip_of(path, tmp_path / "clip.mp4").method == "copy", "the copy is cropped by FFmpeg's muxer"
 
 
 def test_a_cropping_larger_than_the_picture_is_none(tmp_path):
@@ -340,9 +371,14 @@ def test_what_a_re_encoded_clip_lacks_is_told(tmp_path):
 def with_dolby_vision(data: bytes) -> bytes:
     """The same HEVC in mp4, said to be of Dolby Vision profile 8.1: `dvvC` in its sample entry (Dolby's ISO media format, 2.2)."""
     record = bytes((1, 0, 8 << 1, 1 << 3 | 0b101, 1 << 4)) + bytes(19)
-    box = struct.pack(">I4s", 8 + len(record), b"dvvC") + record
-    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hev1"):
-        at = data.find(kind if kind != b"hev1" or kind in data else b"hvc1") - 4
+    return with_in_entry(data, b"hev1" if b"hev1" in data else b"hvc1", b"dvvC", record)
+
+
+def with_in_entry(data: bytes, entry: bytes, name: bytes, content: bytes) -> bytes:
+    """The same mp4 with a box more in its sample entry."""
+    box, at = struct.pack(">I4s", 8 + len(content), name) + content, 0
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", entry):
+        at = data.find(kind, at) - 4
         (size,) = struct.unpack_from(">I", data, at)
         data = data[:at] + struct.pack(">I", size + len(box)) + data[at + 4 :]
     end = at + size
