@@ -4,6 +4,7 @@ In: a command that decodes through `pipelines.media.child`. Out: a `Call` for ea
 comes from the kernel's side of each process, so FFmpeg's own opening and connecting is seen as well as Python's.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -208,9 +209,10 @@ def _look(pid: int, done: threading.Event, peaks: dict[str, int]) -> None:
 def libraries() -> tuple[str, ...]:
     """Where programs may read what belongs to themselves: Python, its packages, the system's libraries."""
     root = Path(__file__).resolve().parent.parent
+    prefixes = {path for prefix in (sys.prefix, sys.base_prefix) for path in (prefix, os.path.realpath(prefix))}
     packages = (f"{root / name}/" for name in ("pipelines", "recaption", "model", "jobs", "conf"))
     return (
-        *(f"{prefix}/" for prefix in {sys.prefix, sys.base_prefix}),
+        *(f"{prefix}/" for prefix in prefixes),
         *packages,
         "/usr/lib/",
         "/usr/local/lib/",
