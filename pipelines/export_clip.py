@@ -15,6 +15,7 @@ from pipelines.check_clip import Promised, check_clip
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
+from pipelines.media.cut import add_sound
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.mp4_boxes import video_edit
 from pipelines.media.mp4_layout import index_first
@@ -22,7 +23,7 @@ from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import begins_anew, nal_length_bytes
 from pipelines.media.reencode import Wanted, reencode
-from pipelines.media.sound import read_sound
+from pipelines.media.sound import KEPT, read_sound
 from pipelines.records import Span
 
 # Codecs whose open groups some players can't begin with: they wait for a keyframe that nothing refers across.
@@ -79,7 +80,7 @@ def export_clip(
         shutil.copyfile(stored, out)
     else:
         worst_db, lost = _anew(stored, out, promised, interlaced, CutConfig(min_db=min_db), encode)
-        why = "; ".join([why, *(f"without its {name} data" for name in lost)])
+        why = "; ".join([why, *lost])
     if verify:
         told = promised if why is None else replace(promised, frames_hash=None)
         if wrong := check_clip(out, told):
@@ -103,7 +104,7 @@ def _begins_open(path: Path) -> str | None:
 def _anew(
     stored: Path, out: Path, promised: Promised, interlaced: bool, cut: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
-    """Encode what the edit list shows; see `reencode`."""
+    """Encode what the edit list shows: PSNR of the worst frame, see `reencode`; and what did not come along, in words."""
     clip = read_clip_file(stored.read_bytes())
     if clip is None:
         raise MediaError(Reason.UNREADABLE, "it hides frames, and its edit list does not say exactly which")
@@ -111,16 +112,23 @@ def _anew(
     start_pts = int(clip.everything.pts[clip.lead_frames])
     whole = stored.with_name(f"{stored.name}.whole")  # in which every frame is shown, so that each has a time
     whole.write_bytes(clip.data)
-    sound = read_sound(stored, Span(0, clip.clock.end_pts, time_base))
+    track = stored.with_name(f"{stored.name}.sound")
+    sound, heard = read_sound(stored, Span(0, clip.clock.end_pts, time_base), track)
     span = Span(start_pts, start_pts + clip.clock.end_pts, time_base)
     named = promised.frames_hash or frames_hash(
         picture_hash(picture) for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.everything)
     )
     wanted = Wanted(whole, span, promised.num_frames, named, clip.everything, interlaced=interlaced)
-    made = reencode(wanted, out, sound, cut, encode)
+    worst_db, beside = reencode(wanted, out, cut, encode)
+    lost = [f"without its {name} data" for name in beside]
+    if sound is not None and (refused := add_sound(sound, out)):
+        heard = f"left out: {refused}"
+    if heard not in (None, KEPT):
+        lost.append(f"its sound is {heard}")
     whole.unlink()
+    track.unlink(missing_ok=True)
     out.write_bytes(index_first(out.read_bytes()))
-    return made
+    return worst_db, lost
 
 
 def length_of(start_pts: int, end_pts: int, time_base: str) -> Fraction:

@@ -109,7 +109,7 @@ def cut(
             except CannotCopy as reason:
                 why = str(reason)
         worst_db, lost = reencode(wanted, out, cfg, encode)
-        if sound is not None and (refused := _add(sound, out)):
+        if sound is not None and (refused := add_sound(sound, out)):
             heard = f"left out: {refused}"
         why = "; ".join([why, *(f"without its {name} data" for name in lost)])
         return Cut("encode", 0, 0, why, worst_db, heard)
@@ -117,7 +117,7 @@ def cut(
         track.unlink(missing_ok=True)
 
 
-def _add(sound: Sound, out: Path) -> str | None:
+def add_sound(sound: Sound, out: Path) -> str | None:
     """Put sound beside the pictures of a re-encoded clip; why it is as it was if that fails, else None."""
     heard = out.with_name(f"{out.name}.heard")
     clock = read_clock(out)

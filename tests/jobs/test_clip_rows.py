@@ -19,7 +19,7 @@ CFG = CurateConfig(footage="f", dataset="d", scores=ScoreConfig(tags=False, nsfw
 
 def rows_of(path) -> list[dict]:
     clock, cfg = read_clock(path), CFG
-    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+    pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     tables = measure(
         enumerate(pictures), clock, 0, len(clock.pts), cfg.signals, cfg.shots, cfg.scores, ("signals", "bars"), "fp32"
     )
