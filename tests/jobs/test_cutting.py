@@ -7,6 +7,7 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.cutting import ShardWriter
 from jobs.curation.fingerprints import fingerprints
 from pipelines.errors import MediaError, Reason
+from pipelines.footage import etag
 from pipelines.media import child
 from pipelines.media.picture import frames_hash
 from tests.codecs import as_measured
@@ -22,9 +23,11 @@ def cut(tmp_path, monkeypatch):
     cfg = CurateConfig(footage=str(source.path), dataset=str(tmp_path / "dataset"), precision="fp32")
     cfg.cut.audio = "keep"
     real, span = child.call, source.span(3, 20)
-    clip = {"clip_id": "c", "video_id": "v", "source_uri": str(source.path), "as_listed": None, "num_frames": 17}
+    clip = {"clip_id": "c", "video_id": "v", "source_uri": str(source.path), "num_frames": 17}
     clip |= {"start_pts": span.start_pts, "end_pts": span.end_pts, "time_base": str(span.time_base)}
     clip |= {"frames_hash": frames_hash(source.hashes[3:20]), "width": 64, "height": 48}
+    stat = source.path.stat()
+    clip |= {"as_listed": (stat.st_size, etag(stat)), "picture_format": None, "interlaced": False}
 
     def run(error: Exception | None):
         def call(function, *args, **how):
