@@ -207,7 +207,7 @@ def pictures(
             broken.append(number)
             continue
         if aspects:
-            aspects.note(packet)
+            aspects.note(packet, number)
         for picture in shown:
             if aspects:
                 set_framing(picture, aspects.of(picture))
@@ -227,21 +227,20 @@ class Aspects:
 
     def __init__(self, framing: Framing):
         self._framing = framing
-        self._changes: list[tuple[int | None, Framing]] = []  # from which PTS on, None from the first picture
+        self._changes: list[tuple[int, Framing]] = []  # from which packet on
 
-    def note(self, packet: "Packet") -> None:
+    def note(self, packet: "Packet", number: int) -> None:
+        """What the decoder says after the n-th packet."""
         if self._framing.pixel_aspect is not None and self._changes:
             return
         aspect = self._framing.pixel_aspect or Fraction(packet.stream.codec_context.sample_aspect_ratio or 1)
         if not self._changes or self._changes[-1][1].pixel_aspect != aspect:
-            since = packet.pts if self._changes else None
-            self._changes.append((since, Framing(self._framing.crop, aspect)))
+            self._changes.append((number, Framing(self._framing.crop, aspect)))
 
     def of(self, picture: "VideoFrame") -> Framing:
-        for since, framing in reversed(self._changes[1:]):
-            if since is None or picture.pts is None or picture.pts >= since:
-                return framing
-        return self._changes[0][1]
+        """By the number of its packet, which a picture carries; of a decoder that lets it carry none, as of the last packet."""
+        came_with = picture.opaque[0] if isinstance(picture.opaque, list) else self._changes[-1][0]
+        return next((framing for since, framing in reversed(self._changes) if came_with >= since), self._changes[0][1])
 
 
 def packets_from(source: File | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:

@@ -96,14 +96,15 @@ class _Decoding:
 
     def __init__(self, clock: "Clock", begin: int, after: int):
         self._clock, self._after = clock, after
-        self._aspects = Aspects(clock.framing)
         self._again: deque[tuple[Packet, int | None]] = deque()  # from a keyframe on that has not come out yet
         self._begin_at(begin)
 
     def _begin_at(self, number: int) -> None:
-        self._begin_pts = int(self._clock.pts[number])
+        clock = self._clock
+        self._begin_pts = int(clock.pts[number])
         self._next = self._expected = number  # the frame to hand out next; the one that the decoder is to show next
         self._fed = 0
+        self._aspects = Aspects(clock.framing)
         self._bad: float = math.inf  # the first packet that is damaged
         self._suspect: float = math.inf  # a packet in which or behind which data may be missing
         self._fed_as: dict[int, int] = {}  # the packet that shows a frame
@@ -189,7 +190,7 @@ class _Decoding:
             if not leads:
                 self._spoil(fed)
             return
-        self._aspects.note(packet)
+        self._aspects.note(packet, fed)
         self._take(shown)
 
     def _take(self, shown: Iterable["VideoFrame"]) -> None:
