@@ -22,6 +22,7 @@ from jobs.progress import progress
 from pipelines import confined
 from pipelines.dataset import Dataset
 from pipelines.errors import MediaError, Reason
+from pipelines.in_time import in_time
 from pipelines.media import child
 from pipelines.media.ranged import size_of
 from pipelines.schema import KEPT
@@ -106,10 +107,11 @@ class Pictures:
     def _rejected(self, rows: Sequence[Row]) -> np.ndarray:
         uri, whole_s = rows[0]["source_uri"], rows[-1]["end_s"] - rows[0]["start_s"]
         stretches = [(row["start_pts"], row["end_s"] - row["start_s"], self._shapes(row)) for row in rows]
-        with source_file(uri) as file:
-            if size_of(file) != self._sizes_bytes.get(uri):
+        with source_file(uri, limits=self._cfg.limits) as file:
+            size_bytes = in_time(lambda: size_of(file), self._cfg.limits.deadline_s)
+            if size_bytes != self._sizes_bytes.get(uri):
                 raise MediaError(Reason.MISSING, "the file has changed since it was curated")
-            clock = Clocks(self._dataset.store, self._cfg).of(rows[0]["video_id"], file)
+            clock = Clocks(self._dataset.store, self._cfg).of(rows[0]["video_id"], file, size_bytes)
             return child.call(
                 confined.pictures, file, clock, stretches, limits=confined.limits(self._cfg.limits, whole_s)
             )
