@@ -86,6 +86,8 @@ def test_a_copy_stands_in_for_a_source_that_is_gone():
             "message": "No such file",
             "video_id": None,
             "clip_id": None,
+            "start_s": None,
+            "end_s": None,
         }
     ]
 
