@@ -315,7 +315,7 @@ def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
 
 
 def _told(gap: Gap, clock: Clock) -> str:
-    frames = f", {gap.num_frames} frames" if gap.num_frames else ""
+    frames = f", {gap.num_frames} frame{'s' if gap.num_frames > 1 else ''}" if gap.num_frames else ""
     start_s = float(gap.start_pts * clock.time_base)
     if gap.end_pts is None:
         return f"all from {start_s:.3f} s on is lost{frames}: {gap.message}"

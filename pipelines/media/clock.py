@@ -153,7 +153,9 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         if not said and container.duration:
             said = round(Fraction(container.duration, 1_000_000) / time_base)
         number = stream.index
-    missing_bytes = check_boxes(source) if demuxer == "mov" and not isinstance(source, bytes) else 0
+    missing_bytes, in_fragments = 0, False
+    if demuxer == "mov" and not isinstance(source, bytes):
+        missing_bytes, in_fragments = check_boxes(source)
     if not packets.count:
         raise (
             _ends_early(missing_bytes)
@@ -201,7 +203,7 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         # The boxes of an MP4 tell whether it is whole; any other recording may break off in the middle of a picture.
         clock = _without_broken_end(source, clock)
     if missing_bytes:
-        return _with_lost_end(clock, _ends_early(missing_bytes).message, said)
+        return _with_lost_end(clock, _ends_early(missing_bytes).message, None if in_fragments else said)
     return _with_lost_end(clock, "the file ends in the middle of its content", said) if packets.breaks_off else clock
 
 
@@ -368,7 +370,8 @@ def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
         clock = replace(clock, keyframes=clock.keyframes[clock.keyframes < end_pts])
         frames = whole - last
     frames += sum(gap.num_frames for gap in clock.gaps) - sum(gap.num_frames for gap in gaps)
-    end_pts = max(clock.end_pts, int(clock.pts[0]) + said) if said else None
+    # What says no more than what is there does not know.
+    end_pts = int(clock.pts[0]) + said if said and int(clock.pts[0]) + said > clock.end_pts else None
     gap = Gap(clock.end_pts, end_pts, frames, Reason.TRUNCATED, message)
     return replace(clock, gaps=(*gaps, gap), plain=False)
 

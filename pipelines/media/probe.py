@@ -294,14 +294,15 @@ def _head(file: File) -> bytes:
 _MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))  # with what is lost if they are cut off
 
 
-def check_boxes(path: File) -> int:
+def check_boxes(path: File) -> tuple[int, bool]:
     """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2), which has to have a `moov`.
 
     FFmpeg opens a file whose media data is cut off and ends early without a word. What lies behind a whole file is none of it:
     a music player's tag or a dashcam's text is read as a box with a length of anything.
 
     Returns:
-        How many bytes of its media data are missing at the end.
+        How many bytes of its media data are missing at the end; and whether it is in fragments, so that what is missing may be
+        more than anything in it tells of.
 
     Raises:
         MediaError: truncated; there is no `moov`, or not all of it.
@@ -331,7 +332,7 @@ def check_boxes(path: File) -> int:
         )
     if b"moov" not in kinds:
         raise MediaError(Reason.TRUNCATED, "the file has no index (moov box): it was cut off, or never finished")
-    return lost
+    return lost, b"moof" in kinds
 
 
 def _is_box_kind(kind: bytes) -> bool:

@@ -157,6 +157,7 @@ def test_whole_fragments_of_a_file_that_is_cut_off_are_footage(tmp_path):
     clock = read_clock(tmp_path / "cut.mp4")
     assert len(shown(tmp_path / "cut.mp4", clock)) == 72
     assert clock.gaps[-1].reason == Reason.TRUNCATED
+    assert lost_s(clock, list(clock.gaps)) is None, "nothing in it tells of further fragments"
 
 
 def test_a_file_that_ends_before_its_first_frame_does_is_refused(sources, tmp_path):
