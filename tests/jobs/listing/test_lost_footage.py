@@ -114,3 +114,10 @@ def test_inspect_for_programs_is_json_and_nothing_else(dataset, capsys):
     }
     assert told["manifest"]["number"] == 1
     assert told["hours"] == pytest.approx(7260 / 3600)
+
+
+def test_stretches_that_are_not_shown_are_counted_among_the_rest(tmp_path):
+    rows = [bad(A, "undecodable") | {"start_s": float(k), "end_s": k + 0.5} for k in range(12)]
+    told = as_text(describe(make(tmp_path, [], [video(A, 90.5) | {"lost_s": 6.0}], rows)))
+    assert "12 stretches of videos: 12 undecodable" in told
+    assert "… and 2 more, in the quarantine table" in told
