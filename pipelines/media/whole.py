@@ -198,15 +198,15 @@ class _Decoding:
         clock = self._clock
         for picture in shown:
             number = self._expected
+            if number == len(clock.pts):
+                continue  # it is behind the end of the clock
             if clock.timing == "count":
-                if number == len(clock.pts):
-                    continue
                 (fed,) = picture.opaque or [self._fed - 1]
             else:
                 pts = picture.dts if picture.pts is None else picture.pts
                 if pts is not None and (pts < self._begin_pts or (number and pts == clock.pts[number - 1])):
                     continue  # it leads the keyframe, or has no time of its own
-                if number == len(clock.pts) or pts != clock.pts[number]:
+                if pts != clock.pts[number]:
                     self._spoil(
                         self._fed_as.get(number, self._fed - 1)
                     )  # it did not come, or is another than is listed
