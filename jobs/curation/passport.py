@@ -21,7 +21,10 @@ _GROUPS = {
         *("shot_index", "start_s", "end_s", "num_frames", "start_pts", "end_pts", "time_base"),
         *("start_kind", "start_confidence", "end_kind", "end_confidence"),
     ),
-    "media": (*("width", "height", "pixel_aspect", "fps", "codec", "safe_x", "safe_y", "safe_width", "safe_height"),),
+    "media": (
+        *("width", "height", "coded_width", "coded_height", "pixel_aspect", "rotation_deg", "mirrored", "interlaced"),
+        *("pixel_format", "bit_depth", "transfer", "fps", "codec", "safe_x", "safe_y", "safe_width", "safe_height"),
+    ),
 }
 _NEAR = 5
 

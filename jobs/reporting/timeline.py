@@ -19,6 +19,7 @@ from jobs.reporting.text import clock, count, figure, length, words
 from jobs.spread import spread
 
 _MOST_SOURCES = 16
+_MOST_SIZES = 3  # of the pictures of a source, that are named
 _HEIGHT = 72  # of the pictures, px
 _WIDTH = 1180  # of the timeline on a wide screen, px: decides how many pictures a segment takes
 _MOST_SEGMENTS = 400  # of a source: more would be narrower than a line
@@ -102,7 +103,7 @@ def _source_view(
     first = clips[0]
     codec = first.get("codec")
     facts = [
-        f"{first['width']} × {first['height']}",
+        _sizes(clips),
         f"{figure(first['fps'])} fps",
         length(whole_s),
         *([codec] if codec else []),
@@ -126,6 +127,12 @@ def _source_view(
         len(clips),
         len(drawn) - len(pictured),
     )
+
+
+def _sizes(clips: Sequence[Mapping[str, Any]]) -> str:
+    """Of its clips, in order: a recording may change its size on the way."""
+    sizes = list(dict.fromkeys(f"{clip['width']} × {clip['height']}" for clip in clips))
+    return ", ".join(sizes[:_MOST_SIZES]) + (" …" if len(sizes) > _MOST_SIZES else "")
 
 
 def _segment(row: Mapping[str, Any], scale: Axis, pictures: Pictures, pictured: bool) -> Segment:
