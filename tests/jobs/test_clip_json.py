@@ -132,7 +132,7 @@ def test_shards_of_an_earlier_version_stay_and_what_is_added_is_written_as_now(t
     write(folder / "a.mp4", film(pan(1, 40, 48, 64), pan(2, 30, 48, 64)), fps=25)
     with monkeypatch.context() as earlier:
         earlier.setattr(cutting, "clip_json", as_before)
-        earlier.setattr(Graph, "write", lambda graph, plans: [ShardWriter(*graph._args)(plan) for plan in plans])
+        earlier.setattr(Graph, "write", lambda graph, plans: (ShardWriter(*graph._args)(plan) for plan in plans))
         run_job("curate", *overrides)
     old = {path: path.read_bytes() for path in dataset.glob("shards/*/*.tar")}
     (shard,) = open_dataset(str(dataset)).shards()

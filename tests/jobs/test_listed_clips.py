@@ -64,7 +64,7 @@ def test_clips_are_sorted_both_ways_with_what_is_not_known_at_the_end(mixed, cap
 
 def test_columns_are_those_asked_for_in_their_order_and_nulls_are_said(mixed, capsys):
     rows = listed(capsys, mixed, "columns=motion_*, clip,caption_short,reject_reasons", "status=rejected")
-    assert list(rows[0]) == ["motion_mean", "motion_p95", "clip", "caption_short", "reject_reasons"]
+    assert list(rows[0]) == ["motion_mean", "motion_p95", "motion_peak", "clip", "caption_short", "reject_reasons"]
     assert all(row["caption_short"] is None and row["reject_reasons"] for row in rows)
     everything = listed(capsys, mixed, "columns=*", "limit=1")
     whole = open_dataset(str(mixed)).index().to_pylist()[:1]
