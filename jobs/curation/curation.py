@@ -115,8 +115,8 @@ class Curation:
         pending = [source for source, known in zip(self.footage.sources, found, strict=True) if known is None]
         analyses = [known for known in found if known is not None]
         self.run.say(
-            f"{len(self.footage.sources)} sources, {len(self.footage.ignored)} files ignored; "
-            f"{len(analyses)} sources are known, {len(pending)} to look at"
+            f"{count(len(self.footage.sources), 'source')}, {count(len(self.footage.ignored), 'file')} ignored; "
+            f"{len(analyses)} known, {len(pending)} to look at"
         )
         if pending:
             # The largest first: the end of a run then waits for a small one.
