@@ -6,8 +6,8 @@ Footage: films of the embedded real clips, one per codec, as encoders write them
 given. Films are cut at their shots, longer shots in two; other videos at arbitrary frames, 2 to 8 s apart, which is
 the worst case for copying. Times are processor seconds, so that neighbours on the machine don't count.
 
-- `ours`: `pipelines.media.cut.cut`, verification included. (The hashes that it verifies against come from the pass that
-  measures signals, so they are not counted.)
+- `ours`: `pipelines.media.cut.cut`, verification included. (The hashes that it verifies against, the clock, and how pictures are
+  shown come from the pass that measures signals, so they are not counted.)
 - `transcode`: seek, decode, x264 at the same rate factor and preset, with its own B-frames; as `ffmpeg -ss -to -c:v libx264`
   does, one clip after another. On one thread, and on as many as FFmpeg likes.
 - `stream copy`: packets from the keyframe before, as `ffmpeg -ss -to -c copy`; not verified, and not the clip's frames.
@@ -32,6 +32,7 @@ from pipelines.media.clock import Clock, read_clock
 from pipelines.media.cut import Cut, cut
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.records import Span
 from tests.footage import real_clips
@@ -56,11 +57,13 @@ CODECS = {
 
 @dataclass(frozen=True)
 class Footage:
-    """A source, measured: its clock, a hash per frame, and where to cut it."""
+    """A source, measured: its clock; of each frame a hash, how it is shown, and whether it is of two fields; where to cut it."""
 
     path: Path
     clock: Clock
     hashes: list[int]
+    formats: list[PictureFormat]
+    fields: list[bool]
     clips: list[tuple[int, int]]
     late: int
     """How much later FFmpeg says that frames are shown: in AVI it guesses."""
@@ -150,25 +153,27 @@ def measure(path: Path, clips: list[tuple[int, int]] | None = None) -> Footage |
     try:
         clock = read_clock(path)
         pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
-        hashes = [picture_hash(picture) for picture in pictures]
+        seen = [(picture_hash(picture), format_of(picture), picture.interlaced_frame) for picture in pictures]
         first = next(_shown(path))
     except MediaError as error:
         print(f"left out: {path.name}: {error}")
         return None
     if clips is None:
         rng, clips, start = random.Random(path.name), [], 0
-        rate = len(hashes) / clock.duration_s
-        while start < len(hashes):
-            end = min(len(hashes), start + round(rate * rng.uniform(2, 8)))
+        rate = len(seen) / clock.duration_s
+        while start < len(seen):
+            end = min(len(seen), start + round(rate * rng.uniform(2, 8)))
             clips.append((start, end))
             start = end
     late = (first.dts if first.pts is None else first.pts) - int(clock.pts[0])
-    return Footage(path, clock, hashes, clips, late)
+    hashes, formats, fields = (list(column) for column in zip(*seen, strict=True))
+    return Footage(path, clock, hashes, formats, fields, clips, late)
 
 
 def ours(footage: Footage, clip: tuple[int, int], out: Path) -> Cut:
     name = frames_hash(footage.hashes[clip[0] : clip[1]])
-    return cut(footage.path, out, footage.span(clip), clip[1] - clip[0], name, CutConfig(), EncodeConfig())
+    known = (footage.clock, footage.formats[clip[0]], any(footage.fields[clip[0] : clip[1]]))
+    return cut(footage.path, out, footage.span(clip), clip[1] - clip[0], name, CutConfig(), EncodeConfig(), *known)
 
 
 def transcode(footage: Footage, clip: tuple[int, int], out: Path, threads: int) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.encoding.plan import Chunk, chunks, divided
@@ -46,6 +46,7 @@ def ids(rows: Rows) -> set[str]:
     return {chunk.id for chunk in chunks(rows)}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 200), min_size=1), st.integers(1, 300))
 def test_every_clip_is_in_one_chunk_and_those_that_join_change_no_other(sizes, joining):
     before = dataset(sizes)
