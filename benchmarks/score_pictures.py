@@ -35,6 +35,7 @@ from pipelines.grid import on_grid
 from pipelines.measure import measure as measure_pictures
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.precision import AUTO, decide
 from pipelines.records import Span
 from pipelines.scores.base import NativeFrame
 from pipelines.scores.registry import load_meters, score_clip
@@ -73,7 +74,8 @@ def scored(path: Path, meters: tuple[str, ...]) -> tuple[dict, Clock]:
     pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
     wanted = ("signals", *meters)
     shots = ShotConfig(detector="content")
-    tables = measure_pictures(pictures, clock, 0, total, SignalConfig(), shots, cfg, wanted)
+    precision = decide(AUTO).name
+    tables = measure_pictures(enumerate(pictures), clock, 0, total, SignalConfig(), shots, cfg, wanted, precision)
     signals = tables.pop("signals")
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
     return score_clip(signals, tables, pictures[0].width, pictures[0].height, span, cfg), clock
