@@ -47,7 +47,7 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
         framing = None
         for picture in container.decode(stream):
             if framing is None:
-                framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
+                framing = read_framing(path, container, stream)
             set_framing(picture, first_framing(framing, stream))
             shown.append(picture.pts * stream.time_base)
             as_shown = format_of(picture)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.errors import Reason
 from pipelines.media.clock import DAMAGED, Clock, Gap
+from pipelines.runs import runs
 
 MOST_TOLD = 100  # gaps of a video that have a row each
 
@@ -46,8 +47,7 @@ def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:
     """
     found, total = list(clock.gaps), len(clock.pts)
     lost = ~np.isin(clock.pts, pts)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(int))).reshape(-1, 2).tolist()
-    for first, last in edges:
+    for first, last in runs(lost):
         start = _shown_until(clock, first - 1) if first else int(clock.pts[0])
         end = clock.end_pts if last == total else int(clock.pts[last])
         reason = Reason.TRUNCATED if last == total else Reason.UNDECODABLE

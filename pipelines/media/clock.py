@@ -16,18 +16,19 @@ import numpy as np
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.framing import first_framing, read_framing
+from pipelines.media.framing import frame_first
 from pipelines.media.packets import (
     Packets,
     demux_times,
     packets_from_start,
     pictures,
 )
-from pipelines.media.picture_format import Framing, format_of, set_framing
+from pipelines.media.picture_format import Framing, format_of
 from pipelines.media.probe import check_boxes, check_header, choose_stream, open_container, video_stream
 from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
 from pipelines.media.ranged import File
 from pipelines.media.whole import whole_pictures
+from pipelines.runs import runs
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -247,8 +248,7 @@ def _shown(
                 raise MediaError(Reason.UNDECODABLE, f"none of its {packets.count} packets shows a picture")
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
         came_with = first.opaque
-        framing = read_framing(source, container, stream, stream.codec_context.sample_aspect_ratio)
-        set_framing(first, first_framing(framing, stream))
+        framing = frame_first(source, container, stream, first)
         as_coded = format_of(first).as_coded
         if not by_packet:
             rows = _rows(itertools.chain((first,), shown), came_with)
@@ -313,11 +313,11 @@ def _without_lost(clock: Clock, shown: _Shown) -> Clock:
     kept = np.flatnonzero(~lost)
     if not len(kept):
         raise MediaError(Reason.UNDECODABLE, f"each of its {total} frames is damaged, or needs one that is")
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(int))).reshape(-1, 2).tolist()
-    if len(edges) > _MOST_GAPS:
-        raise MediaError(Reason.UNDECODABLE, f"it is damaged in {len(edges)} places")
+    pieces = runs(lost)
+    if len(pieces) > _MOST_GAPS:
+        raise MediaError(Reason.UNDECODABLE, f"it is damaged in {len(pieces)} places")
     ends = [*clock.pts.tolist(), clock.end_pts]
-    for first, last in edges:
+    for first, last in pieces:
         reason = Reason.TRUNCATED if last == total else Reason.UNDECODABLE
         gaps.append(Gap(ends[first], ends[last], last - first, reason, DAMAGED))
     pts = clock.pts[kept]

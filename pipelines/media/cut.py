@@ -15,10 +15,10 @@ from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
-from pipelines.media.framing import first_framing, read_framing
+from pipelines.media.framing import frame_first
 from pipelines.media.picture import frames_hash as hash_of
 from pipelines.media.picture import picture_hash
-from pipelines.media.picture_format import PictureFormat, format_of, set_framing
+from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.reencode import Wanted, reencode
@@ -170,8 +170,7 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
         stream = video_stream(container)
         for picture in container.decode(stream):
             if first is None:
-                framing = read_framing(out, container, stream, stream.codec_context.sample_aspect_ratio)
-                set_framing(picture, first_framing(framing, stream))
+                frame_first(out, container, stream, picture)
                 first = format_of(picture)
             hashes.append(picture_hash(picture))
             shown.append(picture.pts * stream.time_base)

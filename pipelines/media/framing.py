@@ -11,10 +11,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipelines.media.mp4_boxes import Box, boxes, find
-from pipelines.media.picture_format import Crop, Framing
+from pipelines.media.picture_format import Crop, Framing, set_framing
 from pipelines.media.ranged import File, open_file
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -26,21 +27,24 @@ _CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 _VIDEO_TYPE = 1
 
 
-def read_framing(
-    source: File | bytes, container: "InputContainer", stream: "VideoStream", of_first_picture: Fraction | None
-) -> Framing:
-    """The framing of a stream.
-
-    Args:
-        of_first_picture: width ÷ height of a pixel, as the decoder of the first picture said; None if it said nothing.
-    """
+def read_framing(source: File | bytes, container: "InputContainer", stream: "VideoStream") -> Framing:
+    """The framing of a stream whose first picture has just been decoded."""
     demuxer = container.format.name
     aspect = Fraction(stream.sample_aspect_ratio or 1) if demuxer in _SAYS_ASPECT else None
     crop, stated = _told(source, demuxer, container, stream)
     aspect = stated or aspect
-    if aspect == (of_first_picture or 1):
+    if aspect == (stream.codec_context.sample_aspect_ratio or 1):
         aspect = None  # both say the same: then the bitstream may change its word
     return Framing(crop, aspect)
+
+
+def frame_first(
+    source: File | bytes, container: "InputContainer", stream: "VideoStream", picture: "VideoFrame"
+) -> Framing:
+    """Let the first picture of a stream, which has just been decoded, carry how it is framed; the framing of all of them."""
+    framing = read_framing(source, container, stream)
+    set_framing(picture, first_framing(framing, stream))
+    return framing
 
 
 def first_framing(framing: Framing, stream: "VideoStream") -> Framing:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.framing import first_framing, read_framing
-from pipelines.media.picture_format import format_of, set_framing
+from pipelines.media.framing import frame_first
+from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
@@ -84,8 +84,7 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
         duration_s = _duration_s(container, stream)
         frame = _first_frame(container, stream)
         _check_size(frame.width, frame.height, cfg)
-        framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
-        set_framing(frame, first_framing(framing, stream))
+        frame_first(path, container, stream, frame)
         shown = format_of(frame)
         _check_size(shown.width, shown.height, cfg)  # pixels may be of any shape
         return Video(

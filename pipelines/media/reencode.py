@@ -120,7 +120,7 @@ def _sought(path: File, span: Span) -> Iterator["VideoFrame"]:
         stream = video_stream(container)
         if next(container.decode(stream), None) is None:  # see `packets_from`
             return
-        framing = read_framing(path, container, stream, stream.codec_context.sample_aspect_ratio)
+        framing = read_framing(path, container, stream)
         early_s = _SEEK_EARLY_S.get(container.format.name)
         if early_s is None:
             return

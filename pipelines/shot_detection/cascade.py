@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ShotConfig
+from pipelines.runs import runs
 from pipelines.shot_detection import evidence
 from pipelines.shot_detection.thresholds import content_change
 from pipelines.shot_detection.transition import Transition
@@ -82,7 +83,7 @@ def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> li
     change = content_change(signals)
     probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "contrast")
     found = []
-    for start, end in _runs(probability >= cfg.transition_threshold):
+    for start, end in runs(probability >= cfg.transition_threshold):
         sure = float(probability[start:end].max())
         if end - start <= 2:  # it marks the frame before the cut, the one after it, or both
             cut = start + int(np.argmax(change[start : end + 1]))
@@ -96,15 +97,9 @@ def _column(signals: pa.Table, name: str) -> np.ndarray:
     return signals[name].to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches [start, end) of true."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
 def _marked(probability: np.ndarray, cfg: ShotConfig) -> list[tuple[int, int]]:
     """Stretches in which the network sees a transition, with their weak beginnings and ends."""
-    weak = _runs(probability >= _SEEDED * cfg.transition_threshold)
+    weak = runs(probability >= _SEEDED * cfg.transition_threshold)
     return [(a, b) for a, b in weak if probability[a:b].max() >= cfg.transition_threshold]
 
 

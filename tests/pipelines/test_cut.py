@@ -32,19 +32,6 @@ DECORD_CAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """Sources by the name of their layout, each rendered once."""
-    folder, made = tmp_path_factory.mktemp("sources"), {}
-
-    def get(name: str) -> Source:
-        if name not in made:
-            made[name] = as_measured(render(name, folder))
-        return made[name]
-
-    return get
-
-
 def spans(name: str, count: int) -> list[tuple[int, int]]:
     """Arbitrary ones, every other one short."""
     rng = random.Random(name)

@@ -16,24 +16,11 @@ from pipelines.export_clip import export_clip
 from pipelines.media.decode import probe_clip
 from pipelines.media.mp4_boxes import video_edit
 from pipelines.media.picture import frames_hash
-from tests.codecs import LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render
+from tests.codecs import LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured
 from tests.odd_sources import SOURCES
 
 MIN_DB = 41.0
 ENCODE = EncodeConfig()
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """Sources by the name of their layout, each rendered once."""
-    folder, made = tmp_path_factory.mktemp("sources"), {}
-
-    def get(name: str) -> Source:
-        if name not in made:
-            made[name] = as_measured(render(name, folder))
-        return made[name]
-
-    return get
 
 
 def promised(footage: Source, stored: Path, first: int, last: int, copied: bool) -> Promised:

@@ -1,0 +1,18 @@
+"""Sources that several files of tests cut and export: each is rendered once."""
+
+import pytest
+
+from tests.codecs import Source, as_measured, render
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """Sources by the name of their layout, each rendered once."""
+    folder, made = tmp_path_factory.mktemp("sources"), {}
+
+    def get(name: str) -> Source:
+        if name not in made:
+            made[name] = as_measured(render(name, folder))
+        return made[name]
+
+    return get
