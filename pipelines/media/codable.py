@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.media.picture import turned
-from pipelines.media.picture_format import PictureFormat, format_of, shown_upright
+from pipelines.media.picture_format import FULL, LIMITED, PictureFormat, format_of, shown_upright
 from pipelines.media.planes import picture_of, planes_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 _BT709, _BT2020 = 1, 9  # ITU-T H.273: matrix and primaries
-_LIMITED, _FULL = 1, 2  # FFmpeg's numbers of ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,10 @@ def codable(picture: "VideoFrame", interlaced: bool = False) -> Codable:
     shown = format_of(picture)
     wanted = _format_for(picture, shown, interlaced)
     color_range, matrix = shown.color_range, shown.color_matrix
-    kept = ColorRange.JPEG if color_range == _FULL else ColorRange.MPEG
+    kept = ColorRange.JPEG if color_range == FULL else ColorRange.MPEG
     if shown.is_rgb:
         # What becomes of RGB is ours to choose: limited range, and the matrix that belongs to its primaries.
-        color_range, matrix = _LIMITED, _BT2020 if shown.color_primaries == _BT2020 else _BT709
+        color_range, matrix = LIMITED, _BT2020 if shown.color_primaries == _BT2020 else _BT709
         if shown.bit_depth < 8:
             picture = picture.reformat(format="rgb24")  # 5 bits made 8 reach white; made luma at once, they don't
         space = Colorspace.BT2020 if matrix == _BT2020 else Colorspace.ITU709

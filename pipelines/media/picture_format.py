@@ -18,8 +18,7 @@ from pipelines.errors import MediaError, Reason
 if TYPE_CHECKING:
     from av import VideoFrame
 
-UNSPECIFIED = 2  # matrix, primaries and transfer of which nothing is said; ITU-T H.273
-_FULL, _LIMITED = 2, 1  # FFmpeg's numbers of ranges
+LIMITED, FULL = 1, 2  # FFmpeg's numbers of ranges
 _RGB = 0  # ITU-T H.273, matrix
 _MOST_SIDE = 1 << 16  # as displayed: pixels may be said to be of any shape, a picture is made of what is said
 _TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273; all others are of a display of standard range
@@ -179,7 +178,7 @@ def _format(
         mirrored=mirrored,
         pixel_format=name,
         bit_depth=max((component.bits for component in samples.components), default=8),
-        color_range=color_range or (_FULL if rgb or name.startswith("yuvj") else _LIMITED),
+        color_range=color_range or (FULL if rgb or name.startswith("yuvj") else LIMITED),
         color_matrix=_RGB if rgb else color_matrix,
         color_primaries=color_primaries,
         color_transfer=color_transfer,
