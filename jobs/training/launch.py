@@ -24,12 +24,14 @@ from jobs.progress import Bar, progress
 from jobs.run_folder import Run
 from jobs.training.config import TrainingConfig
 from jobs.training.continuing import check_continues, decided, settings, told
+from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
 from jobs.training.names import SETTINGS, UNREAD
 from jobs.training.states import newest, read_step
 
 logger = logging.getLogger(__name__)
 _PATIENCE_S, _WAITING_S = 15.0, 60.0  # after which it is said what a cluster is waited for, and said again
+_ENDING_S = 20.0  # that workers may take to end
 
 
 def check_launch(cfg: TrainingConfig) -> None:
@@ -153,6 +155,7 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
                 _say_waiting(cfg, run, _waited_for(cfg))
     except KeyboardInterrupt:
         ray.cancel(task, force=True)
+        wait_until_free(out, _ENDING_S)  # its workers end a moment later, and may save a state until then
         _say_where_it_stopped(run, out)
         raise
     _show_newest(out, bar)

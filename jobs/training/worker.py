@@ -23,6 +23,7 @@ import torch.distributed as dist
 from jobs.deepspeed_build import build
 from jobs.spread import spread
 from jobs.training.config import TrainingConfig
+from jobs.training.held import hold
 from jobs.training.metrics import read_metrics
 from jobs.training.names import EXPORT, METRICS, UNREAD
 from jobs.training.optimizer import learning_rate
@@ -34,6 +35,7 @@ from pipelines.precision import autocast
 logger = logging.getLogger(__name__)
 
 _READ_AHEAD = 2
+_HANDOVER_S = 30.0  # for the workers of a training that was just stopped
 _MOST_EMPTY_STEPS = 20  # in a row, of which no clip can be read: then it is not the clips
 
 
@@ -53,6 +55,9 @@ def train(cfg: TrainingConfig) -> None:
     )
     out = Path(cfg.out)
     _log_to(out, rank)
+    if rank == 0:
+        hold(out, _HANDOVER_S)
+    dist.barrier()  # nobody reads the newest state while another training may still write
     task = task_for(cfg)
     network = task.build()
     engine = Engine(network, cfg.optim, cfg.zero, world)
