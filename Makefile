@@ -1,6 +1,6 @@
 # Two commands are all a new machine needs: `make demo` and `make test`. Both set up .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo bench lock clean
+.PHONY: help setup lint test demo bench lock audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,19 +11,25 @@ BENCH  ?= startup
 
 # One's own footage: make demo FOOTAGE=/path/to/videos
 FOOTAGE ?=
+AUDIT   ?=
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r n d; do printf '  make %-7s %s\n' "$$n" "$$d"; done
 
-setup: $(READY)  ## .venv with everything that requirements.lock pins, and DeepSpeed's extension built
+# What is installed is what the lock files name, by hash: packages, what builds those that come as source, and uv itself.
+LOCKS  := requirements-all.lock requirements-build.lock
+LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-$(READY): requirements.lock pyproject.toml
+setup: $(READY)  ## .venv with everything that requirements-all.lock pins, and DeepSpeed's extension built
+
+$(READY): $(LOCKS) pyproject.toml
 	@echo "setup: making $(VENV) (about two minutes; PyTorch is large)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@echo "setup: installing $$(wc -l < requirements.lock) packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r requirements-build.lock
+	@echo "setup: installing $$(grep -c == requirements-all.lock) packages"
 	@# --compile-bytecode: dozens of worker processes import the same packages, and may not be allowed to write bytecode themselves
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes \
+	    --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements-build.lock $(LOCKS)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo "setup: building DeepSpeed's extension, once"
 	@$(BIN)/python -m jobs.deepspeed_build 2>$(VENV)/deepspeed_build.log || { cat $(VENV)/deepspeed_build.log; exit 1; }
@@ -49,8 +55,13 @@ endif
 bench: $(READY)  ## a benchmark: make bench BENCH=startup
 	@$(BIN)/python -m benchmarks.$(BENCH)
 
-lock: $(READY)  ## pin the newest versions that pyproject.toml admits into requirements.lock
-	@$(BIN)/uv pip compile --quiet --upgrade --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
+lock: $(READY)  ## pin the newest versions that pyproject.toml admits: what everybody gets, the same with all extras, what builds them
+	@$(LOCK) --all-extras pyproject.toml -o requirements-all.lock
+	@$(LOCK) --constraints requirements-all.lock pyproject.toml -o requirements.lock
+	@$(LOCK) --constraints requirements-all.lock --group build -o requirements-build.lock
+
+audit: $(READY)  ## licences of what is installed, and known vulnerabilities (AUDIT=<options of pip-audit>)
+	@$(BIN)/python -m jobs.audit $(AUDIT)
 
 clean:  ## remove the demo and caches (not .venv)
 	@rm -rf $(DEMO) .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ What was finished before, by this run or any other with the same settings, is no
 """
 
 from contextlib import ExitStack
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -15,8 +16,9 @@ from pipelines.dataset import open_dataset
 from pipelines.footage import check_footage, find_footage
 from pipelines.manifest import current_recipe
 from pipelines.recipe import check_measurable, load_recipe
+from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
 from pipelines.scores.registry import check as check_models
-from pipelines.scores.registry import missing
+from pipelines.scores.registry import decided, missing
 from pipelines.store import open_store
 
 
@@ -28,10 +30,11 @@ def check(cfg: CurateConfig) -> None:
 
     check_footage(cfg.footage, cfg.uri_column)
     store = open_store(cfg.dataset)
-    check_models(cfg.scores)
-    check_measurable(load_recipe(cfg.recipe, current_recipe(store)), cfg.scores)
+    scores = decided(cfg.scores)
+    check_models(scores)
+    check_measurable(load_recipe(cfg.recipe, current_recipe(store)), scores)
     check_captioner(cfg.captioner)
-    if cfg.dedup.semantic is not None and (why := missing("tags", cfg.scores)) is not None:
+    if cfg.dedup.semantic is not None and (why := missing("tags", scores)) is not None:
         raise ValueError(
             f"dedup.semantic={cfg.dedup.semantic} compares embeddings, which are measured with tags: {why}, or "
             "dedup.semantic=null"
@@ -51,6 +54,9 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
     from jobs.curation.curation import Curation
 
     started = monotonic()
+    cfg = replace(cfg, scores=decided(cfg.scores))
+    if cfg.scores.nsfw is None:
+        run.say(f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false")
     with ExitStack() as stack:
         curation = Curation(cfg, find_footage(cfg.footage, cfg.limit, cfg.uri_column), run, stack)
         result = curation.finish(curation.analyse())

@@ -19,14 +19,15 @@ from pipelines.dataset import open_dataset
 from pipelines.errors import Reason
 from pipelines.records import Missing, Source
 from pipelines.schema import is_gap
+from pipelines.scores.registry import check as check_models
 
 Row = dict[str, Any]
 
 
 def check(cfg: RequeueConfig) -> None:
-    """There is a dataset, its settings are known to this version, and the reasons are ones."""
+    """There is a dataset, its settings are known to this version, its models are there, and the reasons are ones."""
     open_dataset(cfg.dataset)
-    _as_curated(cfg)
+    check_models(_as_curated(cfg).scores)
     if unknown := set(cfg.reasons) - set(Reason):
         raise ValueError(f"reasons={sorted(unknown)}: not known; known are {', '.join(Reason)}")
 

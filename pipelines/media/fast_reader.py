@@ -1,6 +1,7 @@
 """decord, where it can be trusted: random access to frames, several times as fast as PyAV's.
 
 In: a source and its clock. Out: a reader whose frame i is the clock's frame i, pixel for pixel what PyAV shows; or none.
+decord is an extra (`rushes[decord]`), since its wheels hold an FFmpeg that nobody may redistribute; without it there is no reader.
 decord half honours edit lists: it counts the samples that they hide, but does not show them, so its numbers shift with
 every seek. A clip's bytes are therefore given to it without their edit list, and its numbers begin behind the lead.
 """
@@ -9,6 +10,8 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -76,7 +79,7 @@ class FastReader:
 
 
 def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) -> FastReader | None:
-    """A reader that agrees with the clock, if decord can be one.
+    """A reader that agrees with the clock, if decord is installed and can be one.
 
     Args:
         clip: of these bytes; it is read if not given.
@@ -84,6 +87,8 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
     Raises:
         MediaError: the source can't be opened at all.
     """
+    if not _has_decord():
+        return None
     # What decord turns upright comes with the padding of its rows. It reads files and bytes, not ranges.
     if clock.demuxer not in _SEEKABLE or not clock.as_coded or isinstance(source, RangedFile):
         return None
@@ -96,6 +101,14 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
         return None
     reader = _open(io.BytesIO(data) if isinstance(data, bytes) else str(data), everything)
     return FastReader(reader, lead) if reader else None
+
+
+@cache
+def _has_decord() -> bool:
+    if find_spec("decord") is not None:
+        return True
+    logger.info("decord is not installed; PyAV shows the same frames, more slowly")
+    return False
 
 
 def _plain_pixels(source: File | bytes) -> bool:

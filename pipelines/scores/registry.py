@@ -5,6 +5,7 @@ In: the rows of a clip. Out: a value per score, and why those are null that are.
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,13 @@ CAPTIONED = frozenset(name for name, score in SCORES.items() if score.source == 
 
 _NO_FRAME = "no native frame lies inside the clip: it is shorter than signals.native_every_s"
 _NO_VALUE = "its frames allow no measurement"
+
+
+def decided(cfg: ScoreConfig) -> ScoreConfig:
+    """The same config for a run that begins here: what is measured only where its package is installed is measured if it is
+    on this machine. What the workers have doesn't matter, so a run measures the same on all of them, or fails.
+    """
+    return replace(cfg, nsfw=True) if cfg.nsfw is None and nsfw.is_installed() else cfg
 
 
 def configured(cfg: ScoreConfig) -> dict[str, Meter]:

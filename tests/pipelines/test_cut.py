@@ -2,8 +2,10 @@
 
 import hashlib
 import random
+import sys
 from dataclasses import replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -12,6 +14,7 @@ import pytest
 
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media import fast_reader
 from pipelines.media.clock import read_clock
 from pipelines.media.cut import cut
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
@@ -23,6 +26,7 @@ from pipelines.media.probe import open_container, video_stream
 from tests.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
 from tests.odd_sources import SOURCES
 
+needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason="an extra, which not every machine has wheels of")
 ENCODE = EncodeConfig()
 CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size or the colours"}
 DECORD_CAN = {
@@ -75,6 +79,7 @@ def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_
         np.testing.assert_array_equal(np.stack(part), footage.pixels[first + begin : last])
 
 
+@needs_decord
 @pytest.mark.parametrize("name", sorted(DECORD_CAN - {"h264_rotated"}))
 def test_decord_reads_copied_clips_in_any_order(source, tmp_path, name):
     footage, out = source(name), tmp_path / "clip.mp4"
@@ -89,6 +94,19 @@ def test_decord_reads_copied_clips_in_any_order(source, tmp_path, name):
             np.testing.assert_array_equal(reader.pick([index])[index], footage.pixels[first + index])
 
 
+def test_without_decord_the_same_frames_are_shown(source, tmp_path, monkeypatch):
+    footage, out = source("h264"), tmp_path / "clip.mp4"
+    footage.cut(out, 0, 20)
+    clock = read_clock(out)
+    with monkeypatch.context() as absent:
+        absent.setitem(sys.modules, "decord", None)  # as if it were not installed
+        fast_reader._has_decord.cache_clear()
+        assert open_fast(out, clock) is None
+        np.testing.assert_array_equal(frames_at(out, clock, [3, 7]), footage.pixels[[3, 7]])
+    fast_reader._has_decord.cache_clear()
+
+
+@needs_decord
 def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
     """A recording that begins within an open group: decord repeats a frame at the end of some of its clips."""
     footage = as_measured(SOURCES["begun_late.ts"](tmp_path / "begun_late.ts"))
@@ -341,6 +359,7 @@ def write_other_profile(path: Path) -> Path:
     return path
 
 
+@needs_decord
 def test_plain_decord_reads_a_clip_as_docs_tell(source, tmp_path):
     """Runs the lines of docs/clips.md."""
     lines = Path("docs/clips.md").read_text().split("```python\n")[1].split("```")[0]

@@ -1,12 +1,15 @@
 """NudeNet's own answers, from our session."""
 
+import sys
+
 import av
 import numpy as np
 import pytest
 
-from pipelines.config import ScoreConfig
+from pipelines.config import RecipeConfig, ScoreConfig
+from pipelines.recipe import check_measurable, load_recipe
 from pipelines.scores import nsfw, onnx
-from pipelines.scores.registry import load_meters, missing
+from pipelines.scores.registry import METERS, check, configured, decided, load_meters, missing
 from tests.footage import real_clips
 
 
@@ -66,4 +69,38 @@ def test_the_classes_are_the_packages():
 
 def test_switched_off_it_says_which_key_to_set():
     assert missing("nsfw", ScoreConfig(nsfw=False)) == "switched off; set scores.nsfw=true"
-    assert missing("nsfw", ScoreConfig()) is None
+    assert missing("nsfw", ScoreConfig(nsfw=True)) is None
+
+
+def test_where_nobody_said_it_is_measured_if_the_package_is_there():
+    assert decided(ScoreConfig()) == ScoreConfig(nsfw=True)
+    for said in (True, False):
+        assert decided(ScoreConfig(nsfw=said)) == ScoreConfig(nsfw=said)
+
+
+@pytest.fixture
+def without_nudenet(monkeypatch):
+    """Python finds no such module."""
+    monkeypatch.setitem(sys.modules, "nudenet", None)
+
+
+def test_without_the_package_it_is_null_and_says_what_to_install(without_nudenet):
+    cfg = decided(ScoreConfig())
+    check(cfg)
+    assert "nsfw" not in configured(cfg)
+    assert missing("nsfw", cfg) == "NudeNet (AGPL-3.0) was not installed: pip install 'rushes[nsfw]'"
+
+
+def test_asked_for_without_the_package_it_is_refused_before_anything_runs(without_nudenet):
+    with pytest.raises(ValueError, match=r"scores.nsfw=true needs NudeNet .* pip install 'rushes\[nsfw\]'"):
+        check(ScoreConfig(nsfw=True))
+
+
+def test_a_rule_on_it_fails_before_anything_runs_where_nothing_measures_it(without_nudenet):
+    recipe = load_recipe(RecipeConfig(name="permissive", max={"nsfw": 0.5}))
+    with pytest.raises(ValueError, match=r"nsfw: NudeNet .* pip install"):
+        check_measurable(recipe, decided(ScoreConfig()))
+
+
+def test_deciding_again_needs_no_package(without_nudenet):
+    assert METERS["nsfw"].settings(ScoreConfig(nsfw=True), "fp32")
