@@ -53,7 +53,7 @@ def local_ray(num_cpus: int | None, runtime_env: Mapping[str, Any]) -> Iterator[
         folder = _private_folder()
         if not keeps_logs:
             undone.callback(shutil.rmtree, folder, ignore_errors=True)
-        undone.callback(_forget_token)  # when the environment is again what it was
+        undone.callback(read_environment)  # when the environment is again what it was
         # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
         with _environment({_LOG_LEVEL: "fatal", **_ENVIRONMENT} if not keeps_logs else _ENVIRONMENT):
             undone.callback(ray.shutdown)
@@ -105,7 +105,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.pop(name, None)
     os.environ.update(values, RAY_AUTH_TOKEN=secrets.token_hex(_TOKEN_BYTES))
     try:
-        _forget_token()
+        read_environment()
         yield
     finally:
         for name, value in before.items():
@@ -115,8 +115,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _forget_token() -> None:
-    """Have Ray in this process read the environment again, when it needs a token the next time."""
+def read_environment() -> None:
+    """Have Ray in this process read again from the environment whether there is a token, and which."""
     from ray._raylet import AuthenticationTokenLoader, Config
 
     Config.initialize("")

@@ -17,13 +17,14 @@ from typing import Any, TextIO
 from pipelines.redact import redacted
 
 _OURS = "\t\n"  # of which our own tables and paragraphs are made
-# The general categories Cc, Cf, Cs, Zl and Zp, as a class of a regular expression. Joiners between letters that are no ASCII are
-# part of how Persian, Hindi and emoji are written.
-_SPELLED_OUT = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
-    "\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
-    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+# The general categories Cc, Cf, Cs, Zl and Zp, within a class of a regular expression.
+_HIDDEN = (
+    "\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
+# Joiners between letters that are no ASCII are a part of how Persian, Hindi and emoji are written.
+_LETTER = f"[^\x00-\x7f{_HIDDEN}]"
+_SPELLED_OUT = re.compile(f"(?!(?<={_LETTER})[\u200c\u200d](?={_LETTER}))[{_HIDDEN}]")
 _ERRORS = "rushes.spelled"
 
 

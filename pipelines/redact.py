@@ -16,7 +16,7 @@ _QUERY = (
     r"|(?:[a-z]+[_-])*(?:token|key|password|passwd|secret)"
 )
 # What stands before the host. AWS's secrets may hold a '/', so that after a ':' it is allowed, unless what follows is a port.
-_USER = r"[^\s/?#@:'\"<>]*"
+_USER = r"[^\s/?#@:\[\]'\"<>]*"
 _PASSWORD = r":(?!\d{1,5}(?:[/?#\s'\"]|$))(?:[^\s/?#'\"<>]*(?=@)|[^\s@'\"<>]*)"
 _PATTERNS = (
     (re.compile(rf"(?i)\b([a-z][a-z0-9+.-]*://){_USER}{_PASSWORD}@"), rf"\1{_HIDDEN}@"),

@@ -35,9 +35,12 @@ def shared_ray() -> Iterator[SharedRay]:
     """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token in their environment."""
     import ray
 
+    from jobs.local_ray import read_environment
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        read_environment()
         context = ray.init(
             num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False, object_store_memory=256 * 1024**2
         )
