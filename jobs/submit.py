@@ -30,8 +30,16 @@ if TYPE_CHECKING:
 
 ADDRESS = "ray.address"
 _READY_WITHIN_S = 60.0
-# Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an environment.
-_EXCLUDED = ["/*", *(f"!/{name}" for name in PACKAGES), "__pycache__", "*.mp4", "*.safetensors"]
+# Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an environment. Ray asks for the
+# folder itself too, as ".".
+_EXCLUDED = [
+    "/[!.]*",
+    "/.?*",
+    *(f"!/{name}{below}" for name in PACKAGES for below in ("", "/**")),
+    "__pycache__",
+    "*.mp4",
+    "*.safetensors",
+]
 
 
 def run(arguments: list[str]) -> int:
