@@ -13,7 +13,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.cluster import PACKAGES, project_root
@@ -24,6 +23,7 @@ from jobs.ray_address import check_dashboard
 from jobs.registry import SUBMIT_SUMMARY, job_named
 from jobs.shown import shown
 from pipelines.redact import check_no_key, redacted
+from pipelines.store import local_path
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -83,7 +83,7 @@ def _absolute(override: str, known: Mapping[str, Key]) -> str:
     name, equals, value = override.partition("=")
     if not (equals and name in known and known[name].path_like) or "://" in value:
         return override
-    return f"{name}={Path(value).expanduser().absolute()}"
+    return f"{name}={local_path(value, what=name).absolute()}"
 
 
 def _submit(address: str, submission_id: str, entrypoint: str) -> int:
