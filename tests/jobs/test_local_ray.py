@@ -15,6 +15,8 @@ from jobs.local_ray import _LONGEST_FOLDER, _PREFIX, _private_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # as the kernel writes 127.0.0.1 and ::ffff:127.0.0.1
+
 # In a process of its own: one Ray a process, and this one may have that of the other tests.
 STARTED = """
 import json, os, stat, urllib.error, urllib.request
@@ -56,7 +58,26 @@ def asked(port, token):
         except grpc.RpcError as error:
             return error.code().name
 
-with connect(RayConfig(num_cpus=1)):
+def add(config):
+    import torch
+    import torch.distributed as dist
+    sum_ = torch.ones(1)
+    dist.all_reduce(sum_)
+    found = sorted({where for where, _ in listening([os.getpid()])})
+    Path(config["out"], str(dist.get_rank())).write_text(json.dumps([float(sum_), found]))
+    dist.barrier()
+
+def trained(folder):
+    "of each of two workers: the sum that they made together, and what it listens on meanwhile"
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from jobs.training.rendezvous import torch_config
+    storage = RunConfig(storage_path=str(folder / "storage"), name="x")
+    workers = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
+    TorchTrainer(add, train_loop_config={"out": str(folder)}, torch_config=torch_config("gloo"), scaling_config=workers, run_config=storage).fit()
+    return [json.loads((folder / str(rank)).read_text()) for rank in range(2)]
+
+with connect(RayConfig(num_cpus=2)):
     import ray
     tokens = ray.get(ray.remote(lambda: os.environ["RAY_AUTH_TOKEN"]).remote())
     address, port = ray.get_runtime_context().gcs_address.split(":")
@@ -75,6 +96,7 @@ with connect(RayConfig(num_cpus=1)):
         "names": " ".join(" ".join(one.cmdline()) for one in processes),
     }
     check_answers(f"{address}:{port}")
+    told["workers"] = trained(Path(os.environ["TMPDIR"]))
     print(json.dumps(told))
 """
 
@@ -94,7 +116,7 @@ def told(tmp_path_factory):
 def test_everything_of_it_listens_on_loopback_only(told):
     assert told["address"] == "127.0.0.1"
     assert told["addresses"]
-    assert set(told["addresses"]) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert set(told["addresses"]) <= LOOPBACK
 
 
 def test_it_answers_nobody_without_its_token(told):
@@ -102,6 +124,12 @@ def test_it_answers_nobody_without_its_token(told):
     assert told["own"] == "OK"
     assert "401" in told["http"]
     assert not any(code.startswith("2") for code in told["http"])
+
+
+def test_training_workers_on_it_find_each_other_and_listen_on_loopback_only(told):
+    for total, addresses in told["workers"]:
+        assert total == 2
+        assert set(addresses) <= LOOPBACK
 
 
 def test_its_token_is_in_no_file_and_no_command_and_no_longer_in_this_process(told):

@@ -32,7 +32,7 @@ gone.mp4,
 
 def rushes(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "jobs.main", *arguments]
-    environ = {**os.environ, **KEYS}
+    environ = {**os.environ, **KEYS, "HOME": "/nonexistent"}  # nor does anything need a home
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environ)
 
 
