@@ -5,29 +5,22 @@ In: a RayConfig. Out: a block in which `ray` is connected, with this project's c
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from jobs.config import RayConfig
 from jobs.deepspeed_build import extensions_dir
+from jobs.local_ray import local_ray
 from jobs.ray_address import check_answers
 from pipelines import drill
+from pipelines.redact import check_no_key
 
-_PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
+PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
 _S3_ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
-_OBJECT_STORE_BYTES = 512 * 1024**2  # rows and captions travel through it, never video
-_STARTS = 5  # of a local Ray, which gives itself 30 s: too little where all cores are busy
-_LATE = "timed out during startup"
-_BANNER = b"Set ray log level from environment variable"
-_END_S = 5.0  # for processes that were killed
 
 
 def project_root() -> Path:
@@ -41,9 +34,20 @@ def _worker_env() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",  # forked tokenizers warn and may deadlock
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
     }
-    # Never keys: a job's environment is shown by Ray's dashboard. Workers of a cluster have credentials of their own.
-    env |= {name: os.environ[name] for name in _S3_ENVIRONMENT if name in os.environ}
     return env | drill.environment()
+
+
+def _s3_env() -> dict[str, str]:
+    """Where a cluster's workers find S3. Never keys: a job's environment is shown by Ray's dashboard, and workers of a cluster have
+    credentials of their own.
+
+    Raises:
+        ValueError: an address has a password in it.
+    """
+    env = {name: os.environ[name] for name in _S3_ENVIRONMENT if name in os.environ}
+    for name, value in env.items():
+        check_no_key(name, value)
+    return env
 
 
 @contextmanager
@@ -68,29 +72,10 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     logger = logging.getLogger("ray")
     logger.handlers.clear()
     logger.propagate = True  # into the run's log; without handlers of its own it would print to the console
-    runtime_env: dict = {"env_vars": _worker_env()}
-    if cfg.address is None:
-        # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        _start(
-            address="local",  # also where one that the user started runs on this machine
-            num_cpus=cfg.num_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            runtime_env=runtime_env,
-        )
-    else:
-        # A cluster need not have this version installed, or any: the code travels with the job.
-        runtime_env["py_modules"] = [str(project_root() / name) for name in _PACKAGES]
-        _join(cfg.address, runtime_env)
-    _quiet_data()
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
-    try:
+    with local_ray(cfg.num_cpus, {"env_vars": _worker_env()}) if cfg.address is None else _cluster(cfg.address):
+        _quiet_data()
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
         yield
-    finally:
-        ray.shutdown()
 
 
 def resources(cfg: RayConfig) -> dict[str, float] | None:
@@ -148,69 +133,15 @@ def _is(count: float, what: str) -> str:
     return f"is {'1' if count else 'no'} {what}" if count in (0, 1) else f"are {count:g} {what}s"
 
 
-def _start(**how: Any) -> None:
-    """Start a local Ray, again if it did not come up in its own time: on a busy machine it takes longer than it allows itself."""
-    import ray
-
-    for attempt in range(1, _STARTS + 1):
-        before = _children()
-        try:
-            with _without_banner():
-                ray.init(**how)
-            return
-        except Exception as error:  # Ray has no type of its own for it
-            _kill(_children() - before)
-            if _LATE not in str(error):
-                raise
-        if attempt < _STARTS:
-            print(
-                f"ray: it did not start within 30 s, all cores are busy; trying again ({attempt + 1} of {_STARTS})",
-                file=sys.stderr,
-                flush=True,
-            )
-    raise RuntimeError(
-        f"a local Ray did not start in {_STARTS} attempts of 30 s; is this machine too busy, or its memory full?"
-    )
-
-
 @contextmanager
-def _without_banner() -> Iterator[None]:
-    """Ray's C++ part says on the console that it was told how much to say. What else it says comes through, at the end."""
-    console = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(console, 2)
-            said.seek(0)
-            for line in said:
-                if _BANNER not in line:
-                    os.write(console, line)
-            os.close(console)
-
-
-def _children() -> set[Any]:
-    import psutil
-
-    return set(psutil.Process().children(recursive=True))
-
-
-def _kill(processes: set[Any]) -> None:
-    """What a start that failed has left behind."""
-    import psutil
-
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=_END_S)
-
-
-def _join(address: str, runtime_env: dict[str, Any]) -> None:
-    """Connect to a running cluster, or say at once why not."""
+def _cluster(address: str) -> Iterator[None]:
+    """Connect to a running cluster for the length of a block, or say at once why not."""
     import ray
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
+    # A cluster need not have this version installed, or any: the code travels with the job.
+    code = [str(project_root() / name) for name in PACKAGES]
+    runtime_env = {"env_vars": _worker_env() | _s3_env(), "py_modules": code}
     try:
         check_answers(address)
         maybe_enable_token_auth_if_token_available(
@@ -219,6 +150,10 @@ def _join(address: str, runtime_env: dict[str, Any]) -> None:
         ray.init(address=address, log_to_driver=False, configure_logging=False, runtime_env=runtime_env)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise ConnectionError(f"ray.address={address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _quiet_data() -> None:

@@ -8,6 +8,7 @@ Hydra's grammar. Whatever is wrong becomes one ConfigError that names the key as
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jobs.failures import first_line
 from jobs.fields import REQUIRED, Key, check_values, fits, in_words, keys, near_miss
 from jobs.instances import as_yaml, instance_of
 from jobs.registry import Job
+from pipelines.redact import check_no_key
 
 _CONF = Path(__file__).resolve().parent.parent / "conf"
 EXPERIMENT = "experiment"
@@ -127,6 +129,7 @@ def compose(job: Job, arguments: list[str]) -> Composed:
     try:
         cfg = instance_of(job.config_class(), values)
         check_values(cfg)
+        _check_no_keys(cfg)
     except ValueError as error:
         raise ConfigError(f"{job.name}: {error}") from error
     return Composed(cfg=cfg, yaml=as_yaml(cfg))
@@ -224,6 +227,22 @@ def _require(job: Job, values: dict[str, Any], typed_texts: set[str]) -> None:
     ]
     if needed:
         raise ConfigError(f"{job.name} needs {' and '.join(needed)}")
+
+
+def _check_no_keys(cfg: Any) -> None:
+    """Whatever is configured is printed by `--cfg`, written to config.yaml and shown by Ray: no address in it may hold a key."""
+    for key in keys(type(cfg), instance=cfg):
+        if not key.words:
+            for one in _texts(key.default):
+                check_no_key(key.path, one)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def _explain(error: BaseException) -> str:

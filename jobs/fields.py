@@ -19,7 +19,10 @@ REQUIRED = "???"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a job as a user types it, such as `shots.detector`."""
+    """One key of a job as a user types it, such as `shots.detector`.
+
+    `path_like` if it takes a path; `words` if it takes what a person writes, which is no address whatever it looks like.
+    """
 
     path: str
     type: Any
@@ -30,6 +33,7 @@ class Key:
     min: float | None
     max: float | None
     path_like: bool
+    words: bool
 
     @property
     def type_name(self) -> str:
@@ -103,6 +107,7 @@ def keys(config: Any, prefix: str = "", instance: Any = None, without: Collectio
             min=meta.get("min"),
             max=meta.get("max"),
             path_like=meta.get("path", False),
+            words=meta.get("words", False),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_
 from jobs.out_folder import check_local, check_note
 from jobs.progress import progress
 from jobs.run_folder import Run
+from jobs.shown import as_shown_json
 from pipelines.batches.shapes import fit_shape
 from pipelines.media.write_mp4 import write_mp4
 from pipelines.precision import decide
@@ -94,9 +94,7 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     if cfg.lora is not None:
         facts |= {"lora": str(adapter_folder(cfg.lora)), "lora_scale": cfg.lora_scale}
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
-    out.with_suffix(".json").write_text(
-        json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    out.with_suffix(".json").write_text(as_shown_json(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     run.write_json("metrics.json", {"precision": precision.name})
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")
     return {"out": str(out), **facts}

@@ -4,12 +4,12 @@ In: a dataset. Out: its footage, clips and why some were rejected, quarantine, g
 shards, and the manifest that says so.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import InspectConfig
 from jobs.run_folder import Run, scratch_run_folder
+from jobs.shown import as_shown_json
 from jobs.spread import spread
 from pipelines.dataset import Dataset, open_dataset
 from pipelines.manifest import Shard, manifest_key
@@ -33,7 +33,7 @@ def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:
     from jobs.listing.holds import as_text
 
     holds = describe(cfg.dataset)
-    print(json.dumps(holds, indent=2, ensure_ascii=False) if cfg.format == "json" else as_text(holds))
+    print(as_shown_json(holds, indent=2) if cfg.format == "json" else as_text(holds))
     return holds
 
 

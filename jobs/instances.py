@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.fields import fits, in_words, near_miss
+from jobs.shown import holds_hidden
 
 
 def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -53,4 +54,7 @@ def as_yaml(instance: Any) -> str:
     """A config as YAML, in the order of its fields."""
     import yaml
 
-    return yaml.safe_dump(dataclasses.asdict(instance), sort_keys=False, allow_unicode=True, width=10_000)
+    values = dataclasses.asdict(instance)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10_000)
+    # What can't be seen is spelled out, as YAML can: it is shown as it is then, and reads back as it was.
+    return yaml.safe_dump(values, sort_keys=False, width=10_000) if holds_hidden(text) else text

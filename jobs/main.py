@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 
 from jobs import interruption
 from jobs.registry import SUBMIT, Job, job_named
+from jobs.shown import guard, shown
+from pipelines.redact import redacted
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -19,6 +21,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    guard()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -128,12 +131,12 @@ def _reader_is_gone() -> bool:
 
 
 def _interrupted(kept: str = "") -> int:
-    print(f"\ninterrupted; {kept or 'state is kept'}: run the same command to go on", file=sys.stderr)
+    print(f"\ninterrupted; {shown(redacted(kept)) or 'state is kept'}: run the same command to go on", file=sys.stderr)
     return INTERRUPTED
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"rushes: {text}", file=sys.stderr)
+    print(f"rushes: {shown(redacted(text))}", file=sys.stderr)
     return code
 
 

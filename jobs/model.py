@@ -7,11 +7,11 @@ at each ZeRO stage, memory of generation. Nothing is built: the figures are thos
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from jobs.run_folder import Run, scratch_run_folder
+from jobs.shown import as_shown_json
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
 from model.accounting import (
@@ -40,7 +40,7 @@ def run(cfg: ModelConfig, run: Run) -> dict[str, Any]:
     told = {size: account(dit, cfg) for size, dit in _configs(cfg).items()}
     result = told if cfg.size == ALL else told[cfg.size]
     if cfg.json:
-        print(json.dumps(result, indent=2))
+        print(as_shown_json(result, indent=2))
     else:
         print(as_table(told) if cfg.size == ALL else as_text(cfg.size, result))
     return result

@@ -4,7 +4,6 @@ In: a dataset, and a clip: its id, the beginning of it, or a file of the footage
 rule that was asked, copies, captions, and where its bytes lie.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from jobs.curation.config import PassportConfig
 from jobs.run_folder import Run, scratch_run_folder
+from jobs.shown import as_shown_json
 from pipelines.dataset import Dataset, open_dataset
 
 
@@ -42,7 +42,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
     from jobs.curation.passport import as_text
 
     told = _passport(open_dataset(cfg.dataset), cfg)
-    print(json.dumps(told, indent=2, ensure_ascii=False) if cfg.format == "json" else as_text(told))
+    print(as_shown_json(told, indent=2) if cfg.format == "json" else as_text(told))
     return told
 
 

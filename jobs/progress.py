@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jobs.shown import guard, shown, unguarded
+
 _FIRST_LINE_S, _LAST_EVERY_S = 2.0, 60.0
 _LINES_APART = 5  # the next line comes when a fifth of the time until the last one has gone by
 
@@ -76,12 +78,12 @@ class _TerminalBar(Bar):
     def __init__(self, label: str, total: float, unit: str, bars: Progress):
         super().__init__(label, total, unit)
         self._bars = bars
-        self._task = bars.add_task(label, total=total, count=self.count(), rate="", left="", note="")
+        self._task = bars.add_task(shown(label), total=total, count=self.count(), rate="", left="", note="")
 
     def _show(self) -> None:
         rate = f"{self.rate():.3g} {self.unit}/s" if self.done else ""
-        shown = {"count": self.count(), "rate": rate, "left": self.left(), "note": self.note}
-        self._bars.update(self._task, completed=self.done, total=self.total, **shown)
+        told = {"count": self.count(), "rate": rate, "left": self.left(), "note": shown(self.note)}
+        self._bars.update(self._task, completed=self.done, total=self.total, **told)
 
 
 class _LineBar(Bar):
@@ -103,7 +105,7 @@ class _LineBar(Bar):
             ending,
             self.note,
         ]
-        print(f"{self.label}: {', '.join(p for p in parts if p)}", file=sys.stderr, flush=True)
+        print(shown(f"{self.label}: {', '.join(p for p in parts if p)}"), file=sys.stderr, flush=True)
 
     def finish(self) -> None:
         self._print(f"{time.monotonic() - self._start_s:.1f} s")
@@ -120,15 +122,16 @@ def progress(label: str, total: float, unit: str) -> Iterator[Bar]:
     """
     if sys.stderr.isatty():
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[count]}", markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        with Progress(*columns, console=Console(file=unguarded(sys.stderr))) as bars:
+            guard()  # what is printed meanwhile goes through Progress
             yield _TerminalBar(label, total, unit, bars)
         return
     bar = _LineBar(label, total, unit)

@@ -5,7 +5,6 @@ In: a folder and the composed config. Out: config.yaml, log, metrics.json in tha
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.shown import LogFormatter, as_shown_json, shown
+from pipelines.redact import redacted
 from pipelines.s3 import is_s3
 from pipelines.store import Store, open_store
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,12 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line for the person at the console, kept in the log too."""
-        print(text, flush=True)
+        print(shown(redacted(text)), flush=True)
         logging.getLogger(f"rushes.{self.job}").info(text)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file of the run, whole or not at all."""
-        return self.write_text(name, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        return self.write_text(name, as_shown_json(value, indent=2, sort_keys=True) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run in UTF-8, whole or not at all."""
@@ -111,12 +110,12 @@ def open_run(job: str, folder: Path | str, config_yaml: str) -> Run:
     uri = str(folder)
     local = Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")) if is_s3(uri) else Path(folder)
     local.mkdir(parents=True, exist_ok=True)
-    (local / "config.yaml").write_text(config_yaml)
+    (local / "config.yaml").write_text(config_yaml, encoding="utf-8")
     if is_s3(uri):
         store, prefix = _place(uri)
         store.put_new(f"{prefix}config.yaml", config_yaml.encode())  # even if the rest should never get there
-    handler = _LogFile(local / "log")
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler = _LogFile(local / "log", encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LogFormatter())
     _log_to(handler)
     return Run(job, local, uri if is_s3(uri) else None)
 

@@ -13,25 +13,33 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.cluster import project_root
+from jobs.cluster import PACKAGES, project_root
 from jobs.compose import ConfigError, compose
 from jobs.fields import Key, keys
 from jobs.help import job_help
 from jobs.ray_address import check_dashboard
 from jobs.registry import SUBMIT_SUMMARY, job_named
+from jobs.shown import shown
+from pipelines.redact import check_no_key, redacted
+from pipelines.store import local_path
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 ADDRESS = "ray.address"
 _READY_WITHIN_S = 60.0
+# Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an environment. Ray asks for the
+# folder itself too, as ".".
 _EXCLUDED = [
-    ".git", ".venv", ".cache", ".ruff_cache", ".hypothesis", "**/__pycache__", "*.mp4", "*.safetensors",
-    "/demo", "/runs", "/tests", "/benchmarks", "/docs",
-]  # fmt: skip
+    "/[!.]*",
+    "/.?*",
+    *(f"!/{name}{below}" for name in PACKAGES for below in ("", "/**")),
+    "__pycache__",
+    "*.mp4",
+    "*.safetensors",
+]
 
 
 def run(arguments: list[str]) -> int:
@@ -50,6 +58,7 @@ def run(arguments: list[str]) -> int:
     address = next((a.partition("=")[2] for a in rest if a.startswith(f"{ADDRESS}=")), None)
     if not address:
         raise ConfigError(f"submit needs {ADDRESS}=http://host:8265, the dashboard of a running cluster")
+    check_no_key(ADDRESS, address)
     known = {k.path: k for k in keys(job.config_class())}
     overrides = [_absolute(a, known) for a in rest if not a.startswith(f"{ADDRESS}=")]
     if ADDRESS in known:
@@ -59,7 +68,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _submit(address, submission_id, _entrypoint(["-m", "jobs.main", job.name, *overrides]))
     except RuntimeError as error:
-        print(f"rushes: submit failed: {error}", file=sys.stderr)
+        print(f"rushes: submit failed: {shown(redacted(str(error)))}", file=sys.stderr)
         return 1
 
 
@@ -74,7 +83,7 @@ def _absolute(override: str, known: Mapping[str, Key]) -> str:
     name, equals, value = override.partition("=")
     if not (equals and name in known and known[name].path_like) or "://" in value:
         return override
-    return f"{name}={Path(value).expanduser().absolute()}"
+    return f"{name}={local_path(value, what=name).absolute()}"
 
 
 def _submit(address: str, submission_id: str, entrypoint: str) -> int:

@@ -22,6 +22,7 @@ from pipelines.identity import file_id, object_id
 from pipelines.in_time import in_time
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Missing, Source
+from pipelines.redact import holds_key, redacted
 from pipelines.store import local_path
 
 _VIDEO_NAMES = (
@@ -233,6 +234,10 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
             yield Missing(row.where, "plan", Reason.UNREADABLE, row.why)
             continue
         uri, about = row.uri, row.about
+        if holds_key(uri):
+            why = "a key or password stands in its address, which tables would keep; the keys of S3 come from the environment"
+            yield Missing(redacted(uri), "plan", Reason.UNREADABLE, why, **about)
+            continue
         if s3.is_s3(uri) or (s3.is_s3(base) and "://" not in uri):
             remote.append((uri if s3.is_s3(uri) else f"{base}/{uri.lstrip('/')}", about))
         else:

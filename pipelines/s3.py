@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipelines.errors import MediaError, Reason
+from pipelines.redact import check_no_key, redacted
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +100,13 @@ def _new_client(hurry: bool) -> Any:
     try:
         session = boto3.session.Session()
         # A region is part of every signature. Servers of one's own take any; AWS sends one on to the bucket's.
-        return session.client("s3", config=config, region_name=session.region_name or "us-east-1")
+        made = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
     except (BotoCoreError, ValueError) as error:
         raise ValueError(
-            f"S3 can't be used as the environment says ({error}); look at AWS_PROFILE, AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE"
+            f"S3 can't be used as the environment says ({redacted(str(error))}); look at AWS_PROFILE, AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE"
         ) from error
+    check_no_key("AWS_ENDPOINT_URL_S3", str(made.meta.endpoint_url))
+    return made
 
 
 @contextmanager

@@ -226,11 +226,16 @@ def local_path(uri: str, what: str) -> Path:
         what: the key the user typed, for the message.
 
     Raises:
-        ValueError: the scheme is none that is known.
+        ValueError: the scheme is none that is known, or a path begins in a home folder that is none.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator:
-        return Path(uri).expanduser()
+        try:
+            return Path(uri).expanduser()
+        except RuntimeError as error:
+            raise ValueError(
+                f"{what}={uri}: whose home folder that is isn't known here; give the whole path"
+            ) from error
     if scheme != "file":
         raise ValueError(
             f"{what}={uri}: scheme '{scheme}' is not known; use a local path, file:///path or s3://bucket/prefix"

@@ -1,5 +1,6 @@
 """What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +32,20 @@ class SharedRay:
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[SharedRay]:
-    """A Ray with a dashboard, for jobs in this process and, by its address, in others."""
+    """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token in their environment."""
     import ray
 
-    context = ray.init(
-        num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False, object_store_memory=256 * 1024**2
-    )
-    yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
-    ray.shutdown()
+    from jobs.local_ray import read_environment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        read_environment()
+        context = ray.init(
+            num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False, object_store_memory=256 * 1024**2
+        )
+        yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

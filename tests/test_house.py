@@ -1,6 +1,7 @@
 """The house: who may import whom, read from the source."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,20 @@ def test_model_knows_no_ray_deepspeed_or_hydra():
             assert name.split(".")[0] not in ("ray", "deepspeed", "hydra", "omegaconf"), (
                 f"{path.relative_to(ROOT)} imports {name}"
             )
+
+
+def test_what_is_printed_passes_the_guard():
+    """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which `jobs.shown` guards."""
+    past = re.compile(r"sys\.__std|std(out|err)\.buffer|os\.write\(|\bunguarded\(|Console\(")
+    drawing = {"jobs/progress.py", "jobs/shown.py"}  # a bar is drawn with commands; what it is given is shown
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name = path.relative_to(ROOT).as_posix()
+            assert name in drawing or package != "jobs" or not past.search(path.read_text()), f"{name} writes past it"
+            assert package == "jobs" or "print" not in calls(path), f"{name} prints, which is for jobs"
+
+
+def calls(path: Path) -> set[str]:
+    """Names of functions that a file calls by their name alone."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}

@@ -15,6 +15,7 @@ from pipelines.drill import boundary
 from pipelines.ids import hash_bytes
 from pipelines.manifest import Manifest, Shard, newest, publish
 from pipelines.recipe import Recipe
+from pipelines.redact import redacted
 from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
 from pipelines.shards import shard_key
 from pipelines.store import Store
@@ -64,7 +65,7 @@ def commit(
     """
     sources = sorted(assembly.sources, key=lambda row: row["uri"])
     quarantine = sorted(
-        assembly.quarantine,
+        (row | {"message": redacted(row["message"])} for row in assembly.quarantine),
         key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["start_s"] or 0.0, row["reason"]),
     )
     manifest = Manifest(

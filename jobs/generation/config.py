@@ -15,7 +15,8 @@ class GenerateConfig:
         default="???", metadata={"doc": "a trained model: the out= of train, or its export folder", "path": True}
     )
     prompt: str = field(
-        default="???", metadata={"doc": "what the video shows; empty for a video of nothing in particular"}
+        default="???",
+        metadata={"doc": "what the video shows; empty for a video of nothing in particular", "words": True},
     )
     out: str = field(default="???", metadata={"doc": "file to write, .mp4", "path": True})
     lora: str | None = field(

@@ -13,6 +13,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from jobs.listing.plain import plain
+from jobs.shown import as_shown_json
 
 _GAP = "  "
 _NARROWEST = 12  # that a column of text is shortened to
@@ -43,7 +44,7 @@ def as_json(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str
     for row in rows:
         if before is not None:
             yield f"{before},"
-        before = json.dumps(dict(zip(heads, row, strict=True)), ensure_ascii=False)
+        before = as_shown_json(dict(zip(heads, row, strict=True)))
     yield from [] if before is None else [before]
     yield "]"
 

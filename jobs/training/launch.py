@@ -109,12 +109,14 @@ class _Failure:
 
 def _trainer(cfg: TrainingConfig, job: str) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
+
+    from jobs.training.rendezvous import torch_config
 
     return TorchTrainer(
         _train_worker,
         train_loop_config={"cfg": cfg},
-        torch_config=TorchConfig(backend="nccl" if cfg.workers.gpu else "gloo"),
+        torch_config=torch_config("nccl" if cfg.workers.gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=cfg.workers.num,
             use_gpu=cfg.workers.gpu,

@@ -254,10 +254,10 @@ class Recorder:
 
 def _log_to(out: Path, rank: int) -> None:
     """Each worker's own log lies with the run, not in a folder of Ray's."""
-    from jobs.run_folder import LOG_FORMAT
+    from jobs.shown import LogFormatter
 
-    handler = logging.FileHandler(out / f"worker_{rank}.log")
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler = logging.FileHandler(out / f"worker_{rank}.log", encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(LogFormatter())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

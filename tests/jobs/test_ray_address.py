@@ -8,8 +8,6 @@ import threading
 
 import pytest
 
-from jobs.cluster import connect
-from jobs.config import RayConfig
 from jobs.ray_address import check_answers, check_dashboard
 
 
@@ -94,36 +92,3 @@ def test_a_client_without_the_clusters_token_is_told_so(shared_ray, tmp_path, en
     told = subprocess.run(command, env=environ, text=True, capture_output=True, check=True).stdout.splitlines()
     assert len(told) == 2
     assert all(line.startswith("this cluster wants a token") and said in line for line in told)
-
-
-def test_a_local_ray_that_does_not_come_up_in_its_time_is_started_again(monkeypatch, capfd):
-    import ray
-
-    attempts = []
-
-    def busy(**how):
-        attempts.append(how)
-        if len(attempts) < 3:
-            raise Exception("The current node timed out during startup. This could happen because …")
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", busy)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
-    with connect(RayConfig(num_cpus=1)):
-        pass
-    assert len(attempts) == 3
-    said = capfd.readouterr().err
-    assert "trying again (2 of 5)" in said
-    assert "trying again (3 of 5)" in said
-
-
-def test_what_is_wrong_with_a_local_ray_otherwise_is_not_tried_again(monkeypatch):
-    import ray
-
-    def broken(**how):
-        raise ValueError("num_cpus must be positive")
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", broken)
-    with pytest.raises(ValueError, match="must be positive"), connect(RayConfig(num_cpus=1)):
-        pass

@@ -126,3 +126,8 @@ def test_a_file_uri_is_a_path(tmp_path):
 def test_an_s3_uri_without_a_bucket_says_so():
     with pytest.raises(ValueError, match="names no bucket"):
         open_store("s3:///prefix")
+
+
+def test_a_home_that_nobody_knows_is_said_to_be_none():
+    with pytest.raises(ValueError, match=r"dataset=~nobody-of-this-name/x: whose home folder .* give the whole path"):
+        open_store("~nobody-of-this-name/x")

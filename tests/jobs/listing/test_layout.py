@@ -50,7 +50,7 @@ def test_a_table_is_no_wider_than_the_terminal_and_has_a_line_for_each_row(rows,
 
 def test_what_a_terminal_would_obey_is_not_printed():
     lines = as_table(("about",), ("about",), [("a \x1b[31mred\x07 \u202ename\nof two lines",)], None)
-    assert lines == ["about", "a �[31mred� �name / of two lines"]
+    assert lines == ["about", "a \\x1b[31mred\\x07 \\u202ename / of two lines"]
 
 
 def test_nothing_is_shortened_where_nobody_looks():
