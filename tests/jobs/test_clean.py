@@ -37,12 +37,12 @@ def lived(footage, tmp_path_factory, shared_ray):
     store = LocalStore(dataset)
     store.put_new(f"index/{'0' * 32}.parquet", b"of a run that died")
     store.put_new(f"shards/4x3_0_1s/{'0' * 16}.tar", b"of a run that died")
-    store.put_new(f"stages/captions/{'0' * 16}/batch.parquet", b"of another captioner")
+    store.put_new(f"stages/captions/{'0' * 16}/{'0' * 16}.parquet", b"of another captioner")
     store.put_new(f"stages/encode/{'0' * 16}/unit.parquet", b"of another job")
     store.put_new("latents/abc/4x3_0_1s.tar", b"of another job")
     store.put_new("index/notes.txt", b"of the owner")
-    (dataset / ".scratch" / "tmpdead").mkdir(parents=True)
-    (dataset / ".scratch" / "tmpdead" / "shard.tar").write_bytes(b"half a shard")
+    (dataset / ".scratch" / "tmpdead_012").mkdir(parents=True)
+    (dataset / ".scratch" / "tmpdead_012" / "shard.tar").write_bytes(b"half a shard")
     assert len(open_dataset(str(dataset)).kept()) == 1
     return dataset
 
