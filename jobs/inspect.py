@@ -5,11 +5,10 @@ shards, and the manifest that says so.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import InspectConfig
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from jobs.spread import spread
 from pipelines.dataset import Dataset, open_dataset
 from pipelines.manifest import Shard, manifest_key
@@ -24,7 +23,7 @@ def check(cfg: InspectConfig) -> None:
     open_dataset(cfg.dataset)
 
 
-def run_folder(cfg: InspectConfig) -> Path:
+def run_folder(cfg: InspectConfig) -> Scratch:
     return scratch_run_folder("inspect")
 
 

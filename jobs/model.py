@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
 from model.accounting import (
@@ -31,7 +30,7 @@ def check(cfg: ModelConfig) -> None:
     _configs(cfg)
 
 
-def run_folder(cfg: ModelConfig) -> Path:
+def run_folder(cfg: ModelConfig) -> Scratch:
     return scratch_run_folder("model")
 
 
