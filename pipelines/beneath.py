@@ -16,6 +16,7 @@ import shutil
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar
@@ -99,7 +100,7 @@ class Beneath:
         *folders, name = PurePosixPath(key).parts
         for _ in range(_GONE_BETWEEN):
             try:
-                with _Way(self._root, make=True) as way:
+                with self._naming(key), _Way(self._root, make=True) as way:
                     way.go(folders, make=True)
                     os.link(file, name, dst_dir_fd=way.here, follow_symlinks=False)
                     way.sync()
@@ -116,7 +117,7 @@ class Beneath:
         """Take a name away, and folders that are empty then; nothing happens if there is none. Of a link, the link itself."""
         *folders, name = PurePosixPath(key).parts
         try:
-            with _Way(self._root) as way:
+            with self._naming(key), _Way(self._root) as way:
                 way.go(folders)
                 os.unlink(name, dir_fd=way.here)
                 way.remove_empty()
@@ -127,7 +128,7 @@ class Beneath:
         """Remove a folder with all that is in it; through no link, and nothing happens if it is gone."""
         *folders, name = PurePosixPath(key).parts
         try:
-            with _Way(self._root) as way:
+            with self._naming(key), _Way(self._root) as way:
                 way.go(folders)
                 shutil.rmtree(name, dir_fd=way.here)
         except (FileNotFoundError, NotADirectoryError):
@@ -169,7 +170,7 @@ class Beneath:
             FileExistsError: something has that name.
         """
         *folders, name = PurePosixPath(key).parts
-        with _Way(self._root, make=True) as way:
+        with self._naming(key), _Way(self._root, make=True) as way:
             way.go(folders, make=True)
             os.mkdir(name, mode, dir_fd=way.here)
             way.sync()
@@ -181,7 +182,7 @@ class Beneath:
         Links to files and folders that are beneath are followed, a folder of many links once.
         """
         try:
-            with _Way(self._root) as way:
+            with self._naming(prefix), _Way(self._root) as way:
                 way.go(PurePosixPath(prefix).parts)
                 yield from self._walk(way, prefix.rstrip("/"), way.linked, frozenset(), set())
         except (FileNotFoundError, NotADirectoryError):
@@ -211,6 +212,10 @@ class Beneath:
                 continue
             except LeadsOutError as error:
                 yield Stray(key, str(error))
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+                    raise
+                yield Stray(key, os.strerror(error.errno))
 
     def _through(
         self, way: _Way, name: str, key: str, above: frozenset[tuple[int, int]], through: set[tuple[int, int]]
@@ -220,9 +225,6 @@ class Beneath:
                 last, about = below.stat(name)
             except (FileNotFoundError, NotADirectoryError):
                 yield Stray(key, "a link to nothing")
-                return
-            except LeadsOutError as error:
-                yield Stray(key, str(error))
                 return
             if stat.S_ISREG(about.st_mode):
                 yield Found(key, about.st_size, about.st_mtime, linked=True)
@@ -234,8 +236,18 @@ class Beneath:
                 yield from self._walk(below, key, True, above, through)
 
     def _reach(self, key: str, do: Callable[[int, str], T]) -> T:
-        with _Way(self._root) as way:
+        with self._naming(key), _Way(self._root) as way:
             return way.reach(PurePosixPath(key).parts, do)
+
+    @contextmanager
+    def _naming(self, key: str) -> Iterator[None]:
+        """Errors name the whole path, where a step only knows the name in its folder."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is not None:
+                error.filename, error.filename2 = str(self._root / key), None
+            raise
 
 
 class _Way:
