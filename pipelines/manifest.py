@@ -61,9 +61,11 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
 
     Raises:
         ValueError: it was written by a later version of this project.
+        PermissionError: where manifests would be is a link that leads out.
     """
     number = max(numbers(store, _FOLDER), default=0)
     if not number:
+        store.exists(manifest_key(1))
         return 0, None
     return number, _parse(json.loads(store.read(manifest_key(number))), store.uri)
 

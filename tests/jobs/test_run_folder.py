@@ -23,7 +23,7 @@ NOBODY = 65534
 def in_containers(monkeypatch):
     """Every process is process 1, and all start in one second."""
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    clock = SimpleNamespace(strftime=lambda *args: "20260101T000000", gmtime=time.gmtime)
+    clock = SimpleNamespace(strftime=lambda *args: "20260101T000000", gmtime=time.gmtime, time=lambda: 0.0)
     monkeypatch.setattr(run_folder, "time", clock)
 
 
@@ -55,7 +55,7 @@ def test_a_folder_that_is_there_is_never_taken_even_if_chance_says_so(dataset, i
     monkeypatch.setattr(run_folder, "secrets", SimpleNamespace(token_hex=lambda n: next(tokens)))
     first = open_run("curate", new_run_folder(dataset, "curate"), CONFIG)
     second = open_run("curate", new_run_folder(dataset, "curate"), CONFIG)
-    assert (first.uri.rpartition("-")[2], second.uri.rpartition("-")[2]) == ("same", "other")
+    assert (first.uri.rpartition("-")[2], second.uri.rpartition("-")[2]) == ("00000same", "00000other")
 
 
 @pytest.mark.parametrize("to", ["/", "../home", "{home}"])
