@@ -245,9 +245,9 @@ class Beneath:
         try:
             yield
         except OSError as error:
-            if error.errno is not None:
-                error.filename, error.filename2 = str(self._root / key), None
-            raise
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self._root / key)) from error
 
 
 class _Way:
