@@ -29,6 +29,7 @@ _PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would be waited for
 _IS_A_LINK = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+_DEEPEST = 16  # folders in one another: a dataset has five, and each costs open handles
 _GONE_BETWEEN = 100  # times that a folder may be removed while something is put into it
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ class Beneath:
 
     def tree(self, key: str) -> tuple[int, float] | None:
         """Of a folder with all that is in it: bytes, and the latest time of change. None if it is no folder (links are none), or
-        has a folder of another file system in it.
+        has a folder of another file system in it, or too many in one another.
         """
         *folders, name = PurePosixPath(key).parts
         with _Way(self._root) as way:
@@ -151,8 +152,8 @@ class Beneath:
             size, modified = 0, about.st_mtime
             if not stat.S_ISDIR(about.st_mode):
                 return None
-            for _, inner, files, handle in os.fwalk(name, dir_fd=way.here, follow_symlinks=False):
-                if os.fstat(handle).st_dev != about.st_dev:
+            for path, inner, files, handle in os.fwalk(name, dir_fd=way.here, follow_symlinks=False):
+                if os.fstat(handle).st_dev != about.st_dev or path.count("/") > _DEEPEST:
                     return None
                 for inside in (*inner, *files):
                     try:
@@ -200,6 +201,8 @@ class Beneath:
                 about = os.stat(name, dir_fd=way.here, follow_symlinks=False)
                 if stat.S_ISREG(about.st_mode):
                     yield Found(key, about.st_size, about.st_mtime, linked)
+                elif stat.S_ISDIR(about.st_mode) and len(above) > _DEEPEST:
+                    yield Stray(key, f"a folder below {_DEEPEST} others")
                 elif stat.S_ISDIR(about.st_mode):
                     with way.copy() as below:
                         below.go((name,))
@@ -230,7 +233,7 @@ class Beneath:
                 yield Found(key, about.st_size, about.st_mtime, linked=True)
             elif not stat.S_ISDIR(about.st_mode):
                 yield Stray(key, f"a link to {_kind(about.st_mode)}")
-            elif (identity := _identity(about)) not in above and identity not in through:
+            elif (identity := _identity(about)) not in above and identity not in through and len(above) <= _DEEPEST:
                 through.add(identity)
                 below.go((last,))
                 yield from self._walk(below, key, True, above, through)

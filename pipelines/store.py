@@ -23,6 +23,7 @@ from pipelines.s3 import is_s3
 
 _SCRATCH, _SCRATCH_PREFIX = ".scratch", "rushes-"
 _OF_SCRATCH = re.compile(r"(rushes-|tmp)[a-z0-9_]{8}")  # tmp: of earlier versions
+_LONGEST_KEY = 1024  # as S3 has it
 _COPIED_BYTES = 4 * 1024**2
 
 
@@ -96,7 +97,7 @@ def checked_key(key: str) -> PurePosixPath:
 
 def is_key(key: object) -> bool:
     """Whether something is a relative path without `..`, in one way of writing only."""
-    if not isinstance(key, str) or not key or "\0" in key or key.startswith("/"):
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY or "\0" in key or key.startswith("/"):
         return False
     return ".." not in key.split("/") and str(PurePosixPath(key)) == key
 

@@ -162,6 +162,19 @@ def in_memory():
         yield Path(folder)
 
 
+def test_folders_without_end_cost_nothing(tmp_path):
+    store = LocalStore(tmp_path)
+    for start in ("stages", ".scratch/rushes-01234567"):
+        path = tmp_path / start
+        for _ in range(600):
+            path = path / "d"
+        path.mkdir(parents=True)
+    assert list(store.list("")) == []
+    assert len(list(store.strays(""))) == 1
+    assert list(store.abandoned(-60)) == []
+    assert list(store.strange_scratch()) == [".scratch/rushes-01234567"]
+
+
 def test_a_link_that_is_swapped_in_meanwhile_leads_nowhere(in_memory):
     root, victim = in_memory / "root", in_memory / "home"
     victim.mkdir()
