@@ -1,10 +1,10 @@
 """`rushes clean`: lists, then removes, what no manifest of a dataset refers to.
 
 In: a dataset, and how much is to go. Out: clean.json and listed.txt in the run's folder; with `remove=true`, a smaller
-dataset that holds the same. Manifests go first and the newest never, so what remains is whole at every moment.
+dataset that holds the same. What is not a dataset's own, by its name, is listed and left. Manifests go first and the newest never, so what remains is whole at every moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.dataset import open_dataset
 from pipelines.store import Entry
 
 _EXAMPLES = 3
+_MOST_STRANGERS = 1000  # in clean.json
 
 
 def check(cfg: CleanConfig) -> None:
@@ -54,6 +55,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
                 else:
                     young[kind]["newest_s"] = max(young[kind]["newest_s"], entry.modified_s)
     _say(listed, KINDS, run)
+    strangers = list(reachable.strangers())
     removed = 0
     for kind in KINDS if cfg.remove else ():
         if not reachable.still_newest():
@@ -67,7 +69,8 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
             else:
                 store.delete(entry.key)
             removed += 1
-    result = {"listed": listed, "young": young, "removed": removed}
+    left = {"count": len(strangers), "examples": [{"key": key, "why": why} for key, why in strangers[:_MOST_STRANGERS]]}
+    result = {"listed": listed, "young": young, "removed": removed, "not_ours": left}
     run.write_json("clean.json", result)
     number = sum(told["count"] for told in listed.values())
     if cfg.remove:
@@ -77,6 +80,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     else:
         run.say("nothing can go yet" if any(told["count"] for told in young.values()) else "nothing can go")
     _say_young(cfg, young, KINDS, run)
+    _say_strangers(strangers, run)
     if reachable.older and not cfg.old_manifests:
         stays = ("the older manifest, and what only it names, stays", "it")
         stay = (f"{reachable.older:,} older manifests, and what only they name, stay", "them")
@@ -115,6 +119,12 @@ def _say_young(cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: 
         f"all of it may go after {may_go:%Y-%m-%d %H:%M} UTC; min_age_h=0 has it go now: only if nothing else runs on the "
         "dataset, whose work in progress would go with it"
     )
+
+
+def _say_strangers(strangers: Sequence[tuple[str, str]], run: Run) -> None:
+    if strangers:
+        some = "; ".join(f"{key}: {why}" for key, why in strangers[:_EXAMPLES])
+        run.say(f"not ours, left: {len(strangers):,} ({some}{' …' if len(strangers) > _EXAMPLES else ''})")
 
 
 def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:

@@ -5,14 +5,13 @@ In: a dataset, filters, columns. Out: a table for people; CSV or JSON on stdout,
 
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from jobs.listing.choose import Choice, Chosen, choose
 from jobs.listing.columns import FOR_PEOPLE, FOR_PROGRAMS, Column, columns_of, shown_of
 from jobs.listing.config import ClipsConfig
 from jobs.listing.layout import as_csv, as_json, as_table
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from pipelines.dataset import open_dataset
 
 _MOST_LINES = 50
@@ -23,7 +22,7 @@ def check(cfg: ClipsConfig) -> None:
     _chosen(cfg)
 
 
-def run_folder(cfg: ClipsConfig) -> Path:
+def run_folder(cfg: ClipsConfig) -> Scratch:
     return scratch_run_folder("clips")
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -38,18 +40,33 @@ def build() -> None:
     """
     prepare_environment()
     folder = extensions_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".rushes-build-lock", "w") as lock:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_trusted(folder)
+    with os.fdopen(os.open(folder / ".rushes-build-lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for stale in folder.rglob("lock"):
-            stale.unlink()
         from deepspeed.accelerator import get_accelerator
 
         if get_accelerator()._name != "cpu":
             return
         from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
+        with suppress(FileNotFoundError):
+            (folder / ShareMemCommBuilder.NAME / "lock").unlink()  # torch's, of this extension
         ShareMemCommBuilder().load(verbose=False)
+
+
+def _check_trusted(folder: Path) -> None:
+    """What is compiled there is run: nobody may have put it there who could not change this Python anyway.
+
+    Raises:
+        PermissionError: somebody may.
+    """
+    about = folder.stat()
+    if about.st_uid not in (os.geteuid(), 0, Path(sys.prefix).stat().st_uid) or about.st_mode & stat.S_IWOTH:
+        raise PermissionError(
+            f"{folder} belongs to somebody else, or can be written to by everybody, so no compiled code is taken from there; set "
+            "TORCH_EXTENSIONS_DIR to a folder of your own"
+        )
 
 
 def main() -> None:

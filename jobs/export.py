@@ -15,7 +15,7 @@ from jobs.listing.config import ExportConfig
 from jobs.listing.sources import name_of
 from jobs.progress import progress
 from jobs.reporting.text import count, length, size
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from pipelines.errors import MediaError
 
 _NAMED = 5
@@ -27,7 +27,7 @@ def check(cfg: ExportConfig) -> None:
     make_plan(cfg)
 
 
-def run_folder(cfg: ExportConfig) -> Path:
+def run_folder(cfg: ExportConfig) -> Scratch:
     return scratch_run_folder("export")
 
 

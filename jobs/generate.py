@@ -11,9 +11,10 @@ from jobs.generation.config import GenerateConfig
 from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_folder, read_facts
 from jobs.out_folder import check_local, check_note
 from jobs.progress import progress
-from jobs.run_folder import Run
+from jobs.run_folder import Run, new_run_folder
 from jobs.shown import as_shown_json
 from pipelines.batches.shapes import fit_shape
+from pipelines.durable import write_text
 from pipelines.media.write_mp4 import write_mp4
 from pipelines.precision import decide
 
@@ -35,8 +36,8 @@ def check(cfg: GenerateConfig) -> None:
         raise ValueError(f"lora_scale={cfg.lora_scale} scales nothing; give lora=<an adapter>")
 
 
-def run_folder(cfg: GenerateConfig) -> Path:
-    return Path(cfg.out).parent / "runs" / f"generate-{Path(cfg.out).stem}"
+def run_folder(cfg: GenerateConfig) -> str:
+    return new_run_folder(str(Path(cfg.out).parent), "generate")
 
 
 def _size(cfg: GenerateConfig, facts: dict[str, Any], fps: float) -> Size:
@@ -94,7 +95,7 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     if cfg.lora is not None:
         facts |= {"lora": str(adapter_folder(cfg.lora)), "lora_scale": cfg.lora_scale}
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
-    out.with_suffix(".json").write_text(as_shown_json(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(out.with_suffix(".json"), as_shown_json(facts, indent=2, sort_keys=True) + "\n")
     run.write_json("metrics.json", {"precision": precision.name})
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")
     return {"out": str(out), **facts}

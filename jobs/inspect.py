@@ -4,11 +4,10 @@ In: a dataset. Out: its footage, clips and why some were rejected, quarantine, g
 shards, and the manifest that says so.
 """
 
-from pathlib import Path
 from typing import Any
 
 from jobs.curation.config import InspectConfig
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from jobs.shown import as_shown_json
 from jobs.spread import spread
 from pipelines.dataset import Dataset, open_dataset
@@ -24,7 +23,7 @@ def check(cfg: InspectConfig) -> None:
     open_dataset(cfg.dataset)
 
 
-def run_folder(cfg: InspectConfig) -> Path:
+def run_folder(cfg: InspectConfig) -> Scratch:
     return scratch_run_folder("inspect")
 
 

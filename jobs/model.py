@@ -7,10 +7,9 @@ at each ZeRO stage, memory of generation. Nothing is built: the figures are thos
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from jobs.shown import as_shown_json
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
@@ -31,7 +30,7 @@ def check(cfg: ModelConfig) -> None:
     _configs(cfg)
 
 
-def run_folder(cfg: ModelConfig) -> Path:
+def run_folder(cfg: ModelConfig) -> Scratch:
     return scratch_run_folder("model")
 
 

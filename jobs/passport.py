@@ -4,13 +4,12 @@ In: a dataset, and a clip: its id, the beginning of it, or a file of the footage
 rule that was asked, copies, captions, and where its bytes lie.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from jobs.curation.config import PassportConfig
-from jobs.run_folder import Run, scratch_run_folder
+from jobs.run_folder import Run, Scratch, scratch_run_folder
 from jobs.shown import as_shown_json
 from pipelines.dataset import Dataset, open_dataset
 
@@ -29,7 +28,7 @@ def check(cfg: PassportConfig) -> None:
         _passport(dataset, cfg)  # raises, as it knows why
 
 
-def run_folder(cfg: PassportConfig) -> Path:
+def run_folder(cfg: PassportConfig) -> Scratch:
     return scratch_run_folder("passport")
 
 

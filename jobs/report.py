@@ -5,7 +5,6 @@ In: a dataset, or a workflow's folder. Out: report.html, which opens offline. Wh
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from jobs.reporting.text import size
 from jobs.run_folder import Run, new_run_folder
 from jobs.workflow.graph import RECORDS
 from pipelines.dataset import open_dataset
+from pipelines.durable import write_bytes
 from pipelines.s3 import is_s3
 
 _PAGE = "report.html"
@@ -46,9 +46,7 @@ def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
     out = _target(cfg) or run.folder / _PAGE
     page = render(make_view(_find(cfg), cfg.clips)).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_bytes(page)
-    temporary.replace(out)
+    write_bytes(out, page)
     where = str(out) if _target(cfg) else f"{run.uri}/{_PAGE}"
     run.say(f"report: {where} ({size(len(page))}), opens in any browser, offline")
     return {"out": where}

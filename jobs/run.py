@@ -81,8 +81,11 @@ def _execute(node: Node, made: dict[str, Made], key: str, folder: str, run: Run,
     config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
     module.check(config)
     ray.start()
-    result = module.run(config, open_run(node.job, module.run_folder(config), as_yaml(config)))
-    open_run(run.job, run.folder, (run.folder / "config.yaml").read_text())  # the log is the workflow's again
+    try:
+        with open_run(node.job, module.run_folder(config), as_yaml(config)) as own:
+            result = module.run(config, own)
+    finally:
+        run.log_here()
     seconds = time.monotonic() - began_s
     return {
         "fingerprint": key,

@@ -1,24 +1,37 @@
 """Where one run of a job keeps its config, log and results, and how it speaks to the person who started it.
 
-In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the console.
+In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the console. A run has its
+folder to itself: it makes a new one, or holds the one that the user named. How folders are had is `own_folder`'s matter.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from jobs.own_folder import let_go, own_folder
 from jobs.shown import LogFormatter, as_shown_json, shown
+from pipelines import durable
 from pipelines.redact import redacted
-from pipelines.s3 import is_s3
-from pipelines.store import Store, open_store
+from pipelines.store import LocalStore, Store, open_store
+
+_TRIES = 100  # names for a new folder: each is free but for one in four thousand millions
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """The folder of a job that only looks: a private one, which goes when it ends as it should."""
+
+    job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +39,27 @@ class Run:
     """One run of one job: a block, at whose end its folder is where it belongs, however it ended.
 
     `remote` is the URI where what is written to `folder` goes at the end; None where the folder is in its place already.
+    `passing`: nobody wants the folder afterwards, unless the job failed.
     """
 
     job: str
     folder: Path
     remote: str | None = None
+    passing: bool = False
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, KeyboardInterrupt):
+        failed = error is not None and not isinstance(error, KeyboardInterrupt | BrokenPipeError)
+        if failed:
             logging.getLogger(f"rushes.{self.job}").error("the job failed", exc_info=error)
         if self.remote is not None:
             self._hand_in(self.remote)
+        elif self.passing and not failed:
+            _log_to(logging.NullHandler())
+            shutil.rmtree(self.folder)
+        let_go(self.folder)
 
     @property
     def uri(self) -> str:
@@ -82,46 +102,80 @@ class Run:
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run in UTF-8, whole or not at all."""
         path = self.folder / name
-        temporary = path.with_name(f".{name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        durable.write_text(path, text)
         return path
+
+    def log_here(self) -> None:
+        """Send the logs of this process to the run's `log`: again, after another run in it had one of its own."""
+        handler = _LogFile(self.log, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(LogFormatter())
+        _log_to(handler)
 
 
 def new_run_folder(dataset: str, job: str) -> str:
-    """URI of a folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>`."""
+    """URI for a folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>-<random>`.
+
+    Of containers each has a process 1, and they may start in one second: only chance tells their runs apart, and that nobody
+    else has the name is seen by `open_run`.
+    """
     started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return f"{open_store(dataset).uri}/runs/{started}-{job}-{os.getpid()}"
+    return f"{open_store(dataset).uri}/runs/{started}-{job}-{_by_chance()}"
 
 
-def scratch_run_folder(job: str) -> Path:
-    """Of a job that only looks and leaves nothing behind in the dataset: one for each user, as /tmp is for all of them."""
-    return Path(tempfile.gettempdir()) / f"rushes-{os.getuid()}" / job
+def scratch_run_folder(job: str) -> Scratch:
+    """Of a job that only looks and leaves nothing behind in the dataset."""
+    return Scratch(job)
 
 
-def open_run(job: str, folder: Path | str, config_yaml: str) -> Run:
+def open_run(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
     """Make a run's folder, write its config, and send the logs of this process to its `log` file.
 
     The console stays for what a person reads: warnings of libraries go to the log, not to the screen.
 
     Args:
-        folder: a path, or URI.
+        folder: a path that the user named, which may be there already; the URI of a new one; or of none that stays.
+
+    Raises:
+        ValueError: another run is in the folder.
+        PermissionError: the folder may not be used: see `own_folder` and `LocalStore`.
     """
-    uri = str(folder)
-    local = Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")) if is_s3(uri) else Path(folder)
-    local.mkdir(parents=True, exist_ok=True)
-    (local / "config.yaml").write_text(config_yaml, encoding="utf-8")
-    if is_s3(uri):
-        store, prefix = _place(uri)
-        store.put_new(f"{prefix}config.yaml", config_yaml.encode())  # even if the rest should never get there
-    handler = _LogFile(local / "log", encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(LogFormatter())
-    _log_to(handler)
-    return Run(job, local, uri if is_s3(uri) else None)
+    run = _in_its_folder(job, folder, config_yaml)
+    durable.write_text(run.folder / "config.yaml", config_yaml)
+    run.log_here()
+    return run
+
+
+def _in_its_folder(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
+    if isinstance(folder, Path):
+        return Run(job, own_folder(folder))
+    if isinstance(folder, Scratch):
+        return Run(job, Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")), passing=True)
+    for _ in range(_TRIES):
+        store, prefix = _place(folder)
+        if isinstance(store, LocalStore):
+            try:
+                return Run(job, store.new_folder(prefix.rstrip("/"), mode=0o755))
+            except FileExistsError:
+                pass
+        # Also the first of its files to get there, and there even if the rest should never be.
+        elif store.put_new(f"{prefix}config.yaml", config_yaml.encode()):
+            return Run(job, Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")), folder)
+        folder = f"{folder.rpartition('-')[0]}-{_by_chance()}"
+    raise FileExistsError(f"{folder}: no free name for a run's folder")
+
+
+def _by_chance() -> str:
+    """The end of a folder's name: the microsecond first, so that runs of one job in one second sort by time, too."""
+    return f"{int(time.time() % 1 * 1e6):05x}{secrets.token_hex(4)}"
 
 
 class _LogFile(logging.FileHandler):
     """A log on a disk that may be full: then it is said once, where logging would print a traceback for every line."""
+
+    def _open(self) -> TextIOWrapper:
+        """Called by logging. Of a link that was put there nothing is written."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Called by logging inside the exception that writing a line has raised."""

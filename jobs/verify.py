@@ -17,6 +17,7 @@ from jobs.select import as_curated
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
 from pipelines.dataset import Dataset, open_dataset
+from pipelines.store import Store
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError)  # what a broken manifest makes
 _SHOWN = 20  # findings on the console; all are in verify.json
@@ -99,7 +100,7 @@ def _jobs(dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: 
     jobs = []
     for shard in dataset.manifest.shards:
         if shard.key not in sizes:
-            found.append(Finding("shard", shard.key, "the manifest names it, and it is not there"))
+            found.append(Finding("shard", shard.key, _why_not(dataset.store, shard.key)))
             continue
         if sizes[shard.key] != shard.bytes:
             found.append(Finding("size", shard.key, f"it has {sizes[shard.key]} bytes, not {shard.bytes}"))
@@ -107,6 +108,14 @@ def _jobs(dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: 
         rows = [{name: row[name] for name in COLUMNS} for row in held]
         jobs.append({"shard": asdict(shard), "size_bytes": sizes[shard.key], "clips": rows, "known": known})
     return jobs
+
+
+def _why_not(store: Store, key: str) -> str:
+    try:
+        store.exists(key)
+    except (PermissionError, ValueError) as error:  # a link that leads out, or no key
+        return str(error)
+    return "the manifest names it, and it is not there"
 
 
 def _check_shards(
@@ -142,7 +151,7 @@ def _check_shards(
     return decoded
 
 
-def _prints(curated: Any, store: Any) -> Any:
+def _prints(curated: Any, store: Store) -> Any:
     """What ids of shards are made of. None if this version makes other shards than the one that made these: where it has
     no finished work.
     """

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.compile_cache import keep_compiled_privately
 from model.config import ATTENTION, unknown_name
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,10 @@ def _flex_attention(device: str) -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
     # compiled it is a kernel; as it comes it makes all scores, which is no use but for tests on a CPU
-    return torch.compile(flex_attention, dynamic=True) if device == "cuda" else flex_attention
+    if device != "cuda":
+        return flex_attention
+    keep_compiled_privately()
+    return torch.compile(flex_attention, dynamic=True)
 
 
 KERNELS: Mapping[str, Callable[..., Tensor]] = {"flash": _flash, "flash-attn": _flash_attn, "flex": _flex}

@@ -7,6 +7,7 @@ distinct time needs no choice; then no more, whatever comes.
 
 import torch
 
+from model.compile_cache import keep_compiled_privately
 from model.dit import DiT
 
 MOST_GRAPHS = 12  # three phases, one time or several, with and without gradients
@@ -14,6 +15,7 @@ MOST_GRAPHS = 12  # three phases, one time or several, with and without gradient
 
 def compile_phases(dit: DiT, backend: str = "inductor") -> DiT:
     """Compile the phases of all blocks, in place; returns the DiT. Its weights and their names stay as they are."""
+    keep_compiled_privately()
     torch._dynamo.config.inline_inbuilt_nn_modules = True  # weights are inputs of a graph, so blocks can share it
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for block in dit.blocks:

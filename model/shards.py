@@ -8,6 +8,7 @@ that it names, and goes before any of it is replaced.
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ Shape = tuple[int, ...]
 def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> None:
     """Write a state in place of what was there under this name, whether that was one file or several.
 
-    Every file is written under a temporary name before the first is renamed. Killed before the renaming, the old state
+    Every file is written under a temporary name, and on the disk, before the first is renamed. Killed before the renaming, the old state
     is still whole; killed during it, the folder has no state, and a reader says so. No reader finds parts of two. A copy
     of no more than one shard is in memory at a time.
 
@@ -44,18 +45,20 @@ def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_byte
     names = [f"{stem}-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
     names = [file] if len(shards) == 1 else names
     ours = re.escape(stem) + r"(-\d{5}-of-\d{5})?\.safetensors"
-    _remove(folder, rf"\.{ours}\.\d+")  # what a killed save left
+    _remove(folder, rf"\.{ours}\.([0-9]+|[0-9a-f]{{16}})")  # what a killed save left
     written: dict[Path, Path] = {}
     try:
         for name, keys in zip(names, shards, strict=True):
             written[folder / name] = _temporary(folder / name)
             tensors = {key: state[key].detach().cpu().contiguous().clone() for key in keys}  # clone: no shared memory
             write_tensors(written[folder / name], tensors)
+            _sync(written[folder / name])
         index.unlink(missing_ok=True)
         if len(shards) > 1:
             (folder / file).unlink(missing_ok=True)
         for final, temporary in written.items():
             os.replace(temporary, final)
+        _sync(folder)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
@@ -125,13 +128,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def publish(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file that appears whole or not at all, in place of what was there."""
+    """A file that appears whole or not at all, also after a power cut, in place of what was there."""
     temporary = _temporary(path)
     try:
         write(temporary)
+        _sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def _each(folder: Path, file: str, device: torch.device | str, read: Callable[[Any, str], Any]) -> Iterator[tuple]:
@@ -185,4 +190,16 @@ def _size(tensor: Tensor) -> int:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    """A new empty file beside the path, by a name that nobody could foresee: no other writer has it, and no link waits there."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return temporary
+
+
+def _sync(path: Path) -> None:
+    """Return once a file's bytes, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

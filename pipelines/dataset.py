@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines import s3
 from pipelines.dedup.looks import LOOKS
 from pipelines.manifest import Manifest, Shard, newest
-from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, completed, read_parquet
+from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_names, completed, read_parquet
 from pipelines.scores.registry import SCORES
 from pipelines.shards import shard_key
 from pipelines.store import Store, open_store
@@ -83,7 +83,9 @@ class Dataset:
         tables = []
         for key in keys:
             try:
-                tables.append(completed(read_parquet(self.store.read(key), schema.names), schema))
+                rows = read_parquet(self.store.read(key), schema.names)
+                check_names(rows)
+                tables.append(completed(rows, schema))
             except pa.ArrowException as error:
                 raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
         return pa.concat_tables([schema.empty_table(), *tables])

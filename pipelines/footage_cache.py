@@ -7,29 +7,30 @@ locks on the files, which end with them: a killed one holds nothing.
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines.durable import sync_file
 from pipelines.errors import MediaError, Reason
 from pipelines.ids import hash_text
+from pipelines.private import private_folder
 
 _MOST_BYTES = 16 * 1024**3
 _MOST_SHARE = 0.1  # of what is free on the disk without it
 _PART, _LOCK = ".part", ".lock"
+_FETCHED = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,8})?")  # the hash of what it is, and the ending of a file of media
 
 
 class FootageCache:
     """A folder of fetched files."""
 
     def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES):
-        """most_bytes: kept at most, besides what is held."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to somebody else; set TMPDIR to a folder of your own")
-        self._folder, self._most_bytes = folder, most_bytes
+        """most_bytes: kept at most, besides what is held. Raises PermissionError if the folder is not ours alone."""
+        self._folder, self._most_bytes = private_folder(folder), most_bytes
 
     @contextmanager
     def held(self, name: str, size_bytes: int, fetch: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
@@ -66,10 +67,10 @@ class FootageCache:
             part.unlink(missing_ok=True)  # of one who was killed
             try:
                 fetch(part)
-                _sync(part)
                 got = part.stat().st_size
                 if got != size_bytes:
                     raise MediaError(Reason.MISSING, f"{got} of {size_bytes} bytes came")
+                sync_file(part)  # a name that says what is in it must not outlive its bytes
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -80,9 +81,9 @@ class FootageCache:
     def _make_room(self, size_bytes: int) -> None:
         files = []
         for path in self._folder.iterdir():
-            if path.suffix not in (_PART, _LOCK):
+            if _FETCHED.fullmatch(path.name):  # nothing else is ours
                 with suppress(FileNotFoundError):  # another process makes room, too
-                    files.append((path.stat(), path))
+                    files.append((path.lstat(), path))
         used = sum(stat.st_size for stat, _ in files)
         most = min(self._most_bytes, _MOST_SHARE * (shutil.disk_usage(self._folder).free + used))
         for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
@@ -91,7 +92,8 @@ class FootageCache:
             if _remove_unless_held(path):
                 used -= stat.st_size
         for part in self._folder.glob(f"*{_PART}"):
-            self._remove_abandoned(part)
+            if _FETCHED.fullmatch(part.name.removesuffix(_PART)):
+                self._remove_abandoned(part)
         free = shutil.disk_usage(self._folder).free
         if free < size_bytes:
             raise MediaError(
@@ -107,14 +109,18 @@ class FootageCache:
 
 
 def node_cache() -> FootageCache:
-    """This machine's, for this user, in the folder for temporary files (TMPDIR)."""
+    """This machine's, for this user, in the folder for temporary files (TMPDIR).
+
+    Raises:
+        PermissionError: others have access to it.
+    """
     return FootageCache(Path(tempfile.gettempdir()) / f"rushes-footage-{os.getuid()}")
 
 
 def _hold(path: Path) -> int | None:
     """A handle whose lock keeps the file from being removed; None if there is none."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     fcntl.flock(handle, fcntl.LOCK_SH)
@@ -129,9 +135,11 @@ def _hold(path: Path) -> int | None:
 
 def _remove_unless_held(path: Path) -> bool:
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return True
+    except OSError:  # a link: not ours
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)
@@ -145,7 +153,7 @@ def _remove_unless_held(path: Path) -> bool:
 @contextmanager
 def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
     """Alone with a lock's file; False if another is, and one doesn't want to wait."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -153,13 +161,5 @@ def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             alone = False
         yield alone
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

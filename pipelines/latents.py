@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.manifest import manifest_name, manifest_number, numbers
 from pipelines.schema import read_parquet
 from pipelines.store import Store
 
@@ -169,18 +170,18 @@ def commit(
     data = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
     folder = f"{ROOT}/{fingerprint}/manifests/"
     while True:
-        newest = max(store.list(folder), default=None)
-        if newest is not None and store.read(newest) == data:
-            return newest
-        number = 1 if newest is None else int(newest.removeprefix(folder).removesuffix(".json")) + 1
-        key = f"{folder}{number:06d}.json"
+        newest = max(numbers(store, folder), default=0)
+        if newest and store.read(f"{folder}{manifest_name(newest)}") == data:
+            return f"{folder}{manifest_name(newest)}"
+        key = f"{folder}{manifest_name(newest + 1)}"
         if store.put_new(key, data):
             return key
 
 
 def fingerprints(store: Store) -> list[str]:
     """Which latents a dataset has finished."""
-    return sorted({key.split("/")[1] for key in store.list(f"{ROOT}/") if "/manifests/" in key})
+    parts = (key.split("/") for key in store.list(f"{ROOT}/"))
+    return sorted({part[1] for part in parts if len(part) == 4 and part[2] == "manifests" and manifest_number(part[3])})
 
 
 def open_latents(store: Store, fingerprint: str | None) -> Latents:
@@ -203,7 +204,8 @@ def open_latents(store: Store, fingerprint: str | None) -> Latents:
         fingerprint = known[0]
     if fingerprint not in known:
         raise FileNotFoundError(f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}")
-    newest = max(store.list(f"{ROOT}/{fingerprint}/manifests/"))
+    folder = f"{ROOT}/{fingerprint}/manifests/"
+    newest = f"{folder}{manifest_name(max(numbers(store, folder)))}"
     return Latents(store, fingerprint, json.loads(store.read(newest)))
 
 

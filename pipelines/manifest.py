@@ -5,6 +5,7 @@ learns that it was second, re-reads and goes on. A manifest that says nothing ne
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipelines.schema import SCHEMA_VERSION
 from pipelines.store import Store
 
 _FOLDER = "manifests/"
+_NAME = re.compile(r"[0-9]{6,}\.json")
 
 
 class LostRaceError(Exception):
@@ -59,13 +61,34 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
 
     Raises:
         ValueError: it was written by a later version of this project.
+        PermissionError: where manifests would be is a link that leads out.
     """
-    numbers = [
-        int(key.removeprefix(_FOLDER).removesuffix(".json")) for key in store.list(_FOLDER) if key.endswith(".json")
-    ]
-    if not numbers:
+    number = max(numbers(store, _FOLDER), default=0)
+    if not number:
+        store.exists(manifest_key(1))
         return 0, None
-    return max(numbers), _parse(json.loads(store.read(manifest_key(max(numbers)))), store.uri)
+    return number, _parse(json.loads(store.read(manifest_key(number))), store.uri)
+
+
+def numbers(store: Store, folder: str) -> list[int]:
+    """Of the manifests in a folder of a store. What else lies there, such as what a desktop or a tool that copies has left, is
+    passed over.
+    """
+    found = (manifest_number(key.removeprefix(folder)) for key in store.list(folder))
+    return [number for number in found if number]
+
+
+def manifest_number(name: str) -> int | None:
+    """The number of a manifest by the name of its file; None if it is not called as one: 000007.json, and nothing else."""
+    if not _NAME.fullmatch(name):
+        return None
+    number = int(name.removesuffix(".json"))
+    return number if manifest_name(number) == name else None
+
+
+def manifest_name(number: int) -> str:
+    """The name of a manifest's file."""
+    return f"{number:06d}.json"
 
 
 def current_recipe(store: Store) -> dict[str, Any] | None:
@@ -100,7 +123,7 @@ def publish(store: Store, base: int, manifest: Manifest) -> int:
 
 def manifest_key(number: int) -> str:
     """Where the manifest of a number is."""
-    return f"{_FOLDER}{number:06d}.json"
+    return f"{_FOLDER}{manifest_name(number)}"
 
 
 def _parse(value: dict[str, Any], uri: str) -> Manifest:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import s3
-from pipelines.store import Entry, checked_key
+from pipelines.store import Entry, checked_key, is_key
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _proven_lock = threading.Lock()
 class _Upload(Entry):
     """An incomplete multipart upload."""
 
-    upload_id: str
+    upload_id: str = ""
 
 
 class S3Store:
@@ -236,8 +236,14 @@ class S3Store:
     def entries(self, prefix: str) -> Iterator[Entry]:
         for item in s3.listing(self.bucket, self._prefix + prefix):
             key = item.key.removeprefix(self._prefix)
-            if not key.endswith("/") and not key.startswith(_HIDDEN):
+            if is_key(key) and not key.startswith(_HIDDEN):
                 yield Entry(key, item.size_bytes, item.modified_s)
+
+    def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
+        for item in s3.listing(self.bucket, self._prefix + prefix):
+            key = item.key.removeprefix(self._prefix)
+            if not key.endswith("/") and not is_key(key):
+                yield key, "no name of a file beneath a folder"
 
     def delete(self, key: str) -> None:
         s3.ask(lambda c: c.delete_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key))
@@ -277,7 +283,10 @@ class S3Store:
                 break
             marker = page["NextPartNumberMarker"]
         key = found["Key"].removeprefix(self._prefix)
-        return _Upload(key, size_bytes, found["Initiated"].timestamp(), found["UploadId"])
+        return _Upload(key, size_bytes, found["Initiated"].timestamp(), upload_id=found["UploadId"])
+
+    def strange_scratch(self) -> Iterator[str]:
+        return iter(())  # it is on the machines that work
 
     def discard(self, entry: Entry) -> None:
         if isinstance(entry, _Upload):

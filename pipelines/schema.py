@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
@@ -17,6 +18,8 @@ SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
 and renames none."""
 KEPT, REJECTED = "kept", "rejected"
+_NAMES = ("clip_id", "video_id", "duplicate_of", "shard", "bucket")
+_NAME = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
 
 
 def _field(name: str, kind: pa.DataType, doc: str, unit: str = "") -> pa.Field:
@@ -199,6 +202,21 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
     file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
     return file.read(columns=wanted, use_threads=False)
+
+
+def check_names(rows: pa.Table) -> None:
+    """Ids and buckets become names of files: in rows that somebody else wrote they might lead anywhere.
+
+    Raises:
+        ValueError: one is no name.
+    """
+    for column in _NAMES:
+        if column not in rows.column_names:
+            continue
+        names = rows[column].cast(pa.string())
+        wrong = names.filter(pc.invert(pc.match_substring_regex(names, _NAME)))
+        if len(wrong):
+            raise ValueError(f"{column} {wrong[0].as_py()[:100]!r} is no name that rushes gives; who wrote these rows?")
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -5,6 +5,9 @@ Out: the same, in any later run with the same fingerprint. Committed rows are th
 unit, the second takes the first one's rows.
 """
 
+import logging
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +16,12 @@ import pyarrow as pa
 from pipelines.drill import boundary
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
-from pipelines.schema import QUARANTINE, parquet_bytes, read_parquet
+from pipelines.schema import QUARANTINE, check_names, parquet_bytes, read_parquet
 from pipelines.store import Store
 
+logger = logging.getLogger(__name__)
+
+_UNIT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\.parquet")
 _OUTCOME = b"outcome"
 _QUARANTINED = b"quarantined"
 
@@ -30,11 +36,8 @@ class Stage:
         self._folder = f"stages/{name}/{stage_fingerprint}/"
 
     def lookup(self, unit: str) -> pa.Table | Quarantined | None:
-        """What was committed for a unit; None if nothing was."""
-        try:
-            return _outcome(self._store.read(self._key(unit)))
-        except FileNotFoundError:
-            return None
+        """What was committed for a unit; None if nothing was, or if that can't be read: then it is done again."""
+        return self._read(self._key(unit))
 
     def commit(self, unit: str, outcome: pa.Table | Quarantined) -> pa.Table | Quarantined:
         """Make an outcome the truth, and return what is the truth now: this, or what was there before."""
@@ -46,9 +49,14 @@ class Stage:
         data = parquet_bytes(outcome_table)
         key = self._key(unit)
         boundary(f"{self.name}:before")
-        truth = data if self._store.put_new(key, data) else self._store.read(key)
+        truth = None
+        while truth is None:
+            if self._store.put_new(key, data):
+                truth = _outcome(data)
+            elif (truth := self._read(key)) is None:
+                self._store.delete(key)  # cut off by a copy or a disk: it says nothing, and is in the way
         boundary(f"{self.name}:after")
-        return _outcome(truth)
+        return truth
 
     def forget(self, unit: str) -> None:
         """Take back what was committed for a unit: whoever looks next does it again. For failures that may have passed."""
@@ -56,13 +64,28 @@ class Stage:
 
     def rows(self) -> list[dict[str, Any]]:
         """All committed rows of all units, in the order of the units; quarantined units left out."""
-        outcomes = (_outcome(self._store.read(key)) for key in self._store.list(self._folder))
+        outcomes = (self._read(key) for key in self._keys(self._folder))
         return [row for outcome in outcomes if isinstance(outcome, pa.Table) for row in outcome.to_pylist()]
 
     def units(self, folder: str = "") -> set[str]:
         """Names of all finished units in a folder of them, quarantined ones too."""
-        names = (key.removeprefix(self._folder) for key in self._store.list(self._folder + folder))
+        names = (key.removeprefix(self._folder) for key in self._keys(self._folder + folder))
         return {name.removesuffix(".parquet") for name in names}
+
+    def _keys(self, folder: str) -> Iterator[str]:
+        """What is called as a unit's rows are; anything else that lies there is not ours."""
+        return (key for key in self._store.list(folder) if _UNIT.fullmatch(key.removeprefix(self._folder)))
+
+    def _read(self, key: str) -> pa.Table | Quarantined | None:
+        try:
+            data = self._store.read(key)
+        except FileNotFoundError:
+            return None
+        try:
+            return _outcome(data)
+        except (pa.ArrowException, OSError) as error:
+            logger.warning("%s of %s can't be read and is done again: %s", key, self._store.uri, error)
+            return None
 
     def _key(self, unit: str) -> str:
         return f"{self._folder}{unit}.parquet"
@@ -70,6 +93,7 @@ class Stage:
 
 def _outcome(data: bytes) -> pa.Table | Quarantined:
     rows = read_parquet(data)
+    check_names(rows)
     if (rows.schema.metadata or {}).get(_OUTCOME) == _QUARANTINED:
         return Quarantined(**rows.to_pylist()[0])
     return rows

@@ -5,30 +5,38 @@ goes through a `Store`, so an object store drops in beside the local one. Publis
 writers of one key exactly one succeeds and the other learns it.
 """
 
-import os
+import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from pipelines.beneath import Beneath, Found, LeadsOutError, Stray
 from pipelines.drill import boundary
+from pipelines.durable import sync_file
 from pipelines.s3 import is_s3
 
-_SCRATCH = ".scratch"
+_SCRATCH, _SCRATCH_PREFIX = ".scratch", "rushes-"
+_OF_SCRATCH = re.compile(r"(rushes-|tmp)[a-z0-9_]{8}")  # tmp: of earlier versions
+_LONGEST_KEY = 1024  # as S3 has it
+_COPIED_BYTES = 4 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object of a store, as a listing tells of it; `modified_s` is unix time."""
+    """One object of a store, as a listing tells of it; `modified_s` is unix time. `linked`: a link is it or leads to it, so that
+    it has another name in the store, too.
+    """
 
     key: str
     size_bytes: int
     modified_s: float
+    linked: bool = False
 
 
 class Store(Protocol):
@@ -56,11 +64,17 @@ class Store(Protocol):
     def entries(self, prefix: str) -> Iterator[Entry]:
         """The same with sizes and times."""
 
+    def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """What lies there and is no object, such as a link that leads out of the store: its name, and what it is."""
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if it is not there. Only for what no reader can look for any more."""
 
     def abandoned(self, older_than_s: float) -> Iterator[Entry]:
         """Work in progress that was left by a process that died: nothing in it has changed for so many seconds."""
+
+    def strange_scratch(self) -> Iterator[str]:
+        """What lies where work in progress does, and is none."""
 
     def discard(self, entry: Entry) -> None:
         """Remove what `abandoned` found; nothing happens if it is gone by now."""
@@ -73,27 +87,44 @@ def checked_key(key: str) -> PurePosixPath:
     """A key as a relative path.
 
     Raises:
-        ValueError: it would lead outside of the dataset, or names nothing.
+        ValueError: it would lead outside of the dataset, or names nothing. Keys come out of manifests and rows, which anybody may
+            have written.
     """
-    relative = PurePosixPath(key)
-    if not key or relative.is_absolute() or ".." in relative.parts:
+    if not is_key(key):
         raise ValueError(f"{key!r} is no key of a dataset")
-    return relative
+    return PurePosixPath(key)
+
+
+def is_key(key: object) -> bool:
+    """Whether something is a relative path without `..`, in one way of writing only."""
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY or "\0" in key or key.startswith("/"):
+        return False
+    return ".." not in key.split("/") and str(PurePosixPath(key)) == key
+
+
+def checked_prefix(prefix: str) -> str:
+    """A folder's key with the `/` behind it, or nothing for all. Raises ValueError as `checked_key`."""
+    if prefix:
+        checked_key(prefix.removesuffix("/"))
+    return prefix
 
 
 class LocalStore:
-    """Objects are files under a folder. Publishing: temporary file, fsync, `os.link` (which never replaces)."""
+    """Objects are files under a folder. Publishing: temporary file, fsync, link (which never replaces).
+
+    No link leads out: through one whose target is not beneath the folder nothing is read, written, listed or removed.
+
+    Raises, whatever is asked: LeadsOutError, naming the link.
+    """
 
     def __init__(self, root: Path):
         self.root = root.absolute()
         self.uri = str(self.root)
-
-    def _path(self, key: str) -> Path:
-        return self.root / checked_key(key)
+        self._beneath = Beneath(self.root)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
-        path = self._path(key)
-        if path.exists():
+        checked_key(key)
+        if self._beneath.exists(key):
             return False
         with self.scratch() as folder:
             file = folder / "object" if isinstance(content, bytes) else content
@@ -101,19 +132,25 @@ class LocalStore:
                 file.write_bytes(content)
             elif (self.root / _SCRATCH) not in content.parents:
                 file = Path(shutil.copyfile(content, folder / "object"))
-            with file.open("rb+") as handle:
-                os.fsync(handle.fileno())
+            sync_file(file)
             boundary("object:written")
-            return _link(file, path)
+            new = self._beneath.link(file, key)
+            if new:
+                boundary("object:linked")
+            return new
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        checked_key(key)
+        return self._beneath.exists(key)
 
     def read(self, key: str) -> bytes:
-        return self._path(key).read_bytes()
+        checked_key(key)
+        with self._beneath.open(key) as file:
+            return file.read()
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
-        with self._path(key).open("rb") as file:
+        checked_key(key)
+        with self._beneath.open(key) as file:
             file.seek(offset)
             data = file.read(size)
         if len(data) != size:
@@ -121,88 +158,78 @@ class LocalStore:
         return data
 
     def fetch(self, key: str, path: Path) -> None:
-        shutil.copyfile(self._path(key), path)
+        checked_key(key)
+        with self._beneath.open(key) as file, path.open("wb") as out:
+            shutil.copyfileobj(file, out, _COPIED_BYTES)
 
     def list(self, prefix: str) -> Iterator[str]:
-        folder = self.root / prefix
-        keys = (p.relative_to(self.root).as_posix() for p in folder.rglob("*") if p.is_file())
-        yield from sorted(key for key in keys if not key.startswith(f"{_SCRATCH}/"))
+        return (entry.key for entry in self.entries(prefix))
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        for key in self.list(prefix):
-            try:
-                stat = (self.root / key).stat()
-            except FileNotFoundError:  # deleted since it was listed
-                continue
-            yield Entry(key, stat.st_size, stat.st_mtime)
+        found = (item for item in self._walk(prefix) if isinstance(item, Found))
+        for item in sorted(found, key=lambda item: item.key):
+            yield Entry(item.key, item.size_bytes, item.modified_s, item.linked)
+
+    def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
+        found = (item for item in self._walk(prefix) if isinstance(item, Stray))
+        yield from sorted((item.key, item.what) for item in found)
+
+    def _walk(self, prefix: str) -> Iterator[Found | Stray]:
+        inside = f"{_SCRATCH}/"
+        return (item for item in self._beneath.walk(checked_prefix(prefix)) if not f"{item.key}/".startswith(inside))
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
-        path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if folder == self.root:
-                break
-            try:
-                folder.rmdir()
-            except OSError:  # not empty, or another process was first
-                break
+        checked_key(key)
+        self._beneath.remove(key)
+
+    def new_folder(self, key: str, mode: int = 0o777) -> Path:
+        """A folder that was not there, for files that are written one by one.
+
+        Raises:
+            FileExistsError: something is there.
+        """
+        checked_key(key)
+        return self._beneath.make_folder(key, mode)
 
     def abandoned(self, older_than_s: float) -> Iterator[Entry]:
-        base, before = self.root / _SCRATCH, time.time() - older_than_s
-        for folder in sorted(base.iterdir()) if base.is_dir() else ():
-            size, modified = 0, 0.0
-            for path in (folder, *folder.rglob("*")):
-                try:
-                    stat = path.lstat()
-                except FileNotFoundError:  # its owner lives and tidies up
-                    continue
-                size += stat.st_size if path.is_file() else 0
-                modified = max(modified, stat.st_mtime)
-            if modified and modified < before:
-                yield Entry(f"{_SCRATCH}/{folder.name}", size, modified)
+        before = time.time() - older_than_s
+        for name, entry in self._in_scratch():
+            if _OF_SCRATCH.fullmatch(name) and entry is not None and entry.modified_s < before:
+                yield entry
+
+    def strange_scratch(self) -> Iterator[str]:
+        return (
+            f"{_SCRATCH}/{name}"
+            for name, entry in self._in_scratch()
+            if entry is None or not _OF_SCRATCH.fullmatch(name)
+        )
+
+    def _in_scratch(self) -> Iterator[tuple[str, Entry | None]]:
+        """What lies in there by its name; with None what is no folder, or has another disk in it."""
+        try:
+            names = self._beneath.names(_SCRATCH)
+        except (FileNotFoundError, NotADirectoryError, LeadsOutError):
+            return
+        for name in sorted(names):
+            try:
+                about = self._beneath.tree(f"{_SCRATCH}/{name}")
+            except FileNotFoundError:  # its owner lives and tidies up
+                continue
+            yield name, about and Entry(f"{_SCRATCH}/{name}", *about)
 
     def discard(self, entry: Entry) -> None:
-        path = self._path(entry.key)
-        assert path.parent == self.root / _SCRATCH, f"{entry.key} is no abandoned work"
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        folder, _, name = entry.key.partition("/")
+        assert folder == _SCRATCH, f"{entry.key} is no abandoned work"
+        assert _OF_SCRATCH.fullmatch(name), f"{entry.key} is no abandoned work"
+        self._beneath.remove_tree(entry.key)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        base = self.root / _SCRATCH
-        base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=base) as folder:
-            yield Path(folder)
-
-
-def _link(file: Path, path: Path) -> bool:
-    """Give a finished file its name, if that is free. A folder that a `delete` has just removed is made again."""
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        key = f"{_SCRATCH}/{_SCRATCH_PREFIX}{secrets.token_hex(4)}"
         try:
-            os.link(file, path)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:
-            if not file.exists():
-                raise
-        else:
-            break
-    boundary("object:linked")
-    with suppress(FileNotFoundError):  # deleted again by now, folder and all
-        _sync_folder(path.parent)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """A link is durable only once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            yield self._beneath.make_folder(key, 0o700)
+        finally:
+            self._beneath.remove_tree(key)
 
 
 def open_store(uri: str) -> Store:

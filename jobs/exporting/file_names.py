@@ -5,12 +5,14 @@ In: a row of the index. Out: `walk_0m04.00s_a0ae2e26.mp4`, which no other clip o
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 _MOST_BYTES = 120  # of the footage's own name; a name of a file may have 255
+_ID = re.compile(r"[A-Za-z0-9_-]+")
 _REFUSED = '<>:"/\\|?*'  # by one file system or another
 
 
@@ -20,7 +22,12 @@ def file_name(row: Mapping[str, Any], digits: int) -> str:
     Args:
         row: with source_uri, start_s and clip_id.
         digits: of the id, that tell all clips apart.
+
+    Raises:
+        ValueError: the id is none, and would lead elsewhere.
     """
+    if not _ID.fullmatch(row["clip_id"]):
+        raise ValueError(f"clip {row['clip_id'][:100]!r} has no id that rushes gives; who wrote this dataset?")
     return f"{_stem(row['source_uri'])}_{_moment(row['start_s'])}_{row['clip_id'][:digits]}.mp4"
 
 

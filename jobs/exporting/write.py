@@ -14,6 +14,7 @@ from typing import Any
 from jobs.listing.config import ExportConfig
 from pipelines.confined import limits
 from pipelines.dataset import Dataset
+from pipelines.durable import sync_file, sync_folder
 from pipelines.media.child import call
 
 _MIB = 1024**2
@@ -50,10 +51,12 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
         told = call(export_clip, *args, limits=most)
         size_bytes = made.stat().st_size
+        sync_file(made)
         if cfg.replace:
             made.replace(path)
         else:
             _name(made, path)
+        sync_folder(path.parent)
     return told | {"bytes": size_bytes}
 
 

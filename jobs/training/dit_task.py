@@ -44,6 +44,7 @@ from model.tokens import Packed, Piece, Sample, pack, patchify, token_count
 from model.weights import load_vae, save_weights, vae_files
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
+from pipelines.durable import publish, write_bytes, write_text
 from pipelines.latents import ROOT, open_latents
 from pipelines.store import open_store
 
@@ -260,14 +261,17 @@ class DitTask:
 
     def _copy_of_vae(self, name: str, folder: Path) -> None:
         if not (folder / name).exists():
-            (folder / name).write_bytes(self._store.read(f"{ROOT}/{self.latents.fingerprint}/vae/{name}"))
+            write_bytes(folder / name, self._store.read(f"{ROOT}/{self.latents.fingerprint}/vae/{name}"))
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
         adapter = None
         if self.cfg.lora.rank:
             weights, adapter = self._merged(weights, folder / LORA)
         save_weights(folder / "dit", weights, self.config, "dit", extra=dict(facts))
-        shutil.copytree(self._vae_folder(), folder / "vae", dirs_exist_ok=True)
+        (folder / "vae").mkdir(parents=True, exist_ok=True)
+        vae = self._vae_folder()
+        for name in vae_files(vae):
+            publish(folder / "vae" / name, lambda new, name=name: shutil.copyfile(vae / name, new))
         keys = ("text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple")
         pipeline = {key: self.latents.manifest[key] for key in keys} | {
             "format_version": 1,
@@ -276,9 +280,9 @@ class DitTask:
             "sample": vars(self.cfg.sample),
             "latents": self.latents.fingerprint,
         }
-        (folder / PIPELINE).write_text(json.dumps(pipeline, indent=2, sort_keys=True) + "\n")
+        write_text(folder / PIPELINE, json.dumps(pipeline, indent=2, sort_keys=True) + "\n")
         text = card.dit_card(self._facts(weights, adapter, facts["steps"]), self.cfg.license)
-        (folder / card.FILE).write_text(text, encoding="utf-8")
+        write_text(folder / card.FILE, text)
 
     def _merged(self, adapter: Mapping[str, Tensor], folder: Path) -> tuple[Mapping[str, Tensor], card.LoraFacts]:
         """Save a trained adapter; the weights of the network that has it in itself."""

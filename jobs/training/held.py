@@ -6,15 +6,12 @@ second would read a state that the first is about to remove; and workers go on f
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
-import time
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from jobs import held
+
 _LOCK = ".lock"
-_POLL_S = 0.1
 
 
 def hold(out: Path, patience_s: float) -> int | None:
@@ -29,15 +26,12 @@ def hold(out: Path, patience_s: float) -> int | None:
     Raises:
         ValueError: another training writes into the folder.
     """
-    lock = os.open(out / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    held = _wait_for(lock, patience_s)
-    if held:
-        return lock
-    os.close(lock)
-    if held is None:
-        logger.warning("%s: its file system knows no locks; a second training into it would not be noticed", out)
-        return None
-    raise ValueError(f"another training writes into out={out}; wait until it ends, or give another folder")
+    try:
+        return held.hold(out / _LOCK, patience_s)
+    except held.HeldError as error:
+        raise ValueError(
+            f"another training writes into out={out}; wait until it ends, or give another folder"
+        ) from error
 
 
 def wait_until_free(out: Path, patience_s: float) -> None:
@@ -47,22 +41,6 @@ def wait_until_free(out: Path, patience_s: float) -> None:
     except FileNotFoundError:  # no worker has begun
         return
     try:
-        _wait_for(lock, patience_s)
+        held.wait_for(lock, patience_s)
     finally:
         os.close(lock)
-
-
-def _wait_for(lock: int, patience_s: float) -> bool | None:
-    """Whether the lock is ours now; None where there are no locks."""
-    end_s = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end_s:
-                return False
-            time.sleep(_POLL_S)
-        except OSError:
-            return None
-        else:
-            return True

@@ -28,6 +28,7 @@ from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
 from jobs.training.names import SETTINGS, UNREAD
 from jobs.training.states import newest, read_step
+from pipelines.durable import write_text
 
 logger = logging.getLogger(__name__)
 _PATIENCE_S, _WAITING_S = 15.0, 60.0  # after which it is said what a cluster is waited for, and said again
@@ -59,7 +60,7 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
     run.say(f"{run.job} {precision}")
     for line in (*notes, *told(cfg)):
         run.say(f"{run.job}: {line}")
-    (out / SETTINGS).write_text(json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
+    write_text(out / SETTINGS, json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
     cfg = with_absolute_paths(cfg)
     with connect(cfg.ray):
         _say_waiting(cfg, run, _lacking(cfg))

@@ -9,11 +9,14 @@ leaves a state that is none: the one before it is gone on from, and `keep_checkp
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-FOLDER, PREFIX = "checkpoints", "step_"
+FOLDER = "checkpoints"
 TENSORS, FACTS = "state.safetensors", "state.json"
+_NAME = re.compile(r"step_[0-9]{8,}")
+_PARTIAL = re.compile(r"\.step_[0-9]{8,}\.partial")
 
 
 class BadStateError(ValueError):
@@ -21,12 +24,13 @@ class BadStateError(ValueError):
 
 
 def newest(out: Path) -> Path | None:
-    """The newest state of a run that can be read; None if it has none at all.
+    """The newest state of a run that can be read; None if it has none at all. Newer ones that can't be are passed over: see
+    `damaged`.
 
     Raises:
         BadStateError: it has some, and all are damaged.
     """
-    states = _states(out)
+    states = all_states(out)
     for state in reversed(states):
         if why_bad(state) is None:
             return state
@@ -41,7 +45,7 @@ def newest(out: Path) -> Path | None:
 def damaged(out: Path) -> list[tuple[Path, str]]:
     """States that are newer than the newest that can be read, and what is wrong with each."""
     found = []
-    for state in reversed(_states(out)):
+    for state in reversed(all_states(out)):
         why = why_bad(state)
         if why is None:
             break
@@ -69,13 +73,55 @@ def why_bad(state: Path) -> str | None:
             state / TENSORS, framework="np"
         ) as file:  # compares the length of the file with what its head says
             empty = not file.keys()
-    except (OSError, ValueError, SafetensorError) as error:
-        name = FACTS if isinstance(error, json.JSONDecodeError) else TENSORS
+    except (OSError, ValueError, SafetensorError, RecursionError) as error:
+        name = FACTS if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError) else TENSORS
         return f"{name}: {error}"
-    if not isinstance(facts, dict) or not all(isinstance(facts.get(name), int) for name in ("step", "adam_step")):
+    if not isinstance(facts, dict) or not all(_is_number(facts.get(name)) for name in ("step", "adam_step")):
         return f"{FACTS} names no step"
+    if state_name(facts["step"]) != state.name:
+        return f"{FACTS} is of step {facts['step']}"
     return f"{TENSORS} is empty" if empty else None
 
 
-def _states(out: Path) -> list[Path]:
-    return sorted((out / FOLDER).glob(f"{PREFIX}*"))
+def state_name(step: int) -> str:
+    """The name of a state's folder."""
+    return f"step_{step:08d}"
+
+
+def partial_name(step: int) -> str:
+    """The name of a state's folder while it is written."""
+    return f".{state_name(step)}.partial"
+
+
+def all_partial(out: Path) -> list[Path]:
+    """What saves that were killed have left."""
+    return [path for path in (out / FOLDER).iterdir() if _PARTIAL.fullmatch(path.name) and is_ours(path)]
+
+
+def all_states(out: Path) -> list[Path]:
+    """Whatever is called as a state, the oldest first; anything else in the folder is not ours."""
+    try:
+        found = list((out / FOLDER).iterdir())
+    except FileNotFoundError:
+        return []
+    numbers = {path: int(path.name[5:]) for path in found if _NAME.fullmatch(path.name)}
+    return sorted((path for path in numbers if state_name(numbers[path]) == path.name), key=lambda path: numbers[path])
+
+
+def is_ours(state: Path) -> bool:
+    """Whether a folder that is called as a state holds what a state holds and nothing else: one that a person has put something
+    into, or a link in place of it, is not ours to remove.
+    """
+    try:
+        if state.is_symlink() or not state.is_dir():
+            return False
+        held = {path.name: path for path in state.iterdir()}
+        return held.keys() <= {TENSORS, FACTS} and all(
+            path.is_file() and not path.is_symlink() for path in held.values()
+        )
+    except OSError:
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -37,6 +37,7 @@ from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
 from pipelines.dataset import open_dataset
+from pipelines.durable import write_text
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -260,4 +261,4 @@ class VaeTask:
             },
             precision=self.cfg.precision,
         )
-        (folder / "vae" / CARD).write_text(vae_card(told, self.cfg.license), encoding="utf-8")
+        write_text(folder / "vae" / CARD, vae_card(told, self.cfg.license))

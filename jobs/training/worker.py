@@ -30,6 +30,7 @@ from jobs.training.optimizer import learning_rate
 from jobs.training.states import newest
 from jobs.training.tasks import task_for
 from pipelines.batches.planner import MicroBatch, Step, assign, steps_from
+from pipelines.durable import write_text
 from pipelines.precision import autocast
 
 logger = logging.getLogger(__name__)
@@ -173,7 +174,7 @@ def _write_unread(task: Any, out: Path, rank: int) -> None:
         path = out / UNREAD
         path.unlink(missing_ok=True)
         if unread:
-            path.write_text(json.dumps(unread, indent=2, sort_keys=True) + "\n")
+            write_text(path, json.dumps(unread, indent=2, sort_keys=True) + "\n")
 
 
 class _Sums:
@@ -235,7 +236,7 @@ class Recorder:
         self._path = out / METRICS
         if self._path.exists():  # what is beyond the checkpoint that we go on from will be written again
             kept = [entry for entry in read_metrics(out) if entry["step"] <= start] if start else []
-            self._path.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept))
+            write_text(self._path, "".join(f"{json.dumps(entry)}\n" for entry in kept))
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=start or None)
 
     def write(self, step: int, figures: dict[str, float]) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from pipelines.manifest import manifest_number
 from pipelines.schema import read_parquet
 from pipelines.shards import shard_key
 from pipelines.store import Entry, Store
@@ -28,14 +31,16 @@ KINDS: dict[str, str] = {
 """In the order of removal, and what they are."""
 
 _TABLES = ("index", "sources", "quarantine", "looks")
+_UNIT = r"[0-9a-f]{16,64}(/[0-9]{9,}-[0-9]{9,})?"
 # Nothing that is called otherwise is a dataset's own, and nothing else is ever removed.
 _NAMES = {
-    MANIFESTS: re.compile(r"manifests/\d{6,}\.json"),
+    MANIFESTS: re.compile(r"manifests/[0-9]{6,}\.json"),
     NOTES: re.compile(r"stages/shards/[0-9a-f]{16}/[0-9a-f]{16}\.parquet"),
     TABLES: re.compile(rf"({'|'.join(_TABLES)})/[0-9a-f]{{32}}\.parquet"),
     SHARDS: re.compile(r"shards/[a-z0-9_]+/[0-9a-f]{16}\.tar"),
-    STAGES: re.compile(r"stages/(?P<stage>[a-z0-9_]+)/(?P<print>[0-9a-f]{16})/.+\.parquet"),
+    STAGES: re.compile(r"stages/(?P<stage>[a-z0-9_]+)/(?P<print>[0-9a-f]{16})/" + _UNIT + r"\.parquet"),
 }
+_FOLDERS = ("manifests", *_TABLES, "shards", "stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class Reachable:
     def __init__(self, store: Store, wanted: Wanted):
         self._store, self._wanted = store, wanted
         self._before = time.time() - wanted.min_age_s
-        entries = [entry for entry in store.entries("manifests/") if _NAMES[MANIFESTS].fullmatch(entry.key)]
+        self._unread: list[str] = []
+        entries = [entry for entry in store.entries("manifests/") if _is_manifest(entry.key)]
         self.newest = max(entries, key=lambda entry: _number(entry.key)).key
         older = [entry for entry in entries if entry.key != self.newest]
         self.older = len(older)
@@ -80,7 +86,7 @@ class Reachable:
 
     def still_newest(self) -> bool:
         """Whether no other run has committed since: its manifest may name what was free to go before."""
-        numbers = [_number(key) for key in self._store.list("manifests/") if _NAMES[MANIFESTS].fullmatch(key)]
+        numbers = [_number(key) for key in self._store.list("manifests/") if _is_manifest(key)]
         return max(numbers) == _number(self.newest)
 
     def going(self, kind: str) -> Iterator[Entry]:
@@ -90,7 +96,7 @@ class Reachable:
     def found(self, kind: str) -> Iterator[tuple[Entry, bool]]:
         """What can go of a kind, now or once it is old enough, and whether it can now."""
         if kind == MANIFESTS:
-            yield from ((entry, self._aged(entry)) for entry in self._old)
+            yield from ((entry, self._aged(entry)) for entry in self._old if not entry.linked)
         elif kind == NOTES:
             yield from self._notes()[0]
         elif kind == TABLES:
@@ -105,13 +111,28 @@ class Reachable:
             assert kind == SCRATCH, f"{kind} is no kind"
             yield from ((entry, self._aged(entry)) for entry in self._store.abandoned(-math.inf))
 
+    def strangers(self) -> Iterator[tuple[str, str]]:
+        """What lies in the folders of a dataset and is none of its own, or may not be removed: its name, and why."""
+        for folder in _FOLDERS:
+            yield from self._store.strays(f"{folder}/")
+            for entry in self._store.entries(f"{folder}/"):
+                if entry.linked:
+                    yield entry.key, "reached through a link"
+                elif not (
+                    _is_manifest(entry.key)
+                    or any(_NAMES[kind].fullmatch(entry.key) for kind in _NAMES if kind != MANIFESTS)
+                ):
+                    yield entry.key, "not called as anything of a dataset's own"
+        yield from ((key, "its rows can't be read") for key in self._unread)
+        yield from ((key, "no folder of work in progress") for key in self._store.strange_scratch())
+
     def _aged(self, entry: Entry) -> bool:
         return entry.modified_s <= self._before
 
     def _unnamed(self, kind: str, folder: str) -> Iterator[tuple[Entry, bool]]:
         """What no manifest names that stays in the end, and whether none names it now and it is old enough."""
         for entry in self._store.entries(folder):
-            if _NAMES[kind].fullmatch(entry.key) and entry.key not in self._firm:
+            if _NAMES[kind].fullmatch(entry.key) and not entry.linked and entry.key not in self._firm:
                 yield entry, entry.key not in self._named and self._aged(entry)
 
     def _notes(self) -> tuple[list[tuple[Entry, bool]], set[str]]:
@@ -121,13 +142,16 @@ class Reachable:
         staying = {entry.key for entry in self._store.entries("shards/") if not self._aged(entry)} | self._named
         found, held = [], set()
         for entry in self._store.entries("stages/shards/"):
-            if not _NAMES[NOTES].fullmatch(entry.key):
+            if not _NAMES[NOTES].fullmatch(entry.key) or entry.linked:
                 continue
             try:
-                rows = read_parquet(self._store.read(entry.key)).to_pylist()
+                rows = read_parquet(self._store.read(entry.key), ("bucket", "shard")).to_pylist()
+                shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
             except FileNotFoundError:  # taken back since it was listed
                 continue
-            shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
+            except (pa.ArrowException, KeyError):  # nor will a run find anything in it: it is no note then
+                self._unread += [] if entry.key in self._unread else [entry.key]
+                continue
             if shards - self._firm:
                 found.append((entry, bool(shards - staying) and self._aged(entry)))
             if not self._aged(entry):
@@ -140,8 +164,12 @@ class Reachable:
             return
         for entry in self._store.entries("stages/"):
             name = _NAMES[STAGES].fullmatch(entry.key)
-            if name and name["stage"] in used and name["print"] not in used[name["stage"]]:
+            if name and not entry.linked and name["stage"] in used and name["print"] not in used[name["stage"]]:
                 yield entry, self._aged(entry)
+
+
+def _is_manifest(key: str) -> bool:
+    return manifest_number(key.removeprefix("manifests/")) is not None
 
 
 def _number(key: str) -> int:

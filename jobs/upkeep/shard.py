@@ -99,7 +99,7 @@ class ShardChecker:
         path, clips = folder / "shard.tar", job["clips"]
         try:
             sha256 = _fetch(self._store, shard.key, job["size_bytes"], path)
-        except (FileNotFoundError, EOFError) as error:
+        except (FileNotFoundError, EOFError, PermissionError, ValueError) as error:
             found.append(Finding("shard", shard.key, f"it can't be read ({error})"))
             return 0
         if sha256 != shard.sha256:

@@ -11,7 +11,7 @@ from jobs.upkeep.findings import Finding
 from pipelines.dataset import Dataset
 from pipelines.dedup.looks import LOOKS
 from pipelines.ids import hash_bytes
-from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed, read_parquet
+from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed, read_parquet
 from pipelines.scores.registry import SCORES
 
 _SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}
@@ -52,6 +52,9 @@ def _read(
     except FileNotFoundError:
         found.append(Finding("table", key, "the manifest names it, and it is not there"))
         return None
+    except (PermissionError, ValueError) as error:  # a link that leads out, a FIFO, a name that is no key
+        found.append(Finding("table", str(key), str(error)))
+        return None
     if key != f"{name}/{hash_bytes(data)}.parquet":
         found.append(Finding("table", key, f"its bytes are those of {hash_bytes(data)}"))
         return None
@@ -61,6 +64,10 @@ def _read(
         found.append(Finding("table", key, f"it can't be read as parquet ({str(error).splitlines()[0]})"))
         return None
     wrong = _wrong_columns(rows.schema, schema, older)
+    try:
+        check_names(rows)
+    except (ValueError, pa.ArrowException) as error:
+        wrong.append(str(error))
     found += [Finding("columns", key, what) for what in wrong]
     return None if wrong else completed(rows, schema)
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.workflow.config import RunConfig
+from pipelines.durable import write_text
 from pipelines.ids import fingerprint
+from pipelines.manifest import manifest_name, manifest_number
 
 logger = logging.getLogger(__name__)
 RECORDS = "workflow"
@@ -58,11 +60,16 @@ def _sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _newest(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
+def _newest(folder: Path) -> Path:
+    found = [number for path in folder.glob("*.json") if (number := manifest_number(path.name))]
     if not found:
-        raise FileNotFoundError(f"nothing in {folder / pattern}")
-    return found[-1]
+        raise FileNotFoundError(f"no manifest in {folder}")
+    return folder / manifest_name(max(found))
+
+
+def _videos(folder: Path) -> list[Path]:
+    """Those that were generated; what a desktop has put beside them is none."""
+    return sorted(path for path in folder.glob("*.mp4") if not path.name.startswith("."))
 
 
 def _decided(cfg: RunConfig) -> Any:
@@ -86,7 +93,7 @@ def nodes(cfg: RunConfig) -> list[Node]:
             "curate", (),
             lambda made, _: change(cfg.curate, footage=cfg.footage, dataset=dataset, scores=_decided(cfg)),
             lambda _: dataset,
-            lambda folder, _: _sha256(_newest(Path(folder), "manifests/*.json")),
+            lambda folder, _: _sha256(_newest(Path(folder) / "manifests")),
         ),
         Node(
             "train_vae", ("curate",),
@@ -98,7 +105,7 @@ def nodes(cfg: RunConfig) -> list[Node]:
             "encode", ("curate", "train_vae"),
             lambda made, _: change(cfg.encode, dataset=dataset, vae=made["train_vae"].path),
             lambda _: dataset,
-            lambda folder, result: _sha256(_newest(Path(folder), f"latents/{result['latents']}/manifests/*.json")),
+            lambda folder, result: _sha256(_newest(Path(folder) / f"latents/{result['latents']}/manifests")),
         ),
         Node(
             "train", ("encode",),
@@ -110,7 +117,7 @@ def nodes(cfg: RunConfig) -> list[Node]:
             "evaluate", ("curate", "train"),
             lambda made, folder: change(cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder),
             own("videos"),
-            lambda folder, _: _sha256(Path(folder) / "metrics.json", *sorted(Path(folder).glob("*.mp4"))),
+            lambda folder, _: _sha256(Path(folder) / "metrics.json", *_videos(Path(folder))),
         ),
         Node(
             "report", ("curate", "train_vae", "encode", "train", "evaluate"),
@@ -154,9 +161,7 @@ def write_record(out: Path, job: str, record: Mapping[str, Any]) -> None:
     """Keep what a node left, whole or not at all."""
     folder = out / RECORDS
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{job}.partial"
-    temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    temporary.replace(folder / f"{job}.json")
+    write_text(folder / f"{job}.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def up_to_date(node: Node, key: str, record: Mapping[str, Any] | None) -> bool:

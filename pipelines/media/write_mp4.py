@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.config import EncodeConfig
+from pipelines.durable import write_bytes
 from pipelines.media.encode import encode_mp4
 from pipelines.media.mp4_layout import cropped, index_first
 
@@ -38,9 +39,7 @@ def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
     if even != (height, width):
         data = cropped(data, width, height, even[1], even[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(index_first(data))
-    temporary.replace(path)
+    write_bytes(path, index_first(data))
 
 
 def _pictures(frames_THWC: np.ndarray, even: tuple[int, int], time_base: Fraction) -> Iterator["VideoFrame"]:

@@ -37,12 +37,12 @@ def lived(footage, tmp_path_factory, shared_ray):
     store = LocalStore(dataset)
     store.put_new(f"index/{'0' * 32}.parquet", b"of a run that died")
     store.put_new(f"shards/4x3_0_1s/{'0' * 16}.tar", b"of a run that died")
-    store.put_new(f"stages/captions/{'0' * 16}/batch.parquet", b"of another captioner")
+    store.put_new(f"stages/captions/{'0' * 16}/{'0' * 16}.parquet", b"of another captioner")
     store.put_new(f"stages/encode/{'0' * 16}/unit.parquet", b"of another job")
     store.put_new("latents/abc/4x3_0_1s.tar", b"of another job")
     store.put_new("index/notes.txt", b"of the owner")
-    (dataset / ".scratch" / "tmpdead").mkdir(parents=True)
-    (dataset / ".scratch" / "tmpdead" / "shard.tar").write_bytes(b"half a shard")
+    (dataset / ".scratch" / "tmpdead_012").mkdir(parents=True)
+    (dataset / ".scratch" / "tmpdead_012" / "shard.tar").write_bytes(b"half a shard")
     assert len(open_dataset(str(dataset)).kept()) == 1
     return dataset
 
@@ -213,6 +213,81 @@ def test_a_manifest_that_cannot_be_read_protects_everything(dataset):
     with pytest.raises(ValueError, match=r"manifests/000001.json of .* can't be read .* nothing is removed"):
         clean(dataset, "remove=true")
     assert objects(dataset) == before
+
+
+HASH, PRINT = "1" * 32, "1" * 16
+STRANGERS = (
+    "manifests/._000001.json", "manifests/000001 (copy).json", "manifests/0000001.json", f"index/{HASH}.parquet.bak",
+    f"index/._{HASH}.parquet", f"index/{HASH}_backup.parquet", f"sources/{HASH}.PARQUET", f"looks/old/{HASH}.parquet",
+    f"shards/4x3_0_1s/{PRINT} (1).tar", f"shards/4x3_0_1s/._{PRINT}.tar", f"shards/{PRINT}.tar", "shards/.DS_Store",
+    f"stages/captions/{PRINT}/notes.parquet", f"stages/captions/{PRINT}/._{PRINT}.parquet", f"stages/captions/{PRINT}_backup/{PRINT}.parquet",
+    f"stages/shards/{PRINT}/{PRINT} copy.parquet", ".scratch/notes/todo", ".scratch/tmp_backup/a", ".scratch/file",
+)  # fmt: skip
+
+
+def test_what_is_not_ours_is_listed_and_left(dataset, tmp_path, capsys):
+    home = tmp_path / "home"
+    for name in (f"{PRINT}.tar", f"{HASH}.parquet", f"{PRINT}.parquet", "000009.json"):
+        (home / "b" / PRINT).mkdir(parents=True, exist_ok=True)
+        for folder in (home, home / "b", home / "b" / PRINT):
+            (folder / name).write_bytes(b"the victim's")
+    for name in STRANGERS:
+        (dataset / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset / name).write_bytes(b"a person's")
+    links = (
+        "shards/home", f"shards/4x3_0_1s/{PRINT}.tar", f"index/{HASH}.parquet", f"stages/captions/{PRINT}/{PRINT}.parquet",
+        "stages/looks", "quarantine/old", ".scratch/rushes-01234567", "manifests/000009.json",
+    )  # fmt: skip
+    for name in links:
+        path = dataset / name
+        if path.name == "looks":
+            shutil.rmtree(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(home / name.rpartition("/")[2] if path.suffix else home)
+    inside = dataset / "shards" / "inside"
+    inside.symlink_to("4x3_0_1s")
+    before = {p: p.read_bytes() for p in home.rglob("*") if p.is_file()}
+
+    did = clean(dataset, "old_manifests=true", "stages=true", "remove=true")
+    assert did["removed"] > 5
+    assert {p: p.read_bytes() for p in home.rglob("*") if p.is_file()} == before
+    assert all((dataset / name).read_bytes() == b"a person's" for name in STRANGERS)
+    assert all((dataset / name).is_symlink() for name in (*links, "shards/inside"))
+    named = {one["key"] for one in did["not_ours"]["examples"]}
+    assert named >= {name for name in STRANGERS if not name.startswith(".scratch")} | set(links)
+    assert named >= {".scratch/notes", ".scratch/tmp_backup", ".scratch/file"}
+    said = capsys.readouterr().out
+    assert f"not ours, left: {did['not_ours']['count']} (" in said
+    assert str(home / "b") not in said
+
+
+def test_a_dataset_without_strangers_tells_of_none(dataset, capsys):
+    (dataset / "index" / "notes.txt").unlink()
+    shutil.rmtree(dataset / "stages" / "encode" / ("0" * 16))
+    (dataset / "stages" / "encode" / ("0" * 16)).mkdir()
+    assert clean(dataset)["not_ours"] == {"count": 0, "examples": []}
+    assert "not ours" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["runs", "shards", "index", "manifests", ".scratch", "stages"])
+def test_a_folder_of_a_dataset_that_leads_out_costs_nobody_anything(dataset, tmp_path, folder):
+    home = tmp_path / "home"
+    shutil.copytree(dataset, home)
+    shutil.rmtree(dataset / folder, ignore_errors=True)
+    (dataset / folder).symlink_to(home / folder)
+    (home / folder).mkdir(exist_ok=True)
+    before = {p: p.lstat().st_mtime for p in home.rglob("*")}
+    code = main(["clean", f"dataset={dataset}", "remove=true", "min_age_h=0", "old_manifests=true", "stages=true"])
+    assert {p: p.lstat().st_mtime for p in home.rglob("*")} == before
+    assert code in (0, WRONG_USAGE)
+
+
+def test_a_note_that_cannot_be_read_is_left(dataset):
+    note = next((dataset / "stages" / "shards").rglob("*.parquet"))
+    note.write_bytes(b"")
+    did = clean(dataset, "old_manifests=true", "remove=true")
+    assert note.exists()
+    assert "its rows can't be read" in [one["why"] for one in did["not_ours"]["examples"]]
 
 
 def test_a_folder_that_is_no_dataset_is_refused_and_left_alone(tmp_path, capsys):

@@ -115,6 +115,64 @@ def pack_again(shard, change):
             tar.addfile(info, io.BytesIO(data))
 
 
+@pytest.mark.parametrize(
+    ("what", "check"),
+    [("shards", "shard"), ("index", "table"), ("looks", "table"), ("shard", "shard"), ("table", "table")],
+)
+def test_what_leads_out_is_a_finding_that_names_the_link(dataset, tmp_path, shared_ray, what, check):
+    shutil.copytree(dataset, tmp_path / "home")
+    path = dataset / what
+    if what == "shard":
+        path = next((dataset / "shards").rglob("*.tar"))
+    elif what == "table":
+        path = next((dataset / "sources").iterdir())
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(tmp_path / "home" / path.relative_to(dataset))
+    found = findings(dataset, shared_ray, "decode=false")
+    assert {one["check"] for one in found} == {check}
+    assert all(f"{path} is a link to" in one["what"] for one in found)
+
+
+@pytest.mark.parametrize(
+    "command", [["inspect"], ["clips"], ["report", "out=r.html"], ["verify"], ["clean"], ["select"]]
+)
+@pytest.mark.parametrize("what", ["index", "manifests"])
+def test_what_leads_out_is_one_line_for_all_who_read_it(dataset, tmp_path, monkeypatch, capsys, command, what):
+    monkeypatch.chdir(tmp_path)
+    (dataset / what).rename(tmp_path / what)
+    (dataset / what).symlink_to(tmp_path / what)
+    assert main([command[0], f"dataset={dataset}", *command[1:]]) in (
+        (0,) if [what, *command] == ["index", "clean"] else (FAILED, WRONG_USAGE)
+    )
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    assert f"{dataset / what} is a link to {tmp_path / what}, out of {dataset}" in said.out + said.err
+
+
+def test_rows_of_names_that_lead_out_are_findings_and_nothing_is_written(dataset, tmp_path, shared_ray):
+    def lead_out(rows):
+        for row in rows:
+            if row["status"] == "kept":
+                row["clip_id"] = f"../../../../../..{tmp_path}/home/x"
+
+    (tmp_path / "home").mkdir()
+    forge(dataset, "index", lead_out)
+    found = findings(dataset, shared_ray)
+    assert any(one["check"] == "columns" and "is no name that rushes gives" in one["what"] for one in found)
+    assert main(["export", f"dataset={dataset}", f"out={tmp_path}/out/"]) in (FAILED, WRONG_USAGE)
+    assert not list((tmp_path / "home").iterdir())
+
+
+def test_a_manifest_of_keys_that_lead_out_is_a_finding(dataset, shared_ray):
+    path = manifest_of(dataset)
+    manifest = json.loads(path.read_text())
+    manifest["shards"][0]["key"] = "../home/x.tar"
+    manifest["looks"] = ["/etc/passwd"]
+    path.write_text(json.dumps(manifest))
+    what = {one["what"] for one in findings(dataset, shared_ray)}
+    assert what >= {"'../home/x.tar' is no key of a dataset", "'/etc/passwd' is no key of a dataset"}
+
+
 def test_a_dataset_as_curation_makes_it_is_sound_and_every_kept_clip_is_decoded(dataset, shared_ray):
     kept = open_dataset(str(dataset)).kept()
     assert {row["cut_method"] for row in kept} == {"copy", "encode"}

@@ -68,6 +68,86 @@ def test_of_two_runs_from_one_manifest_the_second_learns_it_and_goes_on(tmp_path
     assert newest(store) == (2, other)
 
 
+STRANGERS = (
+    "._000003.json", "000003 (copy).json", "000003.json.tmp", "0000003.json", "3.json", ".DS_Store", "backup/000003.json",
+    "\N{ARABIC-INDIC DIGIT THREE}00003.json", "000003.JSON", "-00003.json", "notes.json",
+)  # fmt: skip
+
+
+@given(st.sets(st.sampled_from(STRANGERS)))
+def test_what_is_not_called_as_a_manifest_is_passed_over(tmp_path_factory, strangers):
+    folder = tmp_path_factory.mktemp("dataset")
+    store = LocalStore(folder)
+    publish(store, 0, MANIFEST)
+    for name in strangers:
+        (folder / "manifests" / name).parent.mkdir(exist_ok=True)
+        (folder / "manifests" / name).write_bytes(b"\x00\x05\x16\x07")
+    other = replace(MANIFEST, index=("index/b.parquet",))
+    assert newest(store) == (1, MANIFEST)
+    assert publish(store, 1, other) == 2
+    assert newest(store) == (2, other)
+    assert open_dataset(str(folder)).number == 2
+    for name in strangers:
+        assert (folder / "manifests" / name).read_bytes() == b"\x00\x05\x16\x07"
+
+
+HARM = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "zeros": lambda path: path.write_bytes(b"\0" * path.stat().st_size),
+    "beginning of zeros": lambda path: path.write_bytes(b"\0" * 64 + path.read_bytes()[64:]),
+    "end of zeros": lambda path: path.write_bytes(path.read_bytes()[:-64] + b"\0" * 64),
+}
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM.keys())
+def test_finished_work_that_was_cut_off_is_done_again_with_a_word(tmp_path, caplog, harm):
+    store = LocalStore(tmp_path)
+    stage, rows = Stage(store, "looks", "f" * 16), pa.table({"x": list(range(1000))})
+    stage.commit("a", rows)
+    stage.commit("b", rows)
+    harm(tmp_path / "stages" / "looks" / ("f" * 16) / "a.parquet")
+    assert stage.lookup("a") is None
+    assert f"stages/looks/{'f' * 16}/a.parquet of {tmp_path} can't be read and is done again" in caplog.text
+    assert len(stage.rows()) == 1000
+    other = pa.table({"x": [5]})
+    assert stage.commit("a", other).equals(other)
+    assert Stage(store, "looks", "f" * 16).lookup("a").equals(other)
+    assert stage.commit("b", other).equals(rows)
+
+
+def test_what_is_not_called_as_a_unit_is_passed_over(tmp_path):
+    store, rows = LocalStore(tmp_path), pa.table({"x": [1]})
+    stage = Stage(store, "looks", "f" * 16)
+    stage.commit("video/000000000-000000030", rows)
+    folder = tmp_path / "stages" / "looks" / ("f" * 16)
+    for name in ("._a.parquet", "a (copy).parquet", ".DS_Store", "video/._000000000-000000030.parquet", "notes.txt"):
+        (folder / name).write_bytes(b"not ours")
+    assert stage.units() == stage.units("video/") == {"video/000000000-000000030"}
+    assert len(stage.rows()) == 1
+
+
+@pytest.mark.parametrize("column", ["clip_id", "video_id", "shard", "bucket", "duplicate_of"])
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", ".", "..", "", "a\nb", ".hidden", "a\0"])
+def test_ids_in_rows_are_names_and_lead_nowhere(tmp_path, column, name):
+    store = LocalStore(tmp_path)
+    row = dict.fromkeys(INDEX.names) | {"clip_id": "a", "status": "rejected"} | {column: name}
+    data = parquet_bytes(table([row], INDEX))
+    store.put_new("index/a.parquet", data)
+    publish(store, 0, replace(MANIFEST, index=("index/a.parquet",)))
+    with pytest.raises(ValueError, match=f"{column} .* is no name that rushes gives"):
+        open_dataset(str(tmp_path)).index()
+
+
+@pytest.mark.parametrize("key", ["../x.parquet", "/etc/passwd", "a/../../x", "", 5, None])
+def test_a_manifest_names_only_what_is_in_its_dataset(tmp_path, key):
+    store = LocalStore(tmp_path / "dataset")
+    (tmp_path / "x.parquet").write_bytes(parquet_bytes(table([], INDEX)))
+    publish(store, 0, replace(MANIFEST, index=(key,)))
+    with pytest.raises(ValueError, match="is no key of a dataset"):
+        open_dataset(str(tmp_path / "dataset")).index()
+
+
 def test_a_manifest_that_says_nothing_new_is_not_written(tmp_path):
     store = LocalStore(tmp_path)
     assert publish(store, 0, MANIFEST) == publish(store, 1, MANIFEST) == publish(store, 0, MANIFEST) == 1

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.latents import EncodedClip, commit, has_shard, open_latents, shard_key, write_shard
+from pipelines.latents import EncodedClip, commit, fingerprints, has_shard, open_latents, shard_key, write_shard
 from pipelines.store import open_store
 
 FACTS = {"latent_channels": 4}
@@ -34,6 +34,18 @@ def clip(clip_id: str, seed: int) -> EncodedClip:
 @pytest.fixture
 def store(tmp_path):
     return open_store(str(tmp_path))
+
+
+def test_what_a_desktop_leaves_beside_latents_is_passed_over(store, tmp_path):
+    write_shard(store, "f0", "16x9", "s1", [clip("aa", 1)])
+    first = commit(store, "f0", 1, [("16x9", "s1")], FACTS)
+    for name in ("f0/manifests/._000001.json", "f0/manifests/000009 (copy).json", "old/manifests/notes.json", "._f0"):
+        (tmp_path / "latents" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "latents" / name).write_bytes(b"not ours")
+    assert fingerprints(store) == ["f0"]
+    assert open_latents(store, None).manifest["latent_channels"] == 4
+    assert commit(store, "f0", 1, [("16x9", "s1")], FACTS) == first == "latents/f0/manifests/000001.json"
+    assert commit(store, "f0", 2, [("16x9", "s1")], FACTS) == "latents/f0/manifests/000002.json"
 
 
 def test_what_is_written_is_read_back_whatever_its_memory_layout(store):

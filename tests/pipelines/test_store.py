@@ -97,14 +97,16 @@ def test_deleting_while_others_publish_in_the_same_folder_loses_nothing(tmp_path
 
 def test_scratch_left_by_a_killed_process_is_found_only_once_it_is_old(tmp_path):
     store = LocalStore(tmp_path)
-    left = tmp_path / ".scratch" / "left"
+    left = tmp_path / ".scratch" / "tmpleft_456"
     left.mkdir(parents=True)
     (left / "half").write_bytes(b"12345")
     for path in (left / "half", left):
         os.utime(path, (1_000, 1_000))
     with store.scratch() as living:
         (living / "work").write_bytes(b"")
-        assert [(e.key, e.size_bytes, e.modified_s) for e in store.abandoned(60)] == [(".scratch/left", 5, 1_000)]
+        assert [(e.key, e.size_bytes, e.modified_s) for e in store.abandoned(60)] == [
+            (".scratch/tmpleft_456", 5, 1_000)
+        ]
         for entry in store.abandoned(60):
             store.discard(entry)
             store.discard(entry)
