@@ -226,13 +226,31 @@ def local_path(uri: str, what: str) -> Path:
         what: the key the user typed, for the message.
 
     Raises:
-        ValueError: the scheme is none that is known.
+        ValueError: the scheme is none that is known, the URI names another machine, or `~` no home folder that is known.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator:
-        return Path(uri).expanduser()
+        try:
+            return Path(uri).expanduser()
+        except RuntimeError as error:
+            raise ValueError(
+                f"{what}={uri}: no home folder is known for {uri.partition('/')[0]}; write the path out"
+            ) from error
     if scheme != "file":
         raise ValueError(
             f"{what}={uri}: scheme '{scheme}' is not known; use a local path, file:///path or s3://bucket/prefix"
         )
-    return Path(unquote(urlsplit(uri).path))
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise ValueError(f"{what}={uri}: it is no URI ({error}); use a local path or file:///path") from error
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(
+            f"{what}={uri}: it names the machine '{parts.netloc}'; a file: URI is of this one: use file:///path"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"{what}={uri}: a file: URI ends with its path; write '?' as %3F and '#' as %23 in a name")
+    path = unquote(parts.path)
+    if "\0" in path:
+        raise ValueError(f"{what}={uri}: it holds a byte of zero, which no path may")
+    return Path(path)

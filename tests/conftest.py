@@ -1,5 +1,6 @@
 """What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,15 @@ def shared_ray() -> Iterator[SharedRay]:
     )
     yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
     ray.shutdown()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An empty folder that other users may enter: pytest's own are its user's alone."""
+    with tempfile.TemporaryDirectory(prefix="rushes-open-") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(scope="session")
