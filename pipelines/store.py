@@ -205,6 +205,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def prove_room(folder: Path, size_bytes: int = 64 * 1024**2) -> None:
+    """Write so many bytes, and throw them away: whether a disk is full is not taken from a process that a file may have taken over.
+
+    Raises:
+        OSError: they can't be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for _ in range(0, size_bytes, 1024**2):
+                file.write(bytes(1024**2))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def open_store(uri: str) -> Store:
     """The store behind a dataset's URI: a local path, `file:` URI, or `s3://bucket/prefix`. Nothing is asked yet.
 

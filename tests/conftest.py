@@ -30,6 +30,14 @@ class SharedRay:
     dashboard: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What jobs keep of this user lies in a folder of the tests, for jobs in other processes, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[SharedRay]:
     """A Ray with a dashboard, for jobs in this process and, by its address, in others."""

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.config import FootageConfig
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.media.framing import frame_first
 from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
@@ -70,6 +70,8 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     except av.error.EOFError as error:
         raise MediaError(Reason.TRUNCATED, f"{demuxer}: the file ends before its first packet") from error
     except av.error.FFmpegError as error:
+        if of_the_place(error):  # of what the block writes
+            raise PlaceError(error.errno, error.strerror) from error
         raise MediaError(Reason.UNDECODABLE, f"{demuxer}: {error.strerror}") from error
     finally:
         if descriptor is not None:

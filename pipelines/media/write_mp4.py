@@ -39,8 +39,11 @@ def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
         data = cropped(data, width, height, even[1], even[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(index_first(data))
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(index_first(data))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _pictures(frames_THWC: np.ndarray, even: tuple[int, int], time_base: Fraction) -> Iterator["VideoFrame"]:
