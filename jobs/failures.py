@@ -48,14 +48,8 @@ def _is_task_error(error: BaseException) -> bool:
 def in_a_line(error: BaseException) -> str:
     """What a person is told, without traceback, in one line."""
     cause = cause_of(error)
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space is left{_where(cause)} ({cause.strerror}); make room, and run the same command again"
     opaque = isinstance(cause, KeyError | AssertionError | TypeError | AttributeError)
     return with_type(cause) if opaque else first_line(cause) or type(cause).__name__
-
-
-def _where(error: OSError) -> str:
-    return f" for {error.filename}" if error.filename else ""
 
 
 def with_type(error: BaseException) -> str:
