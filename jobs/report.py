@@ -52,8 +52,11 @@ def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
     page = render(make_view(_find(cfg), cfg.clips, given(cfg.footage, cfg.uri_column))).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_bytes(page)
-    temporary.replace(out)
+    try:
+        temporary.write_bytes(page)
+        temporary.replace(out)
+    finally:  # of a disk that is full
+        temporary.unlink(missing_ok=True)
     where = str(out) if _target(cfg) else f"{run.uri}/{_PAGE}"
     run.say(f"report: {where} ({size(len(page))}), opens in any browser, offline")
     return {"out": where}
