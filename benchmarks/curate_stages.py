@@ -32,6 +32,7 @@ from jobs.curation.fingerprints import Fingerprints
 from jobs.registry import job_named
 from jobs.run_folder import Run, open_run
 from pipelines.footage import find_footage
+from pipelines.given import Given
 from pipelines.records import Source
 
 ONCE = "models and libraries, once per process"
@@ -140,7 +141,7 @@ def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     cfg = replace(cfg, ray=replace(cfg.ray, num_cpus=1))  # asks for Ray, in whose place the streams are put
     with ExitStack() as stack:
         _instrument(clock, stack)
-        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack)
+        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack, Given(()))
         curation.graph = Streams(curation.store.uri, cfg, curation.prints)
         stack.enter_context(mock.patch.object(curation, "_need_ray"))
         analyses = curation.analyse()

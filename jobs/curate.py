@@ -4,16 +4,19 @@ In: footage and a dataset (new, or one to add to). Out: the next manifest of the
 What was finished before, by this run or any other with the same settings, is not done again.
 """
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from jobs.curation.config import CurateConfig
+from jobs.remembered import remember, remembered
 from jobs.reporting.text import length
 from jobs.run_folder import Run, new_run_folder
 from pipelines.dataset import open_dataset
 from pipelines.footage import check_footage, find_footage
+from pipelines.given import Given
 from pipelines.manifest import current_recipe
 from pipelines.recipe import check_measurable, load_recipe
 from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
@@ -57,14 +60,16 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
     cfg = replace(cfg, scores=decided(cfg.scores))
     if cfg.scores.nsfw is None:
         run.say(f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false")
+    remember(cfg.footage, cfg.uri_column)
     with ExitStack() as stack:
-        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit, cfg.uri_column), run, stack)
+        footage = find_footage(cfg.footage, cfg.limit, cfg.uri_column)
+        curation = Curation(cfg, footage, run, stack, Given(remembered(), through_links=True))
         result = curation.finish(curation.analyse())
     metrics = result | curation.did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)
     run.write_json("metrics.json", metrics)
     _summary(run, curation.ledger, metrics)
-    say_clips(cfg.dataset, run, curation.ledger, metrics)
+    say_clips(cfg.dataset, run, curation.ledger, metrics, cfg.footage)
     return metrics
 
 
@@ -79,7 +84,9 @@ def _summary(run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
     )
 
 
-def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
+def say_clips(
+    dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str, Any], footage: str | None = None
+) -> None:
     """What became of the clips and why, and where to look."""
     from jobs.listing.account import account_of, lost_line, quarantine_line
 
@@ -103,4 +110,5 @@ def say_clips(dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str,
     )
     shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
     run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")
-    run.say(f"see it with: rushes report dataset={dataset}, or rushes clips dataset={dataset}")
+    shown = "" if footage is None else f" footage={shlex.quote(footage)}"
+    run.say(f"see it with: rushes report dataset={dataset}{shown}, or rushes clips dataset={dataset}")

@@ -24,11 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     guard()
     try:
         code = _dispatch(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: `>&-`
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # `rushes … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return DONE
+    except OSError as error:  # stdout leads to a disk that is full
+        _say_no_more()
+        return _complain(str(error), FAILED)
+
+
+def _say_no_more() -> None:
+    """What stdout still holds goes nowhere: Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -125,6 +134,8 @@ def _reader_is_gone() -> bool:
     """Whether it is our own stdout that nobody reads any more, and not some other pipe or connection that broke."""
     import select
 
+    if sys.stdout is None:
+        return False
     poll = select.poll()
     poll.register(sys.stdout, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

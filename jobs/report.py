@@ -1,6 +1,7 @@
 """`rushes report`: one self-contained HTML page about a dataset, or about everything that `rushes run` made.
 
-In: a dataset, or a workflow's folder. Out: report.html, which opens offline. What has not been made yet is not on it.
+In: a dataset, or a workflow's folder; footage, for pictures of rejected clips. Out: report.html, which opens offline. What has not
+been made yet is not on it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from jobs.run_folder import Run, new_run_folder
 from jobs.workflow.graph import RECORDS
 from pipelines.dataset import open_dataset
 from pipelines.durable import write_bytes
+from pipelines.footage import check_footage
+from pipelines.given import given
 from pipelines.s3 import is_s3
 
 _PAGE = "report.html"
 
 
 def check(cfg: ReportConfig) -> None:
-    """There is exactly one thing to report on, and it holds a dataset."""
+    """There is exactly one thing to report on, it holds a dataset, and the footage is there."""
     _target(cfg)
     found = _find(cfg)
+    if cfg.footage is not None:
+        check_footage(cfg.footage, cfg.uri_column)
     try:
         open_dataset(found.dataset)
     except FileNotFoundError:
@@ -44,7 +49,7 @@ def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
     from jobs.reporting.page import make_view, render
 
     out = _target(cfg) or run.folder / _PAGE
-    page = render(make_view(_find(cfg), cfg.clips)).encode()
+    page = render(make_view(_find(cfg), cfg.clips, given(cfg.footage, cfg.uri_column))).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, page)
     where = str(out) if _target(cfg) else f"{run.uri}/{_PAGE}"

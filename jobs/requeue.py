@@ -13,10 +13,12 @@ from typing import Any
 
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.run_folder import Run, new_run_folder
-from jobs.select import as_curated
+from jobs.select import as_curated, given_to
 from pipelines import s3
 from pipelines.dataset import open_dataset
 from pipelines.errors import Reason
+from pipelines.footage import check_footage
+from pipelines.given import Given
 from pipelines.records import Missing, Source
 from pipelines.schema import is_gap
 from pipelines.scores.registry import check as check_models
@@ -25,9 +27,11 @@ Row = dict[str, Any]
 
 
 def check(cfg: RequeueConfig) -> None:
-    """There is a dataset, its settings are known to this version, its models are there, and the reasons are ones."""
+    """There is a dataset, its settings are known, its models are there, the reasons are ones, and the footage is there."""
     open_dataset(cfg.dataset)
     check_models(_as_curated(cfg).scores)
+    if cfg.footage is not None:
+        check_footage(cfg.footage, cfg.uri_column)
     if unknown := set(cfg.reasons) - set(Reason):
         raise ValueError(f"reasons={sorted(unknown)}: not known; known are {', '.join(Reason)}")
 
@@ -55,6 +59,8 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     run.say(f"{len(rows)} of {len(quarantine)} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
+    given = given_to(cfg.footage, cfg.uri_column)
+    rows = _given_of(rows, given, run)
     curated = _as_curated(cfg)
     prints = fingerprints(curated)
     known = {row["uri"]: row for row in dataset.sources().to_pylist()}
@@ -67,7 +73,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
         [row["clip_id"] for row in rows if row["clip_id"] and row["source_uri"] in here], dataset.store, prints
     )
     with ExitStack() as stack:
-        curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack)
+        curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack, given)
         result = curation.finish(curation.analyse())
     tried = {(row["source_uri"], row["clip_id"]) for row in rows}
     again = [row for row in open_dataset(cfg.dataset).quarantine().to_pylist() if not is_gap(row)]
@@ -77,7 +83,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     run.write_json("ledger.json", curation.ledger)
     run.write_json("metrics.json", metrics)
     run.say(f"of {len(rows)} that were tried again, {still} are still in quarantine")
-    say_clips(cfg.dataset, run, curation.ledger, metrics)
+    say_clips(cfg.dataset, run, curation.ledger, metrics, cfg.footage)
     return metrics
 
 
@@ -99,6 +105,24 @@ def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
         for row, is_wanted in zip(rows, wanted, strict=True)
         if is_wanted or (row["video_id"] in videos and row["clip_id"] is None)
     ]
+
+
+def _given_of(rows: Sequence[Row], given: Given, run: Run) -> list[Row]:
+    """Rows of sources that were given: nothing else is opened.
+
+    Raises:
+        ValueError: there are none.
+    """
+    opens = {uri: given.opens(uri) for uri in {row["source_uri"] for row in rows}}
+    refused = sorted(uri for uri, is_given in opens.items() if not is_given)
+    if not refused:
+        return list(rows)
+    told = f"nobody gave {refused[0]} here" + (f" and {len(refused) - 1} more" if len(refused) > 1 else "")
+    told += ", only the dataset names it; give the footage with footage="
+    if len(refused) == len(opens):
+        raise ValueError(told)
+    run.say(f"left as they are: {told}")
+    return [row for row in rows if opens[row["source_uri"]]]
 
 
 def _as_curated(cfg: RequeueConfig) -> CurateConfig:

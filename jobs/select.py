@@ -11,14 +11,19 @@ from typing import Any
 
 from jobs.curation.config import CurateConfig, SelectConfig
 from jobs.instances import instance_of
+from jobs.remembered import remembered
 from jobs.run_folder import Run, new_run_folder
 from pipelines.dataset import open_dataset
+from pipelines.footage import check_footage
+from pipelines.given import Given, Root
 from pipelines.precision import AUTO, decide
 from pipelines.recipe import check_measurable, load_recipe
 
 
 def check(cfg: SelectConfig) -> None:
-    """There is a dataset, its settings are known to this version, and it has the scores that the recipe needs."""
+    """There is a dataset, its settings are known to this version, it has the scores that the recipe needs, and the footage is there."""
+    if cfg.footage is not None:
+        check_footage(cfg.footage, cfg.uri_column)
     curated = _as_curated(cfg)
     check_measurable(load_recipe(cfg.recipe, open_dataset(cfg.dataset).manifest.recipe), curated.scores)
 
@@ -39,14 +44,20 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     with ExitStack() as stack:
-        selection = Curation(_as_curated(cfg), Footage((), (), ()), run, stack)
+        selection = Curation(_as_curated(cfg), Footage((), (), ()), run, stack, given_to(cfg.footage, cfg.uri_column))
         result = selection.finish([])
     did = {name: selection.did[name] for name in ("clips_captioned", "clips_cut", "shards_written")}
     metrics = result | did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("metrics.json", metrics)
     run.say(f"captioned {did['clips_captioned']} clips, cut {did['clips_cut']} in {metrics['seconds']:.1f} s")
-    say_clips(cfg.dataset, run, selection.ledger, metrics)
+    say_clips(cfg.dataset, run, selection.ledger, metrics, cfg.footage)
     return metrics
+
+
+def given_to(footage: str | None, uri_column: str) -> Given:
+    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated here before."""
+    now = () if footage is None else (Root(footage, uri_column),)
+    return Given((*now, *remembered()), through_links=True)
 
 
 def as_curated(dataset: str) -> CurateConfig:

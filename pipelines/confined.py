@@ -56,13 +56,18 @@ def read_identity(path: Path) -> str:
     Raises:
         MediaError: unreadable, missing.
     """
-    from pipelines.ids import video_id
+    from pipelines.ids import READ_BYTES, VideoId
+    from pipelines.media.regular import regular_file
     from pipelines.media.sniff import HEAD_BYTES, sniff
 
+    whole = VideoId()
     try:
-        with path.open("rb") as file:
+        with regular_file(path) as file:
             sniff(file.read(HEAD_BYTES))
-        return video_id(path)
+            file.seek(0)
+            while piece := file.read(READ_BYTES):
+                whole.take(piece)
+        return whole.value()
     except OSError as error:
         raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 

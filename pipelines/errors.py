@@ -1,10 +1,14 @@
 """What can be wrong with footage: a closed set of reasons, and the one exception that carries them.
 
 Every door to a decoder, demuxer or encoder raises `MediaError`, never the library's own exception; the graph turns it
-into a quarantine row.
+into a quarantine row. What is wrong with the place where we work is no file's fault, and ends the job.
 """
 
+import errno
 from enum import StrEnum
+
+# No room, or none for this user; nobody may write; no descriptors left.
+_OF_THE_PLACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE))
 
 
 class Reason(StrEnum):
@@ -29,6 +33,15 @@ class Reason(StrEnum):
     def lasting(self) -> bool:
         """Whether trying again with the same bytes and code would end the same way."""
         return self not in (Reason.MISSING, Reason.INTERNAL)
+
+
+class PlaceError(OSError):
+    """Where we write can't be written, such as a full disk: nothing is said of any file."""
+
+
+def of_the_place(error: BaseException) -> bool:
+    """Whether an error, Python's or FFmpeg's, is of the place where we work, and would be any file's."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_PLACE
 
 
 class MediaError(Exception):

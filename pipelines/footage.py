@@ -17,9 +17,10 @@ from pipelines import s3, s3_footage
 from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.footage_list import URI, BadRow, Named, is_list, read_list
-from pipelines.footage_walk import walk, why_no_file
+from pipelines.footage_walk import walk
 from pipelines.identity import file_id, object_id
 from pipelines.in_time import in_time
+from pipelines.media.regular import regular_file, why_no_file
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Ignored, Missing, Source
 from pipelines.redact import holds_key, redacted
@@ -89,6 +90,8 @@ def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) 
         else:
             path = Path(uri)
             stat = in_time(path.stat, limits.deadline_s)
+            if no_file := why_no_file(stat):
+                return no_file
             now = stat.st_size, etag(stat)
             same = now == (size_bytes, source["etag"])
             same = same or (stat.st_size == size_bytes and file_id(path, size_bytes, limits) == source["video_id"])
@@ -131,14 +134,34 @@ def _found(uri: str, uri_column: str) -> Iterator[Source | Ignored | Missing]:
     if path.is_dir():
         yield from map(_walked, walk(_plain(path)))
     elif path.is_file() and is_list(path.name):
-        there = lambda name: (path.parent / name).is_file()  # noqa: E731
-        yield from _listed(read_list(str(path), path.read_bytes(), uri_column, there), base=str(path.parent))
+        there = lambda name: _is_file(path.parent / name)  # noqa: E731
+        yield from _listed(read_list(str(path), _content(path), uri_column, there), base=str(path.parent))
     elif path.exists():
         yield _local(_plain(path), {})
     elif glob.has_magic(str(path)) and (found := _matching(_plain(path))):
         yield from map(_walked, found)
     else:
         raise FileNotFoundError(f"footage={uri}: nothing is there{_near(path)}")
+
+
+def _content(path: Path) -> bytes:
+    """All of a list."""
+
+    def read() -> bytes:
+        with regular_file(path) as file:
+            return file.read()
+
+    try:
+        return in_time(read, _USUAL_LIMITS.deadline_s)
+    except MediaError as error:
+        raise ValueError(f"footage={path}: the list can't be read: {error.message}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name can be so long
+        return False
 
 
 def _in_store(uri: str) -> bool:
@@ -211,7 +234,7 @@ def _not_media_file(path: Path) -> str | None:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with regular_file(path) as file:
         return file.read(HEAD_BYTES)
 
 

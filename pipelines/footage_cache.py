@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.durable import sync_file
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.ids import hash_text
 from pipelines.private import private_folder
 
@@ -42,13 +42,18 @@ class FootageCache:
             suffix: of the local file's name.
 
         Raises:
-            MediaError: missing, if there is no room for it, or it can't be written.
+            MediaError: missing, if it is larger than the room for it, or can't be kept.
+            PlaceError: the disk takes no more, whatever it is.
         """
         path = self._folder / (hash_text(name) + suffix)
         try:
             while (handle := _hold(path)) is None:
                 self._fetch(path, size_bytes, fetch)
-        except OSError as error:  # such as a disk that others have filled
+        except OSError as error:
+            if of_the_place(error):  # such as a disk that others have filled
+                raise PlaceError(
+                    error.errno, f"{error.strerror}; set TMPDIR to a folder with room", str(path)
+                ) from error
             raise MediaError(
                 Reason.MISSING, f"it can't be kept in {self._folder}: {error.strerror or error}; set TMPDIR"
             ) from error

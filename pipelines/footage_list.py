@@ -12,10 +12,14 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".parquet"))
 FIELDS = ("text", "license", "dataset")
@@ -28,7 +32,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _SEPARATORS = (",", ";", "\t")
+_AT_ONCE = 10_000  # rows of a parquet
 _LONGEST_FIELD = 1 << 30  # bytes; Python's own 128 KiB are less than some captions
 
 
@@ -64,7 +70,7 @@ def read_list(
         exists: whether a line that looks like a comment is a file after all.
 
     Raises:
-        ValueError: a table has no such column, or can't be read at all.
+        ValueError: a table has no such column, or several of one name, or can't be read at all.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".parquet":
@@ -88,7 +94,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _why_no_text(value: str) -> str | None:
-    if any("\udc80" <= letter <= "\udcff" for letter in value):
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
         return "it is not UTF-8; save the list as UTF-8"
     return "it holds a byte of zero" if "\0" in value else None
 
@@ -101,7 +107,8 @@ def _checked(where: str, uri: str, about: Mapping[str, str]) -> Named | BadRow:
 
 
 def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[Named | BadRow]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not `splitlines`: it divides at characters, such as U+2028, that names of files may have.
+    for number, line in enumerate(_LINE_END.split(text), start=1):
         uri = line.strip()
         if not uri or (uri.startswith("#") and not (_why_no_text(uri) is None and exists(uri))):
             continue
@@ -166,11 +173,30 @@ def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]
     try:
         table = read_parquet(content)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"footage={name}: it can't be read as parquet ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
     own = _need(name, column, table.column_names)
     wanted = table.select([title for title in table.column_names if title == own or title in FIELDS])
-    for number, row in enumerate(wanted.to_pylist(), start=1):
+    for start in range(0, len(wanted), _AT_ONCE):
+        yield from _parquet_rows(name, wanted.slice(start, _AT_ONCE), start + 1, own)
+
+
+def _parquet_rows(name: str, rows: pa.Table, first: int, own: str) -> Iterator[Named | BadRow]:
+    """Rows of a table, of which the first is counted as `first`; if Python can't hold a value, each alone."""
+    try:
+        values = rows.to_pylist()
+    except (ValueError, OverflowError, NotImplementedError) as error:
+        if len(rows) == 1:
+            yield BadRow(f"{name}, row {first}", f"it can't be read ({_first_line(error)})")
+            return
+        for k in range(len(rows)):
+            yield from _parquet_rows(name, rows.slice(k, 1), first + k, own)
+        return
+    for number, row in enumerate(values, start=first):
         yield _row(f"{name}, row {number}", row, own)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _row(where: str, row: Mapping[str, Any], column: str) -> Named | BadRow:
@@ -197,4 +223,7 @@ def _need(name: str, column: str, names: Sequence[str]) -> str:
         hint = f"; did you mean {near[0]!r} to be it? Then give uri_column={near[0]}" if near else ""
         shown = ", ".join(map(repr, names)) or "nothing"
         raise ValueError(f"footage={name}: the list has no column '{column}', only {shown}{hint}")
+    for title in (found, *FIELDS):
+        if list(names).count(title) > 1:
+            raise ValueError(f"footage={name}: the list has more than one column '{title}'; leave one of them")
     return found

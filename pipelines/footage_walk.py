@@ -13,15 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.errors import Reason
+from pipelines.media.regular import why_no_file
 from pipelines.records import Ignored, Missing
 
-_KINDS = (
-    (modes.S_ISFIFO, "a pipe"),
-    (modes.S_ISSOCK, "a socket"),
-    (modes.S_ISCHR, "a device"),
-    (modes.S_ISBLK, "a device"),
-    (modes.S_ISDIR, "a folder"),
-)
 Identity = tuple[int, int]
 
 
@@ -40,7 +34,11 @@ def walk(root: Path, max_depth: int | None = None) -> list[Path | Ignored | Miss
     while waiting or links:
         if waiting:  # what is here itself, before any link to it
             folder, depth = waiting.pop()
-            folders.add(_identity(folder.stat()))
+            try:
+                folders.add(_identity(folder.stat()))
+            except OSError as error:  # in a folder that may be listed, but not entered
+                found.append(_unreadable(folder, error))
+                continue
             for entry in _entries(folder, found):
                 path = folder / entry.name
                 if entry.is_symlink():
@@ -55,7 +53,7 @@ def walk(root: Path, max_depth: int | None = None) -> list[Path | Ignored | Miss
         try:
             target = path.stat()
         except OSError as error:
-            why = f"a link to {os.readlink(path)}, which can't be followed: {error.strerror}"
+            why = f"a link{_target(path)}, which can't be followed: {error.strerror}"
             found.append(Missing(str(path), "plan", Reason.MISSING, why))
             continue
         if not modes.S_ISDIR(target.st_mode):
@@ -69,14 +67,6 @@ def walk(root: Path, max_depth: int | None = None) -> list[Path | Ignored | Miss
         elif max_depth is None or depth < max_depth:
             waiting.append((path, depth + 1))
     return sorted(found, key=_name)
-
-
-def why_no_file(status: os.stat_result) -> str | None:
-    """Why a thing with this status is no footage; None if it is a regular file."""
-    if modes.S_ISREG(status.st_mode):
-        return None
-    kind = next((words for test, words in _KINDS if test(status.st_mode)), "no regular file")
-    return f"it is {kind}; only regular files are footage"
 
 
 def _take(path: Path, files: set[Identity], found: list, status: os.stat_result | None = None) -> None:
@@ -103,8 +93,20 @@ def _entries(folder: Path, found: list) -> Iterator[os.DirEntry]:
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if not entry.name.startswith("."))
     except OSError as error:
-        why = f"the folder can't be read: {error.strerror or error}"
-        found.append(Missing(str(folder), "plan", Reason.MISSING, why))
+        found.append(_unreadable(folder, error))
+
+
+def _unreadable(folder: Path, error: OSError) -> Missing:
+    return Missing(
+        str(folder), "plan", Reason.MISSING, f"the folder can't be read: {error.strerror or type(error).__name__}"
+    )
+
+
+def _target(link: Path) -> str:
+    try:
+        return f" to {os.readlink(link)}"
+    except OSError:  # in a folder that may be listed, but not entered
+        return ""
 
 
 def _leads_back(link: Path) -> bool:

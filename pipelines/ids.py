@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 _ID_HEX = 32  # 128 bits: no collision among any number of clips one could own
-_READ_BYTES = 4 * 1024**2
+READ_BYTES = 4 * 1024**2
 
 
 def sha256_file(path: Path) -> str:
     """Full sha256 of a file's bytes, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_READ_BYTES):
+        while piece := file.read(READ_BYTES):
             digest.update(piece)
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pipelines import confined
 from pipelines.config import LimitConfig
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.footage import MEDIA_SUFFIXES, etag
 from pipelines.footage_cache import FootageCache, node_cache
 from pipelines.identity import file_id, object_id, sniff_object
@@ -148,6 +148,8 @@ def remote_file(remote: Remote, cache: FootageCache, limits: LimitConfig = _USUA
             with path.open("wb") as file:
                 take_in_time(remote.pieces(), file.write, deadline_s)
         except (OSError, EOFError) as error:
+            if of_the_place(error):
+                raise
             raise _missing(error) from error
 
     suffix = PurePosixPath(remote.uri).suffix.lower()

@@ -8,6 +8,7 @@ writers of one key exactly one succeeds and the other learns it.
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -232,6 +233,20 @@ class LocalStore:
             self._beneath.remove_tree(key)
 
 
+def prove_room(folder: Path, size_bytes: int = 64 * 1024**2) -> None:
+    """Write so many bytes, and throw them away: whether a disk is full is not taken from a process that a file may have taken over.
+
+    Raises:
+        OSError: they can't be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for _ in range(0, size_bytes, 1024**2):
+                file.write(bytes(1024**2))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def open_store(uri: str) -> Store:
     """The store behind a dataset's URI: a local path, `file:` URI, or `s3://bucket/prefix`. Nothing is asked yet.
 
@@ -253,7 +268,7 @@ def local_path(uri: str, what: str) -> Path:
         what: the key the user typed, for the message.
 
     Raises:
-        ValueError: the scheme is none that is known, or a path begins in a home folder that is none.
+        ValueError: the scheme is none that is known, the URI names another machine, or `~` no home folder that is known.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator:
@@ -261,10 +276,23 @@ def local_path(uri: str, what: str) -> Path:
             return Path(uri).expanduser()
         except RuntimeError as error:
             raise ValueError(
-                f"{what}={uri}: whose home folder that is isn't known here; give the whole path"
+                f"{what}={uri}: no home folder is known for {uri.partition('/')[0]}; write the path out"
             ) from error
     if scheme != "file":
         raise ValueError(
             f"{what}={uri}: scheme '{scheme}' is not known; use a local path, file:///path or s3://bucket/prefix"
         )
-    return Path(unquote(urlsplit(uri).path))
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise ValueError(f"{what}={uri}: it is no URI ({error}); use a local path or file:///path") from error
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(
+            f"{what}={uri}: it names the machine '{parts.netloc}'; a file: URI is of this one: use file:///path"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"{what}={uri}: a file: URI ends with its path; write '?' as %3F and '#' as %23 in a name")
+    path = unquote(parts.path)
+    if "\0" in path:
+        raise ValueError(f"{what}={uri}: it holds a byte of zero, which no path may")
+    return Path(path)

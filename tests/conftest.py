@@ -1,6 +1,7 @@
 """What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
 
 import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,14 @@ class SharedRay:
     dashboard: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What jobs keep of this user lies in a folder of the tests, for jobs in other processes, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[SharedRay]:
     """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token in their environment."""
@@ -46,6 +55,15 @@ def shared_ray() -> Iterator[SharedRay]:
         )
         yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
         ray.shutdown()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An empty folder that other users may enter: pytest's own are its user's alone."""
+    with tempfile.TemporaryDirectory(prefix="rushes-open-") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Far, Watch, WorkerLostError
 from pipelines import confined
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.ids import fingerprint
 from pipelines.media import child
 from pipelines.media.clock import Clock, Gap
@@ -345,6 +345,8 @@ def _tried(stage: str, found: Analysis, make: Callable[[], Any]) -> Any | Quaran
     except MediaError as error:
         return Quarantined(found.source_uri, stage, error.reason, error.message, found.video_id)
     except Exception as error:  # one file must not end the run; the row says that the fault is ours
+        if of_the_place(error):  # nor be blamed for a full disk
+            raise
         logger.exception("%s of %s failed", stage, found.source_uri)
         message = f"{type(error).__name__}: {error}"
         return Quarantined(found.source_uri, stage, Reason.INTERNAL, message, found.video_id)

@@ -19,6 +19,8 @@ from pipelines.config import (
 from pipelines.precision import AUTO, CHOICES, DOC
 from recaption.config import CaptionConfig
 
+_FOOTAGE = "where the sources are, if this user has not curated them on this machine: only what was given is opened"
+
 
 @dataclass
 class CurateConfig:
@@ -78,6 +80,8 @@ class SelectConfig:
     recipe: RecipeConfig = field(
         default_factory=lambda: RecipeConfig(name="current"), metadata={"doc": "what is kept from now on"}
     )
+    footage: str | None = field(default=None, metadata={"doc": _FOOTAGE, "path": True})
+    uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where newly kept clips are captioned and cut"})
 
 
@@ -107,6 +111,8 @@ class RequeueConfig:
         default_factory=list, metadata={"doc": "only what failed for one of these reasons, e.g. [timed_out,crashed]"}
     )
     sources: str = field(default="*", metadata={"doc": "only sources whose URI matches this pattern"})
+    footage: str | None = field(default=None, metadata={"doc": _FOOTAGE, "path": True})
+    uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     limits: OtherLimits = field(
         default_factory=OtherLimits, metadata={"doc": "what decoding one file may take from now on"}
     )

@@ -51,6 +51,7 @@ from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
 from pipelines.footage import Footage, found_again
+from pipelines.given import Given
 from pipelines.manifest import LostRaceError, current_settings
 from pipelines.pack import Plan, plan_shards, shard_id
 from pipelines.precision import AUTO
@@ -63,6 +64,7 @@ from pipelines.stages import Stage
 from pipelines.store import open_store
 
 logger = logging.getLogger(__name__)
+NOT_GIVEN = "nobody gave this file here, only the dataset names it; give the footage with footage="
 _READERS = 8  # threads that look up finished work; they wait for storage, not for a core
 
 Row = dict[str, Any]
@@ -76,9 +78,10 @@ class Curation:
         footage: what it is about; none, to decide again over what the dataset has.
         run: where it speaks.
         stack: keeps Ray connected for as long as it is open.
+        given: footage that rows of the dataset may name besides.
     """
 
-    def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack):
+    def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, given: Given):
         drill.lead()
         self.store = open_store(cfg.dataset)
         if (
@@ -89,6 +92,7 @@ class Curation:
             cfg = replace(cfg, precision=precision.name)
         cfg = with_absolute_paths(cfg)
         self.cfg, self.footage, self.run, self._stack = cfg, footage, run, stack
+        self._given, self._listed = given, {source.uri for source in footage.sources}
         self.prints = fingerprints(cfg)
         self._measuring: Measuring | None = None
         args = (self.store.uri, cfg, self.prints, run.say)
@@ -329,14 +333,16 @@ class Curation:
         return made | gone
 
     def _gone(self, clips: Sequence[Row], assembly: Assembly) -> dict[str, Row]:
-        """Clips whose source is not there, or is not what they were measured on: rows that say so, by clip id.
+        """Clips whose source was not given, is not there, or is not what they were measured on: rows that say so, by clip id.
 
         The others learn what their source is now, `as_listed`: who opens it takes nothing else for it.
         """
         known = {row["uri"]: row for row in assembly.sources}
         uris = sorted({clip["source_uri"] for clip in clips})
         with ThreadPoolExecutor(_READERS) as readers:
-            now = dict(zip(uris, readers.map(lambda uri: found_again(known[uri], self.cfg.limits), uris), strict=True))
+            now = dict(zip(uris, readers.map(lambda uri: self._found_again(known[uri]), uris), strict=True))
+        if not_given := sum(found == NOT_GIVEN for found in now.values()):
+            self.run.say(f"{count(not_given, 'source')} not opened, as nobody gave them here: give them with footage=")
         gone: dict[str, Row] = {}
         for clip in clips:
             found = now[clip["source_uri"]]
@@ -346,6 +352,12 @@ class Curation:
             else:
                 clip["as_listed"] = found
         return gone
+
+    def _found_again(self, source: Row) -> tuple[int, str] | str:
+        """See `found_again`; what only the dataset names is not looked for."""
+        if source["uri"] not in self._listed and not self._given.opens(source["uri"]):
+            return NOT_GIVEN
+        return found_again(source, self.cfg.limits)
 
     def _look_again(self, assembly: Assembly) -> None:
         """DOVER's score of every clip, where its weights are given."""

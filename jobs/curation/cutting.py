@@ -20,7 +20,7 @@ from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.watch import Watch
 from pipelines.config import CutConfig
 from pipelines.drill import boundary
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.media.child import ChildError
 from pipelines.media.sound import KEPT
@@ -30,7 +30,7 @@ from pipelines.schema import CUTS, table
 from pipelines.shards import Sample, members, read_piece, shard_key, write_shard
 from pipelines.source_file import source_file
 from pipelines.stages import Stage
-from pipelines.store import open_store
+from pipelines.store import open_store, prove_room
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,8 @@ class ShardWriter:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
                 continue
             except Exception as error:  # one clip must not end the run; the row says that the fault is ours
+                if of_the_place(error):  # nor be blamed for a full disk
+                    prove_room(file.parent)
                 logger.exception("cutting clip %s of %s failed", clip["clip_id"], clip["source_uri"])
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))

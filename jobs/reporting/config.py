@@ -14,6 +14,14 @@ class ReportConfig:
         default=None,
         metadata={"doc": "a workflow's folder (the out= of rushes run) to report on instead", "path": True},
     )
+    footage: str | None = field(
+        default=None,
+        metadata={
+            "doc": "footage that rejected clips are shown from: a folder, file, glob, list or s3:// prefix; null: none is opened",
+            "path": True,
+        },
+    )
+    uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     out: str | None = field(
         default=None, metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"}
     )

@@ -56,12 +56,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class GalleryView:
-    """The cards that are shown, and how many clips there are."""
+    """The cards that are shown, how many clips there are, and why a rejected one may have no picture."""
 
     kept: list[Card]
     all_kept: int
     rejected: list[Card]
     all_rejected: int
+    no_picture: str = ""
 
 
 def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
@@ -73,14 +74,14 @@ def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[
     )
 
 
-def gallery_view(clips: Clips, pictures: Pictures, most: int) -> GalleryView:
+def gallery_view(clips: Clips, pictures: Pictures, most: int, no_picture: str) -> GalleryView:
     """Cards of at most `most` kept and as many rejected clips."""
     chosen = choose(clips.rows, most)
     cards: tuple[list[Card], list[Card]] = ([], [])
     for made, rows in zip(cards, chosen, strict=True):
         made += [_card(row, pictures) for row in clips.full(rows)]
     all_kept = int(clips.kept.sum())
-    return GalleryView(cards[0], all_kept, cards[1], len(clips) - all_kept)
+    return GalleryView(cards[0], all_kept, cards[1], len(clips) - all_kept, no_picture)
 
 
 def _card(row: Mapping[str, Any], pictures: Pictures) -> Card:

@@ -31,6 +31,7 @@ from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from jobs.select import as_curated
 from pipelines.dataset import Dataset, open_dataset
+from pipelines.given import Given
 from pipelines.schema import KEPT
 
 logger = logging.getLogger(__name__)
@@ -88,8 +89,8 @@ class View:
     videos: VideosView | None
 
 
-def make_view(found: Found, most_clips: int) -> View:
-    """Read everything, decode what is shown.
+def make_view(found: Found, most_clips: int, footage: Given) -> View:
+    """Read everything, decode what is shown; of footage only what was given.
 
     Raises:
         FileNotFoundError: a file that the dataset or the evaluation names is gone.
@@ -100,7 +101,7 @@ def make_view(found: Found, most_clips: int) -> View:
     quarantine = dataset.quarantine().to_pylist()
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
     scores = scores_view(clips, recipe)
-    pictures = Pictures(dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources})
+    pictures = Pictures(dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources}, footage)
     evaluation = read_evaluation(found.videos) if found.videos else None
     trainings = [vae_view(found.vae, by_id)] if found.vae else []
     trainings += [dit_view(found.dit)] if found.dit else []
@@ -111,7 +112,7 @@ def make_view(found: Found, most_clips: int) -> View:
             cutoffs(clips, recipe, thumbs),
             copies_view(clips, thumbs),
             footage_view(sources, clips.rows, quarantine, pictures, most_clips),
-            gallery_view(clips, pictures, most_clips),
+            gallery_view(clips, pictures, most_clips, _no_picture(footage)),
         )
 
     pictured()  # only says which pictures are needed
@@ -139,6 +140,15 @@ def make_view(found: Found, most_clips: int) -> View:
         books=books_view(dataset, sources, quarantine, clips.rows, newest_ledger(found.dataset)),
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
+    )
+
+
+def _no_picture(footage: Given) -> str:
+    """Why a rejected clip has no picture."""
+    return (
+        "the footage is not at hand, or not what was given"
+        if footage.roots
+        else "rejected clips are shown from their footage: give it with footage="
     )
 
 

@@ -1,4 +1,5 @@
-"""Pictures of clips for the page: of kept clips from their shards, of rejected ones from the footage as long as it is unchanged.
+"""Pictures of clips for the page: of kept clips from their shards, of rejected ones from footage that was given, as long as it is
+unchanged. What only a row of the dataset names is not opened.
 
 In: rows of the index, and how many pictures of what height. Out: frames. Views ask for pictures twice: first to say which they
 need, then, when all of those were made, to show them. So each clip is opened once, for all that is shown of it, and several
@@ -22,6 +23,7 @@ from jobs.progress import progress
 from pipelines import confined
 from pipelines.dataset import Dataset
 from pipelines.errors import MediaError, Reason
+from pipelines.given import Given
 from pipelines.in_time import in_time
 from pipelines.media import child
 from pipelines.media.ranged import size_of
@@ -43,10 +45,11 @@ class Pictures:
     Args:
         cfg: that it was curated with: what decoding may take.
         sizes_bytes: of each source when it was curated, by URI.
+        given: footage that rejected clips may be shown from.
     """
 
-    def __init__(self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int]):
-        self._dataset, self._cfg, self._sizes_bytes = dataset, cfg, sizes_bytes
+    def __init__(self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int], given: Given):
+        self._dataset, self._cfg, self._sizes_bytes, self._given = dataset, cfg, sizes_bytes, given
         self._rows: dict[str, Row] = {}
         self._wanted: dict[str, dict[Wanted, None]] = defaultdict(dict)
         self._made: dict[tuple[str, Wanted], np.ndarray] = {}
@@ -69,12 +72,15 @@ class Pictures:
         for clip_id in self._wanted:
             row = self._rows[clip_id]
             kept.append([row]) if row["status"] == KEPT else rejected[row["source_uri"]].append(row)
+        for uri in [uri for uri in rejected if not self._given.opens(uri)]:
+            logger.info("no pictures of the rejected clips of %s, which is under no footage= that was given", uri)
+            del rejected[uri]
         batches = kept
         for rows in rejected.values():
             rows.sort(key=lambda row: (row["start_s"], row["clip_id"]))
             batches += [rows[k : k + _BATCH_CLIPS] for k in range(0, len(rows), _BATCH_CLIPS)]
         with (
-            progress("report: pictures", total=len(self._wanted), unit="clips") as bar,
+            progress("report: pictures", total=sum(map(len, batches)), unit="clips") as bar,
             closing(here.each(self._batch, batches)) as made,
         ):
             for batch in made:

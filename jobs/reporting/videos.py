@@ -23,9 +23,14 @@ from jobs.reporting.media import data_uri
 from jobs.reporting.text import figure
 from jobs.spread import spread
 from pipelines.batches.frames import FrameReader
+from pipelines.config import LimitConfig
+from pipelines.confined import header_limits
 from pipelines.dataset import Dataset
+from pipelines.errors import MediaError, Reason
+from pipelines.media import child
 from pipelines.media.decode import decode_frames, probe_clip
 
+_LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24
 _MOST_COLUMNS = 64
 
@@ -120,7 +125,7 @@ def videos_view(
         if video["clip_id"] in clips:  # footage may have left the dataset since
             groups.setdefault(video["clip_id"], []).append(video)
     ordered = sorted(groups, key=lambda c: (clips[c]["source_uri"], clips[c]["start_s"]))
-    fps = probe_clip((folder / found["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
+    fps = _probed((folder / found["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
     stretches, captions = _Stretches(dataset, fps), []
     for clip_id in spread(ordered, _MOST_CAPTIONS):
         captions.append(_caption(stretches, clips, folder, sorted(groups[clip_id], key=lambda v: v["seed"])))
@@ -141,7 +146,7 @@ class _Stretches:
     """Finds and writes the stretches of clips that videos are nearest to."""
 
     def __init__(self, dataset: Dataset, fps: float):
-        self._fps, self._reader = fps, FrameReader(dataset, fps)
+        self._fps, self._reader = fps, FrameReader(dataset, fps, decode=_decoded)
 
     def nearest_to(self, made_THWC: np.ndarray, row: Mapping[str, Any]) -> VideoView:
         """The stretch of a clip at the video's frame rate and number of pixels, at the clip's aspect."""
@@ -193,8 +198,25 @@ def _caption(
 
 
 def _frames(content: bytes) -> np.ndarray:
-    num_frames, _, width, height, fps = probe_clip(content)
-    return decode_frames(content, [k / fps for k in range(num_frames)], height, width)
+    num_frames, _, width, height, fps = _probed(content)
+    return _decoded(content, [k / fps for k in range(num_frames)], height, width)
+
+
+def _probed(content: bytes) -> tuple[int, float, int, int, float]:
+    """As `probe_clip`, in a child: a workflow's folder may be anyone's, as may its dataset."""
+    num_frames, duration_s, width, height, fps = child.call(
+        probe_clip, content, limits=header_limits(_LIMITS, len(content))
+    )
+    return num_frames, duration_s, width, height, fps
+
+
+def _decoded(content: bytes, times_s: Sequence[float], height: int, width: int) -> np.ndarray:
+    """As `decode_frames`, in a child."""
+    limits = header_limits(_LIMITS, len(content))
+    frames = child.call(decode_frames, content, list(times_s), height, width, limits=limits)
+    if frames.dtype != np.uint8 or frames.shape != (len(times_s), height, width, 3):
+        raise MediaError(Reason.CRASHED, "the process that decodes gave back something else than pictures")
+    return frames
 
 
 def _matrix(

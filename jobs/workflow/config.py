@@ -52,7 +52,10 @@ class RunConfig:
         default_factory=lambda: EvaluateConfig(checkpoint=WIRED, dataset=WIRED, out=WIRED),
         metadata={"wired": ("precision",)},
     )
-    report: ReportConfig = field(default_factory=lambda: ReportConfig(dataset=None, run=WIRED))
+    report: ReportConfig = field(
+        default_factory=lambda: ReportConfig(dataset=None, run=WIRED, uri_column=WIRED),
+        metadata={"wired": ("footage",)},
+    )
 
     def __post_init__(self) -> None:
         for part in fields(self):

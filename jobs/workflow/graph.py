@@ -121,7 +121,7 @@ def nodes(cfg: RunConfig) -> list[Node]:
         ),
         Node(
             "report", ("curate", "train_vae", "encode", "train", "evaluate"),
-            lambda made, _: change(cfg.report, run=str(out)),
+            lambda made, _: change(cfg.report, run=str(out), uri_column=cfg.curate.uri_column),
             lambda _: str(out),
             lambda folder, _: _sha256(Path(folder) / "report.html"),
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -30,9 +30,20 @@ class ClipError(ValueError):
 
 
 class FrameReader:
-    """Reads windows of a dataset's clips at one frame rate. Safe to share between threads."""
+    """Reads windows of a dataset's clips at one frame rate. Safe to share between threads.
 
-    def __init__(self, dataset: Dataset, fps: float, cache_bytes: int = 1 << 30):
+    Args:
+        decode: as `decode_frames`; another one may do it elsewhere.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        fps: float,
+        cache_bytes: int = 1 << 30,
+        decode: Callable[[bytes, Sequence[float], int, int], np.ndarray] = decode_frames,
+    ):
+        self._decode = decode
         self._dataset, self._fps, self._cache_bytes = dataset, fps, cache_bytes
         self._cache: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._lock = Lock()
@@ -53,7 +64,7 @@ class FrameReader:
         count = max(1, math.floor(duration_s * self._fps + 1e-6))
         try:
             mp4 = self._dataset.read(row, "mp4")
-            frames = decode_frames(mp4, [k / self._fps for k in range(count)], height, width)
+            frames = self._decode(mp4, [k / self._fps for k in range(count)], height, width)
         except (MediaError, FileNotFoundError, EOFError, ValueError) as error:
             raise ClipError(row, str(error)) from error
         with self._lock:

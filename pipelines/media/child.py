@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.media.ranged import RangedFile, RangeServer
 from pipelines.media.telling import taken
 
@@ -91,6 +91,7 @@ def call(
 
     Raises:
         MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be fetched.
+        PlaceError: a function that may write says that it can't, for want of room and the like: see `prove_room`.
         ChildError: the function raised anything else.
         KeyboardInterrupt: it was given up meanwhile.
     """
@@ -340,6 +341,11 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
     if kind == b"M":
         reason, message = json.loads(data)
         raise MediaError(Reason(reason), message)
+    if kind == b"E":
+        error = PlaceError(*json.loads(data))
+        if limits.file_bytes and of_the_place(error):
+            raise error
+        raise ChildError(str(error))  # who writes nothing knows nothing of the place
     if kind == b"X":
         error = ChildError(data.decode().strip().rpartition("\n")[2])
         error.add_note(data.decode())

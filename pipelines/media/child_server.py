@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.media import ranged, telling
 from pipelines.media.child import Limits
 from pipelines.media.no_network import forbid_network
@@ -124,6 +124,8 @@ def _answer(request: bytes, sender: int) -> None:
         message = (
             _refused(Reason.UNWRITABLE, f"the file would be longer than {limits.file_bytes} bytes")
             if too_long
+            else b"E" + json.dumps([error.errno, error.strerror]).encode()
+            if of_the_place(error)
             else b"X" + traceback.format_exc().encode()
         )
     except BaseException as error:

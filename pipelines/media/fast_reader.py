@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipelines.media.clock import Clock
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import field_syntax, parameter_sets
 from pipelines.media.ranged import File, RangedFile
+from pipelines.media.regular import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
             return None
     if not everything.plain or not _plain_pixels(data):
         return None
-    reader = _open(io.BytesIO(data) if isinstance(data, bytes) else str(data), everything)
+    reader = _open(io.BytesIO(data), everything) if isinstance(data, bytes) else _open_path(data, everything)
     return FastReader(reader, lead) if reader else None
 
 
@@ -125,6 +127,16 @@ def _plain_pixels(source: File | bytes) -> bool:
             return False
         fields = field_syntax(codec.name, parameter_sets(codec.name, codec.extradata), 0)
         return fields is None and not first.interlaced_frame
+
+
+def _open_path(path: Path, clock: Clock) -> Any:
+    """The same of a file, which decord opens by name: by that of a descriptor, where descriptors have names."""
+    descriptor = open_regular(path)
+    try:
+        named = f"/proc/self/fd/{descriptor}"
+        return _open(named if os.path.exists(named) else str(path), clock)
+    finally:
+        os.close(descriptor)
 
 
 def _open(file: str | io.BytesIO, clock: Clock) -> Any:

@@ -6,6 +6,7 @@ In: a file and limits. Out: a `Video`. What is no container, cut off, without vi
 
 import io
 import math
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pipelines.config import FootageConfig
-from pipelines.errors import MediaError, Reason
+from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.media.framing import frame_first
 from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
+from pipelines.media.regular import open_regular
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.records import Video
 
@@ -45,16 +47,17 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     demuxer = sniff(source[:HEAD_BYTES] if isinstance(source, bytes) else _head(source))
     if demuxer == "mov" and not isinstance(source, bytes):
         check_boxes(source)
+    # One demuxer, and what is open already: no playlist, no reference elsewhere can be followed.
+    options = {"protocol_whitelist": "fd", "max_pixels": str(max_pixels)}
+    descriptor = None
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     elif isinstance(source, RangedFile):
         file = source.open()
     else:
-        # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
-        file = str(source.absolute())
+        descriptor = open_regular(source)
+        file, options = "fd:", options | {"fd": str(descriptor)}
     try:
-        # One demuxer, and local files only: no playlist, no reference elsewhere can be followed.
-        options = {"protocol_whitelist": "file", "max_pixels": str(max_pixels)}
         how = {"format": demuxer, "options": options, "metadata_errors": "replace", "buffer_size": _BUFFER_BYTES}
         with av.open(file, **how) as container:
             for stream in container.streams.video:
@@ -67,7 +70,12 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     except av.error.EOFError as error:
         raise MediaError(Reason.TRUNCATED, f"{demuxer}: the file ends before its first packet") from error
     except av.error.FFmpegError as error:
+        if of_the_place(error):  # of what the block writes
+            raise PlaceError(error.errno, error.strerror) from error
         raise MediaError(Reason.UNDECODABLE, f"{demuxer}: {error.strerror}") from error
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:

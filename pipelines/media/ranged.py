@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.read_ahead import ReadAhead, ReadRange
+from pipelines.media.regular import regular_file, why_no_file
 
 _QUESTION = struct.Struct("<QQ")  # offset, size
 _MOST_BYTES = 1024**2  # of one answer: what the parent holds for a child that does not take it
@@ -67,28 +68,26 @@ def size_of(file: File) -> int:
     """Bytes in a file.
 
     Raises:
-        MediaError: missing.
+        MediaError: missing; unreadable, if it is no regular file.
     """
     if isinstance(file, RangedFile):
         return file.size_bytes
     try:
-        return file.stat().st_size
+        status = file.stat()
     except OSError as error:
         raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+    if why := why_no_file(status):
+        raise MediaError(Reason.UNREADABLE, why)
+    return status.st_size
 
 
 def open_file(file: File) -> BinaryIO:
     """A file for a few small reads.
 
     Raises:
-        MediaError: missing.
+        MediaError: missing; unreadable, if it is no regular file.
     """
-    if isinstance(file, RangedFile):
-        return io.BufferedReader(file.open(), _SMALL_READS)
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
+    return io.BufferedReader(file.open(), _SMALL_READS) if isinstance(file, RangedFile) else regular_file(file)
 
 
 class RangeReader(io.RawIOBase):

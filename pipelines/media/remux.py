@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import MediaError
+from pipelines.errors import MediaError, PlaceError, of_the_place
 from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets, set_order, without_sets
 from pipelines.media.probe import open_container, video_stream
@@ -265,6 +265,8 @@ def write_clip(
                 container.mux(packet)
         set_edits(out, edits)
     except (av.error.FFmpegError, MediaError, ValueError) as error:
+        if of_the_place(error):
+            raise PlaceError(error.errno, error.strerror) from error
         raise CannotCopy(f"mp4 does not take it: {error}") from error
     shown = set(run.shown)
     return {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked} & shown

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import MediaError
+from pipelines.errors import MediaError, PlaceError, of_the_place
 from pipelines.media.aac import write_aac
 from pipelines.media.heard import SoundError, frames_heard, packets_heard, sound_stream
 from pipelines.media.mp4_boxes import Edit
@@ -114,6 +114,8 @@ def _copied(path: File, span: Span, out: Path) -> Sound | None:
                     packet.stream = track
                     container.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
+            if of_the_place(error):
+                raise PlaceError(error.errno, error.strerror) from error
             raise SoundError(f"mp4 does not take its {name} ({_said(error)})") from error
     _check_copy(out, heard[-1].end_s - heard[0].start_s)
     return Sound(out, round(heard[0].start_s * rate), _length_s(span))
@@ -129,6 +131,8 @@ def _converted(path: File, span: Span, out: Path, why: str) -> tuple[Sound | Non
     except SoundError as error:
         raise SoundError(f"{error}{_told(damage)}") from error
     except (av.error.FFmpegError, ValueError) as error:
+        if of_the_place(error):
+            raise PlaceError(error.errno, error.strerror) from error
         raise SoundError(f"it does not become AAC ({_said(error)})") from error
     if made is None and damage:
         raise SoundError(f"nothing of it decodes{_told(damage)}")

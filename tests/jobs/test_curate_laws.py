@@ -19,6 +19,7 @@ from jobs.run_folder import open_run
 from pipelines.dataset import open_dataset
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import find_footage
+from pipelines.given import Given
 from tests.conftest import run_job
 from tests.footage import film, pan, write
 
@@ -131,7 +132,7 @@ def curate_here(footage, dataset, between=lambda: None):
         open_run("curate", dataset / "runs" / str(len(list(dataset.glob("runs/*")))), composed.yaml) as run,
         ExitStack() as stack,
     ):
-        curation = Curation(composed.cfg, find_footage(str(footage)), run, stack)
+        curation = Curation(composed.cfg, find_footage(str(footage)), run, stack, Given(()))
         curation.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
         stack.enter_context(mock.patch.object(curation, "_need_ray"))
         analyses = curation.analyse()

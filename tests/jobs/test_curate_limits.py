@@ -10,6 +10,7 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.forgetting import forget_source
 from jobs.curation.gather import whole
+from pipelines import confined
 from pipelines.footage import etag, find_footage
 from pipelines.ids import video_id
 from pipelines.media import child
@@ -88,11 +89,13 @@ def test_what_begins_like_no_video_is_refused_before_its_bytes_are_hashed(tmp_pa
     assert known["z.mp4"].clips == found["z.mp4"].clips
 
 
-def test_a_disk_that_does_not_answer_is_one_row(tmp_path):
+def test_a_file_that_does_not_end_in_time_is_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(confined, "_SLOW_BYTES_PER_S", 1e18)  # else what is large may take long
     cfg = CurateConfig(footage=str(tmp_path), dataset=str(tmp_path / "dataset"), precision="fp32")
     cfg.limits.deadline_s = 1.0
     hung, film = tmp_path / "hung.mp4", tmp_path / "film.mp4"
-    os.mkfifo(hung)  # who opens it waits for ever
+    hung.write_bytes(b"\0\0\0\x10ftypisom")
+    os.truncate(hung, 60 * 1024**3)  # to hash so much takes minutes
     write(film, pan(1, 30, 48, 64))
     sources = [Source(str(path), path.stat().st_size, etag(path.stat())) for path in (hung, film)]
     analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
@@ -101,7 +104,7 @@ def test_a_disk_that_does_not_answer_is_one_row(tmp_path):
     cfg.limits.deadline_s = 60.0
     assert analyst.identify(sources[1]).video_id == video_id(film)
 
-    # Once the disk answers, `rushes requeue` forgets the row, and it is tried again.
+    # Once the disk is faster, `rushes requeue` forgets the row, and it is tried again.
     assert analyst.finished(sources[0]).quarantined == stuck.quarantined
     forget_source(sources[0], None, open_store(cfg.dataset), fingerprints(cfg))
     assert analyst.finished(sources[0]) is None

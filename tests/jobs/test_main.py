@@ -1,8 +1,10 @@
 """The command line as a user meets it: real processes, exit codes, near misses, and nothing heavy imported for help."""
 
 import ast
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +15,8 @@ from jobs.compose import ConfigError, compose
 from jobs.fields import keys
 from jobs.registry import JOBS
 from jobs.sweep import _own_output, combinations, sweep
+
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = ("torch", "ray", "deepspeed", "cv2", "av", "decord", "transformers", "pyarrow")
 
@@ -217,3 +221,13 @@ def test_tab_completion(typed, offered):
     from jobs.completion import candidates
 
     assert set(candidates([typed])) == offered
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_stdout_that_takes_nothing_is_one_line_or_none():
+    """It leads to a full disk, to a reader who has gone, or nowhere."""
+    for redirected, code, said in ((">/dev/full", 1, "No space left on device"), ("| true", 0, ""), (">&-", 0, "")):
+        command = f"set -o pipefail; {sys.executable} -m jobs.main --help {redirected}"
+        done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, bool(said)), done.stderr
+        assert said in done.stderr

@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -73,7 +74,7 @@ def _republish(path: Path, rows: list[dict]) -> None:
 
 @pytest.fixture(scope="module")
 def page(dataset) -> str:
-    out = run_job(report, ReportConfig(dataset=str(dataset)))["out"]
+    out = run_job(report, ReportConfig(dataset=str(dataset), footage=str(dataset.parent / "footage")))["out"]
     assert Path(out) == dataset / "report.html"
     return Path(out).read_text()
 
@@ -231,7 +232,8 @@ def test_many_clips_are_sampled_and_the_page_says_so(dataset, tmp_path):
 
 
 def test_the_same_dataset_makes_the_same_page(page, dataset, tmp_path):
-    run_job(report, ReportConfig(dataset=str(dataset), out=str(tmp_path / "again.html")))
+    footage = str(dataset.parent / "footage")
+    run_job(report, ReportConfig(dataset=str(dataset), footage=footage, out=str(tmp_path / "again.html")))
     assert (tmp_path / "again.html").read_text() == page
 
 
@@ -305,3 +307,46 @@ def test_in_a_browser_only_the_pages_own_script_runs(page, tmp_path):
     assert len(cards) == 3
     verdict = next(a for tag, a in Reader(dom).tags if a.get("class") == "verdict")
     assert (verdict["data-clips"], "hidden" in verdict) == ("3", False)  # the page's own script ran
+
+
+def test_nothing_is_opened_that_only_the_dataset_names(dataset, page, tmp_path, monkeypatch):
+    """Without footage= nothing outside of the dataset; with it what lies there, wherever else the rows point."""
+    from pipelines import s3
+
+    copied = shutil.copytree(dataset, tmp_path / "dataset")
+    footage, asked = str(dataset.parent / "footage"), []
+    monkeypatch.setattr(s3, "client", lambda: asked.append("S3") or pytest.fail("S3 was asked"))
+    opened = opened_files(monkeypatch)
+    bare = Path(run_job(report, ReportConfig(dataset=str(copied)))["out"]).read_text()
+    assert "rejected clips are shown from their footage: give it with footage=" in bare
+    assert "rejected clips are shown from" not in page
+    assert not opened
+    run_job(report, ReportConfig(dataset=str(copied), footage=footage))
+    assert {Path(name).parent for name in opened} == {Path(footage)}
+
+    opened.clear()
+    rows = open_dataset(str(copied)).index().to_pylist()
+    elsewhere = [str(tmp_path / "pipe.mp4"), "s3://someone/secret.mp4", f"{footage}/../secret.mp4", f"{footage}2/a.mp4"]
+    os.mkfifo(elsewhere[0])
+    for k, row in enumerate(row for row in rows if row["status"] == "rejected"):
+        row["source_uri"] = elsewhere[k % len(elsewhere)]
+    for uri in elsewhere:
+        _republish(copied, [row | {"source_uri": uri} if row["status"] == "rejected" else row for row in rows])
+        text = Path(run_job(report, ReportConfig(dataset=str(copied), footage=footage))["out"]).read_text()
+        assert "the footage is not at hand, or not what was given" in text
+    assert not opened
+    assert not asked
+
+
+def opened_files(monkeypatch) -> list[str]:
+    """Sources that a job takes up, in whatever process: filled as it goes."""
+    from jobs.reporting import pictures
+
+    opened, plain = [], pictures.source_file
+
+    def noted(uri, *args, **how):
+        opened.append(uri)
+        return plain(uri, *args, **how)
+
+    monkeypatch.setattr(pictures, "source_file", noted)
+    return opened

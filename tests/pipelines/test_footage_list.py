@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,3 +121,49 @@ def test_bad_rows_of_a_list_are_rows_of_the_quarantine(tmp_path):
     assert "scheme 'ftp' is not known" in told["ftp://host/b.mp4"]
     assert told[f"{tmp_path}/list.jsonl, line 4"] == "it holds a byte of zero"
     assert {row.stage for row in found.missing} == {"plan"}
+
+
+def test_odd_names_are_a_row_each_and_end_nothing(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "a\u2028b.mp4").write_bytes(b"x")
+    odd = {
+        f"/{'x' * 5000}.mp4": "File name too long",
+        f"#{'x' * 5000}.mp4": None,  # a comment
+        "~nosuchuser/x.mp4": "no home folder is known for ~nosuchuser",
+        "http://169.254.169.254/latest": "scheme 'http' is not known",
+        "file://elsewhere/a.mp4": "it names the machine 'elsewhere'",
+        f"file://{tmp_path}/a.mp4?x=1": "a file: URI ends with its path",
+        f"file://{tmp_path}/a%00.mp4": "it holds a byte of zero",
+        "file://[::1/a.mp4": "it is no URI",
+    }
+    (tmp_path / "list.txt").write_text("\n".join(["a.mp4", *odd, "a\u2028b.mp4", f"file://{tmp_path}/a.mp4"]))
+    found = find_footage(str(tmp_path / "list.txt"))
+    assert [source.uri for source in found.sources] == [f"{tmp_path}/a.mp4", f"{tmp_path}/a\u2028b.mp4"]
+    told = {row.source_uri: row.message for row in found.missing}
+    assert told.keys() == {uri for uri, why in odd.items() if why}
+    assert all(odd[uri] in message for uri, message in told.items())
+    assert read("l.jsonl", r'"\ud800.mp4"') == [BadRow("l.jsonl, line 1", "it is not UTF-8; save the list as UTF-8")]
+
+
+def test_a_list_says_once_where_its_files_are():
+    for columns, name in (("uri,uri", "uri"), ("uri,text,text", "text")):
+        with pytest.raises(ValueError, match=f"more than one column '{name}'"):
+            read("l.csv", f"{columns}\na.mp4,b.mp4,c\n")
+    twice = pa.Table.from_arrays([pa.array(["a.mp4"]), pa.array(["b.mp4"])], names=["uri", "uri"])
+    sink = io.BytesIO()
+    pq.write_table(twice, sink)
+    with pytest.raises(ValueError, match=r"more than one column 'uri'|can't be read as parquet"):
+        read("l.parquet", sink.getvalue())
+
+
+def test_a_value_that_python_can_not_hold_is_one_bad_row():
+    far = pa.array([0, 2**60, 1], pa.timestamp("us"))  # after the year 9999
+    rows = read("l.parquet", parquet(uri=["a.mp4", "b.mp4", "c.mp4"], text=far))
+    assert [type(row) for row in rows] == [Named, BadRow, Named]
+    assert rows[1].where == "l.parquet, row 2"
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "list.txt")
+    (row,) = find_footage(str(tmp_path / "list.txt")).missing
+    assert row.message == "it is a pipe; only regular files are footage"

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from pipelines.footage import find_footage
+from tests.permissions import as_nobody, forbidden
 
 _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64
 
@@ -119,3 +120,16 @@ def test_a_file_has_one_name_however_it_was_come_to(disks, monkeypatch):
 def test_a_glob_of_one_level_looks_no_deeper(disks):
     assert names(find_footage(str(disks / "footage" / "*.mp4")), disks) == ["footage/a.mp4", "footage/c.mp4"]
     assert names(find_footage(str(disks / "*" / "day?" / "[ab].mp4")), disks) == ["disk2/day1/b.mp4"]
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_told_file_by_file(open_folder):
+    for name in ("shut/inner/a.mp4", "shut/b.mp4", "closed/c.mp4", "d.mp4"):
+        (open_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (open_folder / name).write_bytes(_MP4)
+    (open_folder / "shut" / "link.mp4").symlink_to("../d.mp4")
+    with forbidden(open_folder / "shut", 0o444), forbidden(open_folder / "closed", 0o000), as_nobody():
+        found = find_footage(str(open_folder))
+    assert names(found, open_folder) == ["d.mp4"]
+    told = {row.source_uri.removeprefix(f"{open_folder}/"): row.message.rpartition(": ")[2] for row in found.missing}
+    assert told == dict.fromkeys(("closed", "shut/inner", "shut/b.mp4", "shut/link.mp4"), "Permission denied")
+    assert {row.reason for row in found.missing} == {"missing"}

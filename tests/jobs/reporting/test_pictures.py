@@ -8,6 +8,7 @@ from jobs.reporting import pictures as module
 from jobs.reporting.pictures import Pictures, picture_width
 from pipelines import confined
 from pipelines.dataset import Dataset
+from pipelines.given import given
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, frames_in_passes
 from pipelines.store import open_store
@@ -43,7 +44,7 @@ def made(tmp_path, source, rows):
     store = open_store(str(tmp_path))
     sizes = {str(source): source.stat().st_size if source.exists() else 0}
     cfg = CurateConfig(footage="", dataset=str(tmp_path))
-    pictures = Pictures(Dataset(store, 1, None), cfg, sizes)
+    pictures = Pictures(Dataset(store, 1, None), cfg, sizes, given(str(source.parent)))
     asked = [pictures.of(row, *size) for row in rows for size in WANTED]
     assert asked == [None] * len(asked)
     pictures.make()
@@ -107,7 +108,10 @@ def test_footage_that_is_gone_or_changed_has_no_pictures(tmp_path, source, caplo
     gone = row | {"source_uri": str(source.with_name("gone.mp4"))}
     assert made(tmp_path, source.with_name("gone.mp4"), [gone])[row["clip_id"]] == [None, None]
     pictures = Pictures(
-        Dataset(open_store(str(tmp_path)), 1, None), CurateConfig(footage="", dataset="d"), {str(source): 7}
+        Dataset(open_store(str(tmp_path)), 1, None),
+        CurateConfig(footage="", dataset="d"),
+        {str(source): 7},
+        given(str(source)),
     )
     pictures.of(row, 1, 24)
     pictures.make()
