@@ -102,7 +102,7 @@ def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
 
 def _as_curated(cfg: RequeueConfig) -> CurateConfig:
     """The configuration that the dataset was curated with; of the limits those that are given now."""
-    curated = as_curated(cfg.dataset)
+    curated = as_curated(cfg.dataset, cfg.scores)
     given = {name: value for name, value in asdict(cfg.limits).items() if value is not None}
     curated.limits = replace(curated.limits, **given)
     curated.recipe.name, curated.ray = "current", cfg.ray

@@ -23,7 +23,10 @@ class VAEConfig:
     base_channels: int = field(default=64, metadata={"doc": "channels of the finest level", "min": 8, "max": 4096})
     multipliers: list[int] = field(
         default_factory=lambda: [1, 2, 2],
-        metadata={"doc": "channels of each level over base_channels, finest first; one level more than halvings", "max": 64},
+        metadata={
+            "doc": "channels of each level over base_channels, finest first; one level more than halvings",
+            "max": 64,
+        },
     )
     encoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per encoder level", "min": 1, "max": 64})
     decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1, "max": 64})
@@ -58,20 +61,36 @@ class DiTConfig:
 
     width: int = field(default=128, metadata={"doc": "channels of a token inside the network", "min": 16, "max": 65536})
     depth: int = field(default=4, metadata={"doc": "blocks", "min": 1, "max": 256})
-    heads: int = field(default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1, "max": 1024})
-    ffn_ratio: float = field(default=4.0, metadata={"doc": "inner width of the feed-forward over width", "min": 0.5, "max": 64})
+    heads: int = field(
+        default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1, "max": 1024}
+    )
+    ffn_ratio: float = field(
+        default=4.0, metadata={"doc": "inner width of the feed-forward over width", "min": 0.5, "max": 64}
+    )
     ffn: str = field(default="gelu", metadata={"doc": "kind of feed-forward", "choices": ("gelu", "swiglu")})
     patch: list[int] = field(
         default_factory=lambda: [1, 2, 2],
-        metadata={"doc": "latents per token in time, height, width; time must be 1, the VAE has compressed it", "max": 64},
+        metadata={
+            "doc": "latents per token in time, height, width; time must be 1, the VAE has compressed it",
+            "max": 64,
+        },
     )
-    latent_channels: int = field(default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1, "max": 1024})
+    latent_channels: int = field(
+        default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1, "max": 1024}
+    )
     text_dim: int = field(default=384, metadata={"doc": "channels of the text embeddings", "min": 1, "max": 65536})
     latent_rate_hz: float = field(
         default=6.0,
-        metadata={"doc": "reference rate: seconds × this are the time coordinates of RoPE", "unit": "Hz", "min": 0.01, "max": 1e6},
+        metadata={
+            "doc": "reference rate: seconds × this are the time coordinates of RoPE",
+            "unit": "Hz",
+            "min": 0.01,
+            "max": 1e6,
+        },
     )
-    rope_theta: float = field(default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0, "max": 1e12})
+    rope_theta: float = field(
+        default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0, "max": 1e12}
+    )
     text_drop: float = field(
         default=0.1, metadata={"doc": "share of training samples whose text is dropped", "min": 0.0, "max": 1.0}
     )
@@ -113,7 +132,8 @@ class FlowConfig:
     alpha_low: float = field(default=1.0, metadata={"doc": "shift of an image at shift_tokens_low", "min": 0.01})
     alpha_high: float = field(default=3.0, metadata={"doc": "shift of an image at shift_tokens_high", "min": 0.01})
     frames_power: float = field(
-        default=0.5, metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0, "max": 10}
+        default=0.5,
+        metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0, "max": 10},
     )
     alpha_max: float = field(default=12.0, metadata={"doc": "alpha is kept at or below this", "min": 0.01})
 
@@ -333,7 +353,9 @@ def _check_limits(config: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    text = str(value) if not isinstance(value, int) or abs(value) < 10**30 else f"about 10^{int(math.log10(abs(value)))}"
+    text = (
+        str(value) if not isinstance(value, int) or abs(value) < 10**30 else f"about 10^{int(math.log10(abs(value)))}"
+    )
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 

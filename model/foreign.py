@@ -23,11 +23,11 @@ MOST_VALUES = 4_000_000
 """In one JSON: an empty list costs three bytes there, and sixty-four in memory."""
 MOST_DEPTH = 64
 """Of JSON within JSON. Ours and those of transformers, diffusers and peft have less than ten."""
-_MOST_INT = 2**63
+_MOST_INT = 10**40  # a tokenizer without a limit says 10**30; Python takes seconds to print what has a million digits
 
 
 def read_json(path: Path, most_bytes: int = JSON_BYTES) -> Any:
-    """The value in a file of JSON. All its numbers are finite, and its whole ones have 64 bits.
+    """The value in a file of JSON. All its numbers are finite, and none has more than forty digits.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,7 +70,7 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
         return file.read(most_bytes)
 
 
-def check_size(path: Path, most_bytes: int) -> None:
+def check_size(path: Path, most_bytes: float = math.inf) -> None:
     """Raises ValueError for what is no regular file (a pipe would be waited for), or is larger; FileNotFoundError."""
     told = path.stat()
     if not stat.S_ISREG(told.st_mode):
@@ -88,7 +88,7 @@ def check_head(path: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it is no regular file, its head is larger than the file or than a head may be, or names more tensors.
     """
-    check_size(path, _MOST_INT)
+    check_size(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > HEAD_BYTES:
@@ -113,8 +113,8 @@ def _check(value: Any, path: Path) -> None:
                 inner += one
             elif isinstance(one, float) and not math.isfinite(one):
                 raise ValueError(f"{path} holds the number {one}; all numbers must be finite")
-            elif isinstance(one, int) and not -_MOST_INT <= one < _MOST_INT:
-                raise ValueError(f"{path} holds a whole number of more than 64 bits")
+            elif isinstance(one, int) and not -_MOST_INT <= one <= _MOST_INT:
+                raise ValueError(f"{path} holds a whole number of more than forty digits")
         level, depth = inner, depth + 1
         if depth > MOST_DEPTH + 1:
             raise ValueError(f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read")

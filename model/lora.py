@@ -168,7 +168,9 @@ def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> An
     rank, alpha, rslora = told.get("r"), told.get("lora_alpha"), told.get("use_rslora") or False
     if type(rank) is not int or type(alpha) not in (int, float) or not isinstance(rslora, bool):
         raise ValueError(f"in {path}: r, lora_alpha or use_rslora is none; was it edited?")
-    own_ranks, own_alphas = (_per_map(told.get(f"{name}_pattern") or {}, name, path, ranks) for name in ("rank", "alpha"))
+    own_ranks, own_alphas = (
+        _per_map(told.get(f"{name}_pattern") or {}, name, path, ranks) for name in ("rank", "alpha")
+    )
     for name, there in ranks.items():
         if there != own_ranks.get(name, rank):
             raise ValueError(f"in {path}: {name} has rank {own_ranks.get(name, rank)}, and in the weights {there}")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines import s3
 from pipelines.dedup.looks import LOOKS
+from pipelines.foreign import TABLE_BYTES
 from pipelines.manifest import Manifest, Shard, newest
 from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, completed, read_parquet
 from pipelines.scores.registry import SCORES
@@ -74,6 +75,8 @@ class Dataset:
         if not row["shard"]:
             raise ValueError(f"clip {row['clip_id']} is in no shard: it was {row.get('status') or 'not kept'}")
         offset, size = _COLUMNS[suffix]
+        if not isinstance(row[offset], int) or not isinstance(row[size], int):
+            raise ValueError(f"clip {row['clip_id']} has no place in its shard")
         return self.store.read_range(shard_key(row["bucket"], row["shard"]), row[offset], row[size])
 
     def shards(self) -> tuple[Shard, ...]:
@@ -82,9 +85,10 @@ class Dataset:
     def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         tables = []
         for key in keys:
+            data = self.store.read(key, TABLE_BYTES)
             try:
-                tables.append(completed(read_parquet(self.store.read(key), schema.names), schema))
-            except pa.ArrowException as error:
+                tables.append(completed(read_parquet(data, schema.names), schema))
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
         return pa.concat_tables([schema.empty_table(), *tables])
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
+from pipelines.table_bounds import MOST_ENTRIES, check_footer, check_texts, texts_to_measure
 
 SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
@@ -194,11 +195,31 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
 
     Args:
         columns: the only ones wanted, of those that it has; all of them if None.
+
+    Raises:
+        ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than its size allows.
     """
-    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
-    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    check_footer(data)
+    file = _opened(data)
     wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    return file.read(columns=wanted, use_threads=False)
+    texts = texts_to_measure(file.metadata, len(data), wanted)
+    if not texts:
+        return file.read(columns=wanted, use_threads=False)
+    measured = _opened(data, texts).read(columns=wanted, use_threads=False)
+    check_texts(measured, len(data))
+    return measured.cast(
+        pa.schema([file.schema_arrow.field(name) for name in measured.column_names], file.schema_arrow.metadata)
+    )
+
+
+def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:
+    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
+    return pq.ParquetFile(
+        pa.BufferReader(data),
+        read_dictionary=as_dictionaries,
+        pre_buffer=False,
+        thrift_container_size_limit=MOST_ENTRIES,
+    )
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -8,9 +8,10 @@ leaves a state that is none: the one before it is gone on from, and `keep_checkp
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from pipelines.foreign import check_head_of, read_object
 
 FOLDER, PREFIX = "checkpoints", "step_"
 TENSORS, FACTS = "state.safetensors", "state.json"
@@ -51,7 +52,7 @@ def damaged(out: Path) -> list[tuple[Path, str]]:
 
 def read_state_facts(state: Path) -> dict[str, Any]:
     """What state.json says: `step`, the next to run; `adam_step`; and facts of the run that saved it."""
-    return json.loads((state / FACTS).read_text())
+    return read_object(state / FACTS)
 
 
 def read_step(state: Path) -> int:
@@ -65,14 +66,14 @@ def why_bad(state: Path) -> str | None:
 
     try:
         facts = read_state_facts(state)
+        check_head_of(state / TENSORS)
         with safe_open(
             state / TENSORS, framework="np"
         ) as file:  # compares the length of the file with what its head says
             empty = not file.keys()
     except (OSError, ValueError, SafetensorError) as error:
-        name = FACTS if isinstance(error, json.JSONDecodeError) else TENSORS
-        return f"{name}: {error}"
-    if not isinstance(facts, dict) or not all(isinstance(facts.get(name), int) for name in ("step", "adam_step")):
+        return str(error) if isinstance(error, ValueError) else f"{TENSORS}: {error}"
+    if not all(type(facts.get(name)) is int and facts[name] >= 0 for name in ("step", "adam_step")):
         return f"{FACTS} names no step"
     return f"{TENSORS} is empty" if empty else None
 
