@@ -7,7 +7,8 @@ encoder is asked for. Shapes: L tokens of a text, T of the model's context, dim 
 import difflib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class ClipTextEncoder(OneByOne):
         import open_clip
 
         weights = None if self._pretrained is None else str(self._weights)
-        with unasked():
+        with unasked(), self._in_a_line():
             network = open_clip.create_model_from_pretrained(
                 self._model, weights, return_transform=False, force_quick_gelu=self._quick_gelu, weights_only=True
             )
@@ -109,13 +110,26 @@ class ClipTextEncoder(OneByOne):
         import open_clip
 
         of_transformers = bool(self._settings["text_cfg"].get("hf_tokenizer_name"))
-        with unasked():
+        with unasked(), self._in_a_line():
             tokenizer = open_clip.get_tokenizer(
                 self._model, **({"trust_remote_code": False} if of_transformers else {})
             )
         if getattr(tokenizer, "reduction_fn", None) is not None:
             tokenizer.reduction_fn = None  # some drop words at random; ours are cut at the end
         return tokenizer
+
+    @contextmanager
+    def _in_a_line(self) -> Iterator[None]:
+        """Of a folder: whatever its files make open_clip and transformers raise, as ValueError."""
+        try:
+            yield
+        except Exception as error:
+            if self._pretrained is not None:
+                raise
+            line = next(iter(str(error).splitlines()), "")[:200]
+            raise ValueError(
+                f"clip:{self._model} can't be read ({type(error).__name__}: {line}); code of its own is never run"
+            ) from error
 
     @cached_property
     def _weights(self) -> Path:

@@ -14,7 +14,7 @@ from pipelines import s3
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
 from pipelines.manifest import Manifest, Shard, newest
-from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, completed, read_parquet
+from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_ids, completed, read_parquet
 from pipelines.scores.registry import SCORES
 from pipelines.shards import shard_key
 from pipelines.store import Store, open_store
@@ -87,9 +87,11 @@ class Dataset:
         for key in keys:
             data = self.store.read(key, TABLE_BYTES)
             try:
-                tables.append(completed(read_parquet(data, schema.names), schema))
+                rows = completed(read_parquet(data, schema.names), schema)
+                check_ids(rows)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
+            tables.append(rows)
         return pa.concat_tables([schema.empty_table(), *tables])
 
 

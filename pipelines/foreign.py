@@ -17,6 +17,8 @@ MANIFEST_BYTES = 64 * 2**20
 """Of a manifest: three hundred bytes a shard, a thousand clips each. It holds two hundred million clips."""
 TABLE_BYTES = 16 * 2**30
 """Of one file of a table: some hundred bytes a clip, so ten million clips have a few GB."""
+TOKENIZER_BYTES = 128 * 2**20
+"""Of a vocabulary. Those of 262 thousand words have 35 MB."""
 HEAD_BYTES = 16 * 2**20
 """Of the head of a safetensors file: about a hundred bytes a tensor."""
 MOST_TENSORS = 100_000

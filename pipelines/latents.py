@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.foreign import JSON_BYTES, MANIFEST_BYTES, TABLE_BYTES, check_head, parse_json, parse_object
-from pipelines.schema import read_parquet
+from pipelines.schema import check_ids, read_parquet
 from pipelines.store import Store
 
 ROOT = "latents"
@@ -254,7 +254,9 @@ def _rows(store: Store, index: str, channels: int) -> dict[tuple[str, int], Wind
     """
     known = {field.name: field.type for field in fields(WindowRow)}
     rows = {}
-    for told in read_parquet(store.read(index, TABLE_BYTES)).to_pylist():
+    table = read_parquet(store.read(index, TABLE_BYTES))
+    check_ids(table)
+    for told in table.to_pylist():
         if not known.keys() - {"texts"} <= told.keys() <= known.keys() or not all(
             isinstance(value, _OF_TYPE[known[name]]) for name, value in told.items()
         ):

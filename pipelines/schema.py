@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
@@ -205,11 +206,16 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
     texts = texts_to_measure(file.metadata, len(data), wanted)
     if not texts:
         return file.read(columns=wanted, use_threads=False)
-    measured = _opened(data, texts).read(columns=wanted, use_threads=False)
-    check_texts(measured, len(data))
-    return measured.cast(
-        pa.schema([file.schema_arrow.field(name) for name in measured.column_names], file.schema_arrow.metadata)
+    schema = pa.schema(
+        [file.schema_arrow.field(name) for name in (file.schema_arrow.names if wanted is None else wanted)],
+        file.schema_arrow.metadata,
     )
+    measured, groups, taken = _opened(data, texts), [], 0
+    for number in range(file.num_row_groups):  # one by one: Arrow joins no records with dictionaries
+        group = measured.read_row_group(number, columns=wanted, use_threads=False)
+        taken = check_texts(group, len(data), taken)
+        groups.append(group.cast(schema))
+    return pa.concat_tables([schema.empty_table(), *groups])
 
 
 def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:
@@ -220,6 +226,23 @@ def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.Parquet
         pre_buffer=False,
         thrift_container_size_limit=MOST_ENTRIES,
     )
+
+
+def check_ids(rows: pa.Table) -> None:
+    """Ids become names of files, and a table may be anybody's: none leads into another folder.
+
+    Raises:
+        ValueError: a clip has an id that no file can be named by.
+    """
+    for name in ("clip_id", "video_id"):
+        if name in rows.column_names and pa.types.is_string(rows[name].type):
+            wrong = rows.filter(pc.invert(pc.match_substring_regex(rows[name], ID)))
+            if len(wrong):
+                raise ValueError(f"its {name} {wrong[name][0].as_py()[:80]!r} is no id")
+
+
+ID = r"^[A-Za-z0-9_-]{1,128}\z"
+"""What is an id: of a clip, a video. RE2's `\\z` is Python's `\\Z`."""
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

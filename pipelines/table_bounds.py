@@ -65,13 +65,19 @@ def texts_to_measure(about: pq.FileMetaData, size_bytes: int, columns: Collectio
     return sorted(texts) if known + repeated > FLOOR_BYTES else []
 
 
-def check_texts(table: pa.Table, size_bytes: int) -> None:
-    """Raises ValueError if the texts of columns that were read as dictionaries take too much, each row with its own.
+def check_texts(table: pa.Table, size_bytes: int, taken_bytes: int) -> int:
+    """Bytes of the texts of columns that were read as dictionaries, once each row has its own, and of those before.
 
     Args:
         size_bytes: of the file.
+        taken_bytes: by what was read of it before.
+
+    Raises:
+        ValueError: they are too many.
     """
-    _check(sum(_length(chunk) for column in table.columns for chunk in column.chunks), size_bytes)
+    taken_bytes += sum(_length(chunk) for column in table.columns for chunk in column.chunks)
+    _check(taken_bytes, size_bytes)
+    return taken_bytes
 
 
 def _length(array: pa.Array) -> int:

@@ -12,7 +12,7 @@ from pipelines.dataset import Dataset
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import hash_bytes
-from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed, read_parquet
+from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_ids, completed, read_parquet
 from pipelines.scores.registry import SCORES
 
 _SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}
@@ -61,6 +61,7 @@ def _read(
         return None
     try:
         rows = read_parquet(data)
+        check_ids(rows)
     except (pa.ArrowException, OSError, ValueError) as error:
         found.append(Finding("table", key, f"it can't be read as parquet ({str(error).splitlines()[0]})"))
         return None
