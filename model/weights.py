@@ -24,6 +24,7 @@ from model.state_diff import state_diff
 from model.vae import VAE
 
 FORMAT_VERSION = 1
+_LEAST_OF_BLOCK = 10  # tensors: a block of the DiT has twice as many
 WEIGHTS = "model.safetensors"
 KINDS: Mapping[str, tuple[type, type[nn.Module]]] = {"vae": (VAEConfig, VAE), "dit": (DiTConfig, DiT)}
 
@@ -149,6 +150,9 @@ def read_config(folder: Path | str, kind: str) -> Any:
 
 def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:
     own = read_config(folder, kind)
+    given, depth = len(state_shapes(Path(folder), WEIGHTS)), getattr(config or own, "depth", 0)
+    if given < _LEAST_OF_BLOCK * depth:  # said before so many blocks are built, which takes a second for a hundred
+        raise ValueError(f"weights in '{folder}' don't fit their config: {given} tensors, and depth={depth}")
     with torch.device("meta"):  # shapes only: nothing is initialised to be overwritten
         module = KINDS[kind][1](config or own)
     _fill(module, Path(folder), WEIGHTS, device)
