@@ -203,7 +203,7 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
     check_footer(data)
     file = _opened(data)
     wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    texts = texts_to_measure(file.metadata, len(data), wanted)
+    texts = texts_to_measure(file.metadata, data, wanted)
     if not texts:
         return file.read(columns=wanted, use_threads=False)
     schema = pa.schema(

@@ -1,9 +1,8 @@
 """How much memory a parquet file may take, told before it is read: a megabyte of it can hold a billion equal rows, or a text once
 that every row repeats.
 
-In: a file's metadata, and its size. Out: which columns must be read as dictionaries to know how long their texts are; or one line
-that says which bound was passed. Only what the metadata say is looked at here: pages that hold more than those say are Arrow's
-to refuse.
+In: a file's metadata and bytes. Out: which columns must be read as dictionaries to know how long their texts are; or one line that
+says which bound was passed. What its footer says of a column is held against the headers of its pages, which Arrow goes by.
 """
 
 from collections.abc import Collection
@@ -11,6 +10,8 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from pipelines.parquet_pages import pages_of
 
 FLOOR_BYTES = 256 * 2**20
 """What any file may take."""
@@ -33,15 +34,15 @@ def check_footer(data: bytes) -> None:
         raise ValueError(f"its footer has {footer:,} bytes, and at most {FOOTER_BYTES:,} are read")
 
 
-def texts_to_measure(about: pq.FileMetaData, size_bytes: int, columns: Collection[str] | None) -> list[str]:
+def texts_to_measure(about: pq.FileMetaData, data: bytes, columns: Collection[str] | None) -> list[str]:
     """Paths of the columns whose texts could be far longer in memory than in the file; none where even then it is little.
 
     Args:
-        size_bytes: of the file.
+        data: the file.
         columns: those that are read; None for all.
 
     Raises:
-        ValueError: the rest takes too much alone, or there are too many parts to look at.
+        ValueError: the rest takes too much alone, there are too many parts to look at, or they are damaged.
     """
     chunks = about.num_columns * about.num_row_groups
     if chunks > MOST_CHUNKS:
@@ -54,14 +55,21 @@ def texts_to_measure(about: pq.FileMetaData, size_bytes: int, columns: Collectio
             path = chunk.path_in_schema
             if columns is not None and path.partition(".")[0] not in columns:
                 continue
-            values = max(chunk.num_values, rows.num_rows, 0)
+            if not rows.num_rows and not chunk.num_values:
+                continue  # then there are no pages of data, and none is read
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            pages = pages_of(data, start, chunk.total_compressed_size)
+            values, unpacked = max(chunk.num_values, rows.num_rows, pages.values), pages.unpacked_bytes
+            _check(unpacked, len(data))
             if chunk.physical_type == _TEXT:
-                known += values * _OFFSET + max(chunk.total_uncompressed_size, 0)
-                repeated += values * max(chunk.total_uncompressed_size, 0)
+                known += values * _OFFSET + unpacked
+                repeated += values * unpacked
                 texts.add(path)
             else:
                 known += values * _WIDTHS.get(chunk.physical_type, max(about.schema.column(place).length, 1))
-    _check(max(known, about.num_rows), size_bytes)
+    _check(max(known, about.num_rows), len(data))
     return sorted(texts) if known + repeated > FLOOR_BYTES else []
 
 

@@ -54,6 +54,40 @@ def test_a_small_file_of_gigabytes_is_one_line_within_two_seconds(kind, monkeypa
     assert time.monotonic() - began_s < 2
 
 
+def _number(value: int, length: int) -> bytes:
+    """As Thrift writes it, in so many bytes."""
+    value <<= 1
+    return bytes((value >> 7 * i & 127) | (128 if i < length - 1 else 0) for i in range(length))
+
+
+def test_a_footer_that_says_less_than_the_pages_is_not_believed(monkeypatch):
+    monkeypatch.setattr(bounds, "FLOOR_BYTES", FLOOR_BYTES // 16)
+    count = 5_000_000
+    honest = written(
+        pa.table({"a": pa.ListArray.from_arrays([0, count], np.zeros(count, np.int64))}), write_statistics=False
+    )
+    start = len(honest) - 8 - int.from_bytes(honest[-8:-4], "little")
+    footer = honest[start:-8].replace(_number(count, 4), _number(5, 4))
+    lying = honest[:start] + footer + honest[-8:]
+    assert pq.ParquetFile(pa.BufferReader(lying)).metadata.row_group(0).column(0).num_values == 5
+    with pytest.raises(ValueError, match="in memory, and at most"):
+        read_parquet(lying)
+
+
+@settings(deadline=None, max_examples=200)
+@given(place=st.floats(0, 1), byte=st.integers(0, 255))
+def test_a_damaged_byte_is_a_table_or_one_line(place, byte):
+    data = bytearray(_SMALL)
+    data[int(place * (len(data) - 1))] = byte
+    try:
+        read_parquet(bytes(data))
+    except (ValueError, OSError, pa.ArrowException) as error:
+        assert str(error)  # noqa: PT017, all that is asked is that it is one of these
+
+
+_SMALL = written(pa.table({"a": ["x", None, "yy"] * 40, "b": [[1], [], [2, 3]] * 40, "c": range(120)}))
+
+
 def test_a_footer_that_claims_to_be_huge_is_not_parsed():
     with pytest.raises(ValueError, match="its footer has 4,294,967,295 bytes"):
         read_parquet(b"PAR1" + b"\xff\xff\xff\xff" + b"PAR1")
