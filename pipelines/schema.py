@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
-from pipelines.table_bounds import MOST_ENTRIES, check_footer, check_texts, texts_to_measure
+from pipelines.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
 
 SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
@@ -200,10 +200,9 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
     Raises:
         ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than its size allows.
     """
-    check_footer(data)
+    texts = texts_to_measure(data, columns)
     file = _opened(data)
     wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    texts = texts_to_measure(file.metadata, data, wanted)
     if not texts:
         return file.read(columns=wanted, use_threads=False)
     schema = pa.schema(

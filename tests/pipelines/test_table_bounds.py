@@ -89,8 +89,9 @@ _SMALL = written(pa.table({"a": ["x", None, "yy"] * 40, "b": [[1], [], [2, 3]] *
 
 
 def test_a_footer_that_claims_to_be_huge_is_not_parsed():
-    with pytest.raises(ValueError, match="its footer has 4,294,967,295 bytes"):
-        read_parquet(b"PAR1" + b"\xff\xff\xff\xff" + b"PAR1")
+    for size in (4 * 2**20, 2**32 - 1):
+        with pytest.raises(ValueError, match="no parquet file, or was cut off"):
+            read_parquet(b"PAR1" + bytes(100) + size.to_bytes(4, "little") + b"PAR1")
 
 
 def test_many_groups_of_few_rows_are_refused_before_they_are_looked_at(monkeypatch):
