@@ -26,8 +26,11 @@ MOST_DEPTH = 64
 _MOST_INT = 10**40  # a tokenizer without a limit says 10**30; Python takes seconds to print what has a million digits
 
 
-def read_json(path: Path, most_bytes: int = JSON_BYTES) -> Any:
-    """The value in a file of JSON. All its numbers are finite, and none has more than forty digits.
+def read_json(path: Path, most_bytes: int = JSON_BYTES, finite: bool = True) -> Any:
+    """The value in a file of JSON. No whole number in it has more than forty digits.
+
+    Args:
+        finite: all numbers must be. Without it who reads them looks: a loss may be NaN.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -42,17 +45,17 @@ def read_json(path: Path, most_bytes: int = JSON_BYTES) -> Any:
         raise ValueError(f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read") from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({_short(error)}); was it edited or cut off?") from error
-    _check(value, path)
+    _check(value, path, finite)
     return value
 
 
-def read_object(path: Path, most_bytes: int = JSON_BYTES) -> dict[str, Any]:
+def read_object(path: Path, most_bytes: int = JSON_BYTES, finite: bool = True) -> dict[str, Any]:
     """The same, of a file that must hold an object.
 
     Raises:
         FileNotFoundError, ValueError: as `read_json`, or it holds something else.
     """
-    value = read_json(path, most_bytes)
+    value = read_json(path, most_bytes, finite)
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no object ({{…}}) but a {type(value).__name__}; was it edited?")
     return value
@@ -101,7 +104,7 @@ def check_head(path: Path) -> None:
         raise ValueError(f"{path} names {count:,} tensors, and at most {MOST_TENSORS:,} are read of a file")
 
 
-def _check(value: Any, path: Path) -> None:
+def _check(value: Any, path: Path, finite: bool) -> None:
     """Depth and numbers, without recursion: what is judged may be deeper than Python goes."""
     level, depth = [value], 0
     while level:
@@ -111,7 +114,7 @@ def _check(value: Any, path: Path) -> None:
                 inner += one.values()
             elif isinstance(one, list):
                 inner += one
-            elif isinstance(one, float) and not math.isfinite(one):
+            elif finite and isinstance(one, float) and not math.isfinite(one):
                 raise ValueError(f"{path} holds the number {one}; all numbers must be finite")
             elif isinstance(one, int) and not -_MOST_INT <= one <= _MOST_INT:
                 raise ValueError(f"{path} holds a whole number of more than forty digits")

@@ -97,7 +97,7 @@ class Published:
 def is_published(folder: Path | str) -> bool:
     """Whether a folder's config.json was written by diffusers."""
     path = Path(folder) / "config.json"
-    return path.is_file() and "_class_name" in read_object(path)
+    return path.is_file() and "_class_name" in read_object(path, finite=False)
 
 
 def read_published(folder: Path | str) -> PublishedConfig:

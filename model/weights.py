@@ -125,7 +125,7 @@ def read_record(folder: Path | str) -> dict[str, Any]:
         raise FileNotFoundError(
             f"no weights in '{folder}': it has no config.json; give the folder that a training job wrote"
         )
-    record = read_object(path)
+    record = read_object(path, finite=False)  # of the config they must be, of what is kept beside it not
     if (
         record.get("format_version") != FORMAT_VERSION
         or str(record.get("kind")) not in KINDS

@@ -30,11 +30,14 @@ MOST_DEPTH = 64
 _MOST_INT = 10**40
 
 
-def parse_json(data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES) -> Any:
-    """The value in bytes of JSON. All its numbers are finite, and none has more than forty digits.
+def parse_json(
+    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
+) -> Any:
+    """The value in bytes of JSON. No whole number in it has more than forty digits.
 
     Args:
         where: what the bytes are, for errors.
+        finite: all numbers must be. Without it who reads them looks: a loss may be NaN, a bound infinite.
 
     Raises:
         ValueError: they are more, deeper or fuller than they may be, or not JSON.
@@ -51,25 +54,27 @@ def parse_json(data: bytes, where: str, most_bytes: int = JSON_BYTES, most_value
         raise ValueError(
             f"{where} is damaged: it is not JSON ({str(error).splitlines()[0][:200]}); was it edited or cut off?"
         ) from error
-    _check(value, where)
+    _check(value, where, finite)
     return value
 
 
 def parse_object(
-    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES
+    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
 ) -> dict[str, Any]:
     """The same, of what must be an object.
 
     Raises:
         ValueError: as `parse_json`, or it is something else.
     """
-    value = parse_json(data, where, most_bytes, most_values)
+    value = parse_json(data, where, most_bytes, most_values, finite)
     if not isinstance(value, dict):
         raise ValueError(f"{where} is damaged: it holds no object ({{…}}) but a {type(value).__name__}")
     return value
 
 
-def read_object(path: Path, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES) -> dict[str, Any]:
+def read_object(
+    path: Path, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
+) -> dict[str, Any]:
     """The object in a local file.
 
     Raises:
@@ -79,7 +84,7 @@ def read_object(path: Path, most_bytes: int = JSON_BYTES, most_values: int = MOS
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path} is no regular file, so it is not read")
     with path.open("rb") as file:
-        return parse_object(file.read(most_bytes + 1), str(path), most_bytes, most_values)
+        return parse_object(file.read(most_bytes + 1), str(path), most_bytes, most_values, finite)
 
 
 def check_head(start: bytes, where: str) -> None:
@@ -111,7 +116,7 @@ def check_head_of(path: Path) -> None:
         check_head(length + file.read(min(int.from_bytes(length, "little"), HEAD_BYTES)), str(path))
 
 
-def _check(value: Any, where: str) -> None:
+def _check(value: Any, where: str, finite: bool) -> None:
     """Depth and numbers, without recursion: what is judged may be deeper than Python goes."""
     level, depth = [value], 0
     while level:
@@ -121,7 +126,7 @@ def _check(value: Any, where: str) -> None:
                 inner += one.values()
             elif isinstance(one, list):
                 inner += one
-            elif isinstance(one, float) and not math.isfinite(one):
+            elif finite and isinstance(one, float) and not math.isfinite(one):
                 raise ValueError(f"{where} holds the number {one}; all numbers must be finite")
             elif isinstance(one, int) and not -_MOST_INT <= one <= _MOST_INT:
                 raise ValueError(f"{where} holds a whole number of more than forty digits")

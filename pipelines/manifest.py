@@ -115,7 +115,7 @@ def _parse(data: bytes, key: str, uri: str) -> Manifest:
     """A manifest's bytes as a manifest, every value of which is of its kind."""
     where = f"{key} of dataset {uri}"
     try:
-        value = parse_object(data, where, MANIFEST_BYTES)
+        value = parse_object(data, where, MANIFEST_BYTES, finite=False)  # a setting may have no bound
     except ValueError as error:
         raise BadManifestError(str(error)) from error
     schema = value.get("schema")

@@ -123,7 +123,7 @@ def _parameters(folder: Path, kind: str) -> int | None:
     path = folder / EXPORT / kind / "config.json"
     if not path.is_file():
         return None
-    extra = read_object(path).get("extra")
+    extra = read_object(path, finite=False).get("extra")
     count = extra.get("parameters") if isinstance(extra, dict) else None
     return count if isinstance(count, int) else None
 

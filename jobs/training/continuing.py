@@ -54,7 +54,7 @@ def earlier_settings(out: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return read_object(path)
+        return read_object(path, finite=False)
     except ValueError as error:
         raise ValueError(f"{error}; it says what the run in this folder was started with") from error
 

@@ -52,7 +52,7 @@ def damaged(out: Path) -> list[tuple[Path, str]]:
 
 def read_state_facts(state: Path) -> dict[str, Any]:
     """What state.json says: `step`, the next to run; `adam_step`; and facts of the run that saved it."""
-    return read_object(state / FACTS)
+    return read_object(state / FACTS, finite=False)
 
 
 def read_step(state: Path) -> int:

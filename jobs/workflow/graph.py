@@ -148,7 +148,7 @@ def read_record(out: Path, job: str) -> dict[str, Any] | None:
     """
     path = out / RECORDS / f"{job}.json"
     try:
-        record = read_object(path) if path.exists() else None
+        record = read_object(path, finite=False) if path.exists() else None
     except ValueError as error:
         logger.warning("%s: %s is run again", error, job)
         return None
