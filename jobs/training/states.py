@@ -66,13 +66,16 @@ def why_bad(state: Path) -> str | None:
 
     try:
         facts = read_state_facts(state)
+    except (OSError, ValueError) as error:
+        return f"{FACTS}: {error}"
+    try:
         check_head_of(state / TENSORS)
         with safe_open(
             state / TENSORS, framework="np"
         ) as file:  # compares the length of the file with what its head says
             empty = not file.keys()
     except (OSError, ValueError, SafetensorError) as error:
-        return str(error) if isinstance(error, ValueError) else f"{TENSORS}: {error}"
+        return f"{TENSORS}: {error}"
     if not all(type(facts.get(name)) is int and facts[name] >= 0 for name in ("step", "adam_step")):
         return f"{FACTS} names no step"
     return f"{TENSORS} is empty" if empty else None
