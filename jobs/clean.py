@@ -23,7 +23,7 @@ def check(cfg: CleanConfig) -> None:
     """There is a dataset; for its finished work, its settings are known to this version."""
     open_dataset(cfg.dataset)
     if cfg.stages:
-        as_curated(cfg.dataset)
+        as_curated(cfg.dataset, cfg.scores)
 
 
 def run_folder(cfg: CleanConfig) -> str:
@@ -132,7 +132,7 @@ def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:
     from jobs.curation.fingerprints import fingerprints
     from pipelines.scores.registry import METERS
 
-    prints = fingerprints(as_curated(cfg.dataset))
+    prints = fingerprints(as_curated(cfg.dataset, cfg.scores))
     used = {name: {prints.measured[name]} if name in prints.measured else set() for name in METERS}
     used |= {name: {value} for name, value in prints.measured.items()}
     used |= {name: {getattr(prints, name)} for name in ("identify", "probe", "clips", "captions", "cut", "shards")}

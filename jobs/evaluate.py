@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.cluster import check_gpu
 from jobs.generation.config import EvaluateConfig
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
+from jobs.generation.pipeline import Pipeline, Size, check_text, checkpoint_folder, read_facts
 from jobs.out_folder import check_free
 from jobs.progress import progress
 from jobs.run_folder import Run
@@ -23,7 +23,9 @@ from pipelines.precision import decide
 
 def check(cfg: EvaluateConfig) -> None:
     """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the way."""
-    checkpoint_folder(cfg.checkpoint)
+    folder = checkpoint_folder(cfg.checkpoint)
+    read_facts(folder)
+    check_text(folder, cfg.text_encoder)
     check_free("out", cfg.out)
     check_gpu(cfg.gpu)
     kept = open_dataset(cfg.dataset).kept()

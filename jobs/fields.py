@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Collection, Iterable, Iterator
@@ -184,6 +185,8 @@ def check_values(instance: Any) -> None:
             if isinstance(one, bool) or not isinstance(one, int | float):
                 continue
             unit = f" ({key.unit})" if key.unit else ""
+            if math.isnan(one):
+                raise ValueError(f"{key.path}={one} is no number{unit}")
             if key.min is not None and one < key.min:
                 raise ValueError(f"{key.path}={one} is too small: at least {key.min}{unit}")
             if key.max is not None and one > key.max:

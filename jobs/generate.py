@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.cluster import check_gpu
 from jobs.generation.config import GenerateConfig
-from jobs.generation.pipeline import Pipeline, Size, adapter_folder, checkpoint_folder, read_facts
+from jobs.generation.pipeline import Pipeline, Size, adapter_folder, check_text, checkpoint_folder, read_facts
 from jobs.out_folder import check_local, check_note
 from jobs.progress import progress
 from jobs.run_folder import Run, new_run_folder
@@ -25,6 +25,7 @@ def check(cfg: GenerateConfig) -> None:
     """The checkpoint and the adapter are there and the file's name is that of an mp4."""
     folder = checkpoint_folder(cfg.checkpoint)
     read_facts(folder)
+    check_text(folder, cfg.text_encoder)
     if Path(cfg.out).suffix.lower() != ".mp4":
         raise ValueError(f"out={cfg.out} does not end in .mp4")
     check_local("out", cfg.out)

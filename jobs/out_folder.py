@@ -5,11 +5,11 @@ In: a key and what the user gave for it. Out: nothing, or why not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 from jobs.training.names import SETTINGS
+from pipelines.foreign import read_object
 from pipelines.s3 import is_s3
 
 _OF_OTHERS = {
@@ -53,8 +53,7 @@ def check_note(out: Path) -> None:
     if not note.exists():
         return
     try:
-        known = json.loads(note.read_text())
-        ours = isinstance(known, dict) and {"prompt", "seed"} <= known.keys()
+        ours = {"prompt", "seed"} <= read_object(note).keys()
     except (ValueError, OSError):
         ours = False
     if not ours:

@@ -127,7 +127,7 @@ def _given_of(rows: Sequence[Row], given: Given, run: Run) -> list[Row]:
 
 def _as_curated(cfg: RequeueConfig) -> CurateConfig:
     """The configuration that the dataset was curated with; of the limits those that are given now."""
-    curated = as_curated(cfg.dataset)
+    curated = as_curated(cfg.dataset, cfg.scores)
     given = {name: value for name, value in asdict(cfg.limits).items() if value is not None}
     curated.limits = replace(curated.limits, **given)
     curated.recipe.name, curated.ray = "current", cfg.ray

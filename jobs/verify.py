@@ -4,7 +4,6 @@ In: a dataset. Out: verify.json in the run's folder, with everything that was fo
 Nothing of the dataset is changed.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
@@ -17,9 +16,9 @@ from jobs.select import as_curated
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
 from pipelines.dataset import Dataset, open_dataset
+from pipelines.manifest import BadManifestError
 from pipelines.store import Store
 
-_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError)  # what a broken manifest makes
 _SHOWN = 20  # findings on the console; all are in verify.json
 
 
@@ -27,7 +26,7 @@ def check(cfg: VerifyConfig) -> None:
     """There is a dataset, and its settings are known to this version. What is wrong with it is for the run to find."""
     try:
         as_curated(cfg.dataset)
-    except _UNREADABLE:  # its manifest is broken: a finding
+    except BadManifestError:  # a finding
         return
 
 
@@ -44,8 +43,8 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
     started = monotonic()
     try:
         dataset = open_dataset(cfg.dataset)
-    except _UNREADABLE as error:
-        metrics, found = {}, [Finding("manifest", "the newest of manifests/", f"it can't be read ({error!r})")]
+    except BadManifestError as error:
+        metrics, found = {}, [Finding("manifest", "the newest of manifests/", f"it can't be read ({error})")]
     else:
         metrics, found = _verify(dataset, cfg, run)
     metrics |= {"findings": len(found), "seconds": round(monotonic() - started, 2)}

@@ -14,19 +14,22 @@ from typing import Any
 class VAEConfig:
     """The video compression network."""
 
-    latent_channels: int = field(default=8, metadata={"doc": "channels of the latent", "min": 1})
+    latent_channels: int = field(default=8, metadata={"doc": "channels of the latent", "min": 1, "max": 1024})
     stride_time: int = field(default=4, metadata={"doc": "frames per latent frame", "choices": (1, 2, 4, 8)})
     stride_space: int = field(default=8, metadata={"doc": "pixels per latent, each way", "choices": (4, 8, 16, 32)})
     patch: int = field(
         default=4, metadata={"doc": "pixels folded into channels at the door, each way", "choices": (1, 2, 4, 8)}
     )
-    base_channels: int = field(default=64, metadata={"doc": "channels of the finest level", "min": 8})
+    base_channels: int = field(default=64, metadata={"doc": "channels of the finest level", "min": 8, "max": 4096})
     multipliers: list[int] = field(
         default_factory=lambda: [1, 2, 2],
-        metadata={"doc": "channels of each level over base_channels, finest first; one level more than halvings"},
+        metadata={
+            "doc": "channels of each level over base_channels, finest first; one level more than halvings",
+            "max": 64,
+        },
     )
-    encoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per encoder level", "min": 1})
-    decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1})
+    encoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per encoder level", "min": 1, "max": 64})
+    decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1, "max": 64})
 
     def __post_init__(self) -> None:
         _check_limits(self)
@@ -56,22 +59,38 @@ class VAEConfig:
 class DiTConfig:
     """The diffusion transformer."""
 
-    width: int = field(default=128, metadata={"doc": "channels of a token inside the network", "min": 16})
-    depth: int = field(default=4, metadata={"doc": "blocks", "min": 1})
-    heads: int = field(default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1})
-    ffn_ratio: float = field(default=4.0, metadata={"doc": "inner width of the feed-forward over width", "min": 0.5})
+    width: int = field(default=128, metadata={"doc": "channels of a token inside the network", "min": 16, "max": 65536})
+    depth: int = field(default=4, metadata={"doc": "blocks", "min": 1, "max": 256})
+    heads: int = field(
+        default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1, "max": 1024}
+    )
+    ffn_ratio: float = field(
+        default=4.0, metadata={"doc": "inner width of the feed-forward over width", "min": 0.5, "max": 64}
+    )
     ffn: str = field(default="gelu", metadata={"doc": "kind of feed-forward", "choices": ("gelu", "swiglu")})
     patch: list[int] = field(
         default_factory=lambda: [1, 2, 2],
-        metadata={"doc": "latents per token in time, height, width; time must be 1, the VAE has compressed it"},
+        metadata={
+            "doc": "latents per token in time, height, width; time must be 1, the VAE has compressed it",
+            "max": 64,
+        },
     )
-    latent_channels: int = field(default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1})
-    text_dim: int = field(default=384, metadata={"doc": "channels of the text embeddings", "min": 1})
+    latent_channels: int = field(
+        default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1, "max": 1024}
+    )
+    text_dim: int = field(default=384, metadata={"doc": "channels of the text embeddings", "min": 1, "max": 65536})
     latent_rate_hz: float = field(
         default=6.0,
-        metadata={"doc": "reference rate: seconds × this are the time coordinates of RoPE", "unit": "Hz", "min": 0.01},
+        metadata={
+            "doc": "reference rate: seconds × this are the time coordinates of RoPE",
+            "unit": "Hz",
+            "min": 0.01,
+            "max": 1e6,
+        },
     )
-    rope_theta: float = field(default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0})
+    rope_theta: float = field(
+        default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0, "max": 1e12}
+    )
     text_drop: float = field(
         default=0.1, metadata={"doc": "share of training samples whose text is dropped", "min": 0.0, "max": 1.0}
     )
@@ -113,7 +132,8 @@ class FlowConfig:
     alpha_low: float = field(default=1.0, metadata={"doc": "shift of an image at shift_tokens_low", "min": 0.01})
     alpha_high: float = field(default=3.0, metadata={"doc": "shift of an image at shift_tokens_high", "min": 0.01})
     frames_power: float = field(
-        default=0.5, metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0}
+        default=0.5,
+        metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0, "max": 10},
     )
     alpha_max: float = field(default=12.0, metadata={"doc": "alpha is kept at or below this", "min": 0.01})
 
@@ -178,7 +198,7 @@ SOLVERS = ("euler", "heun", "multistep")
 class SampleConfig:
     """How a video is drawn from noise."""
 
-    steps: int = field(default=30, metadata={"doc": "solver steps", "min": 1})
+    steps: int = field(default=30, metadata={"doc": "solver steps", "min": 1, "max": 10000})
     guidance: float = field(
         default=4.0, metadata={"doc": "weight of the text; 1 is none, larger obeys it more", "min": 0.0}
     )
@@ -270,10 +290,35 @@ def dit_config(size: str, **overrides: Any) -> DiTConfig:
     return _preset("dit", DiTConfig, DIT_SIZES, size, overrides)
 
 
+def config_of(kind: type, values: Any, where: str) -> Any:
+    """A config dataclass of what a file says, every value held against its type and its limits.
+
+    Args:
+        where: the file, and what of it, for errors.
+
+    Raises:
+        ValueError: a setting is not known, of another kind or out of its limits.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is no object ({{…}}) but {_shown(values)}")
+    known = [field_.name for field_ in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise ValueError(unknown_name(f"in {where}: setting", name[:80], known))
+    try:
+        config = kind(**values)
+        _check_limits(config)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"in {where}: {error}") from error
+    return config
+
+
+_MOST_ENTRIES = 64  # of a list in a config
 _KINDS: Mapping[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
     list[int]: ((list, tuple), "a list of whole numbers"),
+    list[float]: ((list, tuple), "a list of numbers"),
     str: (str, "text"),
 }
 
@@ -286,19 +331,32 @@ def _check_limits(config: Any) -> None:
     """
     for field_ in fields(config):
         value, meta = getattr(config, field_.name), field_.metadata
-        name = f"model.{field_.name}={value}"
+        name = f"model.{field_.name}={_shown(value)}"
         kind, words = _KINDS[field_.type]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"{name} is not {words}")
+        if isinstance(value, list | tuple) and len(value) > _MOST_ENTRIES:
+            raise ValueError(f"{name} has {len(value)} entries: at most {_MOST_ENTRIES}")
         if "choices" in meta and value not in meta["choices"]:
             raise ValueError(f"{name} is not known; it is one of {', '.join(map(str, meta['choices']))}")
         for number in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(value, list | tuple) and (not isinstance(number, int) or number < 1):
+            if field_.type == list[int] and (type(number) is not int or number < 1):
                 raise ValueError(f"{name} must be whole numbers of 1 or more")
+            if field_.type == list[float] and type(number) not in (int, float):
+                raise ValueError(f"{name} is not {words}")
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{name} is not finite")
             if "min" in meta and number < meta["min"]:
                 raise ValueError(f"{name} is too small: at least {meta['min']}")
             if "max" in meta and number > meta["max"]:
                 raise ValueError(f"{name} is too large: at most {meta['max']}")
+
+
+def _shown(value: Any) -> str:
+    text = (
+        str(value) if not isinstance(value, int) or abs(value) < 10**30 else f"about 10^{int(math.log10(abs(value)))}"
+    )
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def unknown_name(what: str, name: str, known: Any) -> str:

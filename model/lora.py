@@ -4,20 +4,33 @@ In: a DiT, or a folder that peft wrote. Out: the same DiT, changed in place: W·
 blocks, of which only A and B are trained; or plain weights again. peft is loaded when one of these is called.
 """
 
+import dataclasses
 import importlib.util
 import json
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from model.config import unknown_name
 from model.dit import DiT
-from model.published_vae import read_json
+from model.foreign import read_object
 from model.seeding import seeded
-from model.shards import publish, read_state, write_tensors
+from model.shards import publish, read_state, state_shapes, write_tensors
 from model.state_diff import state_diff
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_MOST_RANK = 4096  # the widest published has 256
+_READ = ("peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "rank_pattern", "alpha_pattern")
+# Of the training, or of a network of transformers: they change nothing in how the adapter is used.
+_OF_TRAINING = (
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "init_lora_weights", "lora_dropout", "peft_version", "revision",
+    "task_type", "ensure_weight_tying",
+)  # fmt: skip
+_OF_MAP = re.compile(r"(?P<map>[\w.]+)\.lora_(?P<side>[AB])\.weight")
+_PLAIN = re.compile(r"\w+(\.\w+)*")
 _NAME = "default"
 _PREFIX = "base_model.model."  # peft's own wrapper around a network, which its files have in front of every name
 
@@ -77,18 +90,20 @@ def load_lora(dit: DiT, folder: Path | str, scale: float = 1.0) -> None:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no adapter in '{folder}': it has no {name}; give the export/lora of a training")
-    kind = read_json(folder / CONFIG).get("peft_type")
-    if kind != "LORA":
-        raise ValueError(f"the adapter in '{folder}' is of kind '{kind}', not LORA")
-    given = {name.removeprefix(_PREFIX): tensor for name, tensor in read_state(folder, WEIGHTS).items()}
+    told = read_object(folder / CONFIG)
+    if told.get("peft_type") != "LORA":
+        raise ValueError(f"the adapter in '{folder}' is of kind '{str(told.get('peft_type'))[:80]}', not LORA")
+    given = {name.removeprefix(_PREFIX): shape for name, shape in state_shapes(folder, WEIGHTS).items()}
+    config = _config(told, folder / CONFIG, _ranks(dit, given))
     try:
-        _inject(dit, peft.LoraConfig.from_pretrained(str(folder)), 0)
+        _inject(dit, config, 0)
     except ValueError as error:
         raise ValueError(f"the adapter in '{folder}' doesn't fit this network: {error}") from error
-    difference = state_diff(*({name: tuple(t.shape) for name, t in state.items()} for state in (_state(dit), given)))
+    difference = state_diff({name: tuple(tensor.shape) for name, tensor in _state(dit).items()}, given)
     if difference:
         raise ValueError(f"the adapter in '{folder}' doesn't fit this network: {difference}")
-    peft.set_peft_model_state_dict(dit, given, adapter_name=_NAME)
+    state = {name.removeprefix(_PREFIX): tensor for name, tensor in read_state(folder, WEIGHTS).items()}
+    peft.set_peft_model_state_dict(dit, state, adapter_name=_NAME)
     for _, layer in _layers(dit):
         layer.set_scale(_NAME, scale)
 
@@ -108,6 +123,87 @@ def merge_lora(dit: DiT) -> None:
         dit.set_submodule(name, layer.get_base_layer())
     del dit.peft_config
     dit.requires_grad_(True)
+
+
+def _ranks(dit: DiT, given: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The rank of each map of the network that a file has A or B of, by the shapes in its head.
+
+    Raises:
+        ValueError: it has none, or one of a rank that none has.
+    """
+    maps = {name for name, module in dit.named_modules() if isinstance(module, nn.Linear)}
+    ranks = {}
+    for name, shape in given.items():
+        found = _OF_MAP.fullmatch(name)
+        if found is None or found["map"] not in maps:
+            continue  # said as unexpected
+        rank = shape[0 if found["side"] == "A" else 1] if len(shape) == 2 else 0
+        if not 1 <= rank <= _MOST_RANK:
+            raise ValueError(f"{name} of the adapter is {list(shape)}: no rank of 1 to {_MOST_RANK}")
+        ranks[found["map"]] = rank
+    if not ranks:
+        raise ValueError(f"the adapter doesn't fit this network: {state_diff({}, given)}")
+    return ranks
+
+
+def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> Any:
+    """peft's config of plain LoRA on these maps. Which maps they are, their names in the weights say: no pattern of the file is
+    matched with anything, and nothing that it names (a base model, a module) is opened or imported.
+
+    Raises:
+        ValueError: the file asks for more than that, or for other ranks.
+    """
+    kind = _peft().LoraConfig
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in told.items():
+        if name in _READ or name in _OF_TRAINING:
+            continue
+        if name not in known:
+            raise ValueError(unknown_name(f"in {path}: setting", name[:80], _READ))
+        if value and value not in (_default(known[name]), "none"):
+            raise ValueError(
+                f"in {path}: {name}={str(value)[:80]} is more than plain LoRA, which is all that is read; merge the adapter "
+                "where it was trained"
+            )
+    rank, alpha, rslora = told.get("r"), told.get("lora_alpha"), told.get("use_rslora") or False
+    if type(rank) is not int or type(alpha) not in (int, float) or not isinstance(rslora, bool):
+        raise ValueError(f"in {path}: r, lora_alpha or use_rslora is none; was it edited?")
+    own_ranks, own_alphas = (
+        _per_map(told.get(f"{name}_pattern") or {}, name, path, ranks) for name in ("rank", "alpha")
+    )
+    for name, there in ranks.items():
+        if there != own_ranks.get(name, rank):
+            raise ValueError(f"in {path}: {name} has rank {own_ranks.get(name, rank)}, and in the weights {there}")
+    return kind(
+        r=rank,
+        lora_alpha=alpha,
+        use_rslora=rslora,
+        target_modules=sorted(ranks),
+        rank_pattern={re.escape(name): int(value) for name, value in own_ranks.items()},
+        alpha_pattern={re.escape(name): value for name, value in own_alphas.items()},
+    )
+
+
+def _per_map(pattern: Any, what: str, path: Path, maps: Collection[str]) -> dict[str, float]:
+    """What the file says of single maps, by their names or the ends of those. peft would take a name for a regular expression,
+    and one can be written that takes years to match.
+    """
+    if not isinstance(pattern, dict) or len(pattern) > len(maps):
+        raise ValueError(f"in {path}: {what}_pattern is no object, or names more maps than the adapter has")
+    found: dict[str, float] = {}
+    for end, value in pattern.items():
+        if not _PLAIN.fullmatch(end) or type(value) not in (int, float):
+            raise ValueError(
+                f"in {path}: {what}_pattern has '{end[:80]}', which is no name of a map with a number; patterns are not read"
+            )
+        for name in maps:
+            if name == end or name.endswith(f".{end}"):
+                found.setdefault(name, value)  # as peft: the first that matches
+    return found
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _targets(dit: DiT) -> list[str]:

@@ -6,7 +6,7 @@ diffusers is loaded only when a network is made. Shapes: B batch, T frames, H W 
 """
 
 import importlib.util
-import json
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from model.config import unknown_name
+from model.foreign import read_object
 from model.vae import Normalised, Posterior, check_video, repeat_edge
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+# Ten times and more of what any published VAE has.
+_COUNTS = ("num_res_blocks", "layers_per_block")
+_LEVELS = ("dim_mult", "block_out_channels", "temperal_downsample", "down_block_types", "up_block_types")
+_MOST_BLOCKS, _MOST_LEVELS, _MOST_ENTRIES, _MOST_CHANNELS = 32, 12, 4096, 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Published:
 def is_published(folder: Path | str) -> bool:
     """Whether a folder's config.json was written by diffusers."""
     path = Path(folder) / "config.json"
-    return path.is_file() and "_class_name" in read_json(path)
+    return path.is_file() and "_class_name" in read_object(path, finite=False)
 
 
 def read_published(folder: Path | str) -> PublishedConfig:
@@ -103,15 +108,16 @@ def read_published(folder: Path | str) -> PublishedConfig:
         FileNotFoundError: diffusers is not installed.
     """
     path = Path(folder) / "config.json"
-    settings = read_json(path)
+    settings = read_object(path)
     name = settings["_class_name"]
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"in {path}: {unknown_name('published VAE', name, CLASSES)}")
     if importlib.util.find_spec("diffusers") is None:
         raise FileNotFoundError(f"the VAE in '{folder}' is a {name} of diffusers; run: pip install 'rushes[published]'")
+    _check_sizes(settings, path)
     try:
         cfg = PublishedConfig(class_name=name, settings=settings, **CLASSES[name].geometry(settings))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} describes no {name} that can be used: {what}") from error
     for key in ("latent_mean", "latent_std"):
@@ -137,7 +143,13 @@ def build_network(cfg: PublishedConfig) -> nn.Module:
         raise FileNotFoundError(
             f"diffusers {diffusers.__version__} has no {cfg.class_name}; run: pip install -U 'rushes[published]'"
         )
-    return kind.from_config(dict(cfg.settings))
+    taken = inspect.signature(kind.__init__).parameters
+    try:
+        return kind.from_config({name: value for name, value in cfg.settings.items() if name in taken})
+    except (TypeError, ValueError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
+        raise ValueError(
+            f"the config of this {cfg.class_name} makes no network ({str(error).splitlines()[0][:200]}); was it edited?"
+        ) from error
 
 
 def download(hub_id: str, subfolder: str = "vae", revision: str | None = None) -> Path:
@@ -155,17 +167,23 @@ def download(hub_id: str, subfolder: str = "vae", revision: str | None = None) -
     return Path(path).parent
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; {} for JSON that is something else.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); was it edited or cut off?") from error
-    return content if isinstance(content, dict) else {}
+def _check_sizes(settings: Mapping[str, Any], path: Path) -> None:
+    """Nothing is built that is far larger than any VAE: what its class makes of a number, it makes before it sees the weights."""
+    for name, value in settings.items():
+        if name.startswith("_"):
+            continue
+        most = _MOST_BLOCKS if name in _COUNTS else _MOST_CHANNELS
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) > _MOST_ENTRIES:
+            raise ValueError(f"in {path}: {name} has {len(numbers)} entries; at most {_MOST_ENTRIES} are taken")
+        for number in numbers:
+            if isinstance(number, dict | list):
+                raise ValueError(f"in {path}: {name} is no number, text or list of those")
+            if isinstance(number, int | float) and abs(number) > most:
+                raise ValueError(f"in {path}: {name}={number} is too large: at most {most}")
+    for name in _LEVELS:
+        if isinstance(settings.get(name), list) and len(settings[name]) > _MOST_LEVELS:
+            raise ValueError(f"in {path}: {name} has {len(settings[name])} entries; at most {_MOST_LEVELS} are taken")
 
 
 def _wan_geometry(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from model.foreign import check_head, read_json
+
 SHARD_BYTES = 5_000_000_000
 Shape = tuple[int, ...]
 
@@ -144,6 +146,7 @@ def _each(folder: Path, file: str, device: torch.device | str, read: Callable[[A
     wanted = _named_in(folder / first) if shards else {first: None}
     for shard, names in wanted.items():
         path = folder / shard
+        check_head(path)
         try:
             with safe_open(path, framework="pt", device=str(device)) as part:
                 held = set(part.keys())
@@ -169,8 +172,8 @@ def _named_in(index: Path) -> dict[str, set[str]]:
 def _places(index: Path) -> Mapping[str, str]:
     """The index's weight_map. A name in it is a file beside it: what it names elsewhere is not read."""
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        if not places or any(Path(name).name != name for name in places.values()):
+        places = read_json(index)["weight_map"]
+        if not places or any(Path(name).name != name or name in ("", "..") for name in places.values()):
             raise ValueError("it names no files beside it")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

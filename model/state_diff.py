@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 Shapes = Mapping[str, Sequence[int]]
 _SIMILAR = 0.6
+_MOST_PAIRS = 10_000  # of names that are compared with each other: a file made to be a burden has millions
 
 
 def state_diff(wanted: Shapes, given: Shapes) -> str:
@@ -39,6 +40,8 @@ def renames(missing: Shapes, unexpected: Shapes) -> dict[str, str]:
             groups[tuple(names[name]), tuple(re.findall(r"\d+", name))][side].append(name)
     pairs: dict[str, str] = {}
     for wanted, given in groups.values():
+        if len(wanted) * len(given) > _MOST_PAIRS:
+            continue
         ratios = sorted(
             (-difflib.SequenceMatcher(None, now, then).ratio(), now, then) for now in wanted for then in given
         )

@@ -13,17 +13,19 @@ Options are max (tokens; what is longer is cut), layer (t5, umt5, hf: -1 is the 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from model.config import unknown_name
 from model.text_base import CachedTextEncoder, JoinedTextEncoder, TextEncoder
-from model.text_clip import clip_encoder
+from model.text_clip import FOLDER, cached_clip, clip_encoder
+from model.text_files import cached, inside
 from model.text_minilm import minilm
 from model.text_transformers import transformers_encoder
 
-__all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "text_encoder"]
+__all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "check_named", "text_encoder"]
 
 _LEAST_TOKENS = 4  # marks of start and end, and something between them
 _NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
@@ -31,36 +33,61 @@ _NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it takes."""
+    """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it takes.
+
+    placed: what a checkpoint's file names, where it may be: see `check_named`; None if it may not.
+    """
 
     make: Callable[["Spec", torch.device | str], TextEncoder]
     needs: str | None
     options: tuple[str, ...]
+    placed: Callable[["Spec", Path], "Spec | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One encoder of a name. options: numbers by key; a flag that is there is 1."""
+    """One encoder of a name. options: numbers by key; a flag that is there is 1.
+
+    home: the checkpoint's folder in which it lies, if a file names it and no user; then little is believed of it.
+    """
 
     kind: str
     where: str
     options: Mapping[str, int]
+    home: Path | None = None
 
     @property
     def suffix(self) -> str:
         return "".join(f"@{key}" if key in _FLAGS else f"@{key}={value}" for key, value in self.options.items())
 
 
-def text_encoder(name: str, device: torch.device | str = "cpu") -> TextEncoder:
+def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | None = None) -> TextEncoder:
     """The text encoder of that name, joined if it names several. Its weights are loaded when the first text comes.
+
+    Args:
+        home: the folder of the checkpoint whose file names it; without one a user does. See `check_named`.
 
     Raises:
         ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not fit.
         FileNotFoundError: when something of it is not on this machine, and how to get it.
     """
-    specs = [_parse(part) for part in name.split("+")]
+    specs = _specs(name, home)
     encoders = [TEXT_ENCODERS[spec.kind].make(spec, device) for spec in specs]
     return encoders[0] if len(encoders) == 1 else JoinedTextEncoder(encoders)
+
+
+def check_named(name: str, home: Path) -> None:
+    """Whether a text encoder may be used because a file of a checkpoint names it: what is embedded here, what lies in the
+    checkpoint's own folder (then its class must be one of a list, and its weights safetensors), and what a name of a hub means
+    if it is on this machine already. Other folders are opened, and anything downloaded, only where a user says so.
+
+    Args:
+        home: the checkpoint's folder.
+
+    Raises:
+        ValueError: it may not, and which key confirms it; or it is no name of an encoder.
+    """
+    _specs(name, home)
 
 
 def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:
@@ -68,22 +95,66 @@ def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:
 
 
 def _transformers(spec: Spec, device: torch.device | str) -> TextEncoder:
-    return transformers_encoder(spec.kind, spec.where, spec.options.get("layer"), spec.options.get("max"), device)
+    options = spec.options
+    return transformers_encoder(spec.kind, spec.where, options.get("layer"), options.get("max"), device, spec.home)
 
 
 def _clip(spec: Spec, device: torch.device | str) -> TextEncoder:
-    return clip_encoder(spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device)
+    return clip_encoder(spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device, spec.home)
+
+
+def _embedded(spec: Spec, home: Path) -> Spec:
+    return spec
+
+
+def _placed_transformers(spec: Spec, home: Path) -> Spec | None:
+    if own := inside(spec.where, home):
+        return replace(spec, where=str(own), home=home)
+    there = cached(spec.where)
+    return there and replace(spec, where=str(there))
+
+
+def _placed_clip(spec: Spec, home: Path) -> Spec | None:
+    if spec.where.startswith(FOLDER):
+        own = inside(spec.where.removeprefix(FOLDER), home)
+        return own and replace(spec, where=f"{FOLDER}{own}", home=home)
+    return replace(spec, home=home) if cached_clip(spec.where) else None
 
 
 _OF_TRANSFORMERS = ("max", "layer")
 TEXT_ENCODERS: Mapping[str, Kind] = {
-    "minilm": Kind(_minilm, None, ("max",)),
-    "t5": Kind(_transformers, "a folder or a name of the hub, like t5:google/t5-v1_1-xxl", _OF_TRANSFORMERS),
-    "umt5": Kind(_transformers, "a folder or a name of the hub, like umt5:google/umt5-xxl", _OF_TRANSFORMERS),
-    "hf": Kind(_transformers, "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B", _OF_TRANSFORMERS),
-    "clip": Kind(_clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled")),
+    "minilm": Kind(_minilm, None, ("max",), _embedded),
+    "t5": Kind(
+        _transformers,
+        "a folder or a name of the hub, like t5:google/t5-v1_1-xxl",
+        _OF_TRANSFORMERS,
+        _placed_transformers,
+    ),
+    "umt5": Kind(
+        _transformers,
+        "a folder or a name of the hub, like umt5:google/umt5-xxl",
+        _OF_TRANSFORMERS,
+        _placed_transformers,
+    ),
+    "hf": Kind(
+        _transformers, "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B", _OF_TRANSFORMERS, _placed_transformers
+    ),
+    "clip": Kind(_clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled"), _placed_clip),
 }
 """By kind. The order is that of the documentation."""
+
+
+def _specs(name: str, home: Path | None) -> list[Spec]:
+    parts = [_parse(part) for part in name.split("+")]
+    if home is None:
+        return parts
+    placed = [TEXT_ENCODERS[spec.kind].placed(spec, home) for spec in parts]
+    if missing := [f"{spec.kind}:{spec.where}" for spec, at in zip(parts, placed, strict=True) if at is None]:
+        raise ValueError(
+            f"'{home}' names the text encoder '{missing[0]}', which is neither in that folder nor, as a model of a hub, on this "
+            f"machine; nothing else is opened or downloaded because a file says so: if it is what you want, give text_encoder={name}"
+        )
+    return [spec for spec in placed if spec is not None]
 
 
 def _parse(part: str) -> Spec:

@@ -6,12 +6,13 @@ A folder is only ever read. A hub model is downloaded once, and only what a text
 
 import hashlib
 import importlib.util
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from model.foreign import read_object
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # or in several files, with <name>.index.json
 CONFIG = "config.json"
@@ -55,6 +56,55 @@ def find_folder(where: str, like: str) -> Path:
     if not _HUB_NAME.fullmatch(where):
         raise FileNotFoundError(f"there is no folder '{where}'; give one, or a model of the hub, like {like}")
     return _snapshot(where)
+
+
+def inside(where: str, home: Path) -> Path | None:
+    """The folder of that name in a checkpoint's own folder; None if it isn't there, or lies elsewhere.
+
+    Args:
+        where: as a file of the checkpoint names it. What is absolute, goes up, or leads out by a link is elsewhere.
+    """
+    name = PurePosixPath(where)
+    if name.is_absolute() or ".." in name.parts or where.startswith("~"):
+        return None
+    folder = home / name
+    try:
+        return folder.absolute() if folder.is_dir() and folder.resolve().is_relative_to(home.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a zero in it, a link to itself
+        return None
+
+
+def check_inside(files: Iterable[Path], home: Path) -> None:
+    """Every file lies in a checkpoint's own folder, or where the Hugging Face hub's cache keeps that folder's files.
+
+    Raises:
+        ValueError: one is a link that leads elsewhere.
+    """
+    home = home.resolve()
+    snapshots = next(
+        (one for one in home.parents if one.name == "snapshots" and one.parent.name.startswith("models--")), None
+    )
+    roots = (home,) if snapshots is None else (home, snapshots.parent / "blobs")
+    for file in files:
+        if not any(file.resolve().is_relative_to(root) for root in roots):
+            raise ValueError(
+                f"{file} leads out of the checkpoint's folder, and nothing is opened because a file says so; copy it there, or "
+                "name the text encoder yourself with text_encoder="
+            )
+
+
+def cached(where: str) -> Path | None:
+    """The complete local copy of a hub model; None if there is none, or it is no name of one. Nothing is downloaded."""
+    if not _HUB_NAME.fullmatch(where):
+        return None
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(where, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return folder if _complete(folder) else None
 
 
 def text_files(folder: Path) -> TextFiles:
@@ -108,7 +158,12 @@ def _weights(base: Path) -> tuple[Path, ...]:
         if (base / name).is_file():
             return (base / name,)
         if index.is_file():
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            places = read_object(index).get("weight_map")
+            if not isinstance(places, dict) or any(
+                not isinstance(n, str) or Path(n).name != n for n in places.values()
+            ):
+                raise ValueError(f"{index} is no index of weights beside it; was it edited or cut off?")
+            names = sorted(set(places.values()))
             missing = [shard for shard in names if not (base / shard).is_file()]
             if missing:
                 raise FileNotFoundError(
@@ -163,7 +218,7 @@ def _snapshot(name: str) -> Path:
 def _complete(folder: Path) -> bool:
     try:
         text_files(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return False
     return True
 

@@ -5,23 +5,26 @@ strictly. Folders of VAEs that diffusers saved are read too. How one state is sp
 """
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from model.config import DiTConfig, VAEConfig, unknown_name
+from model.config import DiTConfig, VAEConfig, config_of, unknown_name
 from model.dit import DiT
+from model.foreign import read_object
 from model.published_vae import WEIGHTS as PUBLISHED_WEIGHTS
-from model.published_vae import PublishedVAE, build_network, is_published, read_json, read_published
-from model.shards import SHARD_BYTES, publish, read_state, state_shapes, write_state
+from model.published_vae import PublishedVAE, build_network, is_published, read_published
+from model.shards import SHARD_BYTES, publish, read_state, state_files, state_shapes, write_state
 from model.state_diff import state_diff
 from model.vae import VAE
 
 FORMAT_VERSION = 1
+_LEAST_OF_BLOCK = 10  # tensors: a block of the DiT has twice as many
 WEIGHTS = "model.safetensors"
 KINDS: Mapping[str, tuple[type, type[nn.Module]]] = {"vae": (VAEConfig, VAE), "dit": (DiTConfig, DiT)}
 
@@ -96,7 +99,7 @@ def read_vae_config(folder: Path | str) -> dict[str, Any]:
     """
     if is_published(folder):
         return asdict(read_published(folder))
-    return read_record(folder)["config"]
+    return asdict(read_config(folder, "vae"))
 
 
 def load_dit(folder: Path | str, device: torch.device | str = "cpu", config: DiTConfig | None = None) -> DiT:
@@ -122,23 +125,36 @@ def read_record(folder: Path | str) -> dict[str, Any]:
         raise FileNotFoundError(
             f"no weights in '{folder}': it has no config.json; give the folder that a training job wrote"
         )
-    record = read_json(path)
-    if record.get("format_version") != FORMAT_VERSION or record.get("kind") not in KINDS:
+    record = read_object(path, finite=False)  # of the config they must be, of what is kept beside it not
+    if (
+        record.get("format_version") != FORMAT_VERSION
+        or str(record.get("kind")) not in KINDS
+        or not isinstance(record.get("config"), dict)
+        or not isinstance(record.get("extra", {}), dict)
+    ):
         raise ValueError(f"{path} is not a weights config of format version {FORMAT_VERSION}")
     return record
 
 
-def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:
+def read_config(folder: Path | str, kind: str) -> Any:
+    """The VAEConfig or DiTConfig of our own weights in a folder, held against its limits. Reads no weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_record`, or they are of another kind, or a setting is out of its limits.
+    """
     record = read_record(folder)
     if record["kind"] != kind:
         raise ValueError(f"'{folder}' holds weights of kind '{record['kind']}', not '{kind}'")
-    config_type, module_type = KINDS[kind]
-    known = [f.name for f in fields(config_type)]
-    for name in record["config"]:
-        if name not in known:
-            raise ValueError(unknown_name(f"in {Path(folder) / 'config.json'}: setting", name, known))
+    return config_of(KINDS[kind][0], record["config"], str(Path(folder) / "config.json"))
+
+
+def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:
+    own = read_config(folder, kind)
+    given, depth = len(state_shapes(Path(folder), WEIGHTS)), getattr(config or own, "depth", 0)
+    if given < _LEAST_OF_BLOCK * depth:  # said before so many blocks are built, which takes a second for a hundred
+        raise ValueError(f"weights in '{folder}' don't fit their config: {given} tensors, and depth={depth}")
     with torch.device("meta"):  # shapes only: nothing is initialised to be overwritten
-        module = module_type(config or config_type(**record["config"]))
+        module = KINDS[kind][1](config or own)
     _fill(module, Path(folder), WEIGHTS, device)
     return module.eval()
 
@@ -159,4 +175,15 @@ def _fill(
     difference = state_diff(wanted, state_shapes(folder, file))
     if difference:
         raise ValueError(f"weights in '{folder}' don't fit their config: {difference}")
+    _check_memory(folder, file, device)
     module.load_state_dict(read_state(folder, file, device, dtype), assign=True)
+
+
+def _check_memory(folder: Path, file: str, device: torch.device | str) -> None:
+    """Weights of more than the machine's memory end a process without a word; a file with a hole in it can claim to be so large."""
+    size = sum((folder / name).stat().st_size for name in state_files(folder, file))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if torch.device(device).type == "cpu" and size > there:
+        raise ValueError(
+            f"weights in '{folder}' have {size / 2**30:,.0f} GiB, and this machine {there / 2**30:,.0f} GiB of memory"
+        )

@@ -57,15 +57,21 @@ class LimitConfig:
             "doc": "time that any look at a file may take; to hash it, a second more per MB",
             "unit": "s",
             "min": 1,
+            "max": 86400,
         },
     )
     deadline_per_s: float = field(
         default=20.0,
-        metadata={"doc": "further time for every second of footage it decodes", "unit": "s per s", "min": 0},
+        metadata={
+            "doc": "further time for every second of footage it decodes",
+            "unit": "s per s",
+            "min": 0,
+            "max": 86400,
+        },
     )
     memory_bytes: int = field(
         default=4 * 1024**3,
-        metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2},
+        metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2, "max": 1024**4},
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines import s3
 from pipelines.dedup.looks import LOOKS
+from pipelines.foreign import TABLE_BYTES
 from pipelines.manifest import Manifest, Shard, newest
 from pipelines.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_names, completed, read_parquet
 from pipelines.scores.registry import SCORES
@@ -74,6 +75,8 @@ class Dataset:
         if not row["shard"]:
             raise ValueError(f"clip {row['clip_id']} is in no shard: it was {row.get('status') or 'not kept'}")
         offset, size = _COLUMNS[suffix]
+        if not isinstance(row[offset], int) or not isinstance(row[size], int):
+            raise ValueError(f"clip {row['clip_id']} has no place in its shard")
         return self.store.read_range(shard_key(row["bucket"], row["shard"]), row[offset], row[size])
 
     def shards(self) -> tuple[Shard, ...]:
@@ -82,12 +85,14 @@ class Dataset:
     def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         tables = []
         for key in keys:
+            data = self.store.read(key, TABLE_BYTES)
             try:
-                rows = read_parquet(self.store.read(key), schema.names)
+                rows = read_parquet(data, schema.names)
                 check_names(rows)
-                tables.append(completed(rows, schema))
-            except pa.ArrowException as error:
+                rows = completed(rows, schema)
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
+            tables.append(rows)
         return pa.concat_tables([schema.empty_table(), *tables])
 
 

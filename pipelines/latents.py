@@ -18,15 +18,16 @@ import io
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from pipelines.foreign import JSON_BYTES, MANIFEST_BYTES, TABLE_BYTES, check_head, parse_json, parse_object
 from pipelines.manifest import manifest_name, manifest_number, numbers
-from pipelines.schema import read_parquet
+from pipelines.schema import check_names, read_parquet
 from pipelines.store import Store
 
 ROOT = "latents"
@@ -100,9 +101,10 @@ def write_unread(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[
 def read_unread(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
     """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none could."""
     try:
-        return frozenset(json.loads(store.read(_unread_key(fingerprint, shard))))
+        unread = parse_json(store.read(_unread_key(fingerprint, shard), JSON_BYTES), _unread_key(fingerprint, shard))
     except FileNotFoundError:
         return frozenset()
+    return frozenset(one for one in unread if isinstance(one, str)) if isinstance(unread, list) else frozenset()
 
 
 def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: Sequence[EncodedClip]) -> None:
@@ -154,7 +156,8 @@ def commit(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [row for _, shard in sorted(shards) for row in json.loads(store.read(_rows_key(fingerprint, shard)))]
+    keys = [_rows_key(fingerprint, shard) for _, shard in sorted(shards)]
+    rows = [row for key in keys for row in parse_json(store.read(key, JSON_BYTES), f"{key} of {store.uri}")]
     rows.sort(key=lambda r: (r["clip_id"], r["window"]))
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), sink)
@@ -206,25 +209,89 @@ def open_latents(store: Store, fingerprint: str | None) -> Latents:
         raise FileNotFoundError(f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}")
     folder = f"{ROOT}/{fingerprint}/manifests/"
     newest = f"{folder}{manifest_name(max(numbers(store, folder)))}"
-    return Latents(store, fingerprint, json.loads(store.read(newest)))
+    manifest = parse_object(store.read(newest, MANIFEST_BYTES), f"{newest} of {store.uri}", MANIFEST_BYTES)
+    return Latents(store, fingerprint, manifest)
+
+
+_NUMBERS = {
+    "latent_channels": (1, 1024), "stride_time": (1, 64), "text_dim": (1, 2**16), "fps": (0.01, 1000.0), "max_frames": (1, 2**16),
+    "max_pixels": (1, 2**26), "multiple": (1, 2**12),
+}  # fmt: skip
+_TEXTS = ("index", "text_encoder", "text_encoder_fingerprint")
+_MOST_TAILS = 64
+
+
+def _check_facts(manifest: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError if what a manifest says is not of its kind, or out of all bounds."""
+    for name in ("index", "latent_channels"):
+        if name not in manifest:
+            raise ValueError(f"{where} is damaged: it has no {name}; encode again")
+    for name in _TEXTS:
+        if not isinstance(manifest.get(name, ""), str):
+            raise ValueError(f"{where} is damaged: its {name} is no text; encode again")
+    for name, (least, most) in _NUMBERS.items():
+        value = manifest.get(name, least)
+        if type(value) not in (int, type(most)) or not least <= value <= most:
+            raise ValueError(
+                f"{where} is damaged: {name}={str(value)[:80]} is no number of {least:g} to {most:,g}; encode again"
+            )
+    pieces, vae = manifest.get("pieces", {"tails": [], "keyframes": False}), manifest.get("vae", {"config": {}})
+    if not isinstance(vae, dict) or not isinstance(vae.get("config"), dict):
+        raise ValueError(f"{where} is damaged: its vae is no object with a config; encode again")
+    if (
+        not isinstance(pieces, dict)
+        or not isinstance(pieces.get("tails"), list)
+        or len(pieces["tails"]) > _MOST_TAILS
+        or not all(type(one) is int and 1 <= one <= _NUMBERS["max_frames"][1] for one in pieces["tails"])
+        or not isinstance(pieces.get("keyframes"), bool)
+    ):
+        raise ValueError(f"{where} is damaged: its pieces are not tails and keyframes; encode again")
+
+
+def _rows(store: Store, index: str, channels: int) -> dict[tuple[str, int], WindowRow]:
+    """The index of latents. What a row says of a window's size is no more than what its clip has bytes for.
+
+    Raises:
+        ValueError: a row is none.
+    """
+    known = {field.name: field.type for field in fields(WindowRow)}
+    rows = {}
+    table = read_parquet(store.read(index, TABLE_BYTES))
+    check_names(table)
+    for told in table.to_pylist():
+        if not known.keys() - {"texts"} <= told.keys() <= known.keys() or not all(
+            isinstance(value, _OF_TYPE[known[name]]) for name, value in told.items()
+        ):
+            raise ValueError(f"{index} of {store.uri} is no index of latents; encode again")
+        row = WindowRow(**told)
+        latents = channels * row.latent_frames * row.latent_height * row.latent_width
+        least = min(row.num_frames, row.height, row.width, row.latent_frames, row.latent_height, row.latent_width)
+        if least < 1 or not 0 < row.fps <= _NUMBERS["fps"][1] or 2 * latents > row.size:
+            raise ValueError(f"{index} of {store.uri} says of clip {row.clip_id} what can't be; encode again")
+        rows[row.clip_id, row.window] = row
+    return rows
+
+
+_OF_TYPE = {"str": str, "int": int, "float": int | float, "str | None": str | None}
 
 
 class Latents:
     """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
 
     def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
-        schema = manifest["schema_version"]
+        schema = manifest.get("schema_version")
         if schema not in _READABLE:
             todo = "encode again"
-            if schema > SCHEMA_VERSION:
+            if isinstance(schema, int) and schema > SCHEMA_VERSION:
                 todo = f"a later version of rushes made them: use one that reads {schema}"
             raise ValueError(
                 f"latents {fingerprint} in {store.uri} have schema {schema}, this version reads "
                 f"{' and '.join(map(str, _READABLE))}; {todo}"
             )
+        where = f"the manifest of latents {fingerprint} in {store.uri}"
+        _check_facts(manifest, where)
         self._store, self.fingerprint, self.manifest = store, fingerprint, manifest
-        table = read_parquet(store.read(manifest["index"]))
-        self.rows = {(r["clip_id"], r["window"]): WindowRow(**r) for r in table.to_pylist()}
+        self.rows = _rows(store, manifest["index"], manifest["latent_channels"])
         self._cache: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
         self._cache_bytes, self._lock = cache_bytes, Lock()
 
@@ -237,7 +304,9 @@ class Latents:
                 self._cache.move_to_end(row.clip_id)
                 return self._cache[row.clip_id]
         try:
-            tensors = load(self._store.read_range(row.shard, row.offset, row.size))
+            data = self._store.read_range(row.shard, row.offset, row.size)
+            check_head(data, f"clip {row.clip_id}")
+            tensors = load(data)
         except (FileNotFoundError, EOFError, SafetensorError, ValueError) as error:
             raise ValueError(
                 f"clip {row.clip_id} in {row.shard} of {self._store.uri} can't be read ({error}); remove that file and its rows in "
@@ -254,7 +323,13 @@ class Latents:
 
     def window(self, clip_id: str, window: int) -> np.ndarray:
         """Normalised latents (C, T, H, W), float16."""
-        return self._clip(self.rows[clip_id, window])[f"window_{window:04d}"]
+        row = self.rows[clip_id, window]
+        latents = self._clip(row)[f"window_{window:04d}"]
+        if latents.shape != (self.manifest["latent_channels"], row.latent_frames, row.latent_height, row.latent_width):
+            raise ValueError(
+                f"window {window} of clip {clip_id} in {row.shard} has another shape than the index says; encode again"
+            )
+        return latents
 
     def piece(self, clip_id: str, window: int, first_frame: int, num_frames: int) -> np.ndarray:
         """Latents (C, T, H, W) float16 of a window's frames from `first_frame` on, encoded alone.

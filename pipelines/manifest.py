@@ -6,10 +6,12 @@ learns that it was second, re-reads and goes on. A manifest that says nothing ne
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.drill import boundary
+from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.ids import canonical_json
 from pipelines.schema import SCHEMA_VERSION
 from pipelines.store import Store
@@ -20,6 +22,10 @@ _NAME = re.compile(r"[0-9]{6,}\.json")
 
 class LostRaceError(Exception):
     """Another writer published this number first: re-read the newest manifest and go on from there."""
+
+
+class BadManifestError(ValueError):
+    """What it says is no manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,16 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
     """The newest manifest and its number; (0, None) before the first.
 
     Raises:
-        ValueError: it was written by a later version of this project.
+        ValueError: it was written by a later version of this project, or is larger than any manifest.
+        BadManifestError: it is damaged.
         PermissionError: where manifests would be is a link that leads out.
     """
     number = max(numbers(store, _FOLDER), default=0)
     if not number:
         store.exists(manifest_key(1))
         return 0, None
-    return number, _parse(json.loads(store.read(manifest_key(number))), store.uri)
+    key = manifest_key(number)
+    return number, _parse(store.read(key, MANIFEST_BYTES), key, store.uri)
 
 
 def numbers(store: Store, folder: str) -> list[int]:
@@ -126,19 +134,56 @@ def manifest_key(number: int) -> str:
     return f"{_FOLDER}{manifest_name(number)}"
 
 
-def _parse(value: dict[str, Any], uri: str) -> Manifest:
-    if value["schema"] > SCHEMA_VERSION:
+def _parse(data: bytes, key: str, uri: str) -> Manifest:
+    """A manifest's bytes as a manifest, every value of which is of its kind."""
+    where = f"{key} of dataset {uri}"
+    try:
+        value = parse_object(data, where, MANIFEST_BYTES, finite=False)  # a setting may have no bound
+    except ValueError as error:
+        raise BadManifestError(str(error)) from error
+    schema = value.get("schema")
+    if type(schema) is int and schema > SCHEMA_VERSION:
         raise ValueError(
-            f"dataset {uri} has schema {value['schema']}, which a later version of rushes made; this one reads up to "
-            f"{SCHEMA_VERSION}: use a version that reads {value['schema']}"
+            f"dataset {uri} has schema {schema}, which a later version of rushes made; this one reads up to "
+            f"{SCHEMA_VERSION}: use a version that reads {schema}"
         )
     # Schema 1 knew neither looks nor settings, and named its recipe without its rules; nor did 2 at first.
-    lists = {name: tuple(value.get(name, ())) for name in ("index", "looks", "sources", "quarantine")}
+    fields = {"looks": [], "settings": {}} | {name: value.get(name, []) for name in _LISTS} | value
+    for name, kind in _KINDS.items():
+        if not isinstance(fields.get(name), kind) or isinstance(fields[name], bool):
+            raise BadManifestError(
+                f"{where} is damaged: its {name} is not what it should be, but {str(fields.get(name))[:80]}"
+            )
+    for name in ("name", "hash"):
+        if not isinstance(fields["recipe"].get(name), str):
+            raise BadManifestError(f"{where} is damaged: its recipe has no {name}")
+    for name in _LISTS:
+        for key in fields[name]:
+            if not isinstance(key, str):
+                raise BadManifestError(f"{where} is damaged: its {name} names {str(key)[:80]}, which is no key")
     return Manifest(
-        schema=value["schema"],
-        shards=tuple(Shard(**shard) for shard in value["shards"]),
-        recipe=value["recipe"],
-        captions=value["captions"],
-        settings=value.get("settings", {}),
-        **lists,
+        schema=schema,
+        shards=tuple(_shard(shard, where) for shard in fields["shards"]),
+        recipe=fields["recipe"],
+        captions=fields["captions"],
+        settings=fields["settings"],
+        **{name: tuple(fields[name]) for name in _LISTS},
     )
+
+
+def _shard(value: Any, where: str) -> Shard:
+    texts, numbers = ("id", "bucket", "key", "sha256"), ("bytes", "clips")
+    if (
+        not isinstance(value, dict)
+        or value.keys() != {*texts, *numbers}
+        or not all(isinstance(value[name], str) for name in texts)
+        or not all(type(value[name]) is int and value[name] >= 0 for name in numbers)
+    ):
+        raise BadManifestError(f"{where} is damaged: {str(value)[:80]} is no shard")
+    return Shard(**value)
+
+
+_LISTS = ("index", "looks", "sources", "quarantine")
+_KINDS: Mapping[str, type] = {
+    "schema": int, "shards": list, "recipe": dict, "captions": dict, "settings": dict, **dict.fromkeys(_LISTS, list)
+}  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.config import RecipeConfig, ScoreConfig
 from pipelines.ids import fingerprint
-from pipelines.recipe_file import SIDES, read_recipe
+from pipelines.recipe_file import SIDES, checked_rules, presets, read_recipe
 from pipelines.scores.registry import NOT_MEASURED, known_score, missing
 
 CURRENT = "current"
@@ -93,10 +93,10 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
         rules = rules_of(current)
         if rules is None:
             raise ValueError(
-                f"{where}: an early version made the dataset, which kept the name of its recipe ('{current['name']}') and not "
+                f"{where}: an early version made the dataset, which kept the name of its recipe ('{current.get('name')}') and not "
                 "its rules; name a preset or a file"
             )
-        name, content = current["name"], {"rules": rules}
+        name, content = str(current.get("name")), {"rules": rules}
     else:
         name, content = cfg.name, read_recipe(cfg.name, where)
     bounds = {
@@ -119,12 +119,14 @@ def rules_of(current: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     that name if it has that hash, and None, not known, if not.
     """
     if "rules" in current:
-        return current["rules"]
+        return checked_rules(current["rules"], "the dataset's recipe")
+    if current.get("name") not in presets():  # a file of that name is another's word
+        return None
     try:
         preset = load_recipe(RecipeConfig(name=current["name"]))
     except (FileNotFoundError, ValueError):
         return None
-    return preset.as_rows() if preset.hash == current["hash"] else None
+    return preset.as_rows() if preset.hash == current.get("hash") else None
 
 
 def check_measurable(recipe: Recipe, scores: ScoreConfig) -> None:

@@ -17,6 +17,16 @@ _PRESETS = "recipes"
 _KEYS = ("source", "rules", "not_expressed")
 SIDES = ("min", "max")
 _RULE_KEYS = ("score", *SIDES)
+_MOST_BYTES, _MOST_RULES = 64 * 2**10, 1000  # the longest preset has 6 KB and 20 rules
+
+
+class _Loader(yaml.SafeLoader):
+    """Of plain values, each written out: with aliases a kilobyte can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name); write out what it stands for")
+        return super().compose_node(parent, index)
 
 
 def read_recipe(name: str, where: str) -> dict[str, Any]:
@@ -30,7 +40,9 @@ def read_recipe(name: str, where: str) -> dict[str, Any]:
         ValueError: it says something else than a recipe does.
     """
     try:
-        value = yaml.safe_load(_data(name, where))
+        value = yaml.load(_data(name, where), _Loader)
+    except RecursionError:
+        raise ValueError(f"{where}: nested deeper than any recipe is") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
@@ -43,11 +55,24 @@ def read_recipe(name: str, where: str) -> dict[str, Any]:
     left_out = value.get("not_expressed", [])
     if not isinstance(left_out, list) or not all(isinstance(text, str) for text in left_out):
         raise ValueError(f"{where}: 'not_expressed' is {left_out!r}, not a list of texts")
-    rules = [_rule(rule, where) for rule in value["rules"]]
+    return value | {"rules": checked_rules(value["rules"], where)}
+
+
+def checked_rules(value: Any, where: str) -> list[dict[str, Any]]:
+    """Rules as a file or a manifest has them, each of one score with `min` or `max` or both as floats.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if not isinstance(value, list) or len(value) > _MOST_RULES:
+        raise ValueError(
+            f"{where}: expected a list 'rules' of at most {_MOST_RULES}, each with 'score' and 'min' or 'max'"
+        )
+    rules = [_rule(rule, where) for rule in value]
     scores = [rule["score"] for rule in rules]
     if twice := [score for score in scores if scores.count(score) > 1]:
         raise ValueError(f"{where}: '{twice[0]}' has several rules; give one with 'min' and 'max'")
-    return value | {"rules": rules}
+    return rules
 
 
 def _rule(rule: Any, where: str) -> dict[str, Any]:
@@ -95,6 +120,8 @@ def _data(name: str, where: str) -> bytes:
         return preset.read_bytes()
     if Path(name).suffix in (".yaml", ".yml"):
         if Path(name).is_file():
+            if Path(name).stat().st_size > _MOST_BYTES:
+                raise ValueError(f"{where}: it has more than {_MOST_BYTES:,} bytes, which no recipe has")
             return Path(name).read_bytes()
         raise FileNotFoundError(f"{where}: there is no such file")
     near = difflib.get_close_matches(name, presets(), n=1)

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import s3
-from pipelines.store import Entry, checked_key, is_key
+from pipelines.foreign import parse_object
+from pipelines.store import Entry, check_bytes, checked_key, is_key
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class S3Store:
 
     def _read_claim(self, claim: str) -> dict[str, Any] | None:
         try:
-            return json.loads(self.read(claim))
+            return parse_object(self.read(claim), self._uri(claim))
         except FileNotFoundError:  # done with by now
             return None
 
@@ -219,8 +220,13 @@ class S3Store:
             return False
         return True
 
-    def read(self, key: str) -> bytes:
-        return b"".join(s3.stream(self.bucket, self._key(key)))
+    def read(self, key: str, most_bytes: int | None = None) -> bytes:
+        pieces, read = [], 0
+        for piece in s3.stream(self.bucket, self._key(key)):
+            pieces.append(piece)
+            read += len(piece)
+            check_bytes(key, self.uri, read, most_bytes)
+        return b"".join(pieces)
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         return b"".join(s3.stream(self.bucket, self._key(key), offset, offset + size))

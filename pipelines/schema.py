@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
+from pipelines.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
 
 SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
@@ -197,11 +198,35 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
 
     Args:
         columns: the only ones wanted, of those that it has; all of them if None.
+
+    Raises:
+        ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than its size allows.
     """
-    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
-    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    texts = texts_to_measure(data, columns)
+    file = _opened(data)
     wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    return file.read(columns=wanted, use_threads=False)
+    if not texts:
+        return file.read(columns=wanted, use_threads=False)
+    schema = pa.schema(
+        [file.schema_arrow.field(name) for name in (file.schema_arrow.names if wanted is None else wanted)],
+        file.schema_arrow.metadata,
+    )
+    measured, groups, taken = _opened(data, texts), [], 0
+    for number in range(file.num_row_groups):  # one by one: Arrow joins no records with dictionaries
+        group = measured.read_row_group(number, columns=wanted, use_threads=False)
+        taken = check_texts(group, len(data), taken)
+        groups.append(group.cast(schema))
+    return pa.concat_tables([schema.empty_table(), *groups])
+
+
+def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:
+    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
+    return pq.ParquetFile(
+        pa.BufferReader(data),
+        read_dictionary=as_dictionaries,
+        pre_buffer=False,
+        thrift_container_size_limit=MOST_ENTRIES,
+    )
 
 
 def check_names(rows: pa.Table) -> None:

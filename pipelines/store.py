@@ -5,6 +5,7 @@ goes through a `Store`, so an object store drops in beside the local one. Publis
 writers of one key exactly one succeeds and the other learns it.
 """
 
+import os
 import re
 import secrets
 import shutil
@@ -50,8 +51,8 @@ class Store(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def read(self, key: str) -> bytes:
-        """Raises FileNotFoundError."""
+    def read(self, key: str, most_bytes: int | None = None) -> bytes:
+        """Raises FileNotFoundError; ValueError if there are more bytes than may be."""
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         """Exactly `size` bytes from `offset`. Raises FileNotFoundError, EOFError."""
@@ -110,6 +111,12 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
+def check_bytes(key: str, uri: str, size_bytes: int, most_bytes: int | None) -> None:
+    """Raises ValueError if an object has more bytes than are read of its kind."""
+    if most_bytes is not None and size_bytes > most_bytes:
+        raise ValueError(f"{key} of {uri} has {size_bytes:,} bytes, and at most {most_bytes:,} are read of its kind")
+
+
 class LocalStore:
     """Objects are files under a folder. Publishing: temporary file, fsync, link (which never replaces).
 
@@ -144,16 +151,20 @@ class LocalStore:
         checked_key(key)
         return self._beneath.exists(key)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most_bytes: int | None = None) -> bytes:
         checked_key(key)
         with self._beneath.open(key) as file:
+            check_bytes(key, self.uri, os.fstat(file.fileno()).st_size, most_bytes)
             return file.read()
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         checked_key(key)
         with self._beneath.open(key) as file:
+            there = max(os.fstat(file.fileno()).st_size - offset, 0)
+            if min(offset, size) < 0:
+                raise ValueError(f"{key} in {self.uri} has no offset {offset} and no size {size}")
             file.seek(offset)
-            data = file.read(size)
+            data = file.read(min(size, there))  # whoever says how much there is can be wrong by terabytes
         if len(data) != size:
             raise EOFError(f"{key} in {self.uri} ends {size - len(data)} bytes before offset {offset} + size {size}")
         return data

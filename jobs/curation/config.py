@@ -72,6 +72,26 @@ class CurateConfig:
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
 
 
+NO_SETTINGS = ("footage", "dataset", "uri_column", "limit", "unit_s", "recipe", "ray")
+"""What of a curation's configuration is no setting of its dataset: a manifest doesn't hold it, and if one does, it isn't used."""
+
+
+@dataclass
+class GivenModels:
+    """Models that the dataset was curated with, given again: of what a dataset names no folder is opened and no model loaded,
+    since a dataset may be anybody's. The message that asks for them shows what to give.
+    """
+
+    clip_model: str | None = field(default=None, metadata={"doc": "the dataset's scores.clip_model, if it has one"})
+    clip_pretrained: str | None = field(
+        default=None, metadata={"doc": "the dataset's scores.clip_pretrained, if it has one"}
+    )
+    clip_aesthetic: str | None = field(
+        default=None, metadata={"doc": "the dataset's scores.clip_aesthetic, if it has one", "path": True}
+    )
+    dover: str | None = field(default=None, metadata={"doc": "the dataset's scores.dover, if it has one", "path": True})
+
+
 @dataclass
 class SelectConfig:
     """Deciding again over what a dataset has."""
@@ -82,6 +102,9 @@ class SelectConfig:
     )
     footage: str | None = field(default=None, metadata={"doc": _FOOTAGE, "path": True})
     uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
+    scores: GivenModels = field(
+        default_factory=GivenModels, metadata={"doc": "models that the dataset was curated with, given again"}
+    )
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where newly kept clips are captioned and cut"})
 
 
@@ -115,6 +138,9 @@ class RequeueConfig:
     uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     limits: OtherLimits = field(
         default_factory=OtherLimits, metadata={"doc": "what decoding one file may take from now on"}
+    )
+    scores: GivenModels = field(
+        default_factory=GivenModels, metadata={"doc": "models that the dataset was curated with, given again"}
     )
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
 

@@ -31,7 +31,7 @@ from jobs.curation.assemble import (
 from jobs.curation.assemble import packed as packed_shards
 from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, shown
 from jobs.curation.commit import commit, read_base, shards_of
-from jobs.curation.config import CurateConfig
+from jobs.curation.config import NO_SETTINGS, CurateConfig
 from jobs.curation.cutting import content_of, has_bytes
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
@@ -497,10 +497,7 @@ def _unchecked(clip: Row) -> Row:
 
 def settings_of(cfg: CurateConfig) -> Row:
     """What of a configuration changes what is made: all but where it is, which part, how it is divided, and the recipe."""
-    return {name: value for name, value in asdict(cfg).items() if name not in _NO_SETTINGS}
-
-
-_NO_SETTINGS = ("footage", "dataset", "uri_column", "limit", "unit_s", "recipe", "ray")
+    return {name: value for name, value in asdict(cfg).items() if name not in NO_SETTINGS}
 
 
 def _failures(rows: Mapping[str, Row], clips: Sequence[Row]) -> dict[str, Row]:

@@ -49,7 +49,10 @@ class GenerateConfig:
     )
     text_encoder: str | None = field(
         default=None,
-        metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
+        metadata={
+            "doc": "the checkpoint's text encoder, or where it is on this machine; null: as the checkpoint calls it, if that is "
+            "embedded, in its own folder, or here already"
+        },
     )
     precision: str = field(default=AUTO, metadata={"doc": DOC, "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})
@@ -72,7 +75,10 @@ class EvaluateConfig:
     )
     text_encoder: str | None = field(
         default=None,
-        metadata={"doc": "where the checkpoint's text encoder is on this machine; null: as it was called in training"},
+        metadata={
+            "doc": "the checkpoint's text encoder, or where it is on this machine; null: as the checkpoint calls it, if that is "
+            "embedded, in its own folder, or here already"
+        },
     )
     precision: str = field(default=AUTO, metadata={"doc": DOC, "choices": CHOICES})
     gpu: bool = field(default=False, metadata={"doc": "use a GPU"})

@@ -5,7 +5,6 @@ In: prompts, sizes, seeds. Out: uint8 videos (T, H, W, 3).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,13 @@ import torch
 
 from jobs.training.names import EXPORT, LORA, PIPELINE
 from model.conditions import Given, Known
-from model.config import FlowConfig, SampleConfig
+from model.config import FlowConfig, SampleConfig, config_of
+from model.foreign import read_object
 from model.lora import CONFIG as ADAPTER
 from model.lora import load_lora, merge_lora
 from model.pixels import encode_frames, to_pixels
 from model.sampler import sample
-from model.text import CachedTextEncoder, text_encoder
+from model.text import CachedTextEncoder, check_named, text_encoder
 from model.tokens import Piece
 from model.vae import VAE
 from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
@@ -30,6 +30,10 @@ from model.weights import load_dit, load_vae
 from pipelines.precision import FP32, autocast
 
 FORMAT_VERSION = 1
+# What a file may say was trained on, and is then made where nobody says otherwise: an hour of HD would be more memory than machines
+# have. Of each number from, to; and of pixels × frames.
+_BOUNDS = {"fps": (0.01, 1000.0), "max_frames": (1, 2**16), "max_pixels": (1, 2**26), "multiple": (1, 2**12)}
+_MOST_VALUES = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +73,52 @@ def adapter_folder(path: str) -> Path:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """pipeline.json.
+    """pipeline.json, whose values are of their kinds and within bounds.
 
     Raises:
-        ValueError: it is damaged, or of another version.
+        ValueError: it is damaged, of another version, or says what can't be.
     """
-    try:
-        facts = json.loads((folder / PIPELINE).read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / PIPELINE} is damaged ({error}); export it again, or copy it again") from error
+    path = folder / PIPELINE
+    facts = read_object(path)
     if facts.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{folder / PIPELINE} has format {facts.get('format_version')}, this version reads {FORMAT_VERSION}; export it again"
+            f"{path} has format {str(facts.get('format_version'))[:80]}, this version reads {FORMAT_VERSION}; export it again"
         )
+    for name in ("text_encoder", "text_encoder_fingerprint"):
+        if not isinstance(facts.get(name), str) or len(facts[name]) > 4096:
+            raise ValueError(f"{path} is damaged: its {name} is no text; export it again, or copy it again")
+    for name, (least, most) in _BOUNDS.items():
+        value = facts.get(name)
+        if type(value) not in (int, type(most)) or not least <= value <= most:
+            raise ValueError(
+                f"{path}: {name}={str(value)[:80]} is no number of {least:g} to {most:,g}; export it again"
+            )
+    if facts["max_frames"] * facts["max_pixels"] > _MOST_VALUES:
+        raise ValueError(
+            f"{path}: {facts['max_frames']:,} frames of {facts['max_pixels']:,} pixels are more than any model is trained on; "
+            "export it again"
+        )
+    for name, kind in (("flow", FlowConfig), ("sample", SampleConfig)):
+        config_of(kind, facts.get(name), f"{path}, {name}")
     return facts
+
+
+def check_text(folder: Path, given: str | None) -> None:
+    """Whether the text encoder may be used: what the user gave, or what the checkpoint brings along or may name.
+
+    Raises:
+        ValueError: it may not, and which key confirms it.
+    """
+    if given is None:
+        check_named(read_facts(folder)["text_encoder"], folder)
 
 
 class Pipeline:
     """Loaded once, asked often.
 
     Args:
-        text: where the text encoder is on this machine, as `text_encoder` takes it; by default as it was called in training.
+        text: where the text encoder is on this machine, as `text_encoder` takes it; by default as the checkpoint calls it, if it
+            may be used for that alone: see `check_named`.
         precision: of matrix products, bf16 or fp32; of the DiT and the VAE.
 
     Raises:
@@ -103,9 +132,10 @@ class Pipeline:
         self.facts = read_facts(folder)
         self.device, self.precision = torch.device(device), precision
         self.dit, self.vae = load_dit(folder / "dit", device), load_vae(folder / "vae", device)
-        text = text or self.facts["text_encoder"]
+        home = folder if text is None else None
+        text = self.facts["text_encoder"] if text is None else text
         try:
-            self.text = CachedTextEncoder(text_encoder(text, device=device))
+            self.text = CachedTextEncoder(text_encoder(text, device=device, home=home))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; or say where it is on this machine with text_encoder=") from error
         if self.text.fingerprint != self.facts["text_encoder_fingerprint"]:
@@ -113,8 +143,8 @@ class Pipeline:
                 f"checkpoint {folder} was trained with text encoder '{self.facts['text_encoder']}', and '{text}' has other weights, "
                 "options or tokenizer than that had; say where the same one is with text_encoder="
             )
-        self.flow = FlowConfig(**self.facts["flow"])
-        self.sampling = SampleConfig(**self.facts["sample"])
+        self.flow = config_of(FlowConfig, self.facts["flow"], f"{folder / PIPELINE}, flow")
+        self.sampling = config_of(SampleConfig, self.facts["sample"], f"{folder / PIPELINE}, sample")
 
     def adapt(self, adapter: Path, scale: float = 1.0) -> None:
         """Merge an adapter into the DiT's weights, so many times as strong as it was trained.

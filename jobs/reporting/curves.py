@@ -5,7 +5,6 @@ In: a training's folder (metrics.jsonl, tensorboard/). Out: charts, and pictures
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from jobs.reporting.media import jpeg_uri
 from jobs.reporting.text import figure
 from jobs.training.metrics import read_metrics
 from jobs.training.names import EXPORT
+from pipelines.foreign import read_object
 
 _PICTURES = "held_out/"
 _MOST_SHAPES = 6
@@ -121,7 +121,11 @@ def _facts(folder: Path, kind: str, entries: Entries) -> list[str]:
 def _parameters(folder: Path, kind: str) -> int | None:
     """From the exported weights' own record; None before they are exported."""
     path = folder / EXPORT / kind / "config.json"
-    return json.loads(path.read_text())["extra"].get("parameters") if path.is_file() else None
+    if not path.is_file():
+        return None
+    extra = read_object(path, finite=False).get("extra")
+    count = extra.get("parameters") if isinstance(extra, dict) else None
+    return count if isinstance(count, int) else None
 
 
 def _pictures(folder: Path, clips: Mapping[str, Mapping[str, Any]]) -> list[Picture]:

@@ -6,13 +6,13 @@ is None.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jobs.workflow.graph import RECORDS, read_record
+from pipelines.foreign import JSON_BYTES, parse_object
 from pipelines.store import open_store
 
 METRICS_OF_EVALUATE = "metrics.json"
@@ -79,4 +79,4 @@ def newest_ledger(dataset: str) -> tuple[str, dict[str, int]] | None:
     """(id, ledger.json) of the newest curation run that finished, or None."""
     store = open_store(dataset)
     found = max((key for key in store.list("runs/") if key.endswith("/ledger.json")), default=None)
-    return (PurePosixPath(found).parent.name, json.loads(store.read(found))) if found else None
+    return (PurePosixPath(found).parent.name, parse_object(store.read(found, JSON_BYTES), found)) if found else None

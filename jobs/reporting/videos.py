@@ -6,7 +6,6 @@ as data URIs, and the table of distances. Of many captions, a sample spread over
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,12 +26,14 @@ from pipelines.config import LimitConfig
 from pipelines.confined import header_limits
 from pipelines.dataset import Dataset
 from pipelines.errors import MediaError, Reason
+from pipelines.foreign import read_object
 from pipelines.media import child
 from pipelines.media.decode import decode_frames, probe_clip
 
 _LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24
 _MOST_COLUMNS = 64
+_MOST_BYTES, _MOST_VALUES = 128 * 2**20, 10_000_000  # of metrics.json: the distance of each video to each clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,37 @@ class VideosView:
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """metrics.json of `rushes evaluate`, or None where it has not finished."""
+    """metrics.json of `rushes evaluate`, or None where it has not finished.
+
+    Raises:
+        ValueError: it is damaged, or names a video that is not beside it.
+    """
     path = folder / METRICS_OF_EVALUATE
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = read_object(path, _MOST_BYTES, _MOST_VALUES)
+    numbers = ("retrieval_share", "chance", "seeds", "steps")
+    videos = found.get("videos")
+    if (
+        not all(isinstance(found.get(name), int | float) for name in numbers)
+        or not isinstance(videos, list)
+        or not videos
+        or not all(map(_is_video, videos))
+    ):
+        raise ValueError(f"{path} is damaged, or names videos that are not beside it; evaluate again")
+    return found
+
+
+def _is_video(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("clip_id", "prompt", "file", "nearest"))
+        and isinstance(value.get("seed"), int)
+        and Path(value["file"]).name == value["file"]
+        and isinstance(value.get("distances"), dict)
+        and {value["clip_id"], value["nearest"]} <= value["distances"].keys()
+        and all(isinstance(one, int | float) for one in value["distances"].values())
+    )
 
 
 def videos_view(

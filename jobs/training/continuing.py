@@ -15,6 +15,7 @@ from jobs.training.config import TrainingConfig
 from jobs.training.names import SETTINGS
 from jobs.training.optimizer import learning_rate
 from jobs.training.states import BadStateError, damaged, newest, read_state_facts
+from pipelines.foreign import read_object
 from pipelines.precision import AUTO, Precision, decide
 
 # What may differ between a run and its continuation: none of it changes what a step computes, but max_steps, which
@@ -53,11 +54,9 @@ def earlier_settings(out: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); it says what the run in this folder was started with"
-        ) from error
+        return read_object(path, finite=False)
+    except ValueError as error:
+        raise ValueError(f"{error}; it says what the run in this folder was started with") from error
 
 
 def decided(cfg: TrainingConfig) -> tuple[TrainingConfig, Precision]:

@@ -11,18 +11,26 @@ from typing import Any
 
 from jobs.training.names import METRICS
 
+_MOST_BYTES = 2**30  # three million entries
+
 
 def read_metrics(out: Path) -> list[dict[str, float]]:
-    """Entries in the order written."""
+    """Entries in the order written.
+
+    Raises:
+        ValueError: there is more than any training writes.
+    """
     path = out / METRICS
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} has more than {_MOST_BYTES:,} bytes, which no training writes")
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     return [entry for line in lines if (entry := _entry(line)) is not None]
 
 
 def _entry(line: str) -> dict[str, float] | None:
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None
 

@@ -7,7 +7,6 @@ anything runs: another text encoder, another VAE, other channels.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +17,19 @@ from jobs.training.config import TrainConfig
 from jobs.training.names import EXPORT, PIPELINE
 from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
 from model.dit import DiT
+from model.foreign import read_object
 from model.lora import add_lora
-from model.weights import load_dit, read_record, vae_files
+from model.weights import load_dit, read_config, read_record, vae_files
 from pipelines.batches.planner import draw_key
 from pipelines.batches.windows import HELD_OUT
 from pipelines.latents import ROOT, Latents
 from pipelines.store import Store
 
+# Of the latents: what they were made of, which the trained model says on.
+_NEEDED = (
+    "latent_channels", "stride_time", "text_dim", "text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple",
+    "pieces", "vae",
+)  # fmt: skip
 _LONGER = "use longer clips, or lower windows.holdout_share or windows.min_frames of encode"
 
 
@@ -57,15 +62,17 @@ def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
     fitting = {"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"]}
     if cfg.init is None:
         return dit_config(cfg.size, **{**fitting, **cfg.model})
-    own = read_record(init_folder(cfg.init))["config"]
+    own = read_config(init_folder(cfg.init), "dit")
     known = [field.name for field in dataclasses.fields(DiTConfig)]
     for name in cfg.model:
         if name not in known:
             raise ValueError(unknown_name("dit setting", name, known))
     for name, value in fitting.items():
-        if own[name] != value:
-            raise ValueError(f"init={cfg.init} takes {name}={own[name]}, and the dataset's latents have {value}")
-    return DiTConfig(**{**own, **cfg.model})
+        if getattr(own, name) != value:
+            raise ValueError(
+                f"init={cfg.init} takes {name}={getattr(own, name)}, and the dataset's latents have {value}"
+            )
+    return dataclasses.replace(own, **cfg.model)
 
 
 def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
@@ -76,6 +83,10 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
         ValueError: an adapter without `init=`, another size than the checkpoint has, other latents than it was trained on, a
             network that can't be, or latents that don't fit it.
     """
+    if lacking := [name for name in _NEEDED if name not in latents.manifest]:
+        raise ValueError(
+            f"latents {latents.fingerprint} of dataset={cfg.dataset} don't say their {lacking[0]}; encode again"
+        )
     network = network_config(cfg, latents.manifest)
     if all(row.split == HELD_OUT for row in latents.rows.values()):
         raise ValueError(
@@ -90,12 +101,12 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
             )
         return
     folder = init_folder(cfg.init)
-    own = read_record(folder)["config"]
+    own = read_config(folder, "dit")
     default = next(field.default for field in dataclasses.fields(cfg) if field.name == "size")
     for name, value in DIT_SIZES[cfg.size].items() if cfg.size != default else ():
-        if name in ("width", "depth", "heads") and own[name] != value:
+        if name in ("width", "depth", "heads") and getattr(own, name) != value:
             raise ValueError(
-                f"size={cfg.size} has {name}={value}, and init={cfg.init} has {own[name]}; leave size out: a checkpoint has its own"
+                f"size={cfg.size} has {name}={value}, and init={cfg.init} has {getattr(own, name)}; leave size out: a checkpoint has its own"
             )
     pipeline = folder.parent / PIPELINE
     if pipeline.is_file():  # bare weights don't say what they were trained on
@@ -132,11 +143,11 @@ def textless(cfg: TrainConfig, latents: Latents) -> tuple[int, int]:
 
 
 def _check_same_latents(cfg: TrainConfig, store: Store, latents: Latents, pipeline: Path) -> None:
-    facts = json.loads(pipeline.read_text())
+    facts = read_object(pipeline)
     key = "text_encoder_fingerprint"
-    if facts[key] != latents.manifest[key]:
+    if facts.get(key) != latents.manifest[key]:
         raise ValueError(
-            f"init={cfg.init} was trained with text encoder '{facts['text_encoder']}', and the dataset's latents are of "
+            f"init={cfg.init} was trained with text encoder '{str(facts.get('text_encoder'))[:200]}', and the dataset's latents are of "
             f"'{latents.manifest['text_encoder']}' or of other weights of it; encode the dataset with that one"
         )
     vae = pipeline.parent / "vae"

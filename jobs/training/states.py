@@ -8,10 +8,11 @@ leaves a state that is none: the one before it is gone on from, and `keep_checkp
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from pipelines.foreign import check_head_of, read_object
 
 FOLDER = "checkpoints"
 TENSORS, FACTS = "state.safetensors", "state.json"
@@ -55,7 +56,7 @@ def damaged(out: Path) -> list[tuple[Path, str]]:
 
 def read_state_facts(state: Path) -> dict[str, Any]:
     """What state.json says: `step`, the next to run; `adam_step`; and facts of the run that saved it."""
-    return json.loads((state / FACTS).read_text())
+    return read_object(state / FACTS, finite=False)
 
 
 def read_step(state: Path) -> int:
@@ -69,14 +70,17 @@ def why_bad(state: Path) -> str | None:
 
     try:
         facts = read_state_facts(state)
+    except (OSError, ValueError) as error:
+        return f"{FACTS}: {error}"
+    try:
+        check_head_of(state / TENSORS)
         with safe_open(
             state / TENSORS, framework="np"
         ) as file:  # compares the length of the file with what its head says
             empty = not file.keys()
-    except (OSError, ValueError, SafetensorError, RecursionError) as error:
-        name = FACTS if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError) else TENSORS
-        return f"{name}: {error}"
-    if not isinstance(facts, dict) or not all(_is_number(facts.get(name)) for name in ("step", "adam_step")):
+    except (OSError, ValueError, SafetensorError) as error:
+        return f"{TENSORS}: {error}"
+    if not all(_is_number(facts.get(name)) for name in ("step", "adam_step")):
         return f"{FACTS} names no step"
     if state_name(facts["step"]) != state.name:
         return f"{FACTS} is of step {facts['step']}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from jobs.config import RayConfig
+from jobs.curation.config import GivenModels
 
 
 @dataclass
@@ -29,6 +30,10 @@ class CleanConfig:
     )
     stages: bool = field(
         default=False, metadata={"doc": "also finished work that the settings of the newest manifest don't use"}
+    )
+    scores: GivenModels = field(
+        default_factory=GivenModels,
+        metadata={"doc": "with stages: models that the dataset was curated with, given again"},
     )
     min_age_h: float = field(
         default=24.0,

@@ -4,16 +4,15 @@ In: a store, and how much is wanted away. Out: entries by kind, as a stream. A c
 manifest that remains whole, and nothing that says a shard is finished which is not there.
 """
 
-import json
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
+from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.manifest import manifest_number
 from pipelines.schema import read_parquet
 from pipelines.shards import shard_key
@@ -179,10 +178,10 @@ def _number(key: str) -> int:
 def _named(store: Store, key: str) -> set[str]:
     """Everything that a manifest refers to, also one of an earlier version."""
     try:
-        value: dict[str, Any] = json.loads(store.read(key))
+        value = parse_object(store.read(key, MANIFEST_BYTES), key, MANIFEST_BYTES)
         tables = [name for folder in _TABLES for name in value.get(folder, ())]
         return {*tables, *(shard["key"] for shard in value["shards"])}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{key} of {store.uri} can't be read ({error!r}), so what it refers to is not known and nothing is removed: "
             "restore it, or remove it"

@@ -5,7 +5,6 @@ nothing of it but one clip's json and text is ever in memory.
 """
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipelines.check_clip import Promised, check_clip
 from pipelines.config import LimitConfig
 from pipelines.confined import limits
 from pipelines.errors import MediaError
+from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
 from pipelines.manifest import Shard
 from pipelines.media.child import ChildError, call
@@ -192,10 +192,8 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     if text != clip["caption_short"].encode():
         yield Finding("caption", where, "its .txt is not the short caption of the index")
     try:
-        told = json.loads(read_piece(path, clip["json_offset"], clip["json_size"]))
+        told = parse_object(read_piece(path, clip["json_offset"], clip["json_size"]), where)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
         yield Finding("passport", where, "its .json is none")
         return
     if other := differing(told, clip):

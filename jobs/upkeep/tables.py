@@ -10,6 +10,7 @@ import pyarrow as pa
 from jobs.upkeep.findings import Finding
 from pipelines.dataset import Dataset
 from pipelines.dedup.looks import LOOKS
+from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import hash_bytes
 from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed, read_parquet
 from pipelines.scores.registry import SCORES
@@ -48,7 +49,7 @@ def _read(
     dataset: Dataset, key: str, name: str, schema: pa.Schema, older: bool, found: list[Finding]
 ) -> pa.Table | None:
     try:
-        data = dataset.store.read(key)
+        data = dataset.store.read(key, TABLE_BYTES)
     except FileNotFoundError:
         found.append(Finding("table", key, "the manifest names it, and it is not there"))
         return None
@@ -60,7 +61,7 @@ def _read(
         return None
     try:
         rows = read_parquet(data)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         found.append(Finding("table", key, f"it can't be read as parquet ({str(error).splitlines()[0]})"))
         return None
     wrong = _wrong_columns(rows.schema, schema, older)

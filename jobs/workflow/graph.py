@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.encoding.config import EncodeConfig
 from jobs.workflow.config import RunConfig
 from pipelines.durable import write_text
+from pipelines.foreign import read_object
 from pipelines.ids import fingerprint
 from pipelines.manifest import manifest_name, manifest_number
 
@@ -115,7 +117,9 @@ def nodes(cfg: RunConfig) -> list[Node]:
         ),
         Node(
             "evaluate", ("curate", "train"),
-            lambda made, folder: change(cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder),
+            lambda made, folder: change(
+                cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder, text_encoder=_text_encoder(cfg)
+            ),
             own("videos"),
             lambda folder, _: _sha256(Path(folder) / "metrics.json", *_videos(Path(folder))),
         ),
@@ -126,6 +130,13 @@ def nodes(cfg: RunConfig) -> list[Node]:
             lambda folder, _: _sha256(Path(folder) / "report.html"),
         ),
     ]  # fmt: skip
+
+
+def _text_encoder(cfg: RunConfig) -> str | None:
+    """What the videos' prompts are read with: the user named it once, for encoding. A checkpoint may name the embedded one itself."""
+    return cfg.evaluate.text_encoder or (
+        cfg.encode.text_encoder if cfg.encode.text_encoder != EncodeConfig.text_encoder else None
+    )
 
 
 def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: Any) -> str:
@@ -146,15 +157,28 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: A
 
 def read_record(out: Path, job: str) -> dict[str, Any] | None:
     """What a node left when it finished: fingerprint, digest, path, result, seconds; None too if that is damaged, so that the node
-    is run again.
+    is run again. `path` is in this folder, whatever the record says: it may have been moved, and nothing is opened elsewhere
+    because a file says so.
     """
     path = out / RECORDS / f"{job}.json"
     try:
-        record = json.loads(path.read_text()) if path.exists() else None
-    except json.JSONDecodeError as error:
-        logger.warning("%s is damaged (%s): %s is run again", path, error, job)
+        record = read_object(path, finite=False) if path.exists() else None
+    except ValueError as error:
+        logger.warning("%s: %s is run again", error, job)
         return None
-    return record if isinstance(record, dict) and record.keys() >= _RECORDED else None
+    if record is None or not record.keys() >= _RECORDED or not _of_its_kinds(record):
+        return None
+    name = Path(record["path"]).name
+    return record | {"path": str(out if job == "report" else out / name)}
+
+
+def _of_its_kinds(record: Mapping[str, Any]) -> bool:
+    return (
+        all(isinstance(record[name], str) for name in ("fingerprint", "digest", "path"))
+        and isinstance(record["result"], dict)
+        and isinstance(record["seconds"], int | float)
+        and Path(record["path"]).name not in ("", "..")
+    )
 
 
 def write_record(out: Path, job: str, record: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.foreign import check_head_of
+
 _KEY = "scores.clip_aesthetic"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -52,6 +54,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         from safetensors.numpy import load_file
 
+        check_head_of(path)
         tensors = load_file(path)
     elif path.suffix in _SUFFIXES:
         import torch

@@ -5,9 +5,9 @@ Weights come from a folder, a file, or by a tag that open_clip downloads; random
 """
 
 import difflib
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from pipelines.config import ScoreConfig
+from pipelines.foreign import TOKENIZER_BYTES, check_head_of, read_object
 from pipelines.ids import sha256_file
+from pipelines.scores.clip_config import read_clip_config
 
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
 _CONFIG = "open_clip_config.json"
 _WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
-_OF_MODEL = (*_WEIGHTS, ".json", ".txt", ".model")  # and what its tokenizers read
+_OF_TOKENIZER = (".json", ".txt", ".model")
+_OF_MODEL = (*_WEIGHTS, *_OF_TOKENIZER)  # and what its tokenizers read
 
 
 def missing(cfg: ScoreConfig) -> str | None:
@@ -89,9 +92,15 @@ class ClipModel:
         import torch
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
-        self._model, self._transform = open_clip.create_model_from_pretrained(cfg.clip_model, cfg.clip_pretrained)
-        self._model.eval()
-        self._tokenizer = open_clip.get_tokenizer(cfg.clip_model)
+        of_transformers = bool(_model_config(cfg).get("text_cfg", {}).get("hf_tokenizer_name"))
+        with _unasked():
+            self._model, self._transform = open_clip.create_model_from_pretrained(
+                cfg.clip_model, cfg.clip_pretrained, weights_only=True
+            )
+            self._model.eval()
+            self._tokenizer = open_clip.get_tokenizer(
+                cfg.clip_model, **({"trust_remote_code": False} if of_transformers else {})
+            )
         self.scale = float(self._model.logit_scale.detach().exp())
 
     def picture(self, frame: np.ndarray) -> np.ndarray:
@@ -142,10 +151,40 @@ def _check_folder(cfg: ScoreConfig) -> None:
         raise ValueError(f"{key}: there is no folder {folder}")
     if not (folder / _CONFIG).is_file():
         raise ValueError(f"{key}: the folder has no {_CONFIG}; save it as open_clip's push_to_hf_hub does")
-    if "embed_dim" not in _model_config(cfg):
-        raise ValueError(f"{key}: its {_CONFIG} has no model_cfg with an embed_dim; it is not open_clip's")
-    if not any(file.suffix in _WEIGHTS for file in _folder_files(cfg)):
+    weights = [file for file in _folder_files(cfg) if file.suffix in _WEIGHTS]
+    settings = read_clip_config(folder / _CONFIG, max((file.stat().st_size for file in weights), default=0))
+    if not weights:
         raise ValueError(f"{key}: the folder has no weights ({', '.join(_WEIGHTS)})")
+    for file in weights:
+        if file.suffix == _WEIGHTS[0]:
+            check_head_of(file)
+    if settings["text_cfg"].get("hf_tokenizer_name"):
+        _check_tokenizer(folder)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raises ValueError if the files of a tokenizer are larger than any is, or name others."""
+    for file in folder.iterdir():
+        if file.suffix in _OF_TOKENIZER and file.stat().st_size > TOKENIZER_BYTES:
+            raise ValueError(f"{file} has more than {TOKENIZER_BYTES:,} bytes, which no vocabulary has")
+    path = folder / "tokenizer_config.json"
+    if path.is_file() and read_object(path).get(
+        "init_inputs"
+    ):  # the arguments of its class, of which the first is a file
+        raise ValueError(f"{path} has init_inputs, which could name any file; save the tokenizer again")
+
+
+@contextmanager
+def _unasked() -> Iterator[None]:
+    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait, and refuses."""
+    from transformers import dynamic_module_utils
+
+    patience = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = patience
 
 
 def _check_name(cfg: ScoreConfig) -> None:
@@ -177,7 +216,8 @@ def _near(given: str, known: Iterable[str]) -> str:
 
 def _model_config(cfg: ScoreConfig) -> dict[str, Any]:
     if cfg.clip_model.startswith(_FOLDER):
-        return json.loads((_folder(cfg) / _CONFIG).read_text()).get("model_cfg", {})
+        settings = read_object(_folder(cfg) / _CONFIG).get("model_cfg", {})
+        return settings if isinstance(settings, dict) else {}
     import open_clip
 
     return open_clip.get_model_config(cfg.clip_model)

@@ -43,7 +43,11 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
 
     low, high = sorted(row["text_match"] for row in rows)
     assert low < high
-    did = run_job("select", f"dataset={dataset}", f"recipe.min.text_match={(low + high) / 2}", options[-1])
+    with pytest.raises(ValueError, match=r"was curated with scores\.clip_model=.* scores\.dover=.*give it again"):
+        run_job("select", f"dataset={dataset}", options[-1])
+    did = run_job(
+        "select", f"dataset={dataset}", f"recipe.min.text_match={(low + high) / 2}", *options[1:3], options[-1]
+    )
     assert (did["clips_captioned"], did["clips_cut"]) == (0, 0)
     after = {
         row["reject_reasons"][0] if row["reject_reasons"] else "kept": row

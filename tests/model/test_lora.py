@@ -162,9 +162,6 @@ def test_one_that_does_not_fit_is_told_why(tuned, tmp_path):
     with pytest.raises(ValueError, match=r"missing \(1\).*unexpected \(1\).*renamed\? \(1\)"):
         load_lora(base(), tmp_path)
     config = json.loads((tmp_path / lora.CONFIG).read_text())
-    (tmp_path / lora.CONFIG).write_text(json.dumps(config | {"target_modules": ["attn.qkv"]}))
-    with pytest.raises(ValueError, match=r"doesn't fit this network: Target modules .*attn\.qkv"):
-        load_lora(base(), tmp_path)
     (tmp_path / lora.CONFIG).write_text(json.dumps(config | {"peft_type": "IA3"}))
     with pytest.raises(ValueError, match="of kind 'IA3', not LORA"):
         load_lora(base(), tmp_path)

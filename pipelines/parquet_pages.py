@@ -1,0 +1,160 @@
+"""What a parquet file says of its columns, in its footer and in the headers of their pages, in Thrift's compact protocol.
+
+In: the file's bytes. Out: a `Column` for each group of rows. Arrow reads the same, but tells of the footer only, which may say less than
+the pages hold; and asked for a column's part of a damaged one, it ends the process. Nothing is unpacked here. Source: Apache
+Parquet's parquet.thrift (FileMetaData, PageHeader), and Thrift's specification of the compact protocol.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+BYTE_ARRAY = 6
+_WIDTHS = (1, 4, 8, 8, 4, 8)  # of a value in memory, by physical type: BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE
+_FIXED = 7
+_MAGIC = b"PAR1"
+
+_STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
+_INTEGERS = (4, 5, 6)
+_MOST_DEPTH, _MOST_TEXT = 12, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Of a column in a group of rows, by footer and pages, whichever says more.
+
+    Attributes:
+        path: of names, with dots between.
+        text: whether its values have lengths of their own.
+        width: of a value in memory; 0 of a text.
+        values: nulls among them.
+        unpacked_bytes: of all pages, a dictionary's among them.
+    """
+
+    path: str
+    text: bool
+    width: int
+    values: int
+    unpacked_bytes: int
+
+
+def footer_bytes(data: bytes) -> int:
+    """How long the footer is. 0 for what is no parquet file, or has none."""
+    return int.from_bytes(data[-8:-4], "little") if len(data) > 12 and data.endswith(_MAGIC) else 0
+
+
+def columns_of(data: bytes, most: int) -> Iterator[Column]:
+    """Every column in every group of rows.
+
+    Args:
+        most: of them that are looked at.
+
+    Raises:
+        ValueError: there are more, or it is damaged.
+    """
+    try:
+        about, _ = _struct(data, len(data) - 8 - footer_bytes(data), 0)
+        leaves = [one for one in about[2] if not one.get(5)]  # in the order in which the groups have them
+        if len(leaves) * len(about[4]) > most:
+            raise ValueError(f"it has {len(leaves) * len(about[4]):,} groups of values, and at most {most:,} are read")
+        for group in about[4]:
+            if len(group[1]) != len(leaves):
+                raise ValueError("its groups of rows have other columns than the file")
+            for leaf, chunk in zip(leaves, group[1], strict=True):
+                yield _column(data, leaf, chunk[3], group[3])
+    except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"its footer or its pages are damaged ({type(error).__name__})") from error
+
+
+def _column(data: bytes, leaf: dict[int, Any], chunk: dict[int, Any], rows: int) -> Column:
+    kind = chunk[1]
+    width = 0 if kind == BYTE_ARRAY else max(leaf[2], 1) if kind == _FIXED else _WIDTHS[kind]
+    values, unpacked = max(chunk[5], rows), max(chunk[6], 0)
+    if values > 0:  # else there are no pages of data, and none is read
+        start, dictionary = chunk[9], chunk.get(11, 0)
+        held, packed = _pages(data, dictionary if 0 < dictionary < start else start, chunk[7])
+        values, unpacked = max(values, held), max(unpacked, packed)
+    return Column(".".join(part.decode() for part in chunk[3]), kind == BYTE_ARRAY, width, values, unpacked)
+
+
+def _pages(data: bytes, start: int, size: int) -> tuple[int, int]:
+    """(values, bytes unpacked) that the pages between two places hold by their headers."""
+    end, place, values, unpacked = start + size, start, 0, 0
+    if start < 0 or size < 0 or end > len(data):
+        raise ValueError("its columns lie outside of it")
+    while place < end:
+        header, place = _struct(data, place, 0)
+        if min(header[2], header[3]) < 0:
+            raise ValueError("a page of it has less than no bytes")
+        held = header.get(5) or header.get(8) or {}  # of a page of data, of either version
+        values, unpacked, place = values + held.get(1, 0), unpacked + header[2], place + header[3]
+    return values, unpacked
+
+
+def _struct(data: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:
+    """A struct's fields by number, and where it ends."""
+    if depth > _MOST_DEPTH:
+        raise ValueError("its footer is nested deeper than any is")
+    fields: dict[int, Any] = {}
+    field = 0
+    while True:
+        head = data[place]
+        place += 1
+        if head == _STOP:
+            return fields, place
+        kind, step = head & 15, head >> 4
+        if step:
+            field += step
+        else:
+            field, place = _integer(data, place)
+        if kind in (_TRUE, _FALSE):
+            fields[field] = kind == _TRUE
+        else:
+            fields[field], place = _value(data, place, kind, depth)
+
+
+def _value(data: bytes, place: int, kind: int, depth: int) -> tuple[Any, int]:
+    """None for what nobody here needs: long texts, and numbers that are not whole."""
+    if kind in _INTEGERS:
+        return _integer(data, place)
+    if kind == _BINARY:
+        length, place = _varint(data, place)
+        return (bytes(data[place : place + length]) if length <= _MOST_TEXT else None), place + length
+    if kind == _STRUCT:
+        return _struct(data, place, depth + 1)
+    if kind in (_LIST, _SET):
+        head, place = data[place], place + 1
+        count, kind = head >> 4, head & 15
+        if count == 15:
+            count, place = _varint(data, place)
+        if count > len(data) - place:
+            raise ValueError("its footer has a list that is longer than the file")
+        values = []
+        for _ in range(count):
+            value, place = (None, place + 1) if kind in (_TRUE, _FALSE) else _value(data, place, kind, depth + 1)
+            values.append(value)
+        return values, place
+    if kind in (_TRUE, _FALSE, _BYTE, _DOUBLE):
+        return None, place + (8 if kind == _DOUBLE else 1)
+    raise ValueError("its footer has what none has")
+
+
+def _integer(data: bytes, place: int) -> tuple[int, int]:
+    raw, place = _varint(data, place)
+    return (raw >> 1) ^ -(raw & 1), place
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    byte = data[place]
+    if byte < 128:
+        return byte, place + 1
+    value = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+        shift += 7
+        if shift > 63:
+            raise ValueError("its footer has a number of more than 64 bits")
