@@ -49,8 +49,12 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
         LedgerError: something was lost or counted twice.
     """
     from jobs.curation.curation import Curation
+    from pipelines.media.child import confinement
 
     started = monotonic()
+    have = confinement()
+    if not have.full:
+        run.say(f"what opens footage is confined by {have} only: {have.lacks}")
     with ExitStack() as stack:
         curation = Curation(cfg, find_footage(cfg.footage, cfg.limit, cfg.uri_column), run, stack)
         result = curation.finish(curation.analyse())

@@ -6,6 +6,7 @@ In: a dataset, a row of its index, a path. Out: the file, whole or not at all. E
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from jobs.listing.config import ExportConfig
 from pipelines.confined import limits
 from pipelines.dataset import Dataset
+from pipelines.errors import MediaError, Reason
 from pipelines.media.child import call
 
 _MIB = 1024**2
@@ -48,13 +50,26 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         raw_bytes = 3 * row["width"] * row["height"] * row["num_frames"]
         most = limits(cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB)
         args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
-        told = call(export_clip, *args, limits=most)
-        size_bytes = made.stat().st_size
+        told = call(export_clip, *args, limits=most, writes=Path(folder).absolute())
+        size_bytes = _accept(made)
         if cfg.replace:
             made.replace(path)
         else:
             _name(made, path)
     return told | {"bytes": size_bytes}
+
+
+def _accept(made: Path) -> int:
+    """Bytes in the file that the child made.
+
+    Raises:
+        MediaError: it is no file; a link in its place would lead elsewhere.
+    """
+    about = made.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise MediaError(Reason.CRASHED, "the process that decodes left something else than the file it was to make")
+    made.chmod(about.st_mode & 0o666)  # nothing that runs, whoever made it so
+    return about.st_size
 
 
 def _name(made: Path, path: Path) -> None:
