@@ -1,6 +1,6 @@
 """What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,19 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture
+def confined_without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Lets the processes that decode go without some means of confinement; see `pipelines.sandbox.cell`."""
+    from pipelines.media import child
+
+    def without(*means: str) -> None:
+        child.stop()
+        monkeypatch.setattr(child, "_without", means)
+
+    yield without
+    child.stop()
 
 
 def run_job(name: str, *overrides: str) -> Any:
