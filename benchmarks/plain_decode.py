@@ -29,18 +29,18 @@ def shown_by_ffmpeg(path: Path) -> np.ndarray:
     A file that FFmpeg can't open, or that ends it, shows nothing.
     """
     try:
-        return child.call(decode, str(path), limits=_LIMITS)
+        return child.call(decode, path, limits=_LIMITS)
     except MediaError:
         return np.empty((0, 3), np.int64)
 
 
-def decode(path: str) -> np.ndarray:
+def decode(path: Path) -> np.ndarray:
     """`shown_by_ffmpeg`, in this process."""
     import av
 
     rows: list[tuple[int, int, int]] = []
     try:
-        with av.open(path, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             stream = container.streams.best("video")
             if stream is not None and stream.codec_context is not None:
                 stream.codec_context.thread_count = 1

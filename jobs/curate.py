@@ -55,8 +55,12 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
         LedgerError: something was lost or counted twice.
     """
     from jobs.curation.curation import Curation
+    from pipelines.media.child import confinement
 
     started = monotonic()
+    have = confinement()
+    if not have.full:
+        run.say(f"what opens footage is confined by {have} only: {have.lacks}")
     cfg = replace(cfg, scores=decided(cfg.scores))
     if cfg.scores.nsfw is None:
         run.say(f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false")

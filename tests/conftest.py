@@ -2,7 +2,7 @@
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,19 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture
+def confined_without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Lets the processes that decode go without some means of confinement; see `pipelines.sandbox.cell`."""
+    from pipelines.media import child
+
+    def without(*means: str) -> None:
+        child.stop()
+        monkeypatch.setattr(child, "_without", means)
+
+    yield without
+    child.stop()
 
 
 def run_job(name: str, *overrides: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.curation.clip_json import MADE, PASSPORT, clip_json, made_of
@@ -22,7 +23,7 @@ from pipelines.config import CutConfig
 from pipelines.drill import boundary
 from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.ids import fingerprint, sha256_file
-from pipelines.media.child import ChildError
+from pipelines.media.child import ChildError, read_made
 from pipelines.media.sound import KEPT
 from pipelines.pack import shard_id
 from pipelines.records import Span
@@ -92,7 +93,7 @@ class ShardWriter:
         kept: list[Written] = []
         with self._store.scratch() as folder:
             path = folder / "shard.tar"
-            write_shard(self._samples(plan["clips"], folder / "clip.mp4", failed, cut, kept), path)
+            write_shard(self._samples(plan["clips"], folder, failed, cut, kept), path)
             rows = self._publish(path, plan["bucket"], kept) if kept else []
         passing = any(not row["reason"].lasting for row in failed)
         rows = table(rows + failed, CUTS)
@@ -129,7 +130,7 @@ class ShardWriter:
     def _samples(
         self,
         clips: list[dict[str, Any]],
-        file: Path,
+        folder: Path,
         failed: list[dict[str, Any]],
         cut: list[str],
         kept: list[Written],
@@ -141,8 +142,7 @@ class ShardWriter:
                 if mp4 is None:
                     cut.append(clip["clip_id"])
                     with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
-                        made, sound = self._cut(clip, file)
-                    mp4 = file.read_bytes()
+                        mp4, made, sound = self._cut(clip, folder)
             except MediaError as error:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
                 continue
@@ -169,8 +169,15 @@ class ShardWriter:
             return None
         return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
 
-    def _cut(self, clip: dict[str, Any], out: Path) -> tuple[dict[str, Any], str | None]:
-        """Write a clip's mp4; how it was made, and what became of its sound."""
+    def _cut(self, clip: dict[str, Any], scratch: Path) -> tuple[bytes, dict[str, Any], str | None]:
+        """A clip's mp4; how it was made, and what became of its sound."""
+        # A folder of its own: what decodes one source has neither the shard nor other sources' clips in its reach.
+        with TemporaryDirectory(dir=scratch) as folder:
+            out = Path(folder) / "clip.mp4"
+            how, sound = self._cut_to(clip, out)
+            return read_made(out, self._most_bytes(clip)), how, sound
+
+    def _cut_to(self, clip: dict[str, Any], out: Path) -> tuple[dict[str, Any], str | None]:
         cfg = self._cfg.cut
         try:
             made = self._cut_with(cfg, clip, out)
@@ -194,12 +201,14 @@ class ShardWriter:
         from pipelines.media.picture_format import from_text
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
-        size_bytes = clip["as_listed"][0]
         with source_file(clip["source_uri"], clip["as_listed"], cfg.limits) as file:
-            clock = self._clocks.of(clip["video_id"], file, size_bytes)
-            # Not more than the source, or than its pixels as they are, even if it is encoded without loss.
-            raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
-            most = limits(cfg.limits, span.duration_s, max(size_bytes, raw_bytes) + 64 * _MIB)
+            clock = self._clocks.of(clip["video_id"], file, clip["as_listed"][0])
+            most = limits(cfg.limits, span.duration_s, self._most_bytes(clip))
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
-            return call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most)
+            return call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most, writes=out.parent)
+
+    def _most_bytes(self, clip: dict[str, Any]) -> int:
+        """Of a clip's mp4: not more than the source, or than its pixels as they are, even if it is encoded without loss."""
+        raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
+        return max(clip["as_listed"][0], raw_bytes) + 64 * _MIB

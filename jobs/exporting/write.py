@@ -6,6 +6,7 @@ In: a dataset, a row of its index, a path. Out: the file, whole or not at all. E
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from jobs.listing.config import ExportConfig
 from pipelines.confined import limits
 from pipelines.dataset import Dataset
 from pipelines.durable import sync_file, sync_folder
+from pipelines.errors import MediaError, Reason
 from pipelines.media.child import call
 
 _MIB = 1024**2
@@ -49,8 +51,8 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         raw_bytes = 3 * row["width"] * row["height"] * row["num_frames"]
         most = limits(cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB)
         args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
-        told = call(export_clip, *args, limits=most)
-        size_bytes = made.stat().st_size
+        told = call(export_clip, *args, limits=most, writes=Path(folder).absolute())
+        size_bytes = _accept(made)
         sync_file(made)
         if cfg.replace:
             made.replace(path)
@@ -58,6 +60,19 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
             _name(made, path)
         sync_folder(path.parent)
     return told | {"bytes": size_bytes}
+
+
+def _accept(made: Path) -> int:
+    """Bytes in the file that the child made.
+
+    Raises:
+        MediaError: it is no file; a link in its place would lead elsewhere.
+    """
+    about = made.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise MediaError(Reason.CRASHED, "the process that decodes left something else than the file it was to make")
+    made.chmod(about.st_mode & 0o666)  # nothing that runs, whoever made it so
+    return about.st_size
 
 
 def _name(made: Path, path: Path) -> None:

@@ -12,28 +12,35 @@ call costs milliseconds, and whatever a decoder leaks ends with the call. Thread
 
 import io
 import json
+import logging
 import os
 import pickle
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.media.ranged import RangedFile, RangeServer
 from pipelines.media.telling import taken
+from pipelines.sandbox.cell import Means, hide_memory, means
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
@@ -45,7 +52,20 @@ _FREE_READS, _FREE_BYTES = (
     4,
     64 * _MIB,
 )  # of its file: for more than so often, and so much, a child pays with its own time
-_KEYS = ("AWS_",)  # how variables begin that open an object store: nothing that decodes needs them
+_without: tuple[str, ...] = ()  # means of confinement that a test goes without; see `pipelines.sandbox.cell`
+# What a server is told of its environment: where libraries and the models that they keep lie, and how they compute. Nothing that is
+# not in here gets there, for among the rest are keys.
+_PASSED = frozenset((
+    "PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "GLIBC_TUNABLES", "CUDA_VISIBLE_DEVICES",
+    "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE",
+    "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME",
+))  # fmt: skip
+_PASSED_KINDS = (
+    "LC_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "ARROW_", "MALLOC_",
+    "DECORD_",
+)  # fmt: skip
+# It has no network to ask a hub over, and must not hold the token that a hub's library reads from the home folder.
+_NO_HUB = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,9 @@ class Limits:
 _MOST_KILLED = 3  # servers or forks over one call: once or twice may have been somebody else's fault
 
 
+_KINDS = (b"J", b"A", b"T", b"D", b"M", b"E")  # of answers that are read
+
+
 class _KilledError(Exception):
     """The server, or the fork, was ended by somebody else."""
 
@@ -78,16 +101,20 @@ def call(
     limits: Limits,
     preload: Callable[[], None] | None = None,
     told: Callable[[float], None] | None = None,
+    writes: Path | None = None,
 ) -> Any:
     """The function's result, made in a child process.
 
     Args:
         function: of a module, not a closure.
         args: whatever pickles; at most one of them a `RangedFile`, whose bytes the child then gets from here. Time spent
-            fetching them does not count, unless it asks for far more than the file has.
+            fetching them does not count, unless it asks for far more than the file has. A `Path` among them is a file that
+            the child may read; it can open no other, but for those of libraries.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
             must start no thread.
         told: gets what the function tells of how far it is; see `pipelines.media.telling`.
+        writes: a folder in which it may make and change files, and nothing else: what it leaves there is as foreign as what it
+            read, see `read_made`.
 
     Raises:
         MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be fetched.
@@ -96,7 +123,31 @@ def call(
         KeyboardInterrupt: it was given up meanwhile.
     """
     with _server() as server:
-        return server.call(function, args, limits, preload, told)
+        return server.call(function, args, limits, preload, told, writes)
+
+
+def read_made(path: Path, most_bytes: int) -> bytes:
+    """A file that a child has made, and nothing that a link in its place would lead to.
+
+    Raises:
+        MediaError: crashed, if there is no such file, or a longer one.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise MediaError(Reason.CRASHED, f"the process that decodes left no file: {error.strerror}") from error
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > most_bytes:
+            raise MediaError(
+                Reason.CRASHED, "the process that decodes left something else than the file it was to make"
+            )
+        return file.read(most_bytes)
+
+
+def confinement() -> Means:
+    """What keeps the processes that decode on this machine from all that is not theirs."""
+    return means(_without)
 
 
 def peak_bytes() -> int:
@@ -132,6 +183,7 @@ _idle: "list[_Server]" = []
 _busy: "list[_Server]" = []
 _given_up = False
 _peak_bytes = 0
+_told_of: Means | None = None
 
 
 @contextmanager
@@ -169,15 +221,15 @@ class _Server:
         limits: Limits,
         preload: Callable[[], None] | None,
         told: Callable[[float], None] | None,
+        writes: Path | None,
     ) -> Any:
-        request = pickle.dumps(
-            (function.__module__, preload and pickle.dumps(preload), pickle.dumps((function, args, limits)))
-        )
+        load = pickle.dumps((function.__module__, preload and pickle.dumps(preload)))
+        request = pickle.dumps((function, args, limits, writes))
         for left in reversed(range(_MOST_KILLED)):
             if _given_up:
                 raise KeyboardInterrupt
             try:
-                answer, status = self._ask(request, args, limits, told)
+                answer, status = self._ask(load, request, args, limits, told)
             except _KilledError:
                 if _given_up:
                     raise KeyboardInterrupt from None
@@ -191,7 +243,7 @@ class _Server:
         return _value(answer, status, limits)
 
     def _ask(
-        self, request: bytes, args: tuple[Any, ...], limits: Limits, told: Callable[[float], None] | None
+        self, load: bytes, request: bytes, args: tuple[Any, ...], limits: Limits, told: Callable[[float], None] | None
     ) -> tuple[bytes, int]:
         """What the child wrote, and how it ended, as waitpid says it. Raises _KilledError if the server is no more."""
         if self._process is None or self._process.poll() is not None:
@@ -200,12 +252,14 @@ class _Server:
         ranges = _ranges(args)
         try:
             try:
-                self._send(request, [sender] if ranges is None else [sender, ranges.theirs.fileno()])
+                with _in_memory(request) as file:
+                    handed = [file.fileno(), sender]
+                    self._send(load, handed if ranges is None else [*handed, ranges.theirs.fileno()])
             finally:
                 os.close(sender)
                 if ranges is not None:
                     ranges.theirs.close()
-            answer = self._receive(receiver, ranges, limits.deadline_s, told)
+            answer = self._receive(receiver, ranges, limits.deadline_s, limits.memory_bytes, told)
             return answer, self._status()
         except BaseException:  # also Ctrl-C: what is asked of a child is not wanted any more
             self.kill()
@@ -234,9 +288,9 @@ class _Server:
 
     def _start(self) -> None:
         self.kill()
+        _hide()
         ours, theirs = socket.socketpair()
-        code = f"from pipelines.media.child_server import serve; serve({theirs.fileno()})"
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        code = f"from pipelines.media.child_server import serve; serve({theirs.fileno()}, {_without!r})"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
@@ -244,32 +298,27 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
-                env={
-                    **{name: value for name, value in os.environ.items() if not name.startswith(_KEYS)},
-                    **one_thread,
-                    **_SILENT,
-                    **_PLAIN_MEMORY,
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                    # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe footage.
-                    "LD_LIBRARY_PATH": os.pathsep.join(
-                        filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-                    ),
-                },
+                env=_environment(),
             )
         ours.settimeout(_ANSWERS_WITHIN_S)
         self._socket = ours
         if _given_up:  # whoever gave up may have come a moment too early to find it
             raise _KilledError
 
-    def _send(self, request: bytes, descriptors: list[int]) -> None:
+    def _send(self, load: bytes, descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._socket, [len(request).to_bytes(8, "little")], descriptors)
-            self._socket.sendall(request)
+            socket.send_fds(self._socket, [len(load).to_bytes(8, "little")], descriptors)
+            self._socket.sendall(load)
         except (BrokenPipeError, ConnectionResetError, TimeoutError) as error:
             raise _KilledError from error
 
     def _receive(
-        self, receiver: int, ranges: RangeServer | None, deadline_s: float, told: Callable[[float], None] | None
+        self,
+        receiver: int,
+        ranges: RangeServer | None,
+        deadline_s: float,
+        most_bytes: int,
+        told: Callable[[float], None] | None,
     ) -> bytes:
         """Everything the child writes, until it ends; on the way it gets what it asks for of its file, and tells how far it is."""
         until = monotonic() + deadline_s
@@ -295,6 +344,10 @@ class _Server:
                 if not piece:
                     return bytes(answer)
                 answer += piece
+                if len(answer) > most_bytes:
+                    raise MediaError(
+                        Reason.CRASHED, f"its process answered more than {most_bytes} bytes, which it can't hold"
+                    )
                 if (far := taken(answer)) is not None and told is not None:
                     told(far)
 
@@ -313,6 +366,41 @@ class _Server:
         return int.from_bytes(message[:8], "little")
 
 
+def _hide() -> None:
+    """Where a child could open any file of this user, /proc has the memory of this process among them."""
+    have = confinement()
+    # Ray reads the memory of its workers in /proc, and ends one of them when there is too little: it has to see which.
+    if not have.hides_files and "ray" not in sys.modules:
+        hide_memory()
+    global _told_of
+    if have != _told_of:
+        _told_of = have
+        logger.log(logging.INFO if have.full else logging.WARNING, "what decodes is confined by %s", have)
+
+
+def _environment() -> dict[str, str]:
+    """Of a server."""
+    return {
+        **{name: value for name, value in os.environ.items() if name in _PASSED or name.startswith(_PASSED_KINDS)},
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+        **_SILENT,
+        **_PLAIN_MEMORY,
+        **_NO_HUB,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe footage.
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))),
+    }
+
+
+def _in_memory(data: bytes) -> BinaryIO:
+    """A file without a name that holds these bytes, to be read from its beginning."""
+    in_memory = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("request"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115
+    file.write(data)
+    file.seek(0)
+    return file
+
+
 def _ranges(args: tuple[Any, ...]) -> RangeServer | None:
     files = {id(arg): arg for arg in args if isinstance(arg, RangedFile)}
     assert len(files) <= 1, "a child is handed one file"
@@ -323,6 +411,30 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
     if os.WIFSIGNALED(status):
         raise _death(os.WTERMSIG(status), limits)
     kind, data = answer[:1], answer[1:]
+    if kind == b"X":
+        error = ChildError(data.decode(errors="replace").strip().rpartition("\n")[2])
+        error.add_note(data.decode(errors="replace"))
+        raise error
+    if kind not in _KINDS:
+        raise MediaError(
+            Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
+        )
+    try:
+        value = _read(kind, data)
+    except Exception as error:  # whatever a reader says of what a file may have written that has taken over the child
+        raise MediaError(
+            Reason.CRASHED, f"its process gave no answer that can be read ({type(error).__name__})"
+        ) from error
+    if isinstance(value, PlaceError):
+        if limits.file_bytes and of_the_place(value):
+            raise value
+        raise ChildError(str(value))  # who writes nothing knows nothing of the place
+    if isinstance(value, MediaError):
+        raise value
+    return value
+
+
+def _read(kind: bytes, data: bytes) -> Any:
     if kind == b"J":
         return json.loads(data)
     if kind == b"A":
@@ -340,25 +452,19 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
         return tables
     if kind == b"M":
         reason, message = json.loads(data)
-        raise MediaError(Reason(reason), message)
+        return MediaError(Reason(reason), str(message))
     if kind == b"E":
-        error = PlaceError(*json.loads(data))
-        if limits.file_bytes and of_the_place(error):
-            raise error
-        raise ChildError(str(error))  # who writes nothing knows nothing of the place
-    if kind == b"X":
-        error = ChildError(data.decode().strip().rpartition("\n")[2])
-        error.add_note(data.decode())
-        raise error
-    raise MediaError(
-        Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
-    )
+        number, message = json.loads(data)
+        return PlaceError(int(number), str(message))
+    raise AssertionError(kind)
 
 
 def _table(data: bytes) -> "pa.Table":
     import pyarrow as pa
 
-    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    table.validate(full=True)  # offsets out of bounds would be read as they are
+    return table
 
 
 def _death(number: int, limits: Limits) -> MediaError:

@@ -1,7 +1,9 @@
 """The other side of `pipelines.media.child`: a process with one thread that has the decoders loaded, and forks for each call.
 
-In: requests on a socket, each with a pipe to answer on and perhaps a socket to ask for a file's bytes on. Out: the answer on the pipe; on the socket, how the fork ended and
-what memory it used. Ends with the process that started it, and a fork with its server.
+In: on a socket, what to load, each time with a file that says what to call, a pipe to answer on and perhaps a socket to ask for a
+file's bytes on. Out: the answer on the pipe; on the socket, how the fork ended and what memory it used. Ends with the process that
+started it, and a fork with its server. What to call only the fork reads, so that no fork finds in its memory what another was
+given; before it looks at anything foreign it is shut into a cell: see `pipelines.sandbox`.
 """
 
 import ctypes
@@ -21,6 +23,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,54 +31,67 @@ import numpy as np
 from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.media import ranged, telling
 from pipelines.media.child import Limits
-from pipelines.media.no_network import forbid_network
+from pipelines.sandbox.cell import Cell, means
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory back): a fork of a
 # process with threads may find a lock held for ever.
-_LIBRARIES = ("av", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash")
+_LIBRARIES = (
+    "av", "av.subtitles.stream", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash",
+    "pipelines.ids", "pipelines.media.decode", "pipelines.media.fast_reader", "pipelines.media.picture",
+)  # fmt: skip
 _PR_SET_PDEATHSIG = 1
+_STATUS_BYTES = 16 * 1024  # what a process says of itself is shorter
+_MOST_OPEN = 64  # files of a fork
 _NEARLY_ALL = 0.9  # of the memory that a call may use
 # What OpenCV, PyTorch and ONNX Runtime say in exceptions of their own where Python would raise MemoryError.
 _NO_MEMORY = re.compile(r"insufficient memory|can't allocate memory|failed to allocate|bad_alloc|bad allocation", re.I)
 
 _base_bytes = 0  # address space of a fork before it does anything
+_status = -1  # where the kernel says how much that is
 
 
-def serve(descriptor: int) -> None:
-    """Answer requests until the other side closes."""
+def serve(descriptor: int, without: tuple[str, ...]) -> None:
+    """Answer requests until the other side closes.
+
+    Args:
+        without: means of confinement that a test goes without.
+    """
+    cell = Cell(means(without))
     for name in _LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("cv2").setNumThreads(1)
     # Its first array looks for pandas, which takes 0.2 s: here, not in each fork.
     importlib.import_module("pyarrow").array(np.empty(0))
-    forbid_network()
     loaded: set[str | bytes] = set()
     with socket.socket(fileno=descriptor) as requests:
         while (received := _receive(requests)) is not None:
-            module, preload, request = pickle.loads(received[0])  # of the process that started this one, nobody else's
-            _load(module, preload, loaded)
-            _serve_one(requests, request, *received[1])
+            module, preload = pickle.loads(received[0])  # of the process that started this one, nobody else's
+            _load(module, preload, loaded, cell)
+            _serve_one(requests, cell, *received[1])
 
 
-def _load(module: str, preload: bytes | None, loaded: set[str | bytes]) -> None:
+def _load(module: str, preload: bytes | None, loaded: set[str | bytes], cell: Cell) -> None:
     """Once per server, so that forks need not: the function's module, and what it asks to have loaded."""
+    before = len(loaded)
     if module not in loaded:
         importlib.import_module(module)
         loaded.add(module)
     if preload is not None and preload not in loaded:
         pickle.loads(preload)()
         loaded.add(preload)
+    if len(loaded) > before:
+        cell.look_for_libraries()
     gc.freeze()  # a collection in a fork would otherwise write to, and so copy, every page
 
 
 def _receive(requests: socket.socket) -> tuple[bytes, list[int]] | None:
-    header, descriptors, _, _ = socket.recv_fds(requests, 8, 2)
+    header, descriptors, _, _ = socket.recv_fds(requests, 8, 3)
     if not header:
         return None
     return requests.recv(int.from_bytes(header, "little"), socket.MSG_WAITALL), list(descriptors)
 
 
-def _serve_one(requests: socket.socket, request: bytes, sender: int, ranges: int | None = None) -> None:
+def _serve_one(requests: socket.socket, cell: Cell, request: int, sender: int, ranges: int | None = None) -> None:
     server = os.getpid()
     fork = os.fork()
     if fork == 0:
@@ -84,14 +100,12 @@ def _serve_one(requests: socket.socket, request: bytes, sender: int, ranges: int
             if os.getppid() != server:  # it ended before we could ask to end with it
                 os._exit(1)
             requests.close()
-            if ranges is not None:
-                ranged.take_wire(ranges)
-            _answer(request, sender)
+            _answer(cell, request, sender, ranges)
         finally:
             os._exit(0)
-    os.close(sender)
-    if ranges is not None:
-        os.close(ranges)
+    for handed in (request, sender, ranges):
+        if handed is not None:
+            os.close(handed)
     _wait_or_end(requests, fork)
     _, status, usage = os.wait4(fork, 0)
     requests.sendall(status.to_bytes(8, "little") + (usage.ru_maxrss * 1024).to_bytes(8, "little"))
@@ -108,10 +122,17 @@ def _wait_or_end(requests: socket.socket, fork: int) -> None:
     os.close(ended)
 
 
-def _answer(request: bytes, sender: int) -> None:
+def _answer(cell: Cell, request: int, sender: int, ranges: int | None) -> None:
     limits: Limits | None = None
     try:
-        function, args, limits = pickle.loads(request)
+        if ranges is not None:
+            ranged.take_wire(ranges)
+        with os.fdopen(request, "rb") as file:
+            function, args, limits, writes = pickle.load(file)
+        global _status
+        _status = os.open("/proc/self/status", os.O_RDONLY)  # not to be had later
+        kept = (sender, _status) if ranges is None else (sender, _status, ranges)
+        cell.close([arg for arg in args if isinstance(arg, Path)], writes, kept)
         _limit(limits)
         telling.listen(sender)
         message = _message(function, args)
@@ -190,6 +211,7 @@ def _refused(reason: Reason, message: str) -> bytes:
 def _limit(limits: Limits) -> None:
     # A core file of a crashed decoder would fill the disk; Python turns the signal for long files into an error.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_OPEN, _MOST_OPEN))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     seconds = math.ceil(limits.deadline_s)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -200,5 +222,5 @@ def _limit(limits: Limits) -> None:
 
 
 def _address_space_bytes(which: str) -> int:
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(which))
+    lines = os.pread(_status, _STATUS_BYTES, 0).decode().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))

@@ -146,7 +146,7 @@ def test_what_is_given_up_ends_at_once_with_its_children(tmp_path, how):
             if how == "failed":
                 raise KeyError(item)
             return item
-        return child.call(note_and_sleep, str(tmp_path), item, limits=Limits(600, 2**28, 2**20))
+        return child.call(note_and_sleep, str(tmp_path), item, limits=Limits(600, 2**28, 2**20), writes=tmp_path)
 
     results = here.each(work, ["first", *range(8)]) if len(os.sched_getaffinity(0)) > 1 else None
     if results is None:

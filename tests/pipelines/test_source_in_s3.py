@@ -49,8 +49,8 @@ def test_a_source_in_s3_is_hashed_probed_and_cut_as_the_file(s3, tmp_path, monke
         hashes = call(shown, file, clock, start, end, limits=LIMITS)
         assert hashes == shown(path, clock, start, end)
         args = (span, 20, frames_hash(hashes), cfg, EncodeConfig(), clock)
-        far = call(cut_clip, file, tmp_path / "far.mp4", *args, limits=LIMITS)
-    assert far == call(cut_clip, path, tmp_path / "near.mp4", *args, limits=LIMITS)
+        far = call(cut_clip, file, tmp_path / "far.mp4", *args, limits=LIMITS, writes=tmp_path)
+    assert far == call(cut_clip, path, tmp_path / "near.mp4", *args, limits=LIMITS, writes=tmp_path)
     assert (tmp_path / "far.mp4").read_bytes() == (tmp_path / "near.mp4").read_bytes()
 
 

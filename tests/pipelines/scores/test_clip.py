@@ -112,8 +112,8 @@ def video(tmp_path_factory):
     return write(tmp_path_factory.mktemp("video") / "two.mp4", frames, fps=15)
 
 
-def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(video, cfg):
-    child.stop()
+def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(video, cfg, confined_without):
+    confined_without("landlock", "namespaces")  # it has to look at /proc
     threads = child.call(parents_threads, limits=LIMITS)
     clock = read_clock(video, FootageConfig())
     shots, wanted = ShotConfig(detector="content"), ("clip", "tags")

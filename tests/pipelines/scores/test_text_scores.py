@@ -140,7 +140,8 @@ def threads_of(process):
     return len([name for name in names if name != "jemalloc_bg_thd"])
 
 
-def test_networks_loaded_before_a_fork_work_in_it_and_start_no_thread():
+def test_networks_loaded_before_a_fork_work_in_it_and_start_no_thread(confined_without):
+    confined_without("landlock", "namespaces")  # it has to look at /proc
     loads = preload(ShotConfig(detector="content"), ScoreConfig(), ("text", "nsfw"), "fp32")
     forked = [call(look_in_a_fork, limits=LIMITS, preload=loads) for _ in range(2)]
     assert forked[0]["threads"] == [1, 1]
