@@ -77,7 +77,9 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
     for name, case in cases.items():
         place.hold("ran" in reached, f"the hostile code did not run, so nothing is known: {said[:200]!a}", case, UNMET)
         if name in reached - _HARMLESS:
-            place.harm(LEAKED if name in hostile_decoder.LEAKS else ESCAPED, f"it reached {name}", case)
+            means = name in hostile_decoder.MEANS
+            kind = LEAKED if name in hostile_decoder.LEAKS else UNMET if means else ESCAPED
+            place.harm(kind, f"it reached {name}", case)
     place.asked.clear()
 
 

@@ -27,6 +27,8 @@ LEAKS = frozenset(
     )
 )
 """Attempts that reach a secret; the others reach files, memory or the network."""
+MEANS = frozenset(("caller_signalled", "start_program", "new_namespace", "kernel_keys", "raise_its_limits"))
+"""Attempts that reach nothing by themselves, but give a decoder more means than it needs."""
 
 SITE = """
 import sys

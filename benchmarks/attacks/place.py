@@ -195,7 +195,7 @@ class Place:
         if most_addresses is not None:
             command = ["prlimit", f"--as={most_addresses}", *command]
         if user is not None:
-            command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+            command = as_user(user, command, self.folder / "python")
             self._hand_over(user)
         with ExitStack() as stack:
             before = {folder: judging.snapshot(folder) for folder in guard}
@@ -206,7 +206,7 @@ class Place:
             lines = [line for line in seen if not (line.startswith("read ") and f"opened {line[5:]}" in seen)]
             for folder in guard:
                 lines += judging.changes(before[folder], judging.snapshot(folder))
-            for line in lines:
+            for line in dict.fromkeys(lines):
                 self.harm(ESCAPED, line, self._owner(line) or case)
         self._judge_files(case)
         return done
@@ -243,7 +243,11 @@ class Place:
             mark.unlink()
         for request in self.asked:
             self.harm(ESCAPED, f"an address was asked: {request.splitlines()[0].decode(errors='replace')}", case)
-            for where in judging.told(request, self.secrets):
+            # A token of a session is shown with every request; a key never is.
+            shown = b"\n".join(
+                line for line in request.splitlines() if not line.lower().startswith(b"x-amz-security-token")
+            )
+            for where in judging.told(shown, self.secrets):
                 self.harm(LEAKED, f"{where} was sent away", case)
         self.asked.clear()
         for path, where in judging.holders(self.folder, self.secrets, self._planted):
@@ -330,6 +334,28 @@ class Place:
                 os.lchown(path, user, user)
         for parent in (self.folder, self.folder.parent):  # to go through, not to look into
             parent.chmod(parent.stat().st_mode | 0o011)
+
+
+def as_user(user: int, command: Sequence[str], folder: Path) -> list[str]:
+    """A command with the rights of another user, for root to run.
+
+    Where this Python lies in a folder that only root may enter, it is shown at the same place in an open one, in a mount
+    namespace of the command's own: else the user could not even start a child.
+
+    Args:
+        folder: for that; it is made.
+    """
+    plain = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+    base = Path(sys.base_prefix).resolve()
+    closed = next((path for path in reversed(base.parents) if not path.stat().st_mode & 0o001), None)
+    if closed is None:
+        return plain
+    folder.mkdir(exist_ok=True)
+    shown = (
+        'mount --bind "$1" "$2" && mount -t tmpfs -o mode=755 none "$3" && mkdir -p "$1" && mount --bind "$2" "$1" && shift 3 '
+        '&& exec "$@"'
+    )
+    return ["unshare", "--mount", "sh", "-c", shown, "sh", str(base), str(folder), str(closed), *plain]
 
 
 def _ended(process: subprocess.Popen[bytes], limit_s: float) -> tuple[int | None, float]:

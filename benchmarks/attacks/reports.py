@@ -23,17 +23,22 @@ _LOOKERS = ("report", "inspect", "clips", "passport", "verify", "export")
 @attack(line=5, quick=True)
 def rows_that_name_what_is_elsewhere(place: Place, draw: Random) -> None:
     """Rejected clips of films that lie elsewhere, of objects in S3, of pipes and devices."""
-    dataset = place.material.copy_dataset(place.work / "ds")
-    uris = _uris(place, draw)
-    cases = {name: place.case(name) for name in uris}
-    _claim(dataset, list(uris.values()), (place.victim / "film.mp4").stat().st_size)
-    for name in _LOOKERS:
-        first = place.case(f"by_{name}")
-        more = {"passport": ["clip=a"], "verify": ["decode=false"], "export": ["out=all", "status=rejected"]}
-        done = place.rushes(name, f"dataset={dataset}", *more.get(name, []), limit_s=_WITHIN_S)
-        usage = done.code == 2 and name in ("passport", "export")  # no such clip, or they export kept clips only
-        place.hold(done.code == 0 or usage, f"exit code {done.code}: {done.err[-200:]!a}", first)
-    assert cases
+    for kind, uris in _uris(place, draw).items():
+        dataset = place.material.copy_dataset(place.work / f"ds_{kind}")
+        for name in uris:
+            place.case(f"{kind}_{name}")
+        _claim(dataset, list(uris.values()), (place.victim / "film.mp4").stat().st_size)
+        for name in _LOOKERS if kind == "paths" else ("report", "export"):
+            first = place.case(f"{kind}_by_{name}")
+            more = {
+                "passport": ["clip=0"],
+                "verify": ["decode=false"],
+                "export": [f"out=all_{kind}", "status=rejected"],
+            }
+            done = place.rushes(name, f"dataset={dataset}", *more.get(name, []), limit_s=_WITHIN_S)
+            # verify says that the tables don't agree; of several clips that begin so, passport and export want to know which.
+            fine = {"verify": (0, 1), "passport": (0, 2), "export": (0, 2)}.get(name, (0,))
+            place.hold(done.code in fine, f"exit code {done.code}: {done.err[-200:]!a}", first)
 
 
 @attack(line=5, quick=True)
@@ -163,28 +168,32 @@ def texts_that_are_html(place: Place, draw: Random) -> None:
     place.hold("method-wrapper" not in page and "<class" not in page, "a text was taken for a template")
 
 
-def _uris(place: Place, draw: Random) -> dict[str, str]:
-    """Where rows say that their film is."""
+def _uris(place: Place, draw: Random) -> dict[str, dict[str, str]]:
+    """Where rows say that their film is, by kind."""
     film = place.victim / "film.mp4"
-    ways = paths_to(film, place.work, draw)
     outside = place.work / "odd"
     outside.mkdir()
-    odd = {}
+    odd = {"zero": "/dev/zero"}
     for name, make in ODD_FILES.items():
         make(outside / f"{name}.mp4")
         odd[f"odd_{name}"] = str(outside / f"{name}.mp4")
     (outside / "soft.mp4").symlink_to(film)
     return {
-        **ways,
-        **odd,
-        "soft_link": str(outside / "soft.mp4"),
-        "zero": "/dev/zero",
-        "s3": "s3://bucket/film.mp4",
-        "s3_upper": "S3://bucket/film.mp4",
-        "s3_dots": "s3://bucket/../other/film.mp4",
-        "http": f"{place.address}/film.mp4",
-        "protocol": f"concat:{film}|{film}",
-        "subfile": f"subfile,,start,0,end,0,,:{film}",
+        "paths": {**paths_to(film, place.work, draw), "soft_link": str(outside / "soft.mp4")},
+        "odd": odd,
+        "s3": {
+            "object": "s3://bucket/film.mp4",
+            "upper": "S3://bucket/film.mp4",
+            "dots": "s3://bucket/../other/film.mp4",
+            "keys": "s3://AKIA:key@bucket/film.mp4",
+            "empty": "s3://",
+        },
+        "others": {
+            "http": f"{place.address}/film.mp4",
+            "concat": f"concat:{film}|{film}",
+            "subfile": f"subfile,,start,0,end,0,,:{film}",
+            "gopher": f"gopher://{place.address.removeprefix('http://')}/x",
+        },
     }
 
 
