@@ -167,7 +167,8 @@ def _traced(place: Place, words: list[str]) -> list[str]:
         "-o",
         str(trace),
     ]
-    place.run([*command, sys.executable, "-m", "jobs.main", *words], limit_s=_WITHIN_S)
+    done = place.run([*command, sys.executable, "-m", "jobs.main", *words], limit_s=_WITHIN_S)
+    place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
     found = unflushed(trace.read_text(errors="replace"), place.work)
     trace.unlink()
     return found
@@ -177,6 +178,9 @@ def unflushed(trace: str, below: Path) -> list[str]:
     """Of what strace tells of fsync, rename and link: which names were given below a folder to what had not been flushed.
 
     A folder is flushed once a file in it is, since what it holds has been renamed with it.
+
+    Args:
+        below: also the folder in which the command ran.
     """
     flushed: set[str] = set()
     bad = []
@@ -187,7 +191,7 @@ def unflushed(trace: str, below: Path) -> list[str]:
             names = re.findall(r'(?:AT_FDCWD|\d+)?(?:<([^>]*)>, )?"((?:[^"\\]|\\.)*)"', found[1])
             if len(names) != 2:
                 continue
-            old, new = (name if name.startswith("/") or not folder else f"{folder}/{name}" for folder, name in names)
+            old, new = (str(below / folder / name) for folder, name in names)  # what isn't absolute is from there
             known = old in flushed or any(path.startswith(f"{old}/") for path in flushed)
             if Path(new).is_relative_to(below) and not known:
                 bad.append(f"{Path(new).relative_to(below)} got its name before its bytes were flushed")

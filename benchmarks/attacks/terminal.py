@@ -82,7 +82,7 @@ def names_of_footage(place: Place, draw: Random) -> None:
         place.case(f"curate_{name}")
         _judge(place, place.rushes("curate", f"footage={uri}", f"dataset={place.work}/ds_{name}", *QUICK_CURATION))
     for job in ("inspect", "clips", "verify", "report", "requeue"):
-        place.case(job)
+        place.case(f"by_{job}")
         _judge(place, place.rushes(job, f"dataset={place.work}/ds_list"))
 
 

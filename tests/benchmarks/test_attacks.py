@@ -332,7 +332,10 @@ def test_what_gets_its_name_before_it_is_flushed_is_seen():
         '1 rename("/elsewhere/x", "/elsewhere/y") = 0',
         '1 link("/w/.d", "/w/d") = -1 EEXIST (File exists)',
     ]
-    assert unflushed("\n".join(lines), Path("/w")) == ["a got its name before its bytes were flushed"]
+    lines.append('1 rename(".e.1", "e") = 0')
+    assert unflushed("\n".join(lines), Path("/w")) == [
+        f"{name} got its name before its bytes were flushed" for name in "ae"
+    ]
 
 
 def test_connections_to_other_machines_are_seen():
