@@ -73,6 +73,8 @@ class Place:
         self.skipped: list[str] = []
         self.harms: list[Harm] = []
         self.commands = 0
+        self._cases_of: dict[str, str] = {}
+        self._known: set[tuple[Path, str]] = set()
         self._owners: dict[str, str] = {}
         self._undo: list[Callable[[], object]] = []
         self._token = secrets.token_hex(8)
@@ -112,10 +114,16 @@ class Place:
         path = line.partition("/")
         return next((case for at, case in self._owners.items() if f"/{path[2]}/".startswith(f"{at}/")), None)
 
-    def secret(self, where: str) -> str:
-        """A new secret, looked for in everything that is said and written from now on; whoever calls plants it."""
+    def secret(self, where: str, case: str | None = None) -> str:
+        """A new secret, looked for in everything that is said and written from now on; whoever calls plants it.
+
+        Args:
+            case: that its leaks are put down to, whatever is tried then; without it to what is tried.
+        """
         made = f"canary{secrets.token_hex(12)}"
         self.secrets[made] = where
+        if case is not None:
+            self._cases_of[where] = case
         return made
 
     def planted(self, path: Path) -> None:
@@ -175,6 +183,7 @@ class Place:
         guard: Sequence[Path] | None = None,
         meanwhile: Callable[[int], None] | None = None,
         may_fail: bool = False,
+        may_ask: bool = False,
         most_addresses: int | None = None,
     ) -> Done:
         """Run any command here, and judge it.
@@ -187,6 +196,7 @@ class Place:
             guard: folders in which it may open and change nothing, the victim's by default.
             meanwhile: called with its process id once it runs.
             may_fail: it is no command of ours, so its exit code says nothing.
+            may_ask: its user has named an address himself, so that it is asked is right.
             most_addresses: bytes of addresses that each of its processes may have, so that a bomb ends before the machine does.
         """
         self.commands += 1
@@ -208,7 +218,7 @@ class Place:
                 lines += judging.changes(before[folder], judging.snapshot(folder))
             for line in dict.fromkeys(lines):
                 self.harm(ESCAPED, line, self._owner(line) or case)
-        self._judge_files(case)
+        self._judge_files(case, may_ask)
         return done
 
     def close(self) -> None:
@@ -232,26 +242,30 @@ class Place:
         if bad := None if may_fail else judging.ends_badly(done.code, done.said):
             self.harm(TRACEBACK, f"{bad}: {what!a}: {judging.last_line(done.said)}", case)
         for where in judging.told(done.said.encode(errors="surrogateescape"), self.secrets):
-            self.harm(LEAKED, f"{where} is told on the console: {what!a}", case)
+            self.harm(LEAKED, f"{where} is told on the console: {what!a}", self._cases_of.get(where, case))
         if controls := judging.raw_controls(done.said):
             self.harm(UNMET, f"raw {', '.join(controls)} on the console: {what!a}", case)
 
-    def _judge_files(self, case: str | None) -> None:
+    def _judge_files(self, case: str | None, may_ask: bool) -> None:
         for mark in sorted(self.marks.iterdir()):
             named = mark.name.replace("@", "/")
             self.harm(RAN_CODE, f"code of {named} ran", named if named in self.cases else case)
             mark.unlink()
         for request in self.asked:
-            self.harm(ESCAPED, f"an address was asked: {request.splitlines()[0].decode(errors='replace')}", case)
+            if not may_ask:
+                first = request.splitlines()[0].decode(errors="replace")
+                self.harm(ESCAPED, f"an address was asked: {first}", case)
             # A token of a session is shown with every request; a key never is.
             shown = b"\n".join(
                 line for line in request.splitlines() if not line.lower().startswith(b"x-amz-security-token")
             )
             for where in judging.told(shown, self.secrets):
-                self.harm(LEAKED, f"{where} was sent away", case)
+                self.harm(LEAKED, f"{where} was sent away", self._cases_of.get(where, case))
         self.asked.clear()
         for path, where in judging.holders(self.folder, self.secrets, self._planted):
-            self.harm(LEAKED, f"{where} stands in {path.relative_to(self.folder)}", case)
+            if (path, where) not in self._known:  # else who wrote it has been told
+                self._known.add((path, where))
+                self.harm(LEAKED, f"{where} stands in {path.relative_to(self.folder)}", self._cases_of.get(where, case))
 
     def _run(
         self,

