@@ -21,7 +21,6 @@ LEAKS = frozenset(
         "callers_environment",
         "anybodys_environment",
         "callers_memory",
-        "anybodys_memory",
         "credentials",
         "victims_text",
     )

@@ -98,16 +98,10 @@ def states_of_a_training_that_are_none(place: Place, draw: Random) -> None:
         place.case(f"link_{name}")
         (training / "checkpoints" / name).symlink_to(theirs)
     steps = json.loads((before / "state.json").read_text())["step"] + 4
-    words = [
-        f"dataset={place.material.dataset}",
-        f"out={training}",
-        *_TRAIN,
-        f"max_steps={steps}",
-        "keep_checkpoints=1",
-    ]
-    done = place.rushes("train", *words, limit_s=_WITHIN_S)
+    words = [*_train(place, training), f"max_steps={steps}", "keep_checkpoints=1"]
+    done = place.rushes(*words, limit_s=_WITHIN_S)
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
-    place.hold(newest.name in done.said or "state" in done.said, "nothing is said of the state that can't be read")
+    place.hold(newest.name in done.said, "nothing is said of the state that can't be read")
     for name in (*users, "step_00000001"):
         file = training / "checkpoints" / name / ("notes.txt" if name == "step_00000001" else "mine.txt")
         case = f"{place.name}/{'ours_by_name_only' if name == 'step_00000001' else ascii(name)[1:-1]}"
@@ -141,9 +135,15 @@ def names_before_bytes(place: Place, draw: Random) -> None:
     training = place.work / "dit"
     shutil.copytree(place.material.training, training, symlinks=True)
     steps = json.loads((max((training / "checkpoints").glob("step_*")) / "state.json").read_text())["step"] + 2
-    words = ["train", f"dataset={place.material.dataset}", f"out={training}", *_TRAIN, f"max_steps={steps}"]
+    words = [*_train(place, training), f"max_steps={steps}"]
     for line in _traced(place, words):
         place.harm("unmet", line)
+
+
+def _train(place: Place, training: Path) -> list[str]:
+    """The command that goes on with a copy of the material's training."""
+    latents = json.loads((training / "settings.json").read_text())["latents"]
+    return ["train", f"dataset={place.material.dataset}", f"out={training}", f"latents={latents}", *_TRAIN]
 
 
 def _traced(place: Place, words: list[str]) -> list[str]:
