@@ -26,6 +26,12 @@ _NAMELESS = 23456  # a user who has no name on this machine
 _CALLS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", "/ray.rpc.InternalKVGcsService/InternalKVKeys",
           "/ray.rpc.JobInfoGcsService/GetAllJobInfo", "/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.RayletDriver/ClusterInfo")  # fmt: skip
 _PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/api/local_raylet_healthz", "/nodes?view=summary")
+_ASKED = re.compile(
+    r"(?:sendto|sendmmsg|sendmsg)\(\d+<UDP(?:v6)?:\[[^>]*->\[?(?P<host>[\d.a-f:]+)\]?:(?P<port>\d+)\]>, .*?\"(?P<data>(?:[^\"\\]|\\.)*)\""
+)
+_CONNECTED = re.compile(r"\bconnect\(\d+<(\w+)")
+_HOST = re.compile(r'inet_addr\("([\d.]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
+_PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
@@ -78,8 +84,10 @@ def whom_a_ray_asks(place: Place, draw: Random) -> None:
         "--seccomp-bpf",
         "-qq",
         "-yy",
+        "-s",
+        "256",
         "-e",
-        "trace=connect,sendto",
+        "trace=connect,sendto,sendmmsg",
         "-e",
         "signal=none",
         "-o",
@@ -193,21 +201,38 @@ class _Looker:
 
 
 def connections(trace: str) -> Iterator[str]:
-    """Of what strace -yy tells: who was asked that is not this machine. A UDP socket that is only connected sends nothing: so Ray
-    finds its own address; what is sent to port 53 asks for a name.
+    """Of what strace -yy tells: who was asked that is not this machine, and for which names servers of names were.
+
+    A UDP socket that is only connected sends nothing: so Ray finds its own address. Nor does it matter who asks for this
+    machine's own name.
     """
     for line in trace.splitlines():
-        found = re.search(r"(connect|sendto)\(\d+<(\w+)", line)
-        host = re.search(r'inet_addr\("([\d.]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', line)
-        port = re.search(r"sin6?_port=htons\((\d+)\)", line)
-        if not found or not host or not port:
+        if asked := _ASKED.search(line):
+            names = _names(asked["data"])
+            if not names or names - _own_names():
+                yield f"asked {asked['host']} port {asked['port']} for {', '.join(sorted(names)) or 'something'}"
             continue
-        address = host[1] or host[2]
-        if address.startswith(_LOOPBACK) or address in _own_addresses():
+        found = _CONNECTED.search(line)
+        host, port = _HOST.search(line), _PORT.search(line)
+        if not found or found[1].startswith("UDP") or not host or not port:
             continue
-        if found[2].startswith("UDP") and found[1] == "connect" and port[1] != "53":
-            continue
-        yield f"{found[1]} to {address} port {port[1]}"
+        address = (host[1] or host[2]).removeprefix("::ffff:")
+        if not address.startswith(_LOOPBACK) and address not in _own_addresses():
+            yield f"connected to {address} port {port[1]}"
+
+
+def _names(data: str) -> set[str]:
+    """The name that a question of DNS asks for, as strace prints its bytes."""
+    raw = data.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+    parts, at = [], 12
+    while at < len(raw) and 0 < raw[at] < 64:
+        parts.append(raw[at + 1 : at + 1 + raw[at]].decode(errors="replace"))
+        at += 1 + raw[at]
+    return {".".join(parts)} if parts else set()
+
+
+def _own_names() -> set[str]:
+    return {"localhost", socket.gethostname(), socket.getfqdn()}
 
 
 def _own_addresses() -> set[str]:

@@ -339,16 +339,20 @@ def test_what_gets_its_name_before_it_is_flushed_is_seen():
 
 
 def test_connections_to_other_machines_are_seen():
+    to = '7 connect(5<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("%s")}, 16) = -1'
+    question = r"\252\213\1\0\0\1\0\0\0\0\0\0\10metadata\6google\10internal\0\0\1\0\1"
     lines = [
-        '7 connect(5<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("169.254.169.254")}, 16) = -1',
-        '7 connect(5<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0',
-        '7 connect(5<UDP:[1]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("8.8.8.8")}, 16) = 0',
-        '7 connect(5<UDP:[1]>, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("9.9.9.9")}, 16) = 0',
+        to % "169.254.169.254",
+        to % "127.0.0.1",
+        to.replace("TCP", "UDP") % "8.8.8.8",
         '7 connect(5<TCPv6:[1]>, {sa_family=AF_INET6, sin6_port=htons(443), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr)}, 28) = -1',
+        f'7 sendmmsg(5<UDP:[10.0.0.2:41->9.9.9.9:53]>, [{{msg_hdr={{msg_iov=[{{iov_base="{question}", iov_len=42}}]}}}}], 1, 0) = 1',
     ]
     assert list(connections("\n".join(lines))) == [
-        "connect to 169.254.169.254 port 80", "connect to 9.9.9.9 port 53", "connect to 2001:db8::1 port 443",
-    ]  # fmt: skip
+        "connected to 169.254.169.254 port 80",
+        "connected to 2001:db8::1 port 443",
+        "asked 9.9.9.9 port 53 for metadata.google.internal",
+    ]
 
 
 def test_the_attempts_of_a_decoder_have_names_that_the_report_can_print():
