@@ -73,7 +73,7 @@ def one_odd_thing_alone(place: Place, draw: Random) -> None:
     for name, uri in no_paths(draw).items():
         if uri not in ("/", "/tmp") and not name.startswith("surrogate"):
             readings.append(Reading(place.case(f"path_{name}"), "footage", uri))
-    place.read(readings, typed="", most_cpu_s=READING_S)
+    place.read(readings, most_cpu_s=READING_S, may_ask=True)
 
 
 @attack(line=4)

@@ -134,7 +134,9 @@ class Place:
         """The file that an attacker's code writes, if it runs, in a case."""
         return self.marks / (case or self.cases[-1]).replace("/", "@")
 
-    def read(self, readings: Sequence[Reading], typed: str = "", most_cpu_s: float = BOMB_S) -> None:
+    def read(
+        self, readings: Sequence[Reading], typed: str = "", most_cpu_s: float = BOMB_S, may_ask: bool = False
+    ) -> None:
         """Have files read, each by the function that a command reads them with, in a process that is killed if it must be.
 
         An error that a command shows as one line is right, as is success; anything else is a harm of the reading's case.
@@ -142,9 +144,8 @@ class Place:
         plan, told = self.folder / "readings.json", self.folder / "told.json"
         plan.write_text(json.dumps([asdict(one) for one in readings]))
         limit_s = 60.0 + READING_S * len(readings)
-        self.run(
-            [sys.executable, "-m", "benchmarks.attacks.readers", str(plan), str(told)], typed=typed, limit_s=limit_s
-        )
+        command = [sys.executable, "-m", "benchmarks.attacks.readers", str(plan), str(told)]
+        self.run(command, typed=typed, limit_s=limit_s, may_ask=may_ask)
         lines = told.read_text().splitlines() if told.exists() else []
         ends = {end["case"]: end for end in map(json.loads, lines)}
         for path in (plan, told):
