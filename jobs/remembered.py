@@ -29,11 +29,8 @@ def remember(footage: str, uri_column: str) -> None:
     line = json.dumps({"footage": root.footage, "uri_column": root.uri_column}) + "\n"
     try:
         _file().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = _opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        with os.fdopen(_opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+            file.write(line.encode())
     except (OSError, RuntimeError) as error:
         logger.info("what footage was given can't be kept for later jobs (%s): they need footage= again", error)
 

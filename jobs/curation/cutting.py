@@ -148,7 +148,7 @@ class ShardWriter:
                 continue
             except Exception as error:  # one clip must not end the run; the row says that the fault is ours
                 if of_the_place(error):  # nor be blamed for a full disk
-                    prove_room(file.parent)
+                    prove_room(folder)
                 logger.exception("cutting clip %s of %s failed", clip["clip_id"], clip["source_uri"])
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
