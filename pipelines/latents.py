@@ -257,7 +257,7 @@ def _rows(store: Store, index: str, channels: int) -> dict[tuple[str, int], Wind
     known = {field.name: field.type for field in fields(WindowRow)}
     rows = {}
     table = read_parquet(store.read(index, TABLE_BYTES))
-    check_names(table)
+    check_names(table, ("clip_id",))
     for told in table.to_pylist():
         if not known.keys() - {"texts"} <= told.keys() <= known.keys() or not all(
             isinstance(value, _OF_TYPE[known[name]]) for name, value in told.items()

@@ -229,13 +229,16 @@ def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.Parquet
     )
 
 
-def check_names(rows: pa.Table) -> None:
+def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:
     """Ids and buckets become names of files: in rows that somebody else wrote they might lead anywhere.
+
+    Args:
+        columns: those that hold them.
 
     Raises:
         ValueError: one is no name.
     """
-    for column in _NAMES:
+    for column in columns:
         if column not in rows.column_names:
             continue
         names = rows[column].cast(pa.string())

@@ -83,7 +83,7 @@ class Stage:
             return None
         try:
             return _outcome(data)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             logger.warning("%s of %s can't be read and is done again: %s", key, self._store.uri, error)
             return None
 

@@ -148,7 +148,7 @@ class Reachable:
                 shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
             except FileNotFoundError:  # taken back since it was listed
                 continue
-            except (pa.ArrowException, KeyError):  # nor will a run find anything in it: it is no note then
+            except (pa.ArrowException, ValueError, KeyError):  # nor will a run find anything in it: it is no note then
                 self._unread += [] if entry.key in self._unread else [entry.key]
                 continue
             if shards - self._firm:

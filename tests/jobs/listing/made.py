@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.ids import hash_text
 from pipelines.manifest import Manifest, publish
 from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
 from pipelines.store import open_store
 
 Row = dict[str, Any]
 RULES = [{"score": "duration_s", "min": 2.0}, {"score": "luma_mean", "min": 16.0, "max": 240.0}]
+
+
+def content_of(uri: str) -> str:
+    """The video id of a source that was made up."""
+    return hash_text(f"bytes of {uri}")
 
 
 def clip(name: str, uri: str, start_s: float, end_s: float, *reasons: str, **more: Any) -> Row:
@@ -34,7 +40,7 @@ def clip(name: str, uri: str, start_s: float, end_s: float, *reasons: str, **mor
 
 def video(uri: str, duration_s: float, **more: Any) -> Row:
     """A row of the sources."""
-    return {"uri": uri, "status": "video", "video_id": f"bytes of {uri}", "duration_s": duration_s} | more
+    return {"uri": uri, "status": "video", "video_id": content_of(uri), "duration_s": duration_s} | more
 
 
 def bad(uri: str, reason: str, clip_id: str | None = None, **more: Any) -> Row:

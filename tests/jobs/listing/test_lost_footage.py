@@ -10,7 +10,7 @@ from jobs.listing.account import account_of, lost_line, quarantine_line
 from jobs.listing.holds import as_text
 from jobs.main import DONE, main
 from pipelines.dataset import open_dataset
-from tests.jobs.listing.made import bad, clip, make, video
+from tests.jobs.listing.made import bad, clip, content_of, make, video
 
 A, B = "/footage/a.mp4", "/footage/b.mp4"
 CLIPS = [
@@ -23,7 +23,7 @@ CLIPS = [
 SOURCES = [
     video(A, 90.5, lost_s=0.5),
     video(B, 7201),
-    {"uri": "/footage/c.mp4", "status": "duplicate", "video_id": f"bytes of {A}", "duration_s": 90.5},
+    {"uri": "/footage/c.mp4", "status": "duplicate", "video_id": content_of(A), "duration_s": 90.5},
     {"uri": "/footage/d.mp4", "status": "quarantined", "why": "truncated"},
     {"uri": "/footage/notes.txt", "status": "ignored"},
 ]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jobs.main import DONE, WRONG_USAGE, main
-from tests.jobs.listing.made import bad, clip, make, video
+from tests.jobs.listing.made import bad, clip, content_of, make, video
 
 WALK, MARCH, SEA, GONE, EMPTY = (
     *("/footage/walk.mp4", "/footage/march/walk.mp4", "/footage/sea [1].mp4"),
@@ -26,7 +26,7 @@ SOURCES = [
     {
         "uri": "/copies/same.mp4",
         "status": "duplicate",
-        "video_id": f"bytes of {MARCH}",
+        "video_id": content_of(MARCH),
         "why": f"same bytes as {MARCH}",
     },
     {"uri": GONE, "status": "quarantined", "why": "missing"},
