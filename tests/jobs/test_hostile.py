@@ -200,7 +200,7 @@ def test_an_id_that_leads_into_another_folder_is_none(tmp_path, capsys, clip_id)
     dataset(tmp_path / "d", parquet_bytes(table([row], INDEX)))
     code, line, _ = said(capsys, "clips", f"dataset={tmp_path / 'd'}")
     assert code in (1, 2)
-    assert "is no id" in line
+    assert "is no name" in line
     code, line, _ = said(capsys, "verify", f"dataset={tmp_path / 'd'}")
     assert code == 1
 
