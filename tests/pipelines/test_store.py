@@ -131,5 +131,5 @@ def test_an_s3_uri_without_a_bucket_says_so():
 
 
 def test_a_home_that_nobody_knows_is_said_to_be_none():
-    with pytest.raises(ValueError, match=r"dataset=~nobody-of-this-name/x: whose home folder .* give the whole path"):
+    with pytest.raises(ValueError, match=r"dataset=~nobody-of-this-name/x: no home folder is known"):
         open_store("~nobody-of-this-name/x")
