@@ -1,12 +1,10 @@
 """`rushes passport` finds the clip before it begins, and says in one line what is wrong with an id."""
 
 import json
-import os
 
 import pytest
 
-from jobs import inspect, passport
-from jobs.curation.config import InspectConfig, PassportConfig
+from jobs import passport
 from jobs.main import DONE, WRONG_USAGE, main
 from pipelines.manifest import Manifest, publish
 from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, parquet_bytes, table
@@ -57,13 +55,3 @@ def test_a_wrong_id_is_wrong_usage(dataset, clip, said, capsys, monkeypatch):
     assert main(["passport", f"dataset={dataset}", f"clip={clip}"]) == WRONG_USAGE
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"rushes: {said}")
-
-
-def test_each_user_of_a_machine_has_folders_for_looking(monkeypatch):
-    jobs = ((passport, PassportConfig()), (inspect, InspectConfig()))
-    folders = set()
-    for uid in (os.getuid(), os.getuid() + 1):
-        monkeypatch.setattr(os, "getuid", lambda uid=uid: uid)
-        folders |= {module.run_folder(cfg) for module, cfg in jobs}
-    assert len({folder.parent for folder in folders}) == 2
-    assert len(folders) == 4

@@ -87,7 +87,7 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
         told = {row["clip_id"]: row for row in rows}
         failed["shown"] = told[clip["clip_id"]]["shown"]
         rows = table([failed, told[other["clip_id"]]], CAPTIONS)
-        unit, print_ = "a batch of two", prints.captions
+        unit, print_ = "a-batch-of-two", prints.captions
     else:
         rows, unit, print_ = table([failed], CUTS), clip["clip_id"], prints.cut
     from pipelines.store import open_store
