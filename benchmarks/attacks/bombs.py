@@ -19,7 +19,7 @@ from benchmarks.attacks.readers import BOMB_S, Reading
 from benchmarks.attacks.registry import attack
 
 _DEEP = {"pipeline.json": "pipeline", "dit/config.json": "dit", "vae/config.json": "vae"}
-_ADDRESSES = 10 * 1024**3  # that a command may have: its libraries take half of them
+_ADDRESSES = 6 * 1024**3  # that a command may have which reads a dataset
 
 
 @attack(line=2, quick=True)
@@ -305,7 +305,7 @@ def bombs_by_command(place: Place, draw: Random) -> None:
         place.case(f"generate_{name}")
         folder = place.material.copy_checkpoint(place.work / name)
         spoil(folder)
-        place.rushes(*generate, f"checkpoint={folder}", cpu_s=bare + BOMB_S, most_addresses=_ADDRESSES)
+        place.rushes(*generate, f"checkpoint={folder}", cpu_s=bare + BOMB_S)
     sound = place.material.copy_dataset(place.work / "sound_dataset")
     bare = place.rushes("inspect", f"dataset={sound}", case=place.case("sound_dataset")).cpu_s
     for name in ("inspect", "clips", "verify", "report", "clean", "passport"):

@@ -23,7 +23,7 @@ BOMB_S = 2.0
 READING_S = 15.0
 """After so many seconds a reading is killed: as many processes share a machine, that is no measure of what it takes."""
 MOST_BYTES = 1536 * 1024**2  # resident, the libraries' 700 MiB among them
-_MOST_ADDRESSES = 8 * 1024**3  # beyond what the process has when it begins
+_MOST_ADDRESSES = 4 * 1024**3  # beyond what the process has when it begins
 _MESSAGE = 300
 
 

@@ -166,6 +166,18 @@ def test_a_reading_that_hangs_crashes_or_raises_something_else_is_seen(place):
         assert [harm.kind for harm in place.harms] == [kind]
 
 
+def test_the_judge_is_not_taken_in_by_a_bomb(tmp_path):
+    from time import monotonic
+
+    from benchmarks.attacks.bombs import _long_text, _many_rows
+
+    _many_rows(tmp_path / "rows.parquet", "uri", "canary")
+    _long_text(tmp_path / "text.parquet")
+    begun = monotonic()
+    assert [where for _, where in judging.holders(tmp_path, {"nothing": "x"})] == []
+    assert monotonic() - begun < 5
+
+
 def test_a_case_is_counted_once_for_each_kind_of_harm():
     harms = [
         judging.Harm("a", judging.LEAKED, "x"),
