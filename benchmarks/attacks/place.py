@@ -300,7 +300,9 @@ class Place:
         doomed = set()
         for one in psutil.process_iter():
             try:
-                if one.pid == process.pid or one.environ().get(_MARK) == self._token:
+                # Its number may be another's once it has been waited for.
+                its = one.pid == process.pid and process.returncode is None
+                if its or one.environ().get(_MARK) == self._token:
                     doomed |= {one, *one.children(recursive=True)}
             except psutil.Error:  # another's, or it has ended
                 continue
