@@ -369,7 +369,7 @@ def _many_columns(path: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({f"c{n}": [1] for n in range(20_000)}), path)
+    pq.write_table(pa.table({f"c{n}": [1] for n in range(100_000)}), path)
     return path
 
 
@@ -378,7 +378,7 @@ def _lists() -> Iterator[tuple[str, bytes]]:
     yield "deep.jsonl", nested(10**6, "arrays").encode() + b"\n" + nested(10**5, "objects").encode()
     yield "columns.csv", b"uri," + b",".join(b"c%d" % n for n in range(10**6)) + b"\nx.mp4\n"
     yield "dots.txt", b"/".join([b".."] * 10**6) + b"/x.mp4\n"
-    yield "long.txt", b"x" * 50_000_000
+    yield "long.txt", b"x" * 5_000_000
     yield "stars.txt", b"**/" * 10**5 + b"*.mp4\n"
     yield "quotes.csv", b'uri\n"' + b"x" * 30_000_000
     yield "number.jsonl", b'{"uri": ' + b"9" * 10**6 + b"}\n"

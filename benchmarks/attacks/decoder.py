@@ -49,6 +49,7 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
     cases = {name: place.case(f"{how}_{name}") for name in hostile_decoder.ATTEMPTS}
     footage = place.work / "footage"
     shutil.copytree(place.material.footage, footage)
+    (footage / "notes.txt").write_text("not the file that is decoded")
     dataset = place.work / "ds"
     for name in ("bait", "rights"):
         (place.victim / name).write_text("x")
@@ -58,7 +59,7 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
     with _sockets(place) as (path, abstract):
         aims = {
             "token": next(iter(place.secrets)), "credentials": str(place.home / ".aws" / "credentials"), "secret": str(place.victim / "secret.txt"),
-            "neighbour": str(footage / "tall.mp4"), "dataset": str(dataset), "temporary": str(place.tmp / "others"),
+            "neighbour": str(footage / "notes.txt"), "dataset": str(dataset), "temporary": str(place.tmp / "others"),
             "port": place.address.rpartition(":")[2], "socket": str(path), "abstract": abstract,
         }  # fmt: skip
         if user is not None:  # the same rights as its caller: only the child's own walls keep it out

@@ -23,7 +23,8 @@ _WITHIN_S = 90.0
 def a_list_of_what_is_no_file(place: Place, draw: Random) -> None:
     """One list that names everything, beside a sound film: in JSON lines, which can hold any text, and as plain text."""
     odd = _odd_files(place.work / "odd", draw)
-    rows = {name: str(path) for name, path in odd.items()} | no_paths(draw)
+    rows = {name: str(path) for name, path in odd.items()}
+    rows |= {f"path_{name}": uri for name, uri in no_paths(draw).items()}
     good = str(place.material.film)
     for suffix in ("jsonl", "txt"):
         some = {name: uri for name, uri in rows.items() if suffix == "jsonl" or not set("\n\0") & set(uri)}
@@ -99,7 +100,10 @@ def rows_of_tables_that_name_devices(place: Place, draw: Random) -> None:
     rewrite(dataset, sources=lambda rows: rows + sources)
     rewrite(dataset, lambda manifest: manifest.update(quarantine=manifest["sources"]))
     rewrite(dataset, quarantine=lambda rows: bad)
-    done = place.rushes("requeue", f"dataset={dataset}", limit_s=_WITHIN_S)
+    # Where nobody gives the footage, nothing is opened that only the dataset names, and that is said.
+    refused = place.rushes("requeue", f"dataset={dataset}", limit_s=_WITHIN_S)
+    place.hold(refused.code == 1, f"exit code {refused.code} without footage=", cases["fifo"])
+    done = place.rushes("requeue", f"dataset={dataset}", f"footage={place.work / 'odd'}", limit_s=_WITHIN_S)
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-200:]!a}", cases["fifo"])
 
 

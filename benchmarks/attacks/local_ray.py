@@ -25,7 +25,8 @@ _WITHIN_S = 240.0
 _NAMELESS = 23456  # a user who has no name on this machine
 _CALLS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", "/ray.rpc.InternalKVGcsService/InternalKVKeys",
           "/ray.rpc.JobInfoGcsService/GetAllJobInfo", "/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.RayletDriver/ClusterInfo")  # fmt: skip
-_PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/api/local_raylet_healthz", "/nodes?view=summary")
+# Not that which says whether a node lives: Ray answers it to everybody, and it tells no more than an open port does.
+_PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/nodes?view=summary")
 _ASKED = re.compile(
     r"(?:sendto|sendmmsg|sendmsg)\(\d+<UDP(?:v6)?:\[[^>]*->\[?(?P<host>[\d.a-f:]+)\]?:(?P<port>\d+)\]>, .*?\"(?P<data>(?:[^\"\\]|\\.)*)\""
 )

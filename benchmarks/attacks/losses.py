@@ -135,7 +135,7 @@ def rights_that_are_missing(place: Place, draw: Random) -> None:
 @attack(line=11, quick=True)
 def readers_that_go_away(place: Place, draw: Random) -> None:
     """`rushes … | head`, a closed or full standard output: it ends quietly, or says so in a line."""
-    dataset = place.material.dataset
+    dataset = place.material.copy_dataset(place.work / "ds")
     rushes = f"{sys.executable} -m jobs.main"
     for name, words in {
         "inspect": f"inspect dataset={dataset}",

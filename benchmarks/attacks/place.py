@@ -185,6 +185,7 @@ class Place:
         meanwhile: Callable[[int], None] | None = None,
         may_fail: bool = False,
         may_ask: bool = False,
+        may_list: bool = False,
         most_addresses: int | None = None,
     ) -> Done:
         """Run any command here, and judge it.
@@ -198,6 +199,7 @@ class Place:
             meanwhile: called with its process id once it runs.
             may_fail: it is no command of ours, so its exit code says nothing.
             may_ask: its user has named an address himself, so that it is asked is right.
+            may_list: folders may be looked into, as those of footage are behind links; files may not.
             most_addresses: bytes of addresses that each of its processes may have, so that a bomb ends before the machine does.
         """
         self.commands += 1
@@ -215,6 +217,8 @@ class Place:
             stack.close()
             self._judge(done, [*command], case, limit_s, cpu_s, may_fail)
             lines = [line for line in seen if not (line.startswith("read ") and f"opened {line[5:]}" in seen)]
+            if may_list:
+                lines = [line for line in lines if not Path(line.partition(" ")[2]).is_dir()]
             for folder in guard:
                 lines += judging.changes(before[folder], judging.snapshot(folder))
             for line in dict.fromkeys(lines):

@@ -51,19 +51,19 @@ def a_root_with_links_out_of_it(place: Place, draw: Random) -> None:
     root.mkdir()
     (root / "folder").symlink_to(place.victim)
     (root / "film.mp4").symlink_to(place.victim / "film.mp4")
-    (root / "chain.mp4").symlink_to("film.mp4")
+    (root / "chained.mp4").symlink_to("film.mp4")
     (root / "inner").mkdir()
     (root / "inner" / "up").symlink_to("../../../victim")
     for name, make in ODD_FILES.items():
         make(root / f"{name}.mp4")
-    names = ["folder/film.mp4", "film.mp4", "chain.mp4", "inner/up/film.mp4", "../../victim/film.mp4"]
+    names = ["folder/film.mp4", "film.mp4", "chained.mp4", "inner/up/film.mp4", "../../victim/film.mp4"]
     names += [f"{name}.mp4" for name in ODD_FILES]
     for name in names:
         place.case(name.replace("/", "_"))
     dataset = place.material.copy_dataset(place.work / "ds")
     uris = [str(root / name) for name in names] + [f"{root}-other/film.mp4", f"{root}/../../victim/film.mp4"]
     _claim(dataset, uris, (place.victim / "film.mp4").stat().st_size)
-    done = place.rushes("report", f"dataset={dataset}", f"footage={root}", limit_s=_WITHIN_S)
+    done = place.rushes("report", f"dataset={dataset}", f"footage={root}", limit_s=_WITHIN_S, may_list=True)
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-200:]!a}")
 
 
