@@ -11,12 +11,11 @@ from time import monotonic
 from typing import Any
 
 from jobs.curation.config import CurateConfig
-from jobs.remembered import remember, remembered
+from jobs.remembered import given_to, remember
 from jobs.reporting.text import length
 from jobs.run_folder import Run, new_run_folder
 from pipelines.dataset import open_dataset
 from pipelines.footage import check_footage, find_footage
-from pipelines.given import Given
 from pipelines.manifest import current_recipe
 from pipelines.recipe import check_measurable, load_recipe
 from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
@@ -67,7 +66,7 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
     remember(cfg.footage, cfg.uri_column)
     with ExitStack() as stack:
         footage = find_footage(cfg.footage, cfg.limit, cfg.uri_column)
-        curation = Curation(cfg, footage, run, stack, Given(remembered(), through_links=True))
+        curation = Curation(cfg, footage, run, stack, given_to(None, cfg.uri_column))
         result = curation.finish(curation.analyse())
     metrics = result | curation.did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 
 from jobs import interruption
 from jobs.registry import SUBMIT, Job, job_named
-from jobs.shown import guard, shown
-from pipelines.redact import redacted
+from jobs.shown import as_message, guard
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -142,12 +141,12 @@ def _reader_is_gone() -> bool:
 
 
 def _interrupted(kept: str = "") -> int:
-    print(f"\ninterrupted; {shown(redacted(kept)) or 'state is kept'}: run the same command to go on", file=sys.stderr)
+    print(f"\ninterrupted; {as_message(kept) or 'state is kept'}: run the same command to go on", file=sys.stderr)
     return INTERRUPTED
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"rushes: {shown(redacted(text))}", file=sys.stderr)
+    print(f"rushes: {as_message(text)}", file=sys.stderr)
     return code
 
 

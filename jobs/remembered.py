@@ -12,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from pipelines.given import Root
+from pipelines.given import Given, Root
 from pipelines.s3 import is_s3
 from pipelines.store import local_path
 
@@ -56,6 +56,12 @@ def remembered() -> list[Root]:
         found.pop(root, None)
         found[root] = None
     return list(found)[-_MOST:]
+
+
+def given_to(footage: str | None, uri_column: str) -> Given:
+    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated here before."""
+    now = () if footage is None else (Root(footage, uri_column),)
+    return Given((*now, *remembered()), through_links=True)
 
 
 def _file() -> Path:

@@ -12,8 +12,9 @@ from time import monotonic
 from typing import Any
 
 from jobs.curation.config import CurateConfig, RequeueConfig
+from jobs.remembered import given_to
 from jobs.run_folder import Run, new_run_folder
-from jobs.select import as_curated, given_to
+from jobs.select import as_curated
 from pipelines import s3
 from pipelines.dataset import open_dataset
 from pipelines.errors import Reason

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.own_folder import let_go, own_folder
-from jobs.shown import LogFormatter, as_shown_json, shown
+from jobs.shown import LogFormatter, as_message, as_shown_json
 from pipelines import durable
-from pipelines.redact import redacted
 from pipelines.store import LocalStore, Store, open_store
 
 _TRIES = 100  # names for a new folder: each is free but for one in four thousand millions
@@ -92,7 +91,7 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line for the person at the console, kept in the log too."""
-        print(shown(redacted(text)), flush=True)
+        print(as_message(text), flush=True)
         logging.getLogger(f"rushes.{self.job}").info(text)
 
     def write_json(self, name: str, value: Any) -> Path:

@@ -14,12 +14,11 @@ from typing import Any
 from jobs.curation.config import NO_SETTINGS, CurateConfig, GivenModels, SelectConfig
 from jobs.fields import check_values
 from jobs.instances import instance_of
-from jobs.remembered import remembered
+from jobs.remembered import given_to
 from jobs.run_folder import Run, new_run_folder
 from pipelines.config import ScoreConfig
 from pipelines.dataset import open_dataset
 from pipelines.footage import check_footage
-from pipelines.given import Given, Root
 from pipelines.precision import AUTO, decide
 from pipelines.recipe import check_measurable, load_recipe
 
@@ -56,12 +55,6 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
     run.say(f"captioned {did['clips_captioned']} clips, cut {did['clips_cut']} in {metrics['seconds']:.1f} s")
     say_clips(cfg.dataset, run, selection.ledger, metrics, cfg.footage)
     return metrics
-
-
-def given_to(footage: str | None, uri_column: str) -> Given:
-    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated here before."""
-    now = () if footage is None else (Root(footage, uri_column),)
-    return Given((*now, *remembered()), through_links=True)
 
 
 def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:

@@ -33,6 +33,11 @@ def shown(text: str) -> str:
     return _SPELLED_OUT.sub(_spelled, text)
 
 
+def as_message(text: str) -> str:
+    """A message of any origin as it may be printed: in one line, without keys."""
+    return shown(redacted(text))
+
+
 def shown_lines(text: str) -> str:
     """The same of a text of several lines and columns that we made: its line breaks and tabs stay."""
     return _SPELLED_OUT.sub(lambda found: found[0] if found[0] in _OURS else _spelled(found), text)

@@ -21,8 +21,8 @@ from jobs.fields import Key, keys
 from jobs.help import job_help
 from jobs.ray_address import check_dashboard
 from jobs.registry import SUBMIT_SUMMARY, job_named
-from jobs.shown import shown
-from pipelines.redact import check_no_key, redacted
+from jobs.shown import as_message
+from pipelines.redact import check_no_key
 from pipelines.store import local_path
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _submit(address, submission_id, _entrypoint(["-m", "jobs.main", job.name, *overrides]))
     except RuntimeError as error:
-        print(f"rushes: submit failed: {shown(redacted(str(error)))}", file=sys.stderr)
+        print(f"rushes: submit failed: {as_message(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 JSON_BYTES = 16 * 2**20
 """Of a record or a config."""
@@ -81,9 +81,7 @@ def read_object(
         FileNotFoundError: there is no such file.
         ValueError: as `parse_object`, or it is no regular file: a pipe would be waited for.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path} is no regular file, so it is not read")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return parse_object(file.read(most_bytes + 1), str(path), most_bytes, most_values, finite)
 
 
@@ -109,11 +107,15 @@ def check_head(start: bytes, where: str) -> None:
 
 def check_head_of(path: Path) -> None:
     """The same of a local file. Raises FileNotFoundError, ValueError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path} is no regular file, so it is not read")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         length = file.read(8)
         check_head(length + file.read(min(int.from_bytes(length, "little"), HEAD_BYTES)), str(path))
+
+
+def _opened(path: Path) -> BinaryIO:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is no regular file, so it is not read")
+    return path.open("rb")
 
 
 def _check(value: Any, where: str, finite: bool) -> None:

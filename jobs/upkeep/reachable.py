@@ -31,9 +31,8 @@ KINDS: dict[str, str] = {
 
 _TABLES = ("index", "sources", "quarantine", "looks")
 _UNIT = r"[0-9a-f]{16,64}(/[0-9]{9,}-[0-9]{9,})?"
-# Nothing that is called otherwise is a dataset's own, and nothing else is ever removed.
+# Nothing that is called otherwise is a dataset's own, but for manifests, and nothing else is ever removed.
 _NAMES = {
-    MANIFESTS: re.compile(r"manifests/[0-9]{6,}\.json"),
     NOTES: re.compile(r"stages/shards/[0-9a-f]{16}/[0-9a-f]{16}\.parquet"),
     TABLES: re.compile(rf"({'|'.join(_TABLES)})/[0-9a-f]{{32}}\.parquet"),
     SHARDS: re.compile(r"shards/[a-z0-9_]+/[0-9a-f]{16}\.tar"),
@@ -117,10 +116,7 @@ class Reachable:
             for entry in self._store.entries(f"{folder}/"):
                 if entry.linked:
                     yield entry.key, "reached through a link"
-                elif not (
-                    _is_manifest(entry.key)
-                    or any(_NAMES[kind].fullmatch(entry.key) for kind in _NAMES if kind != MANIFESTS)
-                ):
+                elif not (_is_manifest(entry.key) or any(name.fullmatch(entry.key) for name in _NAMES.values())):
                     yield entry.key, "not called as anything of a dataset's own"
         yield from ((key, "its rows can't be read") for key in self._unread)
         yield from ((key, "no folder of work in progress") for key in self._store.strange_scratch())
