@@ -37,4 +37,4 @@ def test_a_nodes_record_is_on_the_disk_before_it_has_its_name(tmp_path):
     with recorded() as events:
         write_record(tmp_path, "train", record)
     check_durable(events, tmp_path / "workflow" / "train.json")
-    assert read_record(tmp_path, "train") == record
+    assert read_record(tmp_path, "train") == {**record, "path": str(tmp_path / "p")}
