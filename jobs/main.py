@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     guard()
+    code = DONE
     try:
         code = _dispatch(arguments)
         if sys.stdout is not None:  # closed by the shell: `>&-`
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # stdout leads to a disk that is full
         _say_no_more()
-        return _complain(str(error), FAILED)
+        return code or _complain(str(error), FAILED)  # what failed has been said, and why
 
 
 def _say_no_more() -> None:

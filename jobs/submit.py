@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 ADDRESS = "ray.address"
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 180.0  # the agent of a busy machine takes more than one minute
+_LOOKED_AT_EVERY_S = 2.0
 # Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an environment. Ray asks for the
 # folder itself too, as ".".
 _EXCLUDED = [
@@ -129,11 +130,29 @@ def _when_ready(submit: Callable[[], object]) -> None:
 
 
 async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
-    from ray.job_submission import JobStatus
+    """Show the job's log as it grows, and say how the job ended. Where the log can't be followed (a proxy that passes no
+    websockets, a dashboard that was started again), the rest of it is shown once the job has ended.
+    """
+    import aiohttp
 
-    async for lines in client.tail_job_logs(submission_id):
-        sys.stdout.write(lines)
-        sys.stdout.flush()
+    shown = 0
+    try:
+        async for lines in client.tail_job_logs(submission_id):
+            _show(lines)
+            shown += len(lines)
+    except (aiohttp.ClientError, RuntimeError, OSError) as error:
+        print(
+            f"submit: the log can't be followed ({as_message(str(error))}); the job goes on, and its log is shown when it ends",
+            flush=True,
+        )
+        while not client.get_job_status(submission_id).is_terminal():
+            await asyncio.sleep(_LOOKED_AT_EVERY_S)
+        _show(client.get_job_logs(submission_id)[shown:])
     status = client.get_job_status(submission_id)
     print(f"submit: {submission_id} {status}", flush=True)
-    return 0 if status == JobStatus.SUCCEEDED else 1
+    return 0 if status.name == "SUCCEEDED" else 1
+
+
+def _show(lines: str) -> None:
+    sys.stdout.write(lines)
+    sys.stdout.flush()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -88,7 +89,8 @@ class TransformersTextEncoder(OneByOne):
         """Tokenizer and network.
 
         Raises:
-            ValueError: the weights are not of the model that the config names: something would stay random.
+            ValueError: the weights are not of the model that the config names, so that something would stay random; or they hold
+                more than tensors.
         """
         import transformers
 
@@ -99,16 +101,22 @@ class TransformersTextEncoder(OneByOne):
             config.get_text_config().use_cache = False  # keys and values that nobody asks for again
             _check_parameters(config, self.files)
             name = _ENCODER_OF.get(config.model_type, "AutoModel")
-            network, told = getattr(transformers, name).from_pretrained(
-                base,
-                config=config,
-                dtype=self.dtype,
-                local_files_only=True,
-                use_safetensors=self.files.weights[0].suffix == Path(WEIGHTS[0]).suffix,
-                weights_only=True,
-                output_loading_info=True,
-                **({"trust_remote_code": False} if name == "AutoModel" else {}),
-            )
+            try:
+                network, told = getattr(transformers, name).from_pretrained(
+                    base,
+                    config=config,
+                    dtype=self.dtype,
+                    local_files_only=True,
+                    use_safetensors=self.files.weights[0].suffix == Path(WEIGHTS[0]).suffix,
+                    weights_only=True,
+                    output_loading_info=True,
+                    **({"trust_remote_code": False} if name == "AutoModel" else {}),
+                )
+            except UnpicklingError as error:  # its message is a page of advice
+                raise ValueError(
+                    f"'{self.files.weights[0]}' holds more than tensors, or is damaged, so it is not read; get the model's weights as "
+                    "safetensors"
+                ) from error
         missing = sorted(key for key in told["missing_keys"] if "pooler" not in key.split("."))  # it is never asked
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -36,6 +36,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _SEPARATORS = (",", ";", "\t")
 _AT_ONCE = 10_000  # rows of a parquet
 _LONGEST_FIELD = 1 << 30  # bytes; Python's own 128 KiB are less than some captions
+_LONGEST_URI = 8192  # characters; paths have at most 4,096 bytes, keys of objects 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ def _why_no_text(value: str) -> str | None:
 
 
 def _checked(where: str, uri: str, about: Mapping[str, str]) -> Named | BadRow:
+    if len(uri) > _LONGEST_URI:
+        return BadRow(where, f"it names a file in {len(uri):,} characters, which no path and no address has")
     for value in (uri, *about.values()):
         if why := _why_no_text(value):
             return BadRow(where, why)
@@ -110,7 +113,8 @@ def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[Name
     # Not `splitlines`: it divides at characters, such as U+2028, that names of files may have.
     for number, line in enumerate(_LINE_END.split(text), start=1):
         uri = line.strip()
-        if not uri or (uri.startswith("#") and not (_why_no_text(uri) is None and exists(uri))):
+        comment = uri.startswith("#") and (len(uri) > _LONGEST_URI or _why_no_text(uri) is not None or not exists(uri))
+        if not uri or comment:
             continue
         yield _checked(f"{name}, line {number}", uri, {})
 
@@ -168,16 +172,20 @@ def _titles(text: str, separator: str) -> list[str]:
 def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]:
     import pyarrow as pa
 
-    from pipelines.schema import read_parquet
+    from pipelines.schema import columns_of_parquet, read_parquet
 
+    unreadable = (pa.ArrowException, OSError, ValueError)
     try:
-        table = read_parquet(content)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        titles = columns_of_parquet(content)
+    except unreadable as error:
         raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
-    own = _need(name, column, table.column_names)
-    wanted = table.select([title for title in table.column_names if title == own or title in FIELDS])
-    for start in range(0, len(wanted), _AT_ONCE):
-        yield from _parquet_rows(name, wanted.slice(start, _AT_ONCE), start + 1, own)
+    own = _need(name, column, titles)
+    try:
+        table = read_parquet(content, [title for title in titles if title == own or title in FIELDS])
+    except unreadable as error:
+        raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
+    for start in range(0, len(table), _AT_ONCE):
+        yield from _parquet_rows(name, table.slice(start, _AT_ONCE), start + 1, own)
 
 
 def _parquet_rows(name: str, rows: pa.Table, first: int, own: str) -> Iterator[Named | BadRow]:

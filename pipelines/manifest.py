@@ -6,6 +6,7 @@ learns that it was second, re-reads and goes on. A manifest that says nothing ne
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,14 +162,24 @@ def _parse(data: bytes, key: str, uri: str) -> Manifest:
         for key in fields[name]:
             if not isinstance(key, str):
                 raise BadManifestError(f"{where} is damaged: its {name} names {str(key)[:80]}, which is no key")
+        _check_once(fields[name], name, where)
+    shards = tuple(_shard(shard, where) for shard in fields["shards"])
+    _check_once([shard.key for shard in shards], "shards", where)
     return Manifest(
         schema=schema,
-        shards=tuple(_shard(shard, where) for shard in fields["shards"]),
+        shards=shards,
         recipe=fields["recipe"],
         captions=fields["captions"],
         settings=fields["settings"],
         **{name: tuple(fields[name]) for name in _LISTS},
     )
+
+
+def _check_once(keys: list[str], name: str, where: str) -> None:
+    """Whoever reads the file as often as it is named reads a small one for ever."""
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise BadManifestError(f"{where} is damaged: its {name} names {twice[:80]} more than once")
 
 
 def _shard(value: Any, where: str) -> Shard:

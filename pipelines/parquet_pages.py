@@ -17,6 +17,10 @@ _MAGIC = b"PAR1"
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
 _MOST_DEPTH, _MOST_TEXT = 12, 4096
+_FLOOR_PAGES, _BYTES_A_PAGE = (
+    50_000,
+    1024,
+)  # the header of one is looked at in some ten microseconds, as often as a column names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,9 @@ def columns_of(data: bytes, most: int) -> Iterator[Column]:
         most: of them that are looked at.
 
     Raises:
-        ValueError: there are more, or it is damaged.
+        ValueError: there are more, or more pages than its size allows, or it is damaged.
     """
+    left = _FLOOR_PAGES + len(data) // _BYTES_A_PAGE
     try:
         about, _ = _struct(data, len(data) - 8 - footer_bytes(data), 0)
         leaves = [one for one in about[2] if not one.get(5)]  # in the order in which the groups have them
@@ -61,34 +66,43 @@ def columns_of(data: bytes, most: int) -> Iterator[Column]:
             if len(group[1]) != len(leaves):
                 raise ValueError("its groups of rows have other columns than the file")
             for leaf, chunk in zip(leaves, group[1], strict=True):
-                yield _column(data, leaf, chunk[3], group[3])
+                column, pages = _column(data, leaf, chunk[3], group[3], left)
+                left -= pages
+                yield column
     except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its footer or its pages are damaged ({type(error).__name__})") from error
 
 
-def _column(data: bytes, leaf: dict[int, Any], chunk: dict[int, Any], rows: int) -> Column:
+def _column(data: bytes, leaf: dict[int, Any], chunk: dict[int, Any], rows: int, most_pages: int) -> tuple[Column, int]:
+    """A column in a group, and how many pages it has."""
     kind = chunk[1]
     width = 0 if kind == BYTE_ARRAY else max(leaf[2], 1) if kind == _FIXED else _WIDTHS[kind]
-    values, unpacked = max(chunk[5], rows), max(chunk[6], 0)
+    values, unpacked, pages = max(chunk[5], rows), max(chunk[6], 0), 0
     if values > 0:  # else there are no pages of data, and none is read
         start, dictionary = chunk[9], chunk.get(11, 0)
-        held, packed = _pages(data, dictionary if 0 < dictionary < start else start, chunk[7])
+        held, packed, pages = _pages(data, dictionary if 0 < dictionary < start else start, chunk[7], most_pages)
         values, unpacked = max(values, held), max(unpacked, packed)
-    return Column(".".join(part.decode() for part in chunk[3]), kind == BYTE_ARRAY, width, values, unpacked)
+    path = ".".join(part.decode() for part in chunk[3])
+    return Column(path, kind == BYTE_ARRAY, width, values, unpacked), pages
 
 
-def _pages(data: bytes, start: int, size: int) -> tuple[int, int]:
-    """(values, bytes unpacked) that the pages between two places hold by their headers."""
-    end, place, values, unpacked = start + size, start, 0, 0
+def _pages(data: bytes, start: int, size: int, most: int) -> tuple[int, int, int]:
+    """(values, bytes unpacked, pages) between two places, by the headers of pages."""
+    end, place, values, unpacked, pages = start + size, start, 0, 0, 0
     if start < 0 or size < 0 or end > len(data):
         raise ValueError("its columns lie outside of it")
     while place < end:
+        pages += 1
+        if pages > most:
+            raise ValueError(
+                f"its {len(data):,} bytes are divided into more pages than are looked at in a file of that size"
+            )
         header, place = _struct(data, place, 0)
         if min(header[2], header[3]) < 0:
             raise ValueError("a page of it has less than no bytes")
         held = header.get(5) or header.get(8) or {}  # of a page of data, of either version
         values, unpacked, place = values + held.get(1, 0), unpacked + header[2], place + header[3]
-    return values, unpacked
+    return values, unpacked, pages
 
 
 def _struct(data: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:

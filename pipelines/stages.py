@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.drill import boundary
+from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
 from pipelines.schema import QUARANTINE, check_names, parquet_bytes, read_parquet
@@ -78,7 +79,7 @@ class Stage:
 
     def _read(self, key: str) -> pa.Table | Quarantined | None:
         try:
-            data = self._store.read(key)
+            data = self._store.read(key, TABLE_BYTES)
         except FileNotFoundError:
             return None
         try:

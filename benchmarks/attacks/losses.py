@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from benchmarks.attacks.material import QUICK_CURATION, TINY_VIDEO, newest_manifest
+from benchmarks.attacks.material import QUICK_CURATION, TINY_VIDEO, newest_manifest, settings_of
 from benchmarks.attacks.place import NOBODY, Done, Place
 from benchmarks.attacks.registry import attack
+from pipelines.ids import sha256_file
 
 _PROGRESS = re.compile(r"(?!rushes)[a-z_]+: .*\d+/\d")
 
@@ -67,6 +68,39 @@ def disks_that_are_full(place: Place, draw: Random) -> None:
     with _disk(place, "tmp_full", 4) as disk:
         done = place.rushes("inspect", f"dataset={reference}", env={"TMPDIR": str(disk)})
         place.hold(done.code in (0, 1), f"exit code {done.code}")
+
+
+@attack(line=11)
+def trainings_on_disks_that_are_full(place: Place, draw: Random) -> None:
+    """Latents and trainings onto a disk that is full now and then; with room, the same command makes what an undisturbed one makes."""
+    if os.geteuid():
+        place.skip("full", "only root can make a small disk")
+        return
+    dataset = place.material.copy_dataset(place.work / "dataset")
+    shutil.rmtree(dataset / "latents")
+    shutil.rmtree(dataset / "texts")
+    jobs = {
+        "encode": ["encode", "dataset=DISK/ds", f"vae={place.material.vae}", *settings_of("encode")],
+        "train": ["train", f"dataset={place.material.dataset}", "out=DISK/out", *settings_of("train")],
+        "train_vae": ["train_vae", f"dataset={place.material.dataset}", "out=DISK/out", *settings_of("train_vae")],
+    }
+    for name, words in jobs.items():
+        room = _size_kib(dataset) if name == "encode" else 0
+        for more_kib in (draw.randint(4, 40), draw.randint(100, 400), draw.randint(700, 2000)):
+            place.case(f"{name}_{more_kib}_kib")
+            with _disk(place, f"{name}{more_kib}", room + more_kib) as disk:
+                if name == "encode":
+                    shutil.copytree(dataset, disk / "ds", symlinks=True)
+                asked = [word.replace("DISK", str(disk)) for word in words]
+                done = place.rushes(*asked, limit_s=200)
+                if done.code != 0:
+                    _said_in_a_line(place, done, 1)
+                _grow(disk)
+                again = place.rushes(*asked, limit_s=200)
+                place.hold(again.code == 0, f"with room: exit code {again.code}: {again.err[-200:]!a}")
+                if name != "encode" and again.code == 0:
+                    sound = place.material.vae if name == "train_vae" else place.material.training
+                    place.hold(_weights(disk / "out") == _weights(sound), "with room it trained to other weights")
 
 
 @attack(line=11, quick=True)
@@ -180,6 +214,17 @@ def _content(dataset: Path) -> list[str]:
 
     manifest = json.loads(newest_manifest(dataset).read_text())
     return sorted([shard["sha256"] for shard in manifest["shards"]] + manifest["index"])
+
+
+def _weights(run: Path) -> dict[str, str]:
+    """Hashes of what a training exported."""
+    export = run / "export"
+    return {str(path.relative_to(export)): sha256_file(path) for path in sorted(export.rglob("*.safetensors"))}
+
+
+def _size_kib(folder: Path) -> int:
+    """What it takes on a disk of memory, which gives out pages of four KiB."""
+    return sum(-(-path.lstat().st_size // 4096) * 4 for path in folder.rglob("*"))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.foreign import MANIFEST_BYTES, parse_object
+from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
 from pipelines.manifest import manifest_number
 from pipelines.schema import read_parquet
 from pipelines.shards import shard_key
@@ -140,7 +140,7 @@ class Reachable:
             if not _NAMES[NOTES].fullmatch(entry.key) or entry.linked:
                 continue
             try:
-                rows = read_parquet(self._store.read(entry.key), ("bucket", "shard")).to_pylist()
+                rows = read_parquet(self._store.read(entry.key, TABLE_BYTES), ("bucket", "shard")).to_pylist()
                 shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
             except FileNotFoundError:  # taken back since it was listed
                 continue

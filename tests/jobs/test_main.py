@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,3 +232,12 @@ def test_a_stdout_that_takes_nothing_is_one_line_or_none():
         done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
         assert (done.returncode, len(done.stderr.splitlines())) == (code, bool(said)), done.stderr
         assert said in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_job_whose_stdout_takes_nothing_says_so_once(tiny_run, tmp_path):
+    dataset = shutil.copytree(tiny_run.out / "dataset", tmp_path / "dataset")
+    command = f"{sys.executable} -m jobs.main verify dataset={dataset} decode=false >/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "verify failed: [Errno 28] No space left on device" in done.stderr

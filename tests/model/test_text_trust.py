@@ -73,6 +73,15 @@ def test_code_beside_a_model_never_runs(home, models, typed, model_type):
     assert folder.is_dir()
 
 
+def test_weights_of_a_named_encoder_that_hold_more_than_tensors_are_one_line(home, models):
+    folder = shutil.copytree(models / "bert", home / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": os.path.join}, folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="holds more than tensors, or is damaged") as refused:
+        text_encoder(f"hf:{folder}").encode(["a dog"])
+    assert len(str(refused.value).splitlines()) == 1
+
+
 def test_an_encoder_in_the_checkpoint_gives_what_it_gives_by_name(home, models):
     own, named = text_encoder("t5:text", home=home), text_encoder(f"t5:{models / 't5'}")
     assert own.fingerprint == named.fingerprint

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.dataset import open_dataset
 from pipelines.ids import canonical_json
 from pipelines.ledger import Ledger, LedgerError
-from pipelines.manifest import LostRaceError, Manifest, newest, publish
+from pipelines.manifest import BadManifestError, LostRaceError, Manifest, Shard, newest, publish
 from pipelines.records import Quarantined
 from pipelines.schema import INDEX, SCHEMA_VERSION, parquet_bytes, read_parquet, table
 from pipelines.shards import Sample, members, write_shard
@@ -146,6 +146,15 @@ def test_a_manifest_names_only_what_is_in_its_dataset(tmp_path, key):
     publish(store, 0, replace(MANIFEST, index=(key,)))
     with pytest.raises(ValueError, match="is no key"):
         open_dataset(str(tmp_path / "dataset")).index()
+
+
+@pytest.mark.parametrize("name", ["index", "quarantine", "shards"])
+def test_a_manifest_names_a_file_once(tmp_path, name):
+    store = LocalStore(tmp_path)
+    shard = Shard("a", "b", "shards/b/a.tar", "0" * 64, 1, 1)
+    publish(store, 0, replace(MANIFEST, **{name: ((shard,) if name == "shards" else ("a/b.parquet",)) * 2}))
+    with pytest.raises(BadManifestError, match=rf"manifests/000001.json .* its {name} names .* more than once"):
+        newest(store)
 
 
 def test_a_manifest_that_says_nothing_new_is_not_written(tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -167,3 +168,21 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "list.txt")
     (row,) = find_footage(str(tmp_path / "list.txt")).missing
     assert row.message == "it is a pipe; only regular files are footage"
+
+
+def test_a_small_table_of_millions_of_rows_is_refused_and_other_columns_of_a_list_are_not_read():
+    out = io.BytesIO()
+    pq.write_table(pa.table({"uri": pa.repeat(pa.scalar("a.mp4"), 1 << 21)}), out)
+    with pytest.raises(ValueError, match=r"footage=many.parquet: it can't be read as parquet .*rows, and at most"):
+        list(read_list("many.parquet", out.getvalue()))
+    out = io.BytesIO()
+    long = pa.DictionaryArray.from_arrays(np.zeros(2000, np.int32), ["x" * 10**6])
+    pq.write_table(pa.table({"uri": [f"{k}.mp4" for k in range(2000)], "embedding": long}), out)
+    assert len(list(read_list("odd.parquet", out.getvalue()))) == 2000
+
+
+def test_a_path_that_no_system_has_is_a_row():
+    named, good = read_list("a.txt", b"/".join([b".."] * 10**6) + b"/x.mp4\n# " + b"y" * 10**6 + b"\nb.mp4\n")
+    assert isinstance(named, BadRow)
+    assert "3,000,005 characters" in named.why
+    assert good == Named("b.mp4")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import parquet_pages
 from pipelines import table_bounds as bounds
 from pipelines.schema import INDEX, parquet_bytes, read_parquet, table
 from pipelines.table_bounds import FLOOR_BYTES
@@ -101,6 +102,48 @@ def test_many_groups_of_few_rows_are_refused_before_they_are_looked_at(monkeypat
     with pytest.raises(ValueError, match="groups of values"):
         read_parquet(data)
     assert time.monotonic() - began_s < 2
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "what"),
+    [
+        (pa.table({"status": pa.nulls(1 << 21, pa.string())}), None, "rows"),
+        (pa.table({"status": pa.nulls(1 << 21, pa.string())}), ("clip_id",), "rows"),
+        (pa.table({"status": ["kept"] * 90_000}), INDEX.names, "values"),  # the columns that it lacks are filled
+        (pa.table({"g": pa.ListArray.from_arrays([0, 5 * 10**6], pa.repeat(pa.scalar(1, pa.int8()), 5 * 10**6))}), None, "values"),
+        (pa.table({f"c{i}": pa.nulls(90_000, pa.int8()) for i in range(80)}), None, "values"),
+    ],
+)  # fmt: skip
+def test_kilobytes_are_not_millions_of_values_for_python_to_hold(content, columns, what):
+    data = written(content)
+    assert len(data) < 10**5
+    with pytest.raises(ValueError, match=rf"would be [0-9,]+ {what}, and at most"):
+        read_parquet(data, columns)
+
+
+def test_numbered_names_and_still_pictures_are_no_bombs():
+    """What is real and packs best."""
+    names = pa.table({"uri": [f"s3://bucket/{k:09d}.mp4" for k in range(300_000)], "license": ["CC0"] * 300_000})
+    assert len(read_parquet(written(names, compression_level=19))) == 300_000
+    still = pa.table({"pts": np.arange(216_000) * 512, **{f"s{k}": np.zeros(216_000) for k in range(12)}})
+    assert len(read_parquet(written(still))) == 216_000  # an hour at 60 frames a second
+
+
+def test_a_hundred_thousand_columns_are_refused_unread():
+    data = written(pa.table({f"c{n}": [1] for n in range(40_000)}))
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="its footer has"):
+        read_parquet(data)
+    assert time.monotonic() - began_s < 2
+
+
+def test_pages_are_counted_however_often_a_column_names_them(monkeypatch):
+    content = pa.table({"a": np.arange(500), "b": np.arange(500)})
+    data = written(content, data_page_size=1, write_batch_size=1, use_dictionary=False)
+    assert read_parquet(data).equals(content)
+    monkeypatch.setattr(parquet_pages, "_FLOOR_PAGES", 900)
+    with pytest.raises(ValueError, match="more pages than are looked at"):
+        read_parquet(data)
 
 
 def test_only_what_is_wanted_counts():
