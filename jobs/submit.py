@@ -90,7 +90,10 @@ def _absolute(override: str, known: Mapping[str, Key]) -> str:
 def _submit(address: str, submission_id: str, entrypoint: str) -> int:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every file that it packs
+    for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(
+            logging.ERROR
+        )  # they tell of every file that is packed, and every socket that closes
     try:
         check_dashboard(address)
         client = JobSubmissionClient(address)

@@ -86,7 +86,7 @@ def trainings_on_disks_that_are_full(place: Place, draw: Random) -> None:
     }
     for name, words in jobs.items():
         room = _size_kib(dataset) if name == "encode" else 0
-        for more_kib in (draw.randint(4, 40), draw.randint(100, 400), draw.randint(700, 2000)):
+        for more_kib in (draw.randint(4, 40), draw.randint(200, 2000)):
             place.case(f"{name}_{more_kib}_kib")
             with _disk(place, f"{name}{more_kib}", room + more_kib) as disk:
                 if name == "encode":

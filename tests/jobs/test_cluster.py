@@ -99,4 +99,4 @@ def test_a_log_that_can_not_be_followed_is_shown_at_the_end(shared_ray, tiny_run
     assert (done.returncode, done.stderr) == (0, "")
     assert "the log can't be followed (403" in done.stdout
     assert "SUCCEEDED" in done.stdout
-    assert "3 clips" in done.stdout
+    assert "clips        3.0 s" in done.stdout
