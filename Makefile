@@ -32,7 +32,7 @@ $(READY): $(LOCKS) pyproject.toml
 	    --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements-build.lock $(LOCKS)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo "setup: building DeepSpeed's extension, once"
-	@$(BIN)/python -m jobs.deepspeed_build 2>$(VENV)/deepspeed_build.log || { cat $(VENV)/deepspeed_build.log; exit 1; }
+	@$(BIN)/python -m jobs.cluster.deepspeed_build 2>$(VENV)/deepspeed_build.log || { cat $(VENV)/deepspeed_build.log; exit 1; }
 	@touch $@
 
 lint: $(READY)  ## ruff: rules and format
@@ -61,7 +61,7 @@ lock: $(READY)  ## pin the newest versions that pyproject.toml admits: what ever
 	@$(LOCK) --constraints requirements-all.lock --group build -o requirements-build.lock
 
 audit: $(READY)  ## licences of what is installed, and known vulnerabilities (AUDIT=<options of pip-audit>)
-	@$(BIN)/python -m jobs.audit $(AUDIT)
+	@$(BIN)/python -m jobs.cli.audit $(AUDIT)
 
 clean:  ## remove the demo and caches (not .venv)
 	@rm -rf $(DEMO) .ruff_cache .hypothesis

@@ -34,8 +34,8 @@ from benchmarks.attacks.judging import KINDS, Harm, tally
 from benchmarks.attacks.listening import listener
 from benchmarks.attacks.material import Material, make_material
 from benchmarks.attacks.place import Place
-from benchmarks.options import given
-from benchmarks.results_file import report
+from benchmarks.measure.options import given
+from benchmarks.measure.results_file import report
 
 _AT_ONCE = 2
 

@@ -13,11 +13,11 @@ floor take turns. Figures are medians; all times are printed.
 - `same work`: a clip every 10 s (the detector runs, but no change is enough for it), cut without loss, dense optical flow,
   shards; nothing rejected.
 - `full`: `rushes curate` with no key but footage and dataset.
-- `NeMo Curator`: see benchmarks/nemo_pipeline.py. It is told of 8 processors whatever the machine has, as its stages' own
+- `NeMo Curator`: see benchmarks/peers/nemo_pipeline.py. It is told of 8 processors whatever the machine has, as its stages' own
   requests (6 + 1 + 0.25) are never met on fewer. With libopenh264, which it recommends on processors; x264 once, for comparison.
-- `floor`: see benchmarks/curate_floor.py.
+- `floor`: see benchmarks/measure/curate_floor.py.
 - cold start: the whole command `rushes curate` without a Ray, less the same work with Ray up: Python, imports, Ray's start and end.
-- `profile=true` measures only what stages cost, see benchmarks/curate_stages.py.
+- `profile=true` measures only what stages cost, see benchmarks/measure/curate_stages.py.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.curate_floor import floor_s, length_s
-from benchmarks.curate_footage import HEIGHT, make_footage, take_footage, videos
-from benchmarks.curate_memory import Peak
-from benchmarks.nemo_venv import nemo_bin
-from benchmarks.results_file import report
+from benchmarks.footage.curate_footage import HEIGHT, make_footage, take_footage, videos
+from benchmarks.measure.curate_floor import floor_s, length_s
+from benchmarks.measure.curate_memory import Peak
+from benchmarks.measure.results_file import report
+from benchmarks.peers.nemo_venv import nemo_bin
 
 ROOT = Path(__file__).resolve().parent.parent
 HEIGHTS = ("360", "720", "1080")
@@ -140,7 +140,7 @@ def ours(name: str, footage: Path, scratch: Path, times: Times) -> None:
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         keys = [f"footage={footage}", f"dataset={folder}/dataset", *SETUPS[name]]
         with Peak() as peak:
-            said = _last_line([sys.executable, "-m", "benchmarks.curate_run", *keys], os.environ | peak.env)
+            said = _last_line([sys.executable, "-m", "benchmarks.measure.curate_run", *keys], os.environ | peak.env)
     _check(said["ledger"], footage)
     times.add(name, said["seconds"], peak, said["ledger"]["clips_kept"])
 
@@ -178,7 +178,7 @@ def stage_costs(name: str, footage: Path, scratch: Path) -> dict[str, float]:
     """Processor seconds per hour of footage by stage, in a process of its own."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         keys = [f"footage={footage}", f"dataset={folder}/dataset", *SETUPS[name]]
-        return _last_line([sys.executable, "-m", "benchmarks.curate_stages", *keys], os.environ)
+        return _last_line([sys.executable, "-m", "benchmarks.measure.curate_stages", *keys], os.environ)
 
 
 def print_costs(name: str, costs: Mapping[str, float]) -> None:

@@ -6,7 +6,7 @@ Footage: films of the embedded real clips, one per codec, as encoders write them
 given. Films are cut at their shots, longer shots in two; other videos at arbitrary frames, 2 to 8 s apart, which is
 the worst case for copying. Times are processor seconds, so that neighbours on the machine don't count.
 
-- `ours`: `pipelines.media.cut.cut`, verification included. (The hashes that it verifies against, the clock, and how pictures are
+- `ours`: `pipelines.cutting.cut.cut`, verification included. (The hashes that it verifies against, the clock, and how pictures are
   shown come from the pass that measures signals, so they are not counted.)
 - `transcode`: seek, decode, x264 at the same rate factor and preset, with its own B-frames; as `ffmpeg -ss -to -c:v libx264`
   does, one clip after another. On one thread, and on as many as FFmpeg likes.
@@ -25,18 +25,18 @@ from pathlib import Path
 import av
 import numpy as np
 
-from benchmarks.results_file import report
+from benchmarks.measure.results_file import report
 from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.cut import Cut, cut
 from pipelines.errors import MediaError
 from pipelines.media.clock import Clock, read_clock
-from pipelines.media.cut import Cut, cut
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.records import Span
-from tests.footage import real_clips
-from tests.scheduling import scheduled_as_before
+from tests.support.footage import real_clips
+from tests.support.scheduling import scheduled_as_before
 
 HEIGHT, WIDTH, FPS = 360, 640, 25
 FILM_S = {"small": 12, "full": 48}

@@ -5,7 +5,7 @@ size 1.3B at 16k tokens or more reaches 45% of the datasheet's rate.
 
     python -m benchmarks.dit [turns=3] [steps=6] [threads=<all>] [gpu_tokens=16384]
 
-Both have width 384, 12 blocks, 6 heads, 1,280 tokens and 64 text tokens; what else is alike and what is not is in benchmarks/dit_peer.py. Each
+Both have width 384, 12 blocks, 6 heads, 1,280 tokens and 64 text tokens; what else is alike and what is not is in benchmarks/peers/dit_peer.py. Each
 measurement is a process of its own, and sides take turns. The peer is run in every way it offers, and the best of them counts. Peaks are
 those of a large matrix product in the same run. Operations are counted by torch, of products and attention alone, as both need them; what
 ours makes again in the backward pass of attention is not counted in its favour.
@@ -19,9 +19,9 @@ from statistics import median
 
 import torch
 
-from benchmarks.dit_peer import OURS, THEIRS, Pair, measure
-from benchmarks.options import given
-from benchmarks.results_file import report
+from benchmarks.measure.options import given
+from benchmarks.measure.results_file import report
+from benchmarks.peers.dit_peer import OURS, THEIRS, Pair, measure
 
 PEAK_SIDE = 2048
 # Dense bfloat16 rates of the datasheets, TFLOP/s.
@@ -101,11 +101,11 @@ def utilisation(tokens: int, turns: int = 5) -> dict[str, float]:
     Raises:
         KeyError: the datasheet's rate of this GPU is not known here.
     """
-    from model.accounting import training_flops
-    from model.compiled import compile_phases
     from model.config import dit_config
-    from model.dit import DiT
-    from model.tokens import Sample, pack
+    from model.dit.accounting import training_flops
+    from model.dit.compiled import compile_phases
+    from model.dit.network import DiT
+    from model.dit.tokens import Sample, pack
 
     name = torch.cuda.get_device_name()
     rate = next((value for key, value in DATASHEET.items() if key in name), None)

@@ -3,12 +3,12 @@
     make bench BENCH=fuzz
     python -m benchmarks.fuzz [--seed 0] [--count 1000] [--kinds single_bits …] [--footage further/file.mp4 …] [--keep folder]
 
-Mutants (`benchmarks/mutants`) of small sound files of every container are curated by one job under strace. Read afterwards: from the
+Mutants (`benchmarks/footage/mutants`) of small sound files of every container are curated by one job under strace. Read afterwards: from the
 dataset alone, what became of each mutant; from the kernel, which files each decoding process opened, whether it made a
 socket or started a program, how long each look at a file took and with what memory. Hostile mutants point to a video and an
 address that are planted here. What went wrong is named, and kept with --keep. Needs strace.
 
-Of damaged files it is told as well how much of what can still be shown was taken: `benchmarks.fuzz_losses` says how the
+Of damaged files it is told as well how much of what can still be shown was taken: `benchmarks.measure.fuzz_losses` says how the
 seconds are counted. `kept_share_of_decodable` is what we show ÷ what FFmpeg decodes without calling it made up;
 `kept_share_of_right` is the same of pictures that have exactly the samples they had before the damage: who takes all that FFmpeg
 decodes reaches 1 in both, and takes `decodable_but_wrong` along; `shown_but_wrong` is the share of ours that has other
@@ -30,18 +30,20 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from benchmarks.fuzz_bases import bases
-from benchmarks.fuzz_losses import Comparison, Shown
-from benchmarks.mutants import KINDS, Base, Mutant, Outside, mutants
-from benchmarks.results_file import report
-from benchmarks.watched import Call, Watched, libraries, watch
-from pipelines.dataset import open_dataset
+from benchmarks.footage.fuzz_bases import bases
+from benchmarks.footage.mutants import KINDS, Base, Mutant, Outside, mutants
+from benchmarks.measure.fuzz_losses import Comparison, Shown
+from benchmarks.measure.results_file import report
+from benchmarks.measure.watched import Call, Watched, libraries, watch
+from pipelines.dataset.reader import open_dataset
 
 MIB = 1024**2
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S, DEADLINE_PER_S = 20.0, 2.0  # of a look at a file, and further time for each second of it
 SLACK_S = 2.0  # to end a process and to notice it, on a busy machine
-_LOW_BYTES_PER_S = 100_000  # how long a file may be before its length is known: `pipelines.confined.header_limits`
+_LOW_BYTES_PER_S = (
+    100_000  # how long a file may be before its length is known: `pipelines.measure.confined.header_limits`
+)
 _WHOLE_S, _WHOLE_PER_MUTANT_S = 120.0, 10.0
 SETTINGS = (
     "recipe=permissive",  # what decodes is also captioned and cut
@@ -161,7 +163,14 @@ class Fuzz:
 
     def curate(self, settings: Sequence[str] = _QUICK) -> Watched:
         """Run the job on the mutants, watched."""
-        command = [sys.executable, "-m", "jobs.main", "curate", f"footage={self.footage}", f"dataset={self.dataset}"]
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.cli.main",
+            "curate",
+            f"footage={self.footage}",
+            f"dataset={self.dataset}",
+        ]
         timeout_s = _WHOLE_S + _WHOLE_PER_MUTANT_S * len(self.mutants)
         watched = watch([*command, *SETTINGS, *settings], self._trace, timeout_s)
         if watched.code != 0:

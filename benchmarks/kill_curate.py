@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.killing import Ground, Kill, Rehearsal, Result, below, left
-from benchmarks.results_file import report
+from benchmarks.measure.killing import Ground, Kill, Rehearsal, Result, below, left
+from benchmarks.measure.results_file import report
 from pipelines import drill
 
 _EVERYTHING_EVERY = 10

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import av
 
-from benchmarks.results_file import report
+from benchmarks.measure.results_file import report
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from pipelines.precision import AUTO, decide
-from tests.footage import real_clips
+from tests.support.footage import real_clips
 
 VIDEOS, EVERY = 500, 50
 SHORT_S, LONG_S = 10, 7200
@@ -35,7 +35,7 @@ from pathlib import Path
 from jobs.curation.analysis import Analyst
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
-from pipelines.footage import find_footage
+from pipelines.footage.listing import find_footage
 from pipelines.media import child
 
 def resident():

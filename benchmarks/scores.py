@@ -2,10 +2,10 @@
 
 `python -m benchmarks.scores [small] [seed=0]`
 
-- `letterbox, text_area_error, monotone_min`: `benchmarks.score_pictures`
-- `motion_error, camera`: `benchmarks.score_motion`
-- `dup_precision, dup_recall`: `benchmarks.score_duplicates`
-- processor seconds per clip: `benchmarks.score_costs`
+- `letterbox, text_area_error, monotone_min`: `benchmarks.measure.score_pictures`
+- `motion_error, camera`: `benchmarks.measure.score_motion`
+- `dup_precision, dup_recall`: `benchmarks.measure.score_duplicates`
+- processor seconds per clip: `benchmarks.measure.score_costs`
 
 Everything goes through real files and the measuring that curation does, with its default settings: no score sees more frames
 than it does there. Footage, thresholds and methods were chosen on seeds from 1000 on; what is reported is seed 0.
@@ -13,8 +13,8 @@ than it does there. Footage, thresholds and methods were chosen on seeds from 10
 
 import sys
 
-from benchmarks import score_costs, score_duplicates, score_motion, score_pictures
-from benchmarks.results_file import report
+from benchmarks.measure import score_costs, score_duplicates, score_motion, score_pictures
+from benchmarks.measure.results_file import report
 
 GOALS = {
     "letterbox": "≥ 0.99",

@@ -20,22 +20,22 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from benchmarks import peers
-from benchmarks.composites import DISTRACTORS, Truth, plan, render
-from benchmarks.results_file import report
-from benchmarks.shot_scores import Tally
-from benchmarks.takes import deal, folder_takes, packaged_takes
-from pipelines.clips import cut_clips
+from benchmarks.footage.composites import DISTRACTORS, Truth, plan, render
+from benchmarks.footage.takes import deal, folder_takes, packaged_takes
+from benchmarks.measure.results_file import report
+from benchmarks.measure.shot_scores import Tally
+from benchmarks.peers import peers
 from pipelines.config import ClipConfig, ShotConfig, SignalConfig
 from pipelines.ids import fingerprint
+from pipelines.measure.signals import SCHEMA, measure
 from pipelines.media.clock import Clock, read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright_small
 from pipelines.precision import AUTO, decide
 from pipelines.records import Shot
-from pipelines.shot_detection import observation, transnet
-from pipelines.shots import DETECTORS, find_shots
-from pipelines.signals import SCHEMA, measure
+from pipelines.shots import observation, transnet
+from pipelines.shots.clips import cut_clips
+from pipelines.shots.find_shots import DETECTORS, find_shots
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "benchmarks" / "shots"
 SIZES = {"small": 5, "full": 24}

@@ -17,10 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.curate_footage import make_footage
-from benchmarks.options import given
-from benchmarks.results_file import report
-from pipelines.dataset import open_dataset
+from benchmarks.footage.curate_footage import make_footage
+from benchmarks.measure.options import given
+from benchmarks.measure.results_file import report
+from pipelines.dataset.reader import open_dataset
 
 _RUSHES = str(Path(sys.prefix) / "bin" / "rushes")
 _PARTS = ("h264.mp4",)

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.results_file import report
+from benchmarks.measure.results_file import report
 
 COMMANDS = {
     "python_s": [sys.executable, "-c", "pass"],

@@ -33,14 +33,14 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.options import given
-from benchmarks.results_file import RESULTS, report
-from benchmarks.tinyworld_footage import FPS, SIDE_PX, Scene, World, parse_pairs, render, scenes, write_footage
-from benchmarks.tinyworld_given import CONDITIONS, gap_db, psnr_db, step_ratio
-from benchmarks.tinyworld_judge import Seen, look
-from benchmarks.tinyworld_sheet import Row, sheet
+from benchmarks.footage.tinyworld_footage import FPS, SIDE_PX, Scene, World, parse_pairs, render, scenes, write_footage
+from benchmarks.footage.tinyworld_given import CONDITIONS, gap_db, psnr_db, step_ratio
+from benchmarks.measure.options import given
+from benchmarks.measure.results_file import RESULTS, report
+from benchmarks.measure.tinyworld_judge import Seen, look
+from benchmarks.measure.tinyworld_sheet import Row, sheet
 from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
-from model.pixels import encode_frames, to_pixels
+from model.vae.pixels import encode_frames, to_pixels
 from pipelines.precision import AUTO, decide
 
 SIZE = Size(width=32, height=32, num_frames=17)
@@ -132,7 +132,7 @@ def make(folder: Path, world: World, seed: int, clips: int, again: str = "") -> 
             write_footage(folder / "footage", scenes(world, world.pairs(), clips, seed))
         else:
             asked_of = (f"dataset={folder / 'dataset'}", "ray.num_cpus=2", *commands[stage])
-            subprocess.run([sys.executable, "-m", "jobs.main", stage, *asked_of], check=True)
+            subprocess.run([sys.executable, "-m", "jobs.cli.main", stage, *asked_of], check=True)
         minutes[stage] = (time.monotonic() - began_s) / 60
         account.write_text(json.dumps(kept))
     return dict(minutes)

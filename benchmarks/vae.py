@@ -7,8 +7,8 @@ chunks within 1e-5 of the whole, no seam between tiles, memory flat in length an
 
 Both networks start from scratch, on the same crops of real clips (those of Python packages, or of a folder), for the same
 number of steps, each in processes of its own that take turns; what is alike between them and what is not is in
-benchmarks/vae_peer.py. Decibels are on crops of the last fifth of each clip, which neither was trained on.
-What half an hour gives is benchmarks/vae_recipe.py's (`folder` keeps it, or has it already; minutes=0 leaves it out). Chunks,
+benchmarks/peers/vae_peer.py. Decibels are on crops of the last fifth of each clip, which neither was trained on.
+What half an hour gives is benchmarks/measure/vae_recipe.py's (`folder` keeps it, or has it already; minutes=0 leaves it out). Chunks,
 tiles and seams are of that VAE, on pictures of the first clip.
 """
 
@@ -26,18 +26,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.options import given
-from benchmarks.results_file import report
-from benchmarks.vae_memory import by_length_and_size
-from benchmarks.vae_peer import Pair, Training, compare, sizes
-from benchmarks.vae_recipe import listed, train
+from benchmarks.measure.options import given
+from benchmarks.measure.results_file import report
+from benchmarks.measure.vae_memory import by_length_and_size
+from benchmarks.measure.vae_recipe import listed, train
+from benchmarks.peers.vae_peer import Pair, Training, compare, sizes
+from model.checkpoint.weights import load_vae
 from model.config import vae_config
-from model.pixels import to_network
-from model.vae import VAE
-from model.vae_tiles import decode_tiled, encode_tiled, plan_axis
-from model.weights import load_vae
-from pipelines.footage import find_footage
-from tests.footage import real_clips
+from model.vae.network import VAE
+from model.vae.pixels import to_network
+from model.vae.tiles import decode_tiled, encode_tiled, plan_axis
+from pipelines.footage.listing import find_footage
+from tests.support.footage import real_clips
 
 FRAMES, CROP_PX, HEIGHT_PX = 17, 64, 144
 CROPS, HELD_OUT_CROPS, HELD_OUT_SHARE = 256, 24, 0.2

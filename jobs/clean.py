@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.reporting.text import count, size
-from jobs.run_folder import Run, new_run_folder
 from jobs.select import as_curated
 from jobs.upkeep.config import CleanConfig
-from pipelines.dataset import open_dataset
-from pipelines.store import Entry
+from pipelines.dataset.reader import open_dataset
+from pipelines.storage.open_store import Entry
 
 _EXAMPLES = 3
 _MOST_STRANGERS = 1000  # in clean.json
@@ -38,7 +38,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
         RuntimeError: another run committed in the meantime; what has not been removed by then stays.
     """
     from jobs.upkeep.reachable import KINDS, SCRATCH, Reachable, Wanted
-    from pipelines.store import open_store
+    from pipelines.storage.open_store import open_store
 
     store = open_store(cfg.dataset)
     wanted = Wanted(cfg.old_manifests, _used(cfg) if cfg.stages else None, cfg.min_age_h * 3600)

@@ -7,12 +7,12 @@ import shutil
 import sys
 from typing import Any
 
+from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
 from jobs.listing.choose import Choice, Chosen, choose
 from jobs.listing.columns import FOR_PEOPLE, FOR_PROGRAMS, Column, columns_of, shown_of
 from jobs.listing.config import ClipsConfig
 from jobs.listing.layout import as_csv, as_json, as_table
-from jobs.run_folder import Run, Scratch, scratch_run_folder
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 
 _MOST_LINES = 50
 

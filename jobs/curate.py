@@ -10,18 +10,18 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig
-from jobs.remembered import given_to, remember
+from jobs.curation.remembered import given_to, remember
 from jobs.reporting.text import length
-from jobs.run_folder import Run, new_run_folder
-from pipelines.dataset import open_dataset
-from pipelines.footage import check_footage, find_footage
-from pipelines.manifest import current_recipe
-from pipelines.recipe import check_measurable, load_recipe
+from pipelines.dataset.manifest import current_recipe
+from pipelines.dataset.reader import open_dataset
+from pipelines.footage.listing import check_footage, find_footage
+from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
 from pipelines.scores.registry import check as check_models
 from pipelines.scores.registry import decided, missing
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 
 def check(cfg: CurateConfig) -> None:
@@ -54,7 +54,7 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
         LedgerError: something was lost or counted twice.
     """
     from jobs.curation.curation import Curation
-    from pipelines.media.child import confinement
+    from pipelines.sandbox.child import confinement
 
     started = monotonic()
     have = confinement()

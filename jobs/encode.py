@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster import check_fits, connect
+from jobs.cli.progress import progress
+from jobs.cli.run_folder import Run, new_run_folder
+from jobs.cluster.connect import check_fits, connect
 from jobs.encoding.config import EncodeConfig
 from jobs.encoding.plan import Chunk, chunks, divided
-from jobs.progress import progress
-from jobs.run_folder import Run, new_run_folder
-from jobs.training.names import EXPORT
-from pipelines.dataset import open_dataset
+from jobs.training.exports import EXPORT
+from pipelines.dataset.latents import ROOT, commit, fingerprints
+from pipelines.dataset.reader import open_dataset
 from pipelines.ids import fingerprint
-from pipelines.latents import ROOT, commit, fingerprints
 from pipelines.precision import BF16, FP32, Precision, decide
-from pipelines.store import Store, open_store
+from pipelines.storage.open_store import Store, open_store
 
 VERSION = 4
 _TOLD_CLIPS = 5
@@ -37,7 +37,7 @@ def vae_folder(path: str, key: str = "vae") -> Path:
     Raises:
         FileNotFoundError: there are none.
     """
-    from model.weights import vae_files
+    from model.checkpoint.weights import vae_files
 
     for folder in (Path(path), Path(path) / "vae", Path(path) / EXPORT / "vae"):
         if all((folder / name).is_file() for name in vae_files(folder)):
@@ -51,8 +51,8 @@ def vae_folder(path: str, key: str = "vae") -> Path:
 
 def check(cfg: EncodeConfig) -> None:
     """The dataset has clips, the VAE and the text encoder are there, and the shapes fit the VAE."""
-    from model.text import text_encoder
-    from model.weights import read_vae_config
+    from model.checkpoint.weights import read_vae_config
+    from model.text.registry import text_encoder
 
     if not open_dataset(cfg.dataset).kept():
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
@@ -75,7 +75,7 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
     Args:
         cfg: with a precision that is decided.
     """
-    from model.weights import PUBLISHED_WEIGHTS, vae_files
+    from model.checkpoint.weights import PUBLISHED_WEIGHTS, vae_files
 
     weights_file, config_file = vae_files(vae)
     weights = hashlib.sha256((vae / weights_file).read_bytes()).hexdigest()
@@ -104,8 +104,8 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     Raises:
         RuntimeError: no clip can be read, or something else than a clip is wrong; names the cause.
     """
-    from model.text import text_encoder
-    from model.weights import read_vae_config, vae_files
+    from model.checkpoint.weights import read_vae_config, vae_files
+    from model.text.registry import text_encoder
 
     vae, store, dataset = vae_folder(cfg.vae), open_store(cfg.dataset), open_dataset(cfg.dataset)
     text = text_encoder(cfg.text_encoder)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster import check_gpu
+from jobs.cli.out_folder import check_free
+from jobs.cli.progress import progress
+from jobs.cli.run_folder import Run
+from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, checkpoint_folder, read_facts
-from jobs.out_folder import check_free
-from jobs.progress import progress
-from jobs.run_folder import Run
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
-from pipelines.dataset import open_dataset
-from pipelines.media.write_mp4 import write_mp4
+from pipelines.cutting.write_mp4 import write_mp4
+from pipelines.dataset.reader import open_dataset
 from pipelines.precision import decide
 
 
@@ -43,7 +43,7 @@ def run_folder(cfg: EvaluateConfig) -> Path:
 
 def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Generate and measure."""
-    from jobs.generation.retrieval import distance, thumbnails
+    from jobs.evaluation.retrieval import distance, thumbnails
 
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate {precision}")

@@ -12,27 +12,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.cluster import check_gpu
+from jobs.cli.out_folder import check_free
+from jobs.cli.progress import progress
+from jobs.cli.run_folder import Run
+from jobs.cluster.connect import check_gpu
 from jobs.encode import vae_folder
 from jobs.evaluation.config import EvaluateVaeConfig
-from jobs.out_folder import check_free
-from jobs.progress import progress
-from jobs.run_folder import Run
-from jobs.spread import spread
 from jobs.training.config import TrainVaeConfig
 from jobs.training.continuing import earlier_settings
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 from pipelines.precision import autocast, decide
+from pipelines.spread import spread
 
 if TYPE_CHECKING:
     import torch
 
     from jobs.evaluation.measure import Figures
     from jobs.training.vae_task import VaeTask
-    from model.vae import VAE
+    from model.vae.network import VAE
 
 _PAGE = "index.html"
 _PICTURED_SHAPES = 8
@@ -40,7 +40,7 @@ _PICTURED_SHAPES = 8
 
 def check(cfg: EvaluateVaeConfig) -> None:
     """The VAE is there, the dataset has held-out clips, and the perceptual distance can be made."""
-    from jobs.training.perceptual import perceptual_distance
+    from jobs.evaluation.perceptual import perceptual_distance
 
     vae_folder(cfg.checkpoint, "checkpoint")
     check_free("out", cfg.out)
@@ -62,8 +62,8 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     import torch
 
     from jobs.evaluation.measure import measure, summary
-    from jobs.training.perceptual import perceptual_distance
-    from model.weights import load_vae
+    from jobs.evaluation.perceptual import perceptual_distance
+    from model.checkpoint.weights import load_vae
 
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate_vae {precision}")
@@ -179,7 +179,7 @@ def _page(
     import torch
 
     from jobs.reporting.reconstructions import compared, render
-    from model.pixels import to_pixels
+    from model.vae.pixels import to_pixels
 
     rows = {row["clip_id"]: row for row in open_dataset(cfg.dataset).kept()}
     shown = {shape: _worst_to_best(shapes[shape], measured, cfg.shown) for shape in spread([*shapes], _PICTURED_SHAPES)}

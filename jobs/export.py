@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.progress import progress
+from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
 from jobs.exporting.plan import Plan, Row, make_plan
 from jobs.exporting.write import write_file
 from jobs.listing.config import ExportConfig
 from jobs.listing.sources import name_of
-from jobs.progress import progress
 from jobs.reporting.text import count, length, size
-from jobs.run_folder import Run, Scratch, scratch_run_folder
 from pipelines.errors import MediaError
 
 _NAMED = 5

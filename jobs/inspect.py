@@ -6,13 +6,13 @@ shards, and the manifest that says so.
 
 from typing import Any
 
+from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
+from jobs.cli.shown import as_shown_json
 from jobs.curation.config import InspectConfig
-from jobs.run_folder import Run, Scratch, scratch_run_folder
-from jobs.shown import as_shown_json
-from jobs.spread import spread
-from pipelines.dataset import Dataset, open_dataset
-from pipelines.manifest import Shard, manifest_key
-from pipelines.schema import KEPT, REJECTED, is_gap
+from pipelines.dataset.manifest import Shard, manifest_key
+from pipelines.dataset.reader import Dataset, open_dataset
+from pipelines.dataset.schema import KEPT, REJECTED, is_gap
+from pipelines.spread import spread
 
 _MOST_TOLD = 10  # of the quarantine, spread over all of it
 _TOLD = ("source_uri", "clip_id", "stage", "reason", "message")

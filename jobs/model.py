@@ -1,7 +1,7 @@
 """`rushes model`: what a diffusion transformer costs, before anything is trained.
 
 In: a named size, and the video that it is counted for. Out: parameters by part, operations per token and per step, memory of a worker
-at each ZeRO stage, memory of generation. Nothing is built: the figures are those of `model.accounting`.
+at each ZeRO stage, memory of generation. Nothing is built: the figures are those of `model.dit.accounting`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from jobs.run_folder import Run, Scratch, scratch_run_folder
-from jobs.shown import as_shown_json
+from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
+from jobs.cli.shown import as_shown_json
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
-from model.accounting import (
+from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config
+from model.dit.accounting import (
     checkpoint_bytes,
     forward_flops,
     generation_bytes,
@@ -22,7 +23,6 @@ from model.accounting import (
     training_memory,
     video_tokens,
 )
-from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config
 
 
 def check(cfg: ModelConfig) -> None:

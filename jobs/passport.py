@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
+from jobs.cli.shown import as_shown_json
 from jobs.curation.config import PassportConfig
-from jobs.run_folder import Run, Scratch, scratch_run_folder
-from jobs.shown import as_shown_json
-from pipelines.dataset import Dataset, open_dataset
+from pipelines.dataset.reader import Dataset, open_dataset
 
 
 def check(cfg: PassportConfig) -> None:
@@ -38,7 +38,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
     Raises:
         ValueError: no clip, or more than one, is meant.
     """
-    from jobs.curation.passport import as_text
+    from jobs.curation.passport_text import as_text
 
     told = _passport(open_dataset(cfg.dataset), cfg)
     print(as_shown_json(told, indent=2) if cfg.format == "json" else as_text(told))
@@ -46,7 +46,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
 
 
 def _passport(dataset: Dataset, cfg: PassportConfig) -> dict[str, Any]:
-    from jobs.curation.passport import passport
+    from jobs.curation.passport_text import passport
 
     return passport(dataset, _clip(dataset, cfg))
 

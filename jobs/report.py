@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.reporting.config import ReportConfig
 from jobs.reporting.found import Found, find_dataset, find_run
 from jobs.reporting.text import size
-from jobs.run_folder import Run, new_run_folder
 from jobs.workflow.graph import RECORDS
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_bytes
-from pipelines.footage import check_footage
-from pipelines.given import given
-from pipelines.s3 import is_s3
+from pipelines.footage.given import given
+from pipelines.footage.listing import check_footage
+from pipelines.storage.s3 import is_s3
 
 _PAGE = "report.html"
 

@@ -11,18 +11,18 @@ from fnmatch import fnmatch
 from time import monotonic
 from typing import Any
 
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
-from jobs.remembered import given_to
-from jobs.run_folder import Run, new_run_folder
+from jobs.curation.remembered import given_to
 from jobs.select import as_curated
-from pipelines import s3
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
+from pipelines.dataset.schema import is_gap
 from pipelines.errors import Reason
-from pipelines.footage import check_footage
-from pipelines.given import Given
+from pipelines.footage.given import Given
+from pipelines.footage.listing import check_footage
 from pipelines.records import Missing, Source
-from pipelines.schema import is_gap
 from pipelines.scores.registry import check as check_models
+from pipelines.storage import s3
 
 Row = dict[str, Any]
 
@@ -51,7 +51,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     from jobs.curation.curation import Curation
     from jobs.curation.fingerprints import fingerprints
     from jobs.curation.forgetting import forget_clips, forget_source
-    from pipelines.footage import Footage
+    from pipelines.footage.listing import Footage
 
     started = monotonic()
     dataset = open_dataset(cfg.dataset)
@@ -137,7 +137,7 @@ def _as_curated(cfg: RequeueConfig) -> CurateConfig:
 
 def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
     """Sources of the sources table as they are now, with what their list said of them then; and who is not there."""
-    from pipelines.footage import find_footage
+    from pipelines.footage.listing import find_footage
 
     sources, missing = [], []
     for row in rows:

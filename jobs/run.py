@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster import connect
-from jobs.fields import keys, value_at
-from jobs.instances import as_yaml
-from jobs.out_folder import check_local
-from jobs.registry import JOBS
-from jobs.run_folder import Run, open_run
+from jobs.cli.fields import keys, value_at
+from jobs.cli.instances import as_yaml
+from jobs.cli.out_folder import check_local
+from jobs.cli.registry import JOBS
+from jobs.cli.run_folder import Run, open_run
+from jobs.cluster.connect import connect
 from jobs.workflow.config import WIRED, RunConfig
 from jobs.workflow.graph import Made, Node, node_fingerprint, nodes, read_record, up_to_date, write_record
-from pipelines.footage import find_footage
+from pipelines.footage.listing import find_footage
 
 
 def check(cfg: RunConfig) -> None:

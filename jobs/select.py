@@ -11,16 +11,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from jobs.cli.fields import check_values
+from jobs.cli.instances import instance_of
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import NO_SETTINGS, CurateConfig, GivenModels, SelectConfig
-from jobs.fields import check_values
-from jobs.instances import instance_of
-from jobs.remembered import given_to
-from jobs.run_folder import Run, new_run_folder
+from jobs.curation.remembered import given_to
 from pipelines.config import ScoreConfig
-from pipelines.dataset import open_dataset
-from pipelines.footage import check_footage
+from pipelines.dataset.reader import open_dataset
+from pipelines.footage.listing import check_footage
 from pipelines.precision import AUTO, decide
-from pipelines.recipe import check_measurable, load_recipe
+from pipelines.recipes.recipe import check_measurable, load_recipe
 
 
 def check(cfg: SelectConfig) -> None:
@@ -43,7 +43,7 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
     """
     from jobs.curate import say_clips
     from jobs.curation.curation import Curation
-    from pipelines.footage import Footage
+    from pipelines.footage.listing import Footage
 
     started = monotonic()
     with ExitStack() as stack:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.run_folder import Run
+from jobs.cli.run_folder import Run
 from jobs.training.config import TrainConfig
+from jobs.training.exports import EXPORT
 from jobs.training.launch import check_launch, fit
-from jobs.training.names import EXPORT
-from pipelines.latents import open_latents
-from pipelines.store import open_store
+from pipelines.dataset.latents import open_latents
+from pipelines.storage.open_store import open_store
 
 
 def check(cfg: TrainConfig) -> None:

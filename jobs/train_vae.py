@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.run_folder import Run
+from jobs.cli.run_folder import Run
 from jobs.training.config import TrainVaeConfig
+from jobs.training.exports import EXPORT
 from jobs.training.launch import check_launch, fit
-from jobs.training.names import EXPORT
 from pipelines.batches.windows import HELD_OUT, plan_windows
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 
 
 def check(cfg: TrainVaeConfig) -> None:

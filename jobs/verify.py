@@ -11,13 +11,13 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from jobs.run_folder import Run, new_run_folder
+from jobs.cli.run_folder import Run, new_run_folder
 from jobs.select import as_curated
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
-from pipelines.dataset import Dataset, open_dataset
-from pipelines.manifest import BadManifestError
-from pipelines.store import Store
+from pipelines.dataset.manifest import BadManifestError
+from pipelines.dataset.reader import Dataset, open_dataset
+from pipelines.storage.open_store import Store
 
 _SHOWN = 20  # findings on the console; all are in verify.json
 
@@ -66,7 +66,7 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
 def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, Any], list[Finding]]:
     from jobs.upkeep.counts import check_counts
     from jobs.upkeep.tables import read_tables
-    from pipelines.schema import KEPT
+    from pipelines.dataset.schema import KEPT
 
     tables, found = read_tables(dataset)
     found += check_counts(tables, dataset.manifest.shards)
@@ -121,9 +121,9 @@ def _check_shards(
     cfg: VerifyConfig, dataset: Dataset, jobs: list[dict[str, Any]], run: Run, found: list[Finding]
 ) -> int:
     """How many clips were decoded."""
-    from jobs.cluster import connect
-    from jobs.here import footage_s, is_small
-    from jobs.progress import progress
+    from jobs.cli.progress import progress
+    from jobs.cluster.connect import connect
+    from jobs.cluster.here import footage_s, is_small
     from jobs.upkeep.graph import check_shards, check_shards_here
     from jobs.upkeep.shard import Settings
 

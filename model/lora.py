@@ -14,12 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model.checkpoint.shards import publish, read_state, state_shapes, write_tensors
+from model.checkpoint.state_diff import state_diff
 from model.config import unknown_name
-from model.dit import DiT
+from model.dit.network import DiT
 from model.foreign import read_object
 from model.seeding import seeded
-from model.shards import publish, read_state, state_shapes, write_tensors
-from model.state_diff import state_diff
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _MOST_RANK = 4096  # the widest published has 256

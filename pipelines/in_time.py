@@ -2,7 +2,7 @@
 
 In: a function that waits for a disk or a server. Out: what it returns, or `MediaError`. It runs in a thread that is left behind
 when the time is over: for a look of which nothing remains but the thread. What reads much, or decodes, belongs into
-`pipelines.media.child`, whose process is ended.
+`pipelines.sandbox.child`, whose process is ended.
 """
 
 import threading

@@ -70,25 +70,25 @@ class Captioner(Protocol):
 
 
 def _tagger(cfg: CaptionConfig) -> Captioner:
-    from recaption.tagger import Tagger
+    from recaption.captioners.tagger import Tagger
 
     return Tagger(cfg)
 
 
 def _tagger_fingerprint(cfg: CaptionConfig) -> str:
-    from recaption.tagger import tagger_fingerprint
+    from recaption.captioners.tagger import tagger_fingerprint
 
     return tagger_fingerprint(cfg)
 
 
 def _own_text(cfg: CaptionConfig) -> Captioner:
-    from recaption.own_text import OwnText
+    from recaption.captioners.own_text import OwnText
 
     return OwnText(cfg)
 
 
 def _own_text_fingerprint(cfg: CaptionConfig) -> str:
-    from recaption.own_text import own_text_fingerprint
+    from recaption.captioners.own_text import own_text_fingerprint
 
     return own_text_fingerprint(cfg)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3_server import INSTALL, S3Server, weed_path
+from tests.support.s3_server import INSTALL, S3Server, weed_path
 
 TINY = [
     "ray.num_cpus=2",
@@ -44,7 +44,7 @@ def shared_ray() -> Iterator[SharedRay]:
     """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token in their environment."""
     import ray
 
-    from jobs.local_ray import read_environment
+    from jobs.cluster.local_ray import read_environment
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
@@ -90,7 +90,7 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 @pytest.fixture
 def confined_without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Lets the processes that decode go without some means of confinement; see `pipelines.sandbox.cell`."""
-    from pipelines.media import child
+    from pipelines.sandbox import child
 
     def without(*means: str) -> None:
         child.stop()
@@ -102,9 +102,9 @@ def confined_without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., 
 
 def run_job(name: str, *overrides: str) -> Any:
     """Compose, check and run a job in this process; what it returns."""
-    from jobs.compose import compose
-    from jobs.registry import JOBS
-    from jobs.run_folder import open_run
+    from jobs.cli.compose import compose
+    from jobs.cli.registry import JOBS
+    from jobs.cli.run_folder import open_run
 
     job = JOBS[name]
     composed = compose(job, list(overrides))
@@ -134,7 +134,7 @@ class TinyRun:
 @pytest.fixture(scope="session")
 def tiny_run(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """The whole workflow on three shots of 64 × 48 and 48 × 64: seconds of footage, a handful of steps."""
-    from tests.footage import film, pan, write, zoom
+    from tests.support.footage import film, pan, write, zoom
 
     footage, out = tmp_path_factory.mktemp("footage"), tmp_path_factory.mktemp("run")
     write(footage / "wide.mp4", film(pan(1, 24, 48, 64), zoom(2, 24, 48, 64)), fps=16)
@@ -152,7 +152,7 @@ def mixed(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     import numpy as np
 
-    from tests.footage import film, pan, texture, write
+    from tests.support.footage import film, pan, texture, write
 
     footage, dataset = tmp_path_factory.mktemp("mixed") / "footage", tmp_path_factory.mktemp("mixed") / "dataset"
     (footage / "march").mkdir(parents=True)

@@ -54,9 +54,9 @@ def test_model_knows_no_ray_deepspeed_or_hydra():
 
 
 def test_what_is_printed_passes_the_guard():
-    """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which `jobs.shown` guards."""
+    """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which `jobs.cli.shown` guards."""
     past = re.compile(r"sys\.__std|std(out|err)\.buffer|os\.write\(|\bunguarded\(|Console\(")
-    drawing = {"jobs/progress.py", "jobs/shown.py"}  # a bar is drawn with commands; what it is given is shown
+    drawing = {"jobs/cli/progress.py", "jobs/cli/shown.py"}  # a bar is drawn with commands; what it is given is shown
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.footage import pan, write
+from tests.support.footage import pan, write
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no such scheduler")

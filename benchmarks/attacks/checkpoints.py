@@ -20,7 +20,7 @@ from benchmarks.attacks.registry import attack
 _YES = "y\nyes\n" * 20
 _FINGERPRINTS = """
 import json, sys
-from model.text import text_encoder
+from model.text.registry import text_encoder
 for name in json.load(sys.stdin):
     try:
         print(json.dumps([name, text_encoder(name).fingerprint]))
@@ -121,7 +121,7 @@ def adapters_that_lead_elsewhere(place: Place, draw: Random) -> None:
     place.case("sound")
     adapter = place.work / "sound"
     made = (
-        "from model.weights import load_dit; from model.lora import add_lora, save_lora; "
+        "from model.checkpoint.weights import load_dit; from model.lora import add_lora, save_lora; "
         f"d = load_dit({str(place.material.training / 'export' / 'dit')!r}); add_lora(d, 2); save_lora(d, {str(adapter)!r})"
     )
     place.hold(place.run([sys.executable, "-c", made]).code == 0, "no sound adapter could be made")
@@ -179,7 +179,7 @@ def footage_beside_code(place: Place, draw: Random) -> None:
         (place.work / f"{name}.py").write_text(f"open({str(place.mark())!r}, 'a').write({name!r})\nraise ImportError\n")
     shutil.copytree(place.material.footage, place.work / "footage")
     # As the installed command does it; `python -m` itself would look into the working folder first.
-    start = [sys.executable, "-P", "-m", "jobs.main"]
+    start = [sys.executable, "-P", "-m", "jobs.cli.main"]
     place.run([*start, "curate", "footage=footage", "dataset=ds", *QUICK_CURATION])
     place.hold(not list(place.marks.iterdir()), "a module of the working folder was imported", kind=RAN_CODE)
 

@@ -85,7 +85,7 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
 
 
 def _messages(dataset: Path) -> str:
-    from pipelines.dataset import open_dataset
+    from pipelines.dataset.reader import open_dataset
 
     return json.dumps([row["message"] for row in open_dataset(str(dataset)).quarantine().to_pylist()])
 

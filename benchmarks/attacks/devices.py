@@ -193,7 +193,7 @@ def _odd_files(folder: Path, draw: Random, suffix: str = ".mp4") -> dict[str, Pa
 
 def _account(place: Place, dataset: Path, odd: Mapping[str, str], good: str, listed: bool = True) -> None:
     """Each odd thing is in the tables, by its case, or in a folder below it; and the sound film is a video."""
-    from pipelines.dataset import open_dataset
+    from pipelines.dataset.reader import open_dataset
 
     opened = open_dataset(str(dataset))
     status = {row["uri"]: row["status"] for row in opened.sources().to_pylist()}

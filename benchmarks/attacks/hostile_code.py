@@ -45,7 +45,7 @@ def model_folder(folder: Path, mark: Path, how: str) -> None:
     """A model of transformers whose files name code: `how` is config, tokenizer, both, type (one of its own), or pickle."""
     import transformers
 
-    from tests.tiny_models import tiny_text
+    from tests.support.tiny_models import tiny_text
 
     transformers.utils.logging.disable_progress_bar()
     tiny_text(folder, "bert")
@@ -72,7 +72,7 @@ def model_folder(folder: Path, mark: Path, how: str) -> None:
 
 def clip_folder(folder: Path, mark: Path, how: str) -> None:
     """A model of open_clip whose files lead to code: `how` is kwargs, hf_tokenizer, hf_model, pickle or pickle_old."""
-    from tests.tiny_models import tiny_clip
+    from tests.support.tiny_models import tiny_clip
 
     tiny_clip(folder)
     path = folder / "open_clip_config.json"

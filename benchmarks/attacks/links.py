@@ -142,7 +142,7 @@ def folders_for_temporary_files(place: Place, draw: Random) -> None:
 def caches_of_somebody_else(place: Place, draw: Random) -> None:
     """The cache of footage, as a link, as another user's, or open to all: what lies in it is not taken for footage."""
     made = (
-        "import sys; from pathlib import Path; from pipelines.footage_cache import node_cache\n"
+        "import sys; from pathlib import Path; from pipelines.footage.cache import node_cache\n"
         "def fetch(path): path.write_bytes(b'theirs')\n"
         "with node_cache().held('name', 6, fetch) as path: assert path.read_bytes() == b'theirs', 'another content'\n"
     )
@@ -238,7 +238,7 @@ def two_runs_in_one_folder(place: Place, draw: Random) -> None:
         "--mount-proc",
         sys.executable,
         "-m",
-        "jobs.main",
+        "jobs.cli.main",
         "verify",
         f"dataset={dataset}",
     ]

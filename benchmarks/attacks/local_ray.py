@@ -95,7 +95,7 @@ def whom_a_ray_asks(place: Place, draw: Random) -> None:
         str(trace),
         sys.executable,
         "-m",
-        "jobs.main",
+        "jobs.cli.main",
     ]
     words = ["curate", f"footage={place.work}/footage", f"dataset={place.work}/ds", *QUICK_CURATION, "ray.num_cpus=2"]
     place.run([*command, *words], limit_s=_WITHIN_S * 2)

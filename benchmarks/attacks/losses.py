@@ -170,7 +170,7 @@ def rights_that_are_missing(place: Place, draw: Random) -> None:
 def readers_that_go_away(place: Place, draw: Random) -> None:
     """`rushes … | head`, a closed or full standard output: it ends quietly, or says so in a line."""
     dataset = place.material.copy_dataset(place.work / "ds")
-    rushes = f"{sys.executable} -m jobs.main"
+    rushes = f"{sys.executable} -m jobs.cli.main"
     for name, words in {
         "inspect": f"inspect dataset={dataset}",
         "inspect_json": f"inspect dataset={dataset} format=json",

@@ -83,7 +83,7 @@ def make_material(folder: Path) -> Material:
     Raises:
         RuntimeError: a sound workflow fails, so nothing can be attacked.
     """
-    from tests.footage import film, pan, write, zoom
+    from tests.support.footage import film, pan, write, zoom
 
     made = Material(folder)
     if not made.footage.is_dir():
@@ -93,7 +93,7 @@ def make_material(folder: Path) -> Material:
     if not (folder / "run" / "workflow" / "train.json").is_file():
         words = ["run", f"footage={made.footage}", f"out={folder / 'run'}", *_SETTINGS]
         root = Path(__file__).resolve().parent.parent.parent
-        command = [sys.executable, "-m", "jobs.main", *words]
+        command = [sys.executable, "-m", "jobs.cli.main", *words]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(
@@ -121,7 +121,7 @@ def rewrite(
     """
     import pyarrow.parquet as pq
 
-    from pipelines import schema
+    from pipelines.dataset import schema
 
     path = newest_manifest(dataset)
     manifest = json.loads(path.read_text())

@@ -169,7 +169,7 @@ class Place:
 
     def rushes(self, *words: str, **how: object) -> Done:
         """Run a command as its user would type it. Keywords as of `run`."""
-        return self.run([sys.executable, "-m", "jobs.main", *words], **how)  # type: ignore[arg-type]
+        return self.run([sys.executable, "-m", "jobs.cli.main", *words], **how)  # type: ignore[arg-type]
 
     def run(
         self,
@@ -239,7 +239,7 @@ class Place:
     def _judge(
         self, done: Done, command: list[str], case: str | None, limit_s: float, cpu_s: float | None, may_fail: bool
     ) -> None:
-        what = " ".join(command[command.index("jobs.main") + 1 :] if "jobs.main" in command else command)[-160:]
+        what = " ".join(command[command.index("jobs.cli.main") + 1 :] if "jobs.cli.main" in command else command)[-160:]
         if done.code is None:
             self.harm(HUNG, f"not done in {limit_s:g} s: {what!a}", case)
         elif cpu_s is not None and done.cpu_s > cpu_s:

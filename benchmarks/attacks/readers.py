@@ -46,19 +46,19 @@ def _pipeline(where: str, more: str) -> None:
 
 
 def _dit(where: str, more: str) -> None:
-    from model.weights import load_dit
+    from model.checkpoint.weights import load_dit
 
     load_dit(where)
 
 
 def _vae(where: str, more: str) -> None:
-    from model.weights import load_vae
+    from model.checkpoint.weights import load_vae
 
     load_vae(where)
 
 
 def _text(where: str, more: str) -> None:
-    from model.text import text_encoder
+    from model.text.registry import text_encoder
 
     encoder = text_encoder(where)
     encoder.fingerprint  # noqa: B018
@@ -66,8 +66,8 @@ def _text(where: str, more: str) -> None:
 
 
 def _adapter(where: str, more: str) -> None:
+    from model.checkpoint.weights import load_dit
     from model.lora import load_lora
-    from model.weights import load_dit
 
     load_lora(load_dit(more), where)
 
@@ -79,7 +79,7 @@ def _dataset(where: str, more: str) -> None:
 
 
 def _footage(where: str, more: str) -> None:
-    from pipelines.footage import find_footage
+    from pipelines.footage.listing import find_footage
 
     find_footage(where)
 
@@ -110,7 +110,7 @@ def _load(what: set[str]) -> None:
         import torch
 
         import jobs.generation.pipeline
-        import model.text  # noqa: F401
+        import model.text.registry  # noqa: F401
 
         torch.set_num_threads(1)
         assert safetensors.torch
@@ -130,7 +130,7 @@ def _load(what: set[str]) -> None:
         assert peft.LoraConfig
     if what & {"dataset", "footage"}:
         import jobs.inspect
-        import pipelines.footage  # noqa: F401
+        import pipelines.footage.listing  # noqa: F401
 
         assert jobs.inspect
 

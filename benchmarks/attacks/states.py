@@ -169,7 +169,7 @@ def _traced(place: Place, words: list[str]) -> list[str]:
         "-o",
         str(trace),
     ]
-    done = place.run([*command, sys.executable, "-m", "jobs.main", *words], limit_s=_WITHIN_S)
+    done = place.run([*command, sys.executable, "-m", "jobs.cli.main", *words], limit_s=_WITHIN_S)
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
     found = unflushed(trace.read_text(errors="replace"), place.work)
     trace.unlink()

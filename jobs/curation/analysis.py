@@ -14,23 +14,23 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.cluster.watch import Far, Watch, WorkerLostError
 from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.watch import Far, Watch, WorkerLostError
-from pipelines import confined
+from pipelines.dataset.stages import Stage
 from pipelines.errors import MediaError, Reason, of_the_place
+from pipelines.footage.source_file import read_video_id, source_file
 from pipelines.ids import fingerprint
-from pipelines.media import child
+from pipelines.measure import confined
+from pipelines.measure.stretches import MOST_TOLD, gaps, lost_s
+from pipelines.measure.units import Unit, plan_units, unit_name
 from pipelines.media.clock import Clock, Gap
 from pipelines.media.ranged import File
 from pipelines.records import Quarantined, Source
+from pipelines.sandbox import child
 from pipelines.scores.base import SIGNALS
-from pipelines.source_file import read_video_id, source_file
-from pipelines.stages import Stage
-from pipelines.store import open_store
-from pipelines.stretches import MOST_TOLD, gaps, lost_s
-from pipelines.units import Unit, plan_units, unit_name
+from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ class Analyst:
             return child.call(confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits)
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
-        from pipelines.measure import preload
+        from pipelines.measure.measure import preload
 
         clock, cfg = confined.header_clock(header), self._cfg
         found.decoded_s = _length_s(clock, found.unit)

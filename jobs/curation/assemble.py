@@ -13,20 +13,20 @@ import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
 from jobs.curation.clip_rows import bucket_of
-from jobs.curation.cutting import content_of
 from jobs.curation.fingerprints import Fingerprints
+from jobs.curation.shard_writer import content_of
 from pipelines.config import ScoreConfig
+from pipelines.dataset.ledger import Ledger
+from pipelines.dataset.manifest import Shard
+from pipelines.dataset.pack import Packable, Packed
+from pipelines.dataset.schema import CAPTIONS, CUTS, INDEX, KEPT, QUARANTINE, REJECTED
 from pipelines.dedup.keep import duplicates
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair
 from pipelines.errors import Reason
-from pipelines.footage import Footage
-from pipelines.ledger import Ledger
-from pipelines.manifest import Shard
-from pipelines.pack import Packable, Packed
-from pipelines.recipe import Recipe
+from pipelines.footage.listing import Footage
+from pipelines.recipes.recipe import Recipe
 from pipelines.records import Missing, Quarantined, Source
-from pipelines.schema import CAPTIONS, CUTS, INDEX, KEPT, QUARANTINE, REJECTED
 from pipelines.scores.base import SIGNALS
 from pipelines.scores.registry import CAPTIONED, DUPLICATE, missing
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.schema import INDEX
+from pipelines.dataset.schema import INDEX
 
 PASSPORT = (
     "clip_id",

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.curation.config import CurateConfig
-from pipelines.buckets import bucket
-from pipelines.clips import cut_clips
+from pipelines.dataset.buckets import bucket
+from pipelines.dataset.schema import CLIPS, table
 from pipelines.dedup.looks import LOOKS, signature
+from pipelines.measure.stretches import stretches
 from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
 from pipelines.media.picture_format import columns_of, from_text
 from pipelines.records import Clip, Video
-from pipelines.schema import CLIPS, table
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.over_time import natives
 from pipelines.scores.registry import score_clip
-from pipelines.shots import find_shots
-from pipelines.stretches import stretches
+from pipelines.shots.clips import cut_clips
+from pipelines.shots.find_shots import find_shots
 
 
 def clip_rows(

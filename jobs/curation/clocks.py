@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import header_fingerprint
-from pipelines import confined
-from pipelines.media import child
+from pipelines.dataset.stages import Stage
+from pipelines.measure import confined
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
-from pipelines.stages import Stage
-from pipelines.store import Store
+from pipelines.sandbox import child
+from pipelines.storage.open_store import Store
 
 
 class Clocks:

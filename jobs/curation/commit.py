@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.assemble import Assembly, Base, index_rows
-from pipelines.dataset import Dataset
+from pipelines.dataset.manifest import Manifest, Shard, newest, publish
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
+from pipelines.dataset.shards import shard_key
 from pipelines.drill import boundary
 from pipelines.ids import hash_bytes
-from pipelines.manifest import Manifest, Shard, newest, publish
-from pipelines.recipe import Recipe
+from pipelines.recipes.recipe import Recipe
 from pipelines.redact import redacted
-from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
-from pipelines.shards import shard_key
-from pipelines.store import Store
+from pipelines.storage.open_store import Store
 
 
 def read_base(store: Store) -> Base:

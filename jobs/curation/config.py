@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from jobs.config import RayConfig
+from jobs.cluster.config import RayConfig
 from pipelines.config import (
     ClipConfig,
     CutConfig,

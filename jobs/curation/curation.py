@@ -15,7 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.cluster import connect
+from jobs.cli.fields import with_absolute_paths
+from jobs.cli.progress import progress
+from jobs.cli.run_folder import Run
+from jobs.cluster.connect import connect
+from jobs.cluster.here import footage_s, is_small
+from jobs.cluster.watch import Pulse
 from jobs.curation.analysis import Analysis, Analyst
 from jobs.curation.assemble import (
     Assembly,
@@ -32,7 +37,6 @@ from jobs.curation.assemble import packed as packed_shards
 from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, shown
 from jobs.curation.commit import commit, read_base, shards_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig
-from jobs.curation.cutting import content_of, has_bytes
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
@@ -40,28 +44,24 @@ from jobs.curation.here import Here
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
 from jobs.curation.measuring import Measuring
-from jobs.curation.watch import Pulse
-from jobs.fields import with_absolute_paths
-from jobs.here import footage_s, is_small
-from jobs.progress import progress
+from jobs.curation.shard_writer import content_of, has_bytes
 from jobs.reporting.text import count, length
-from jobs.run_folder import Run
 from pipelines import drill
+from pipelines.dataset.manifest import LostRaceError, current_settings
+from pipelines.dataset.pack import Plan, plan_shards, shard_id
+from pipelines.dataset.schema import CAPTIONS, REJECTED, completed, is_gap
+from pipelines.dataset.stages import Stage
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import Pair, find_pairs
 from pipelines.errors import Reason
-from pipelines.footage import Footage, found_again
-from pipelines.given import Given
-from pipelines.manifest import LostRaceError, current_settings
-from pipelines.pack import Plan, plan_shards, shard_id
+from pipelines.footage.given import Given
+from pipelines.footage.listing import Footage, found_again
 from pipelines.precision import AUTO
 from pipelines.precision import decide as decide_precision
-from pipelines.recipe import Recipe, load_recipe
+from pipelines.recipes.recipe import Recipe, load_recipe
 from pipelines.records import Source
-from pipelines.schema import CAPTIONS, REJECTED, completed, is_gap
 from pipelines.scores.registry import CAPTIONED, UNAVAILABLE
-from pipelines.stages import Stage
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
 NOT_GIVEN = "nobody gave this file here, only the dataset names it; give the footage with footage="

@@ -7,11 +7,12 @@ captioner makes only captions again, and changing the recipe nothing at all.
 from dataclasses import dataclass
 
 from jobs.curation.config import CurateConfig
-from pipelines import clips, pack, shards, shots
+from pipelines.dataset import pack, shards
+from pipelines.dataset.stages import stage_fingerprint
 from pipelines.dedup import looks
 from pipelines.precision import AUTO
 from pipelines.scores import registry
-from pipelines.stages import stage_fingerprint
+from pipelines.shots import clips, find_shots
 from recaption.base import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
@@ -50,8 +51,8 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
     assert cfg.precision != AUTO, (
         "whoever starts a run decides it, or its rows would be filed under a choice of their own"
     )
-    from pipelines import measure, signals
-    from pipelines.media import cut, encode, sound
+    from pipelines.cutting import cut, encode, sound
+    from pipelines.measure import measure, signals
     from pipelines.scores import clip, dover, match
 
     measured = {
@@ -73,7 +74,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         measured=measured,
         clips=stage_fingerprint(
             clips.VERSION,
-            [shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores, looks.VERSION],
+            [find_shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores, looks.VERSION],
             *(measured[name] for name in sorted(measured)),
         ),
         dover=None if dover.missing(cfg.scores) else stage_fingerprint(dover.VERSION, dover.settings(cfg.scores)),

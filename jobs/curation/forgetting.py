@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobs.curation.fingerprints import Fingerprints
+from pipelines.dataset.schema import CAPTIONS, table
+from pipelines.dataset.stages import Stage
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined, Source
-from pipelines.schema import CAPTIONS, table
-from pipelines.stages import Stage
-from pipelines.store import Store
+from pipelines.storage.open_store import Store
 
 
 def forget_source(source: Source, video_id: str | None, store: Store, prints: Fingerprints) -> None:

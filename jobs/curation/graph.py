@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from jobs.cluster.streams import Row, fitting, items, named, pack, unpack, values
+from jobs.cluster.watch import Pulse, Watch, open_desk
 from jobs.curation.analysis import Analysis, Analyst
 from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
-from jobs.curation.cutting import ShardWriter
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
-from jobs.curation.watch import Pulse, Watch, open_desk
-from jobs.streams import Row, fitting, items, named, pack, unpack, values
+from jobs.curation.shard_writer import ShardWriter
 from pipelines.records import Quarantined, Source
 
 _MIB = 1024**2

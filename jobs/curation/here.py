@@ -1,4 +1,4 @@
-"""The streams of curation for small work, in this process: see `jobs.here`.
+"""The streams of curation for small work, in this process: see `jobs.cluster.here`.
 
 In and out: what the streams of `jobs.curation.graph` take and give, of which these are the same steps.
 """
@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jobs import here
+from jobs.cluster import here
+from jobs.cluster.streams import pack, unpack
+from jobs.cluster.watch import Desk, Pulse, Watch, watched
 from jobs.curation import graph
 from jobs.curation.analysis import Analysis
 from jobs.curation.captions import CaptionWorker
@@ -15,8 +17,6 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
 from jobs.curation.second_look import SecondLook
-from jobs.curation.watch import Desk, Pulse, Watch, watched
-from jobs.streams import pack, unpack
 from pipelines.records import Source
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.cluster.watch import Watch
 from jobs.curation.config import CurateConfig
-from jobs.curation.watch import Watch
+from pipelines.dataset.stages import Stage
 from pipelines.ids import fingerprint
-from pipelines.stages import Stage
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 BATCH_CLIPS = 256
 MATCHES = pa.schema(

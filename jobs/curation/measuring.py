@@ -7,8 +7,8 @@ are none yet, what is being worked on.
 from pathlib import PurePosixPath
 from time import time
 
-from jobs.curation.watch import Far, Pulse
-from jobs.progress import Bar
+from jobs.cli.progress import Bar
+from jobs.cluster.watch import Far, Pulse
 
 
 class Measuring:

@@ -11,18 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs.cluster.watch import Watch
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
-from jobs.curation.watch import Watch
-from pipelines import confined
+from pipelines.dataset.stages import Stage
 from pipelines.errors import MediaError, Reason
+from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint
-from pipelines.media import child
+from pipelines.measure import confined
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
-from pipelines.source_file import source_file
-from pipelines.stages import Stage
-from pipelines.store import open_store
+from pipelines.sandbox import child
+from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
 LOOKED = pa.schema(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jobs.config import RayConfig
+from jobs.cluster.config import RayConfig
 from pipelines.batches.config import PieceConfig, ShapeConfig, WindowConfig
 from pipelines.precision import AUTO, CHOICES, DOC
 

@@ -16,17 +16,17 @@ import torch
 from jobs.encoding.config import EncodeConfig
 from jobs.encoding.plan import Chunk, captions
 from jobs.encoding.texts import TextStore
-from model.conditions import plan_stretches
-from model.pixels import encode_frames
-from model.text import CachedTextEncoder, text_encoder
-from model.weights import load_vae
+from model.checkpoint.weights import load_vae
+from model.flow.conditions import plan_stretches
+from model.text.registry import CachedTextEncoder, text_encoder
+from model.vae.pixels import encode_frames
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import plan_windows
-from pipelines.dataset import open_dataset
-from pipelines.latents import EncodedClip, write_shard, write_unread
+from pipelines.dataset.latents import EncodedClip, write_shard, write_unread
+from pipelines.dataset.reader import open_dataset
 from pipelines.precision import autocast
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 
 @dataclass(frozen=True, slots=True)

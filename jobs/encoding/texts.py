@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.text import TextEncoder
+from model.text.registry import TextEncoder
 from pipelines.ids import canonical_json, hash_text
-from pipelines.store import Store
+from pipelines.storage.open_store import Store
 
 ROOT = "texts"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jobs.training.names import PERCEPTUAL
+from jobs.training.exports import PERCEPTUAL
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.precision import AUTO, CHOICES, DOC
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from jobs.cli.out_folder import check_free, check_local
 from jobs.exporting.file_names import file_name
 from jobs.exporting.rejected import why_no_file
 from jobs.listing.account import by_reason
@@ -19,10 +20,9 @@ from jobs.listing.choose import Choice, choose
 from jobs.listing.config import ExportConfig
 from jobs.listing.ids import short_length
 from jobs.listing.moments import clip_at
-from jobs.out_folder import check_free, check_local
 from jobs.reporting.text import count
-from pipelines.dataset import Dataset, open_dataset
-from pipelines.schema import KEPT
+from pipelines.dataset.reader import Dataset, open_dataset
+from pipelines.dataset.schema import KEPT
 
 SUFFIX = ".mp4"
 COLUMNS = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.listing.account import in_words
 from jobs.listing.rules import loosened
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
 from pipelines.scores.registry import DUPLICATE, UNAVAILABLE
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.listing.config import ExportConfig
-from pipelines.confined import limits
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
 from pipelines.durable import sync_file, sync_folder
 from pipelines.errors import MediaError, Reason
-from pipelines.media.child import call
+from pipelines.measure.confined import limits
+from pipelines.sandbox.child import call
 
 _MIB = 1024**2
 _COPY = "copy"
@@ -29,15 +29,15 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
     """Write one file.
 
     Returns:
-        the fields of `pipelines.export_clip.Exported`, and `bytes`.
+        the fields of `pipelines.cutting.export_clip.Exported`, and `bytes`.
 
     Raises:
         MediaError: the clip does not decode, or shows something else than its row says.
         EOFError, FileNotFoundError: its shard is not what the manifest says.
         FileExistsError: a file has got this name in the meantime.
     """
-    from pipelines.check_clip import Promised
-    from pipelines.export_clip import export_clip, length_of
+    from pipelines.cutting.check_clip import Promised
+    from pipelines.cutting.export_clip import export_clip, length_of
 
     length = length_of(row["start_pts"], row["end_pts"], row["time_base"])
     same = row["frames_hash"] if row["cut_method"] == _COPY else None

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.training.names import EXPORT, LORA, PIPELINE
-from model.conditions import Given, Known
+from jobs.training.exports import EXPORT, LORA, PIPELINE
+from model.checkpoint.weights import load_dit, load_vae
 from model.config import FlowConfig, SampleConfig, config_of
+from model.dit.tokens import Piece
+from model.flow.conditions import Given, Known
+from model.flow.sampler import sample
 from model.foreign import read_object
 from model.lora import CONFIG as ADAPTER
 from model.lora import load_lora, merge_lora
-from model.pixels import encode_frames, to_pixels
-from model.sampler import sample
-from model.text import CachedTextEncoder, check_named, text_encoder
-from model.tokens import Piece
-from model.vae import VAE
-from model.vae_tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
-from model.weights import load_dit, load_vae
+from model.text.registry import CachedTextEncoder, check_named, text_encoder
+from model.vae.network import VAE
+from model.vae.pixels import encode_frames, to_pixels
+from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from pipelines.precision import FP32, autocast
 
 FORMAT_VERSION = 1

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.reporting.text import count, length
-from pipelines.dataset import Dataset
-from pipelines.schema import KEPT, REJECTED
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import KEPT, REJECTED
 
 _COLUMNS = ("status", "reject_reasons", "duration_s")
 

@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.fields import near_miss
+from jobs.cli.fields import near_miss
 from jobs.listing.sources import videos_of
 from jobs.reporting.text import count, length
-from pipelines.dataset import Dataset
-from pipelines.schema import INDEX
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import INDEX
 from pipelines.scores.registry import REASONS
 
 _ALWAYS = ("clip_id", "source_uri", "status", "reject_reasons", "bucket", "duration_s")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jobs.fields import near_miss
+from jobs.cli.fields import near_miss
 from jobs.listing.account import in_words
 from jobs.listing.ids import short_length
-from pipelines.schema import INDEX
+from pipelines.dataset.schema import INDEX
 
 FOR_PEOPLE = ("clip", "source", "time", "picture", "bucket", "status", "about")
 FOR_PROGRAMS = (

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from jobs.cli.shown import as_shown_json
 from jobs.listing.plain import plain
-from jobs.shown import as_shown_json
 
 _GAP = "  "
 _NARROWEST = 12  # that a column of text is shortened to

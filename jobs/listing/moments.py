@@ -15,8 +15,8 @@ from jobs.listing.account import in_words
 from jobs.listing.ids import short_length
 from jobs.listing.plain import plain
 from jobs.listing.sources import name_of, the_video
-from pipelines.dataset import Dataset
-from pipelines.schema import KEPT, is_gap
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import KEPT, is_gap
 
 _COLUMNS = ("clip_id", "source_uri", "start_s", "end_s", "start_kind", "end_kind", "status", "reject_reasons")
 _EDGE = "edge"

@@ -5,7 +5,7 @@ In: names of files, captions, messages. Out: text of one line.
 
 from __future__ import annotations
 
-from jobs.shown import shown
+from jobs.cli.shown import shown
 
 
 def plain(text: str) -> str:

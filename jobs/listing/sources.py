@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.listing.plain import plain
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
 
 _SHOWN = 5
 

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.reporting.text import length, size
-from jobs.spread import spread
-from pipelines.dataset import Dataset
-from pipelines.schema import KEPT
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import KEPT
+from pipelines.spread import spread
 
 _MOST_ROWS = 200
 

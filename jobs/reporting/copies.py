@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from jobs.reporting.index import Clips
 from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
-from jobs.spread import spread
+from pipelines.spread import spread
 
 _MOST_GROUPS = 12
 _MOST_COPIES = 6

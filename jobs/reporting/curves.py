@@ -14,8 +14,8 @@ from typing import Any
 from jobs.reporting.charts import LineChart, line_chart
 from jobs.reporting.media import jpeg_uri
 from jobs.reporting.text import figure
+from jobs.training.exports import EXPORT
 from jobs.training.metrics import read_metrics
-from jobs.training.names import EXPORT
 from pipelines.foreign import read_object
 
 _PICTURES = "held_out/"

@@ -13,7 +13,7 @@ import numpy as np
 from jobs.reporting.index import Clips
 from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
-from pipelines.recipe import Recipe, Rule
+from pipelines.recipes.recipe import Recipe, Rule
 
 _EACH = 4
 _MOST_BOUNDS = 32

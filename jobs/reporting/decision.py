@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.reporting.index import Clips
-from jobs.spread import spread
+from pipelines.spread import spread
 
 MOST_ROWS = 20_000
 DIGITS = 6  # significant ones of a bound; decide.js rounds what is typed to as many

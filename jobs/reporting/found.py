@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.workflow.graph import RECORDS, read_record
 from pipelines.foreign import JSON_BYTES, parse_object
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 METRICS_OF_EVALUATE = "metrics.json"
 _NODES = ("curate", "train_vae", "encode", "train", "evaluate")

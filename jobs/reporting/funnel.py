@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.reporting.index import Clips
 from jobs.reporting.text import count, length, words
-from pipelines.schema import KEPT, is_gap
+from pipelines.dataset.schema import KEPT, is_gap
 from pipelines.scores.registry import DUPLICATE
 
 _SEVERAL = "several reasons"

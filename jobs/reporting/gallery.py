@@ -15,8 +15,8 @@ from jobs.reporting.index import Clips
 from jobs.reporting.media import strip_uri
 from jobs.reporting.pictures import Pictures
 from jobs.reporting.text import clock, figure, length, size, words
-from jobs.spread import spread
 from pipelines.scores.registry import SCORES
+from pipelines.spread import spread
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
 _MOST_ITEMS = 12  # of a list, like the boxes of text

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.schema import KEPT
+from pipelines.dataset.schema import KEPT
 
 _SHORT = (
     "clip_id",

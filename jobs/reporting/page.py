@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.cli.progress import progress
 from jobs.curation.config import CurateConfig
-from jobs.progress import progress
 from jobs.reporting.account import BooksView, books_view
 from jobs.reporting.copies import CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
@@ -30,9 +30,9 @@ from jobs.reporting.thumbs import Thumbs
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from jobs.select import as_curated
-from pipelines.dataset import Dataset, open_dataset
-from pipelines.given import Given
-from pipelines.schema import KEPT
+from pipelines.dataset.reader import Dataset, open_dataset
+from pipelines.dataset.schema import KEPT
+from pipelines.footage.given import Given
 
 logger = logging.getLogger(__name__)
 

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from jobs import here
+from jobs.cli.progress import progress
+from jobs.cluster import here
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
-from jobs.progress import progress
-from pipelines import confined
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import KEPT
 from pipelines.errors import MediaError, Reason
-from pipelines.given import Given
+from pipelines.footage.given import Given
+from pipelines.footage.source_file import source_file
 from pipelines.in_time import in_time
-from pipelines.media import child
+from pipelines.measure import confined
 from pipelines.media.ranged import size_of
-from pipelines.schema import KEPT
-from pipelines.source_file import source_file
+from pipelines.sandbox import child
 
 logger = logging.getLogger(__name__)
 

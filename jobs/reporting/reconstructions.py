@@ -149,7 +149,7 @@ def _name(num_frames: int, height: int, width: int) -> str:
 
 
 def _video_uri(frames_THWC: np.ndarray, fps: float) -> str:
-    from pipelines.media.write_mp4 import write_mp4
+    from pipelines.cutting.write_mp4 import write_mp4
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "beside.mp4"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jobs.reporting.index import Clips
-from pipelines.recipe import Recipe, Rule, rules_of
+from pipelines.recipes.recipe import Recipe, Rule, rules_of
 from pipelines.scores.registry import CAPTIONED
 
 

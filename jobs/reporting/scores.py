@@ -19,7 +19,7 @@ from jobs.reporting.histograms import NO_BIN, Histogram, histogram, places
 from jobs.reporting.index import Clips
 from jobs.reporting.rules import fixed, refused_by
 from jobs.reporting.text import figure, words
-from pipelines.recipe import Recipe, Rule
+from pipelines.recipes.recipe import Recipe, Rule
 from pipelines.scores.base import Score
 from pipelines.scores.registry import CAPTIONED, SCORES
 

@@ -16,7 +16,7 @@ from jobs.reporting.charts import Axis, Tick
 from jobs.reporting.media import strip_uri
 from jobs.reporting.pictures import Pictures, picture_width
 from jobs.reporting.text import clock, count, figure, length, words
-from jobs.spread import spread
+from pipelines.spread import spread
 
 _MOST_SOURCES = 16
 _MOST_SIZES = 3  # of the pictures of a source, that are named

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from jobs.progress import Bar
+from jobs.cli.progress import Bar
 from jobs.reporting.found import METRICS_OF_EVALUATE
 from jobs.reporting.media import data_uri
 from jobs.reporting.text import figure
-from jobs.spread import spread
 from pipelines.batches.frames import FrameReader
 from pipelines.config import LimitConfig
-from pipelines.confined import header_limits
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
 from pipelines.errors import MediaError, Reason
 from pipelines.foreign import read_object
-from pipelines.media import child
+from pipelines.measure.confined import header_limits
 from pipelines.media.decode import decode_frames, probe_clip
+from pipelines.sandbox import child
+from pipelines.spread import spread
 
 _LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24
@@ -179,8 +179,8 @@ class _Stretches:
 
     def nearest_to(self, made_THWC: np.ndarray, row: Mapping[str, Any]) -> VideoView:
         """The stretch of a clip at the video's frame rate and number of pixels, at the clip's aspect."""
-        from jobs.generation.retrieval import thumbnails
-        from pipelines.media.write_mp4 import write_mp4
+        from jobs.evaluation.retrieval import thumbnails
+        from pipelines.cutting.write_mp4 import write_mp4
 
         num, rows, columns, _ = made_THWC.shape
         side = math.sqrt(rows * columns * row["height"] / row["width"])

@@ -1,6 +1,6 @@
 """What a training knows of itself, as a model card takes it.
 
-In: configs and the windows that were trained on. Out: the facts of `model.card`.
+In: configs and the windows that were trained on. Out: the facts of `model.checkpoint.card`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from model.card import DataFacts
+from model.checkpoint.card import DataFacts
 from pipelines.batches.planner import Item
 
 

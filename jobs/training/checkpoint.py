@@ -31,7 +31,7 @@ from jobs.training.states import (
     state_name,
     why_bad,
 )
-from model.shards import write_tensors
+from model.checkpoint.shards import write_tensors
 from pipelines.durable import sync_file, sync_folder
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.config import RayConfig
-from jobs.training.names import PERCEPTUAL
+from jobs.cluster.config import RayConfig
+from jobs.training.exports import PERCEPTUAL
 from model.config import ATTENTION, DIT_SIZES, RECOMPUTE, VAE_SIZES, ConditionConfig, FlowConfig, SampleConfig
 from pipelines.batches.config import BudgetConfig, ShapeConfig, WindowConfig
 from pipelines.precision import AUTO, CHOICES, DOC

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.training.config import TrainingConfig
-from jobs.training.names import SETTINGS
+from jobs.training.exports import SETTINGS
 from jobs.training.optimizer import learning_rate
 from jobs.training.states import BadStateError, damaged, newest, read_state_facts
 from pipelines.foreign import read_object

@@ -20,14 +20,16 @@ from torch import Tensor, nn
 
 from jobs.training.cards import data_facts
 from jobs.training.config import TrainConfig
-from jobs.training.names import LORA, PIPELINE
+from jobs.training.exports import LORA, PIPELINE
 from jobs.training.start import build_network, network_config
-from model import card
-from model.attention_kernels import use_kernel
-from model.compiled import compile_phases
-from model.conditions import Plan, Stretch, draw_plan, drop_text, plan_stretches
-from model.dit import DiT
-from model.flow import (
+from model.checkpoint import card
+from model.checkpoint.weights import load_vae, save_weights, vae_files
+from model.dit.attention_kernels import use_kernel
+from model.dit.compiled import compile_phases
+from model.dit.network import DiT
+from model.dit.tokens import Packed, Piece, Sample, pack, patchify, token_count
+from model.flow.conditions import Plan, Stretch, draw_plan, drop_text, plan_stretches
+from model.flow.path import (
     add_noise,
     flow_loss,
     sample_times,
@@ -37,16 +39,14 @@ from model.flow import (
     token_weights,
     velocity,
 )
+from model.flow.sampler import sample
 from model.lora import lora_parameters, merge_lora, save_lora
-from model.pixels import to_pixels
-from model.sampler import sample
-from model.tokens import Packed, Piece, Sample, pack, patchify, token_count
-from model.weights import load_vae, save_weights, vae_files
+from model.vae.pixels import to_pixels
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
+from pipelines.dataset.latents import ROOT, open_latents
 from pipelines.durable import publish, write_bytes, write_text
-from pipelines.latents import ROOT, open_latents
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 _HELD_OUT_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # before the shift
 _PICTURED_CLIPS = 4

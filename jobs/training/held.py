@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jobs import held
+from jobs.cli import held
 
 _LOCK = ".lock"
 

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import interruption
-from jobs.cluster import check_fits, connect, lacking, resources
-from jobs.failures import in_a_line, lasting, with_type
-from jobs.fields import with_absolute_paths
-from jobs.out_folder import check_free
-from jobs.progress import Bar, progress
-from jobs.run_folder import Run
+from jobs.cli import interruption
+from jobs.cli.fields import with_absolute_paths
+from jobs.cli.out_folder import check_free
+from jobs.cli.progress import Bar, progress
+from jobs.cli.run_folder import Run
+from jobs.cluster.connect import check_fits, connect, lacking, resources
+from jobs.cluster.failures import in_a_line, lasting, with_type
 from jobs.training.config import TrainingConfig
 from jobs.training.continuing import check_continues, decided, settings, told
+from jobs.training.exports import SETTINGS, UNREAD
 from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
-from jobs.training.names import SETTINGS, UNREAD
 from jobs.training.states import newest, read_step
 from pipelines.durable import write_text
 

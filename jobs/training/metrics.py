@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobs.training.names import METRICS
+from jobs.training.exports import METRICS
 
 _MOST_BYTES = 2**30  # three million entries
 

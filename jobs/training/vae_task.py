@@ -19,25 +19,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.spread import spread
+from jobs.evaluation.perceptual import Distance, perceptual_distance
 from jobs.training.cards import data_facts
 from jobs.training.config import TrainVaeConfig
-from jobs.training.perceptual import Distance, perceptual_distance
-from model.card import FILE as CARD
-from model.card import VAEFacts, vae_card
+from model.checkpoint.card import FILE as CARD
+from model.checkpoint.card import VAEFacts, vae_card
+from model.checkpoint.weights import save_weights
 from model.config import vae_config
-from model.discriminator import Discriminator
-from model.pixels import to_network, to_pixels
-from model.vae import VAE, latent_stats
-from model.vae_loss import psnr_db, vae_loss
-from model.vae_training import VAETraining, Weights
-from model.weights import save_weights
+from model.vae.discriminator import Discriminator
+from model.vae.loss import psnr_db, vae_loss
+from model.vae.network import VAE, latent_stats
+from model.vae.pixels import to_network, to_pixels
+from model.vae.training import VAETraining, Weights
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_text
+from pipelines.spread import spread
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

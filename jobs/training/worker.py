@@ -20,18 +20,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from jobs.deepspeed_build import build
-from jobs.spread import spread
+from jobs.cluster.deepspeed_build import build
 from jobs.training.config import TrainingConfig
+from jobs.training.exports import EXPORT, METRICS, UNREAD
 from jobs.training.held import hold
 from jobs.training.metrics import read_metrics
-from jobs.training.names import EXPORT, METRICS, UNREAD
 from jobs.training.optimizer import learning_rate
 from jobs.training.states import newest
 from jobs.training.tasks import task_for
 from pipelines.batches.planner import MicroBatch, Step, assign, steps_from
 from pipelines.durable import write_text
 from pipelines.precision import autocast
+from pipelines.spread import spread
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class Recorder:
 
 def _log_to(out: Path, rank: int) -> None:
     """Each worker's own log lies with the run, not in a folder of Ray's."""
-    from jobs.shown import LogFormatter
+    from jobs.cli.shown import LogFormatter
 
     handler = logging.FileHandler(out / f"worker_{rank}.log", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(LogFormatter())

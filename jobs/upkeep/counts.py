@@ -12,10 +12,10 @@ from typing import Any
 from jobs.curation.assemble import STATUSES
 from jobs.upkeep.findings import Finding
 from jobs.upkeep.tables import Tables
+from pipelines.dataset.manifest import Shard
+from pipelines.dataset.schema import KEPT, REJECTED, is_gap
 from pipelines.errors import Reason
 from pipelines.ids import clip_id
-from pipelines.manifest import Shard
-from pipelines.schema import KEPT, REJECTED, is_gap
 
 Row = Mapping[str, Any]
 

@@ -7,9 +7,9 @@ In and out: rows as JSON. A shard's bytes live and die inside its task.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jobs import here
-from jobs.curation.watch import Watch, open_desk
-from jobs.streams import Row, fitting, items, named, pack, unpack, values
+from jobs.cluster import here
+from jobs.cluster.streams import Row, fitting, items, named, pack, unpack, values
+from jobs.cluster.watch import Watch, open_desk
 from jobs.upkeep.shard import Settings, ShardChecker
 
 _TASK_BYTES = 1024**3

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipelines.dataset.manifest import manifest_number
+from pipelines.dataset.schema import read_parquet
+from pipelines.dataset.shards import shard_key
 from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
-from pipelines.manifest import manifest_number
-from pipelines.schema import read_parquet
-from pipelines.shards import shard_key
-from pipelines.store import Entry, Store
+from pipelines.storage.open_store import Entry, Store
 
 MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = "manifests", "notes", "tables", "shards", "stages", "scratch"
 KINDS: dict[str, str] = {

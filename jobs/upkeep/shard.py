@@ -12,22 +12,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from jobs.cluster.watch import Watch
 from jobs.curation.clip_json import MADE, PASSPORT, differing
-from jobs.curation.cutting import content_of
 from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.watch import Watch
+from jobs.curation.shard_writer import content_of
 from jobs.upkeep.findings import Finding
-from pipelines.check_clip import Promised, check_clip
 from pipelines.config import LimitConfig
-from pipelines.confined import limits
+from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.dataset.manifest import Shard
+from pipelines.dataset.pack import shard_id
+from pipelines.dataset.shards import members, read_piece
 from pipelines.errors import MediaError
 from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
-from pipelines.manifest import Shard
-from pipelines.media.child import ChildError, call
-from pipelines.pack import shard_id
-from pipelines.shards import members, read_piece
-from pipelines.store import Store, open_store
+from pipelines.measure.confined import limits
+from pipelines.sandbox.child import ChildError, call
+from pipelines.storage.open_store import Store, open_store
 
 Row = dict[str, Any]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jobs.upkeep.findings import Finding
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed, read_parquet
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import hash_bytes
-from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed, read_parquet
 from pipelines.scores.registry import SCORES
 
 _SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}

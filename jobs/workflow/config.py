@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from jobs.config import RayConfig
+from jobs.cluster.config import RayConfig
 from jobs.curation.config import CurateConfig
 from jobs.encoding.config import EncodeConfig
 from jobs.generation.config import EvaluateConfig

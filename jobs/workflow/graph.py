@@ -17,10 +17,10 @@ from typing import Any
 
 from jobs.encoding.config import EncodeConfig
 from jobs.workflow.config import RunConfig
+from pipelines.dataset.manifest import manifest_name, manifest_number
 from pipelines.durable import write_text
 from pipelines.foreign import read_object
 from pipelines.ids import fingerprint
-from pipelines.manifest import manifest_name, manifest_number
 
 logger = logging.getLogger(__name__)
 RECORDS = "workflow"

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.dataset import Dataset
+from pipelines.dataset.reader import Dataset
+from pipelines.dataset.shards import shard_key
 from pipelines.errors import MediaError
 from pipelines.media.decode import decode_frames
-from pipelines.shards import shard_key
 
 
 class ClipError(ValueError):

@@ -6,7 +6,7 @@ seed, not trained; for the same reason few clips are searched as many are. `MOST
 with more look-alikes keeps the nearest, so that one set filmed ten thousand times does not take for ever.
 
 A clip is found by moments 0.25 s apart (108 bytes each), and looks for others by all windows of moments 1 s apart; moments in
-which nothing is new count once. `python -m benchmarks.score_duplicates clips=<n>` tells what that takes.
+which nothing is new count once. `python -m benchmarks.measure.score_duplicates clips=<n>` tells what that takes.
 """
 
 from collections.abc import Iterable, Sequence

@@ -3,7 +3,7 @@
 In: the file, and how large its weights are. Out: the model's settings, or why they are refused. open_clip hands what it finds
 there to whoever takes it: a name of another model, which is then loaded; arguments of a tokenizer, `trust_remote_code` among
 them. So only keys of this list are let through, and none that names something outside of the folder is on it.
-`model.text_clip_config` holds the same for text encoders: the two packages know nothing of each other.
+`model.text.clip_config` holds the same for text encoders: the two packages know nothing of each other.
 """
 
 import re

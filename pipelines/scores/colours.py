@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.media.colours import colour_shares, dominant
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
+from pipelines.vision.colours import colour_shares, dominant
 
 VERSION = 1
 _COLOURS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("share", pa.float32())]))

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.media import imagenet
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
 from pipelines.scores.embedding import COLUMN, normalised
+from pipelines.vision import imagenet
 
 VERSION = 3
 _PER_FRAME, _PER_CLIP = 20, 10

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.dit import matrix_peak
-from benchmarks.dit_peer import OURS, THEIRS, Pair, Step
+from benchmarks.peers.dit_peer import OURS, THEIRS, Pair, Step
 
 SMALL = Pair(width=48, depth=2, heads=2, ffn_width=96, text_dim=32, text_tokens=5, latents_THW=(2, 4, 4))
 

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from benchmarks.duplicate_footage import GOOD, Shown
-from benchmarks.score_duplicates import truth
+from benchmarks.footage.duplicate_footage import GOOD, Shown
+from benchmarks.measure.score_duplicates import truth
 
 ORIGINAL = Shown("s", "original", "s", 0.0, 4.0, np.empty((0, 2, 2, 3), np.uint8), Fraction(25), GOOD, "s")
 

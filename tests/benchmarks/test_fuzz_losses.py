@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from benchmarks.fuzz_losses import Comparison, Shown
-from benchmarks.mutants import Mutant
-from benchmarks.mutants.kinds import Base
-from benchmarks.plain_decode import decode, shown_by_ffmpeg
+from benchmarks.footage.mutants import Mutant
+from benchmarks.footage.mutants.kinds import Base
+from benchmarks.measure.fuzz_losses import Comparison, Shown
+from benchmarks.measure.plain_decode import decode, shown_by_ffmpeg
 from pipelines.media.picture import frames_hash
-from tests.rendered_sources import plain, vp8
+from tests.support.rendered_sources import plain, vp8
 
 FRAME_S = 0.04
 

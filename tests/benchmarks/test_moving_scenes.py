@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.moving_scenes import LABELS, flows, plan, render
+from benchmarks.footage.moving_scenes import LABELS, flows, plan, render
 
 SEED = 5000
 

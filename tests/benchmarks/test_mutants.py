@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.fuzz_bases import bases
-from benchmarks.mutants import KINDS, Outside, mutants
-from benchmarks.mutants.elements import edit_videos
-from benchmarks.mutants.parts import edges, with_size
+from benchmarks.footage.fuzz_bases import bases
+from benchmarks.footage.mutants import KINDS, Outside, mutants
+from benchmarks.footage.mutants.elements import edit_videos
+from benchmarks.footage.mutants.parts import edges, with_size
 from pipelines.errors import MediaError
 from pipelines.media.sniff import sniff
-from tests.odd_bytes import with_times_later
+from tests.support.odd_bytes import with_times_later
 
 OUTSIDE = Outside("/elsewhere/canary.mp4", "http://127.0.0.1:9/canary.ts")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.picture_scenes import TEXTS, barred, draw_encoder, film, written_on
-from benchmarks.takes import deal, packaged_takes
+from benchmarks.footage.picture_scenes import TEXTS, barred, draw_encoder, film, written_on
+from benchmarks.footage.takes import deal, packaged_takes
 
 
 @pytest.fixture(scope="module")

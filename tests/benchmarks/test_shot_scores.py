@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.composites import Composite, Event, Join, Look, Part, Truth, truth_of
-from benchmarks.shot_scores import Tally
-from benchmarks.takes import Take
+from benchmarks.footage.composites import Composite, Event, Join, Look, Part, Truth, truth_of
+from benchmarks.footage.takes import Take
+from benchmarks.measure.shot_scores import Tally
 
 # A hard cut before frame 100, a dissolve of frames 200 … 219, a flash that is no cut.
 TRUTH = Truth(

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.tinyworld_footage import (
+from benchmarks.footage.tinyworld_footage import (
     AREA,
     CLIP_FRAMES,
     FPS,
@@ -19,7 +19,7 @@ from benchmarks.tinyworld_footage import (
     scenes,
     write_footage,
 )
-from benchmarks.tinyworld_judge import look, things
+from benchmarks.measure.tinyworld_judge import look, things
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import tinyworld
-from benchmarks.tinyworld_footage import World
-from benchmarks.tinyworld_given import CONDITIONS, Condition, gap_db, psnr_db, step_ratio
-from benchmarks.tinyworld_sheet import Row, sheet
+from benchmarks.footage.tinyworld_footage import World
+from benchmarks.footage.tinyworld_given import CONDITIONS, Condition, gap_db, psnr_db, step_ratio
+from benchmarks.measure.tinyworld_sheet import Row, sheet
 
 
 def ramp(levels):

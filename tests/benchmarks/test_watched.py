@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks.fuzz import listener
-from benchmarks.watched import calls, watch
+from benchmarks.measure.watched import calls, watch
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -55,7 +55,7 @@ def test_a_decoding_process_is_seen_to_open_to_try_to_connect_to_start_programs_
 def test_a_number_that_is_given_again_is_another_process():
     """Of processes: numbers are used again where there are many, and strace may tell of a child before of its birth."""
     trace = """\
-7 1.0 execve("/bin/python", ["python", "-c", "from pipelines.media.child_server import serve; serve(3)"], 0x1 /* 9 vars */) = 0
+7 1.0 execve("/bin/python", ["python", "-c", "from pipelines.sandbox.child_server import serve; serve(3)"], 0x1 /* 9 vars */) = 0
 7 2.0 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD <unfinished ...>
 9 2.1 openat(AT_FDCWD</here>, "first.mp4", O_RDONLY) = 4</footage/first.mp4>
 7 2.2 <... clone resumed>, child_tidptr=0x7f) = 9

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.main import main
+from jobs.cli.main import main
+from pipelines.dataset.manifest import Manifest, newest, publish
+from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, parquet_bytes, table
 from pipelines.ids import hash_bytes
-from pipelines.manifest import Manifest, newest, publish
-from pipelines.schema import INDEX, SCHEMA_VERSION, parquet_bytes, table
-from pipelines.store import LocalStore
-from tests.hostile import MARKER, change, checkpoint, with_code
-from tests.tiny_models import tiny_clip, tiny_text
+from pipelines.storage.open_store import LocalStore
+from tests.support.hostile import MARKER, change, checkpoint, with_code
+from tests.support.tiny_models import tiny_clip, tiny_text
 
 
 def said(capsys, *arguments: str) -> tuple[int, str, float]:
@@ -118,7 +118,7 @@ def test_a_file_that_names_a_folder_beside_the_victim_has_nothing_run(evil, caps
 
 def test_an_encoder_inside_the_checkpoint_and_one_the_user_names_both_work(evil, capsys, tmp_path):
     """A network that reads other channels than this encoder makes says so: the encoder was loaded and told apart."""
-    from model.text import text_encoder
+    from model.text.registry import text_encoder
 
     tiny_text(evil / "text", "t5")
     mark = text_encoder(f"t5:{evil / 'text'}").fingerprint
@@ -264,7 +264,7 @@ def test_settings_out_of_their_limits_are_one_line(tmp_path, capsys, settings):
 
 
 def test_a_recipe_of_a_dataset_opens_no_file(tmp_path):
-    from pipelines.recipe import rules_of
+    from pipelines.recipes.recipe import rules_of
 
     (tmp_path / "evil.yaml").write_text("rules: []")
     assert rules_of({"name": str(tmp_path / "evil.yaml"), "hash": "0"}) is None
@@ -276,7 +276,7 @@ def test_a_recipe_of_a_dataset_opens_no_file(tmp_path):
     "content", ["a: &a [1]\nb: *a\n", "[" * 5000, "rules: [" + "{score: a, min: 1}, " * 20_000 + "]"]
 )
 def test_a_recipe_that_is_a_bomb_is_one_line(tmp_path, content):
-    from pipelines.recipe_file import read_recipe
+    from pipelines.recipes.files import read_recipe
 
     path = tmp_path / "bomb.yaml"
     path.write_text(content)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from model.config import DIT_SIZES, VAE_SIZES, DiTConfig, FlowConfig, VAEConfig, dit_config, vae_config
-from model.dit import DiT
-from model.vae import VAE
+from model.dit.network import DiT
+from model.vae.network import VAE
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.codecs import Source, as_measured, render
+from tests.support.codecs import Source, as_measured, render
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.shards import publish as publish_weights
-from model.shards import write_state
+from model.checkpoint.shards import publish as publish_weights
+from model.checkpoint.shards import write_state
+from pipelines.cutting.write_mp4 import write_mp4
 from pipelines.durable import publish, write_bytes, write_text
-from pipelines.media.write_mp4 import write_mp4
-from pipelines.store import LocalStore
-from tests.disk import NAME, check_durable, recorded
+from pipelines.storage.open_store import LocalStore
+from tests.support.disk import NAME, check_durable, recorded
 
 
 @pytest.mark.parametrize(

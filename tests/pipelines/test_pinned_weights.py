@@ -9,10 +9,10 @@ import pytest
 
 from pipelines import weights
 from pipelines.config import ScoreConfig, ShotConfig
-from pipelines.measure import preload
-from pipelines.media import imagenet
+from pipelines.measure.measure import preload
 from pipelines.scores import nsfw, text
-from pipelines.shot_detection import transnet
+from pipelines.shots import transnet
+from pipelines.vision import imagenet
 from pipelines.weights import Pinned, WeightsError
 
 ALL = (imagenet._WEIGHTS, transnet._WEIGHTS, nsfw._WEIGHTS, text._SETTINGS, *text._WEIGHTS.values())

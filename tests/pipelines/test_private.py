@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipelines.footage_cache import FootageCache
+from pipelines.footage.cache import FootageCache
 from pipelines.private import private_folder
 
 NOBODY = 65534

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import s3
-from pipelines.footage import find_footage
+from pipelines.footage.listing import find_footage
 from pipelines.redact import check_no_key, holds_key, redacted
+from pipelines.storage import s3
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE"
 

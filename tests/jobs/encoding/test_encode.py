@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.failures import in_a_line
-from pipelines.dataset import open_dataset
-from pipelines.latents import open_latents
+from jobs.cluster.failures import in_a_line
+from pipelines.dataset.latents import open_latents
+from pipelines.dataset.reader import open_dataset
 from pipelines.precision import AUTO, decide
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 from tests.conftest import TINY, run_job
 
 SHAPES = [o for o in TINY if o.startswith(("shapes.", "windows."))]

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.encoding.plan import Chunk, chunks, divided
+from pipelines.dataset.latents import EncodedClip, read_unread, write_shard, write_unread
+from pipelines.dataset.manifest import Shard
 from pipelines.ids import hash_text
-from pipelines.latents import EncodedClip, read_unread, write_shard, write_unread
-from pipelines.manifest import Shard
-from pipelines.store import LocalStore
+from pipelines.storage.open_store import LocalStore
 
 
 @dataclass

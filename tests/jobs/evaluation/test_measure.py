@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from jobs.evaluation.measure import FIGURES, measure, summary
-from jobs.training.perceptual import perceptual_distance
-from tests.footage import pan
+from jobs.evaluation.perceptual import perceptual_distance
+from tests.support.footage import pan
 
 
 def video(frames: int) -> torch.Tensor:

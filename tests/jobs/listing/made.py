@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.dataset.manifest import Manifest, publish
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
 from pipelines.ids import hash_text
-from pipelines.manifest import Manifest, publish
-from pipelines.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
-from pipelines.store import open_store
+from pipelines.storage.open_store import open_store
 
 Row = dict[str, Any]
 RULES = [{"score": "duration_s", "min": 2.0}, {"score": "luma_mean", "min": 16.0, "max": 240.0}]

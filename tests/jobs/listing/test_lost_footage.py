@@ -5,11 +5,11 @@ import os
 
 import pytest
 
+from jobs.cli.main import DONE, main
 from jobs.inspect import describe
 from jobs.listing.account import account_of, lost_line, quarantine_line
 from jobs.listing.holds import as_text
-from jobs.main import DONE, main
-from pipelines.dataset import open_dataset
+from pipelines.dataset.reader import open_dataset
 from tests.jobs.listing.made import bad, clip, content_of, make, video
 
 A, B = "/footage/a.mp4", "/footage/b.mp4"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jobs.main import DONE, WRONG_USAGE, main
+from jobs.cli.main import DONE, WRONG_USAGE, main
 from tests.jobs.listing.made import bad, clip, content_of, make, video
 
 WALK, MARCH, SEA, GONE, EMPTY = (

@@ -5,10 +5,10 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.compose import compose
+from jobs.cli.compose import compose
+from jobs.cli.registry import JOBS
 from jobs.listing.rules import loosened
-from jobs.registry import JOBS
-from pipelines.recipe import Recipe, Rule, load_recipe
+from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from pipelines.scores.registry import SCORES
 
 BOUNDED = ("duration_s", "luma_mean", "motion_mean", "sharpness")

@@ -9,8 +9,8 @@ from jobs.reporting.index import Clips
 from jobs.reporting.page import View, render
 from jobs.reporting.scores import scores_view
 from jobs.reporting.timeline import FootageView
-from pipelines.recipe import Recipe, Rule
-from pipelines.schema import INDEX, KEPT, REJECTED, table
+from pipelines.dataset.schema import INDEX, KEPT, REJECTED, table
+from pipelines.recipes.recipe import Recipe, Rule
 from pipelines.scores.registry import CAPTIONED
 
 RECIPE = Recipe(

@@ -8,7 +8,7 @@ import re
 
 from jobs.reporting.text import length
 from pipelines.config import RecipeConfig
-from pipelines.recipe import Recipe, Rule, load_recipe
+from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser
 from tests.jobs.reporting.synthetic import RECIPE, against, page_of, rows
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jobs.reporting.decision import comparable, decision_data
 from jobs.reporting.rules import fixed, recipe_of, refused_by
 from jobs.reporting.scores import scores_view
-from pipelines.recipe import Recipe, Rule
+from pipelines.recipes.recipe import Recipe, Rule
 from tests.jobs.reporting.synthetic import RECIPE, against, clips_of, rows
 
 NUMBERS = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-25)

@@ -6,13 +6,13 @@ import pytest
 from jobs.curation.config import CurateConfig
 from jobs.reporting import pictures as module
 from jobs.reporting.pictures import Pictures, picture_width
-from pipelines import confined
-from pipelines.dataset import Dataset
-from pipelines.given import given
+from pipelines.dataset.reader import Dataset
+from pipelines.footage.given import given
+from pipelines.measure import confined
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, frames_in_passes
-from pipelines.store import open_store
-from tests.footage import pan, write
+from pipelines.storage.open_store import open_store
+from tests.support.footage import pan, write
 
 HEIGHT, WIDTH, FPS = 48, 64, 25
 WANTED = ((1, 24), (3, 16))

@@ -15,7 +15,7 @@ RANK = """
 import json, sys
 import torch, torch.distributed as dist
 rank, world, stage, start, stop, folder = int(sys.argv[1]), *map(int, sys.argv[2:6]), sys.argv[6]
-from jobs.deepspeed_build import build
+from jobs.cluster.deepspeed_build import build
 build()
 import deepspeed
 from pathlib import Path
@@ -23,8 +23,8 @@ from jobs.training import checkpoint, states
 from jobs.training.config import OptimConfig, ZeroConfig
 from jobs.training.engine import Engine
 from model.config import DiTConfig
-from model.dit import DiT
-from model.tokens import Sample, pack
+from model.dit.network import DiT
+from model.dit.tokens import Sample, pack
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous-{world}-{stage}-{start}", rank=rank, world_size=world)

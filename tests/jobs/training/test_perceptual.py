@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool3d
 
-from jobs.training.perceptual import EfficientNetDistance, perceptual_distance
-from tests.footage import pan
+from jobs.evaluation.perceptual import EfficientNetDistance, perceptual_distance
+from tests.support.footage import pan
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from jobs.training import checkpoint
 from jobs.training.states import BadStateError, all_states, damaged, newest, why_bad
-from model.shards import write_tensors
-from tests.disk import GONE, check_durable, recorded
+from model.checkpoint.shards import write_tensors
+from tests.support.disk import GONE, check_durable, recorded
 
 FILES = ("state.safetensors", "state.json")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.compose import compose
-from jobs.registry import JOBS
-from jobs.run_folder import Run
+from jobs.cli.compose import compose
+from jobs.cli.registry import JOBS
+from jobs.cli.run_folder import Run
 from jobs.training.continuing import told
 from jobs.training.states import BadStateError, damaged, newest, read_step
 from pipelines.precision import AUTO, decide
@@ -200,7 +200,7 @@ def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, sh
     reached = 0
     for stop in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.main", *command, "max_steps=100000", f"ray.address={shared_ray.address}"],
+            [sys.executable, "-m", "jobs.cli.main", *command, "max_steps=100000", f"ray.address={shared_ray.address}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         while (checkpoint_step(tmp_path) or 0) <= reached:

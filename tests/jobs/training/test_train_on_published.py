@@ -11,12 +11,12 @@ from jobs.encoding.config import EncodeConfig
 from jobs.generation.pipeline import Pipeline, Size
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
-from model.published_vae import PublishedVAE
-from model.text import text_encoder
-from model.weights import load_vae, read_vae_config, vae_files
-from pipelines.latents import ROOT, EncodedClip, commit, write_shard
-from pipelines.store import open_store
-from tests.tiny_models import tiny_wan
+from model.checkpoint.weights import load_vae, read_vae_config, vae_files
+from model.text.registry import text_encoder
+from model.vae.published import PublishedVAE
+from pipelines.dataset.latents import ROOT, EncodedClip, commit, write_shard
+from pipelines.storage.open_store import open_store
+from tests.support.tiny_models import tiny_wan
 
 DIT = {"width": 48, "depth": 1, "heads": 2}
 

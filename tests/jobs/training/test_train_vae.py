@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from jobs.compose import compose
-from jobs.registry import JOBS
+from jobs.cli.compose import compose
+from jobs.cli.registry import JOBS
 from jobs.training.config import AdversarialConfig, TrainVaeConfig
 from jobs.training.vae_task import VaeTask
-from model.weights import load_vae
+from model.checkpoint.weights import load_vae
 from pipelines.batches.windows import HELD_OUT
 from tests.conftest import run_job
 

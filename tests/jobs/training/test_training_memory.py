@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from model.accounting import FP32, training_memory
 from model.config import DiTConfig
+from model.dit.accounting import FP32, training_memory
 
 CONFIG = {"width": 64, "depth": 4, "heads": 2, "latent_channels": 4, "text_dim": 8}
 BUCKET = 500_000_000 * FP32
@@ -20,14 +20,14 @@ RANK = """
 import gc, json, sys
 import torch, torch.distributed as dist
 rank, stage, folder, config = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
-from jobs.deepspeed_build import build
+from jobs.cluster.deepspeed_build import build
 build()
 import deepspeed
 from jobs.training.config import OptimConfig, ZeroConfig
 from jobs.training.engine import Engine
 from model.config import DiTConfig
-from model.dit import DiT
-from model.tokens import Sample, pack
+from model.dit.network import DiT
+from model.dit.tokens import Sample, pack
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous-{stage}", rank=rank, world_size=2)

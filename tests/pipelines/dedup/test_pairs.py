@@ -15,8 +15,8 @@ from pipelines.dedup.compare import compare
 from pipelines.dedup.keep import duplicates
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import content, find_pairs
-from tests.footage import texture
 from tests.pipelines.dedup.moments import filmed, looks_of, row
+from tests.support.footage import texture
 
 CFG = DedupConfig()
 

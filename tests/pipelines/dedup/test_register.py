@@ -5,8 +5,8 @@ import pytest
 
 from pipelines.dedup.looks import Looks
 from pipelines.dedup.register import Start, refine
-from tests.footage import texture
 from tests.pipelines.dedup.moments import FPS, looks_of, row
+from tests.support.footage import texture
 
 
 @pytest.mark.parametrize("away_s", [-0.22, -0.15, 0.0, 0.15, 0.22])

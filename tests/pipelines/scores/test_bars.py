@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.config import ScoreConfig
 from pipelines.scores import bars
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
-from tests.footage import texture, write
+from tests.support.footage import texture, write
 
 HEIGHT, WIDTH = 180, 320
 WHOLE = Rectangle(0, 0, WIDTH, HEIGHT)

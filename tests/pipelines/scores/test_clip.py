@@ -13,11 +13,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pipelines.config import FootageConfig, ScoreConfig, ShotConfig, SignalConfig
-from pipelines.confined import measure_unit
-from pipelines.measure import preload
-from pipelines.media import child
+from pipelines.measure.confined import measure_unit
+from pipelines.measure.measure import preload
+from pipelines.measure.signals import SCHEMA
 from pipelines.media.clock import read_clock
 from pipelines.records import Span
+from pipelines.sandbox import child
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
@@ -25,9 +26,8 @@ from pipelines.scores.clip import CLEAN, MARKED, METER, SCORES, check, watermark
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import check as check_all
 from pipelines.scores.registry import load_meters, missing, score_clip
-from pipelines.signals import SCHEMA
-from tests.footage import film, pan, texture, write
-from tests.tiny_models import WIDTH, parents_threads, tiny_clip
+from tests.support.footage import film, pan, texture, write
+from tests.support.tiny_models import WIDTH, parents_threads, tiny_clip
 
 LIMITS = child.Limits(60, 4 * 1024**3)
 

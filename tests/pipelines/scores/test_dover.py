@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from pipelines.config import FootageConfig, ScoreConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media import child
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.sandbox import child
 from pipelines.scores import dover
 from pipelines.scores.registry import check, known_score, missing
-from tests.footage import texture, write
-from tests.tiny_models import dover_weights, tiny_dover
+from tests.support.footage import texture, write
+from tests.support.tiny_models import dover_weights, tiny_dover
 
 LIMITS = child.Limits(60, 2 * 1024**3)
 

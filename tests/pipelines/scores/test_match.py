@@ -8,7 +8,7 @@ import torch
 from pipelines.config import ScoreConfig
 from pipelines.scores import match
 from pipelines.scores.registry import CAPTIONED, known_score, missing
-from tests.tiny_models import WIDTH, tiny_clip
+from tests.support.tiny_models import WIDTH, tiny_clip
 
 CAPTIONS = ("A dog runs on a beach.", "A red car.", "A man reads a newspaper in a train " * 9)
 

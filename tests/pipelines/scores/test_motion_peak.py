@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pipelines.config import RecipeConfig, ScoreConfig, ShotConfig, SignalConfig
-from pipelines.measure import measure
+from pipelines.measure.measure import measure
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
-from pipelines.recipe import load_recipe
+from pipelines.recipes.recipe import load_recipe
 from pipelines.records import Span
 from pipelines.scores.registry import score_clip
-from tests.footage import real_clips, texture, write
+from tests.support.footage import real_clips, texture, write
 
 FPS, FRAMES, HEIGHT, WIDTH = 25, 60, 180, 320
 

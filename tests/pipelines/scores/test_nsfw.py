@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipelines.config import RecipeConfig, ScoreConfig
-from pipelines.recipe import check_measurable, load_recipe
+from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores import nsfw, onnx
 from pipelines.scores.registry import METERS, check, configured, decided, load_meters, missing
-from tests.footage import real_clips
+from tests.support.footage import real_clips
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.config import ScoreConfig
 from pipelines.scores import quality
 from pipelines.scores.base import NativeFrame
-from tests.footage import real_clips, texture
+from tests.support.footage import real_clips, texture
 
 
 @pytest.fixture(scope="module")

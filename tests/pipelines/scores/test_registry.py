@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
-from pipelines.measure import measure
+from pipelines.measure.measure import measure
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.records import Span
 from pipelines.scores import registry
-from tests.footage import write
+from tests.support.footage import write
 
 DOCS = (Path(__file__).resolve().parents[3] / "docs" / "scores.md").read_text()
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import ScoreConfig
-from pipelines.media import imagenet
+from pipelines.measure.signals import SCHEMA
 from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
 from pipelines.records import Span
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import METERS, SCORES, load_meters, score_clip
-from pipelines.signals import SCHEMA
-from tests.footage import real_clips
+from pipelines.vision import imagenet
+from tests.support.footage import real_clips
 
 CFG = ScoreConfig()
 

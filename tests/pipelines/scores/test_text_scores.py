@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from pipelines.config import ScoreConfig, ShotConfig
-from pipelines.measure import preload
-from pipelines.media.child import Limits, call
+from pipelines.measure.measure import preload
+from pipelines.sandbox.child import Limits, call
 from pipelines.scores import text
 from pipelines.scores.base import Measured, Rectangle
 from pipelines.scores.registry import METERS, load_meters, missing
-from tests.footage import real_clips, texture
+from tests.support.footage import real_clips, texture
 
 LIMITS = Limits(deadline_s=60, memory_bytes=2 * 1024**3)
 BOX_KEYS = {"x", "y", "width", "height", "text", "confidence"}

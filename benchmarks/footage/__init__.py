@@ -1,0 +1,1 @@
+"""Footage whose truth is known by construction, and footage that is broken on purpose."""

@@ -1,0 +1,59 @@
+"""What each score costs: processor seconds per clip of five seconds, on the embedded real clips, one core.
+
+In: nothing. Out: by what measures, the processor seconds of a clip, decoding apart. Each is measured in a decode of its own,
+the decode's own time taken off; models are loaded before.
+"""
+
+import time
+from collections.abc import Collection
+
+import numpy as np
+
+from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.measure import measure, preload
+from pipelines.media.clock import read_clock
+from pipelines.media.decode import iterate_pictures
+from pipelines.precision import AUTO, decide
+from pipelines.scores.base import SIGNALS
+from pipelines.scores.registry import configured
+from tests.support.footage import real_clips
+
+CLIP_S = 5.0
+PRECISION = decide(AUTO).name
+SCORES, SHOTS, SIGNAL = ScoreConfig(), ShotConfig(), SignalConfig()
+
+
+def _seconds(path, wanted: Collection[str]) -> float:
+    """Of decoding a film whole and measuring what is wanted."""
+    clock = read_clock(path)
+    started = time.process_time()
+    pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
+    if wanted:
+        measure(pictures, clock, 0, len(clock.pts), SIGNAL, SHOTS, SCORES, wanted, PRECISION)
+    else:
+        for _ in pictures:
+            pass
+    return time.process_time() - started
+
+
+def measure_costs(repeats: int = 3) -> dict[str, dict[str, float]]:
+    """By film, by what measures: processor seconds per clip."""
+    names = (SIGNALS, *configured(SCORES))
+    preload(SHOTS, SCORES, names, PRECISION)()
+    costs: dict[str, dict[str, float]] = {}
+    for name, path in real_clips().items():
+        clock = read_clock(path)
+        share = CLIP_S / clock.duration_s
+
+        def best(wanted, path=path):
+            return float(np.min([_seconds(path, wanted) for _ in range(repeats)]))
+
+        decoding = best(())
+        each = {what: max(0.0, best((what,)) - decoding) * share for what in names}
+        costs[name] = {"decoding": decoding * share, **each, "all in one decode": best(names) * share}
+    return costs
+
+
+if __name__ == "__main__":
+    for film, parts in measure_costs().items():
+        print(film, {what: round(seconds, 3) for what, seconds in parts.items()})

@@ -1,0 +1,1 @@
+"""The diffusion transformer: tokens, attention, its network, and what it costs."""

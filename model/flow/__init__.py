@@ -1,0 +1,1 @@
+"""Rectified flow: the path, conditions, guidance and the sampler."""

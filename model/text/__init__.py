@@ -1,0 +1,1 @@
+"""Text encoders: text → token embeddings, by name."""

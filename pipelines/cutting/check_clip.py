@@ -1,0 +1,76 @@
+"""A clip's file → what in it is not as the index says. Runs in the killable child: see `pipelines.sandbox.child.call`.
+
+In: an mp4 as it lies in a shard, and what its row says of it. Out: the differences, in words; none if it is sound.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from pipelines.media.clock import read_clock
+from pipelines.media.framing import first_framing, read_framing
+from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.picture_format import PictureFormat, format_of, set_framing
+from pipelines.media.probe import open_container, video_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What a row of the index says of a clip.
+
+    Attributes:
+        width, height: as displayed, px.
+        length: of its span, s.
+        frames_hash: of its pictures; None for a re-encoded clip, whose pictures are only nearly the source's.
+        square: width and height are in square pixels; in the clip's own, as datasets before schema 3 have them, if not.
+    """
+
+    num_frames: int
+    width: int
+    height: int
+    length: Fraction
+    frames_hash: str | None
+    square: bool = True
+
+
+def check_clip(path: Path, promised: Promised) -> list[str]:
+    """Decode a clip, and say what is not as promised.
+
+    Raises:
+        MediaError: it does not decode.
+    """
+    wrong, hashes, shown = [], [], []
+    sizes: set[tuple[int, int]] = set()
+    with open_container(path) as container:
+        stream = video_stream(container)
+        framing = None
+        for picture in container.decode(stream):
+            if framing is None:
+                framing = read_framing(path, container, stream)
+            set_framing(picture, first_framing(framing, stream))
+            shown.append(picture.pts * stream.time_base)
+            as_shown = format_of(picture)
+            sizes.add((as_shown.width, as_shown.height) if promised.square else _in_own_pixels(as_shown))
+            hashes.append(picture_hash(picture) if promised.frames_hash else 0)
+        length = stream.duration * stream.time_base
+    if promised.frames_hash is None:  # its file has no edit list, and its clock tells when the last frame ends
+        clock = read_clock(path)
+        length = clock.end_pts * clock.time_base
+    if len(shown) != promised.num_frames:
+        wrong.append(f"it shows {len(shown)} frames, not {promised.num_frames}")
+    if sizes != {(promised.width, promised.height)}:
+        seen = ", ".join(f"{width} × {height}" for width, height in sorted(sizes))
+        wrong.append(f"it is {seen}, not {promised.width} × {promised.height}")
+    if shown and (shown[0] != 0 or any(later <= earlier for earlier, later in pairwise(shown))):
+        wrong.append("its frames are not shown one after the other from 0 s on")
+    if length != promised.length or (shown and shown[-1] >= length):
+        wrong.append(f"it lasts {float(length):g} s, not {float(promised.length):g} s")
+    if promised.frames_hash is not None and not wrong and frames_hash(hashes) != promised.frames_hash:
+        wrong.append("it decodes to other pictures than the source")
+    return wrong
+
+
+def _in_own_pixels(shown: PictureFormat) -> tuple[int, int]:
+    width, height = shown.coded_width, shown.coded_height
+    return (height, width) if shown.rotation_deg % 180 else (width, height)

@@ -1,0 +1,168 @@
+"""A span of a source → a clip encoded anew, no worse than asked for.
+
+In: what the clip is to show. Out: h264 in mp4 whose worst frame is near enough to the source's, at the source's times.
+What is encoded are the very pictures that were measured: their hash is checked on their way into the encoder.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.encode import encode_mp4
+from pipelines.cutting.fidelity import Fidelity
+from pipelines.cutting.fields import Fields, fields_of
+from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import Clock, read_clock
+from pipelines.media.decode import iterate_pictures
+from pipelines.media.framing import read_framing
+from pipelines.media.packets import pictures
+from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.picture_format import PictureFormat, format_of
+from pipelines.media.probe import demux, open_container, video_stream
+from pipelines.media.ranged import File
+from pipelines.records import Span
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+# Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads near a time,
+# not to the keyframe before it.
+_SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
+_MOST_RATE = 1000  # frames per second that an encoder is told of; a lying time base makes more than it can hold
+_SMALLEST_STEP = 2  # of the rate factor, between two encodings
+_LOSSLESS = 0
+# Side data that says how samples are shown, and that x264 is not told.
+_BESIDE = {
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "MASTERING_DISPLAY_METADATA": "mastering display",
+    "CONTENT_LIGHT_LEVEL": "content light level",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+    "ICC_PROFILE": "ICC profile",
+    "SPHERICAL": "spherical view",
+    "STEREO3D": "stereoscopic view",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the source's
+    clock, how the pictures are shown, and whether they are interlaced, where that is known.
+    """
+
+    path: File
+    span: Span
+    num_frames: int
+    frames_hash: str
+    clock: Clock | None = None
+    shown: PictureFormat | None = None
+    interlaced: bool = False
+
+    @property
+    def stream(self) -> int | None:
+        """The number of the source's video stream, where it is known."""
+        return None if self.clock is None else self.clock.stream
+
+
+def reencode(wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig) -> tuple[float | None, list[str]]:
+    """Write a clip anew, as coarsely as cfg.min_db allows.
+
+    Returns:
+        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference. And the names
+        of what the source's pictures carry beside their samples, and the clip's don't.
+
+    Raises:
+        MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or what was
+            written shows them at other times; unwritable.
+    """
+    path, span = wanted.path, wanted.span
+    rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
+    rate = min(rate, Fraction(_MOST_RATE))
+    fields = _fields(wanted) if wanted.interlaced else None
+    # To read the clock is to read the whole source: where it isn't known, it is first tried without.
+    for exact in (False, True) if wanted.clock is None else (True,):
+        clock, crf = (wanted.clock or read_clock(path)) if exact else None, encode.crf
+        try:
+            while True:
+                seen = _Seen(
+                    iterate_pictures(path, span.start_pts, span.end_pts, clock) if clock else _sought(path, span)
+                )
+                fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
+                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, settings, fidelity, fields)
+                if fidelity.good or crf == _LOSSLESS:
+                    break
+                crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
+        except MediaError:
+            if exact:
+                raise
+            continue
+        if len(seen.pts) == wanted.num_frames and frames_hash(seen.hashes) == wanted.frames_hash:
+            break
+    else:
+        raise MediaError(
+            Reason.UNFAITHFUL,
+            f"the source shows {len(seen.pts)} frames there, or not the {wanted.num_frames} that were measured",
+        )
+    out.write_bytes(data)
+    _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
+    return fidelity.worst_db if math.isfinite(fidelity.worst_db) else None, sorted(seen.beside)
+
+
+def _sought(path: File, span: Span) -> Iterator["VideoFrame"]:
+    """The pictures that FFmpeg shows during a span after a seek: the right ones, or others, or none."""
+    with open_container(path) as container:
+        stream = video_stream(container)
+        if next(container.decode(stream), None) is None:  # see `packets_from`
+            return
+        framing = read_framing(path, container, stream)
+        early_s = _SEEK_EARLY_S.get(container.format.name)
+        if early_s is None:
+            return
+        container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
+        for picture in pictures(demux(container, stream), "pts", framing):
+            if picture.pts is None or picture.pts >= span.end_pts:
+                return
+            if picture.pts >= span.start_pts:
+                yield picture
+
+
+class _Seen:
+    """Pictures on their way through, with a note of their times and hashes."""
+
+    def __init__(self, pictures: Iterable["VideoFrame"]):
+        self._pictures = pictures
+        self.pts: list[int] = []
+        self.hashes: list[int] = []
+        self.beside: set[str] = set()
+
+    def __iter__(self) -> Iterator["VideoFrame"]:
+        for picture in self._pictures:
+            self.pts.append(picture.pts)
+            self.hashes.append(picture_hash(picture))
+            if len(self.hashes) == 1:
+                self.beside = {_BESIDE[data.type.name] for data in picture.side_data if data.type.name in _BESIDE}
+            yield picture
+
+
+def _fields(wanted: Wanted) -> Fields | None:
+    with open_container(wanted.path) as container:
+        stream = video_stream(container, wanted.stream)
+        first = next(pictures(container.demux(stream), "count", broken=[]), None)
+        return fields_of(stream, wanted.shown or format_of(first)) if first is not None else None
+
+
+def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:
+    """Raises MediaError unless a re-encoded clip shows its frames at these times, and for as long as its span."""
+    clock = read_clock(out)
+    shown = [Fraction(int(pts)) * clock.time_base for pts in clock.pts]
+    end, wanted_end = clock.end_pts * clock.time_base, (span.end_pts - span.start_pts) * span.time_base
+    if shown != times or end != wanted_end:
+        raise MediaError(
+            Reason.UNFAITHFUL, f"wrote {len(shown)} frames during {end} s, wanted {len(times)} during {wanted_end} s"
+        )

@@ -1,0 +1,1 @@
+"""A dataset: its tables, manifests, shards, finished work and cached latents."""

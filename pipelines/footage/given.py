@@ -1,0 +1,108 @@
+"""What a user gave as footage → what of it may be opened because a row of a dataset names it.
+
+In: footage as `find_footage` takes it, and the URI of a row. Out: what to open for it, or that nobody gave it. A dataset may be anyone's:
+its rows say which clips are of which file, never which files this user has opened, or in which bucket he asks.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pipelines.footage import s3_listing
+from pipelines.footage.list_file import is_list
+from pipelines.footage.listing import URI, find_footage
+from pipelines.storage import s3
+from pipelines.storage.open_store import local_path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Root:
+    """Footage that a user gave: a folder, file, glob, list or prefix; `uri_column` is of a list."""
+
+    footage: str
+    uri_column: str = URI
+
+    def holds(self, uri: str, through_links: bool) -> bool:
+        """See `Given.opens`."""
+        if s3.is_s3(uri):
+            return self._holds_object(uri)
+        try:
+            path = local_path(uri, what="uri")
+        except ValueError:
+            return False
+        if not path.is_absolute() or ".." in path.parts:
+            return False
+        if self._folder is not None:
+            lexical = through_links and any(path.is_relative_to(name) for name in self._folder)
+            return lexical or Path(os.path.realpath(path)).is_relative_to(self._folder[1])
+        return str(path) in self._listed if through_links else os.path.realpath(path) in self._real
+
+    def _holds_object(self, uri: str) -> bool:
+        if not s3.is_s3(self.footage) or is_list(self.footage):
+            return uri in self._listed
+        try:
+            (bucket, key), (wanted_bucket, wanted) = s3.split(self.footage), s3.split(uri)
+        except ValueError:
+            return False
+        if bucket != wanted_bucket or not wanted or any(part in (".", "..") for part in wanted.split("/")):
+            return False
+        if glob.has_magic(key) and s3_listing.compiled(key).fullmatch(wanted):
+            return True
+        return wanted == key or wanted.startswith(key if not key or key.endswith("/") else f"{key}/")
+
+    @cached_property
+    def _folder(self) -> tuple[Path, Path] | None:
+        """A folder of this machine, as it was given and where it really is."""
+        if s3.is_s3(self.footage):
+            return None
+        path = local_path(self.footage, what="footage")
+        return (path.absolute(), Path(os.path.realpath(path))) if os.path.isdir(path) else None
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        """What a list, a glob or a file names; nothing of a folder or a prefix, which need not be gone through."""
+        if self._folder is not None or (s3.is_s3(self.footage) and not is_list(self.footage)):
+            return frozenset()
+        try:
+            return frozenset(source.uri for source in find_footage(self.footage, uri_column=self.uri_column).sources)
+        except (OSError, ValueError) as error:  # a list of another day may be gone
+            logger.info("footage=%s: %s", self.footage, error)
+            return frozenset()
+
+    @cached_property
+    def _real(self) -> frozenset[str]:
+        return frozenset(os.path.realpath(uri) for uri in self._listed if not s3.is_s3(uri))
+
+
+@dataclass(frozen=True)
+class Given:
+    """All footage that a user gave.
+
+    Args:
+        through_links: follow links out of a folder, as curation does; else a file counts as where it really is.
+    """
+
+    roots: Sequence[Root]
+    through_links: bool = False
+
+    def opens(self, uri: str) -> bool:
+        """Whether a row's URI names something that the user gave. Of S3 nothing is asked for to say so, but a list that he gave."""
+        return any(root.holds(uri, self.through_links) for root in self.roots)
+
+
+def given(footage: str | None, uri_column: str = URI) -> Given:
+    """What one key of a job names; nothing, if it is not given.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: an unknown scheme, or a list that can't be read.
+    """
+    return Given(() if footage is None else (Root(footage, uri_column),))

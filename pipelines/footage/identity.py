@@ -1,0 +1,53 @@
+"""A file's or an object's bytes → its `video_id`, within a time that grows with how many they are.
+
+In: a local path, read by a process that can be ended, or an object of an object store. Out: the hash of all bytes. What begins
+like no container that we take is refused before anything else of it is read.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from pipelines.config import LimitConfig
+from pipelines.ids import VideoId
+from pipelines.in_time import in_time, take_in_time
+from pipelines.measure import confined
+from pipelines.media.sniff import HEAD_BYTES, sniff
+from pipelines.sandbox import child
+
+
+class Pieces(Protocol):
+    """An object in an object store: see `pipelines.footage.source_file.Remote`."""
+
+    size_bytes: int
+
+    def read_range(self, offset: int, size: int) -> bytes: ...
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+
+def file_id(path: Path, size_bytes: int, limits: LimitConfig) -> str:
+    """`video_id` of a file of this machine.
+
+    Raises:
+        MediaError: unreadable, if it is no container that we take; missing, timed_out.
+    """
+    return child.call(confined.read_identity, path, limits=confined.whole_limits(limits, size_bytes))
+
+
+def object_id(remote: Pieces, limits: LimitConfig) -> str:
+    """`video_id` of an object. Its server, not its format, decides how long that takes: a thread waits for it.
+
+    Raises:
+        MediaError: timed_out, and as `pieces`.
+        OSError, EOFError: as `pieces`.
+    """
+    whole = VideoId()
+    take_in_time(remote.pieces(), whole.take, confined.whole_limits(limits, remote.size_bytes).deadline_s)
+    return whole.value()
+
+
+def sniff_object(remote: Pieces, limits: LimitConfig) -> None:
+    """Raises MediaError, if an object begins like no container that we take; and as `object_id`."""
+    size = min(HEAD_BYTES, remote.size_bytes)
+    sniff(in_time(lambda: remote.read_range(0, size), limits.deadline_s) if size else b"")

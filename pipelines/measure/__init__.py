@@ -1,0 +1,1 @@
+"""One decode of a video → everything that is measured of it."""

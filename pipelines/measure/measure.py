@@ -1,0 +1,97 @@
+"""One decode of a stretch of a video → everything that is measured of it: dense signals, and what meters see of native frames.
+
+In: pictures in order, and what is wanted. Out: a table for each. Frames live and die in here.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure import signals
+from pipelines.measure.grid import on_grid
+from pipelines.media.clock import Clock
+from pipelines.scores.base import NativeFrame, Row
+from pipelines.scores.registry import METERS, load_meters
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+
+VERSION = 2  # of which frames are native
+
+
+def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str) -> Callable[[], None]:
+    """What a process does once before it measures, or forks those that do: loads the models."""
+    return partial(_load, shots, scores, tuple(sorted(wanted)), precision)
+
+
+def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...], precision: str) -> None:
+    if signals.STAGE in wanted:
+        signals.preload(shots, precision)
+    load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
+
+
+def around(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
+    """Frames needed on either side of a stretch."""
+    return signals.context_frames(cfg, shots) if signals.STAGE in wanted else 0
+
+
+def measure(
+    pictures: Iterable[tuple[int, "VideoFrame"]],
+    clock: Clock,
+    first: int,
+    last: int,
+    cfg: SignalConfig,
+    shots: ShotConfig,
+    scores: ScoreConfig,
+    wanted: Collection[str],
+    precision: str,
+) -> dict[str, pa.Table]:
+    """What is wanted of frames first … last − 1 of a video.
+
+    Args:
+        pictures: those frames and `around` on either side, as far as the video goes; in order, numbered, as coded. Those that
+            are damaged are left out.
+        clock: of the whole video.
+        wanted: `signals.STAGE`, and names of meters.
+        precision: of the networks among them, bf16 or fp32.
+
+    Returns:
+        A table per name: a row per frame for the signals, a row per native frame for a meter.
+    """
+    looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
+    native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
+    # A picture that stands through an interval is all that is shown in it.
+    native |= np.diff(clock.pts, append=clock.end_pts) > math.floor(Fraction(str(cfg.native_every_s)) / clock.time_base)
+    native[:first] = native[last:] = False
+    rows: dict[str, list[Row]] = {name: [] for name in looks}
+    pairs = _looked_at(pictures, clock, native, looks, rows)
+    tables: dict[str, pa.Table] = {}
+    if signals.STAGE in wanted:
+        tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots, precision)
+    for _ in pairs:  # the rest, or all of it where no signals are wanted
+        pass
+    return tables | {name: pa.Table.from_pylist(rows[name], schema=METERS[name].schema) for name in looks}
+
+
+def _looked_at(
+    pairs: Iterable[tuple[int, "VideoFrame"]],
+    clock: Clock,
+    native: np.ndarray,
+    looks: dict[str, Callable[[NativeFrame], Row]],
+    rows: dict[str, list[Row]],
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    """The same pictures, while meters look at the native ones among them."""
+    for number, picture in pairs:
+        if looks and native[number]:
+            frame = NativeFrame(picture)
+            at: dict[str, Any] = {"pts": int(clock.pts[number])}
+            for name, look in looks.items():
+                rows[name].append(at | look(frame))
+        yield number, picture

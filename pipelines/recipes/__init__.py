@@ -1,0 +1,1 @@
+"""Scores → kept or rejected, by rules in YAML."""

@@ -1,1 +1,0 @@
-"""How transitions are found: what is seen in pictures (evidence, TransNetV2), and what is decided from it (detectors)."""

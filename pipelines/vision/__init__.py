@@ -1,0 +1,1 @@
+"""What a machine sees in one picture or two: ImageNet classes, colours, optical flow, camera motion."""
