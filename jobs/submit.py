@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from jobs.cluster import PACKAGES, project_root
 from jobs.compose import ConfigError, compose
+from jobs.failures import in_a_line
 from jobs.fields import Key, keys
 from jobs.help import job_help
 from jobs.ray_address import check_dashboard
@@ -68,8 +69,12 @@ def run(arguments: list[str]) -> int:
     submission_id = f"{job.name}-{hashlib.sha256(composed.yaml.encode()).hexdigest()[:16]}"
     try:
         return _submit(address, submission_id, _entrypoint(["-m", "jobs.main", job.name, *overrides]))
-    except RuntimeError as error:
-        print(f"rushes: submit failed: {as_message(str(error))}", file=sys.stderr)
+    except Exception as error:  # of Ray's, whose classes are not imported before they are needed
+        from ray.exceptions import RayError
+
+        if not isinstance(error, RuntimeError | RayError):
+            raise
+        print(f"rushes: submit failed: {as_message(in_a_line(error))}", file=sys.stderr)
         return 1
 
 
