@@ -21,6 +21,7 @@ from jobs.cli.help import job_help
 from jobs.cli.registry import SUBMIT_SUMMARY, job_named
 from jobs.cli.shown import as_message
 from jobs.cluster.connect import PACKAGES, project_root
+from jobs.cluster.failures import in_a_line
 from jobs.cluster.ray_address import check_dashboard
 from pipelines.redact import check_no_key
 from pipelines.storage.open_store import local_path
@@ -68,8 +69,12 @@ def run(arguments: list[str]) -> int:
     submission_id = f"{job.name}-{hashlib.sha256(composed.yaml.encode()).hexdigest()[:16]}"
     try:
         return _submit(address, submission_id, _entrypoint(["-m", "jobs.cli.main", job.name, *overrides]))
-    except RuntimeError as error:
-        print(f"rushes: submit failed: {as_message(str(error))}", file=sys.stderr)
+    except Exception as error:  # of Ray's, whose classes are not imported before they are needed
+        from ray.exceptions import RayError
+
+        if not isinstance(error, RuntimeError | RayError):
+            raise
+        print(f"rushes: submit failed: {as_message(in_a_line(error))}", file=sys.stderr)
         return 1
 
 

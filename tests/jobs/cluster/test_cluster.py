@@ -63,12 +63,13 @@ def test_a_submitted_job_that_fails_exits_with_1(shared_ray, tmp_path):
 class _NoWebsockets(BaseHTTPRequestHandler):
     """A proxy before a dashboard, of the kind that passes requests and refuses websockets."""
 
-    dashboard = ""
+    dashboard, closed, submitted = "", False, False
 
     def _pass_on(self) -> None:
-        if self.headers.get("Upgrade"):
+        if self.headers.get("Upgrade") or (self.closed and self.submitted):
             self.send_error(403)
             return
+        type(self).submitted |= self.command == "POST" and self.path == "/api/jobs/"
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
         kept = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         asked = urllib.request.Request(self.dashboard + self.path, body, kept, method=self.command)
@@ -100,3 +101,15 @@ def test_a_log_that_can_not_be_followed_is_shown_at_the_end(shared_ray, tiny_run
     assert "the log can't be followed (403" in done.stdout
     assert "SUCCEEDED" in done.stdout
     assert "clips        3.0 s" in done.stdout
+
+
+def test_a_dashboard_that_answers_nothing_more_is_one_line(shared_ray, tmp_path):
+    handler = type("Handler", (_NoWebsockets,), {"dashboard": shared_ray.dashboard, "closed": True})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.server_port}"
+        done = rushes("submit", "inspect", f"dataset={tmp_path / 'none'}", "format=json", f"ray.address={address}")
+        proxy.shutdown()
+    assert done.returncode == 1
+    assert done.stderr.startswith("rushes: submit failed: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
