@@ -29,11 +29,12 @@ from benchmarks.measure.results_file import report
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
 from pipelines.errors import MediaError
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from tests.support.footage import real_clips
 from tests.support.scheduling import scheduled_as_before

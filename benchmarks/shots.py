@@ -28,9 +28,10 @@ from benchmarks.peers import peers
 from pipelines.config import ClipConfig, ShotConfig, SignalConfig
 from pipelines.ids import fingerprint
 from pipelines.measure.signals import SCHEMA, measure
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright_small
+from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.records import Shot
 from pipelines.shots import observation, transnet

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.reporting.text import count, size
-from jobs.select import as_curated
+from jobs.cli.text import count, size
+from jobs.curation.settings import as_curated
 from jobs.upkeep.config import CleanConfig
 from pipelines.dataset.reader import open_dataset
-from pipelines.storage.open_store import Entry
+from pipelines.storage.base import Entry
 
 _EXAMPLES = 3
 _MOST_STRANGERS = 1000  # in clean.json

@@ -4,7 +4,6 @@ In: footage and a dataset (new, or one to add to). Out: the next manifest of the
 What was finished before, by this run or any other with the same settings, is not done again.
 """
 
-import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from time import monotonic
@@ -13,9 +12,8 @@ from typing import Any
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig
 from jobs.curation.remembered import given_to, remember
-from jobs.reporting.text import length
+from jobs.curation.summary import say_clips
 from pipelines.dataset.manifest import current_recipe
-from pipelines.dataset.reader import open_dataset
 from pipelines.footage.listing import check_footage, find_footage
 from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
@@ -28,7 +26,7 @@ def check(cfg: CurateConfig) -> None:
     """The footage is there, the dataset's URI is one, models and captioner are known, what the recipe and the search for
     copies need is measured.
     """
-    from recaption.base import check_captioner
+    from recaption.captioners.registry import check_captioner
 
     check_footage(cfg.footage, cfg.uri_column)
     store = open_store(cfg.dataset)
@@ -85,33 +83,3 @@ def _summary(run: Run, ledger: dict[str, int], metrics: dict[str, Any]) -> None:
         f"decoded {metrics['videos_decoded']} videos, captioned {metrics['clips_captioned']} clips, "
         f"cut {metrics['clips_cut']} in {metrics['seconds']:.1f} s"
     )
-
-
-def say_clips(
-    dataset: str, run: Run, ledger: dict[str, int], metrics: dict[str, Any], footage: str | None = None
-) -> None:
-    """What became of the clips and why, and where to look."""
-    from jobs.listing.account import account_of, lost_line, quarantine_line
-
-    run.say(
-        f"clips {ledger['clips']} = kept {ledger['clips_kept']} + rejected {ledger['clips_rejected']} "
-        f"({metrics['clips_duplicate']} of them duplicates) + quarantined {ledger['clips_quarantined']}"
-    )
-    account = account_of(open_dataset(dataset))
-    for line in (lost_line(account), quarantine_line(account)):
-        if line is not None:
-            run.say(line)
-    run.say(
-        f"of the clips kept, {metrics['clips_copied']} are their source's own packets, "
-        f"{metrics['clips_encoded']} had to be re-encoded (cut_why in the index)"
-    )
-    if metrics["sound"]:
-        told = ", ".join(f"{what} in {count}" for what, count in metrics["sound"].items())
-        run.say(f"their sound was {told} (cut_sound in the index)")
-    news = (
-        f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"
-    )
-    shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
-    run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")
-    shown = "" if footage is None else f" footage={shlex.quote(footage)}"
-    run.say(f"see it with: rushes report dataset={dataset}{shown}, or rushes clips dataset={dataset}")

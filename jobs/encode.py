@@ -17,36 +17,16 @@ from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cluster.connect import check_fits, connect
 from jobs.encoding.config import EncodeConfig
 from jobs.encoding.plan import Chunk, chunks, divided
-from jobs.training.exports import EXPORT
+from jobs.training.exports import vae_folder
 from pipelines.dataset.latents import ROOT, commit, fingerprints
 from pipelines.dataset.reader import open_dataset
 from pipelines.ids import fingerprint
 from pipelines.precision import BF16, FP32, Precision, decide
-from pipelines.storage.open_store import Store, open_store
+from pipelines.storage.base import Store
+from pipelines.storage.open_store import open_store
 
 VERSION = 4
 _TOLD_CLIPS = 5
-
-
-def vae_folder(path: str, key: str = "vae") -> Path:
-    """The folder with the weights: as given, or inside a training run's or a published pipeline's.
-
-    Args:
-        key: under which the user gave it.
-
-    Raises:
-        FileNotFoundError: there are none.
-    """
-    from model.checkpoint.weights import vae_files
-
-    for folder in (Path(path), Path(path) / "vae", Path(path) / EXPORT / "vae"):
-        if all((folder / name).is_file() for name in vae_files(folder)):
-            return folder.absolute()
-    hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
-    raise FileNotFoundError(
-        f"{key}={path} holds no VAE{hint}; give the out= of rushes train_vae, or the folder of a published one, "
-        "as this makes it: hf download <owner>/<name> --include 'vae/*' --local-dir <folder>"
-    )
 
 
 def check(cfg: EncodeConfig) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.out_folder import check_free
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, checkpoint_folder, read_facts
+from jobs.training.out_folder import check_free
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
 from pipelines.cutting.write_mp4 import write_mp4

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli.out_folder import check_free
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
-from jobs.encode import vae_folder
 from jobs.evaluation.config import EvaluateVaeConfig
 from jobs.training.config import TrainVaeConfig
 from jobs.training.continuing import earlier_settings
+from jobs.training.exports import vae_folder
+from jobs.training.out_folder import check_free
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
@@ -40,7 +40,7 @@ _PICTURED_SHAPES = 8
 
 def check(cfg: EvaluateVaeConfig) -> None:
     """The VAE is there, the dataset has held-out clips, and the perceptual distance can be made."""
-    from jobs.evaluation.perceptual import perceptual_distance
+    from jobs.training.perceptual import perceptual_distance
 
     vae_folder(cfg.checkpoint, "checkpoint")
     check_free("out", cfg.out)
@@ -62,7 +62,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     import torch
 
     from jobs.evaluation.measure import measure, summary
-    from jobs.evaluation.perceptual import perceptual_distance
+    from jobs.training.perceptual import perceptual_distance
     from model.checkpoint.weights import load_vae
 
     precision = decide(cfg.precision, cfg.gpu)
@@ -206,7 +206,7 @@ def _worst_to_best(items: Sequence[Item], measured: Mapping[Item, Figures], most
 
 
 def _line(overall: Mapping[str, Any]) -> str:
-    from jobs.reporting.text import figure
+    from jobs.cli.text import figure
 
     parts = [
         f"PSNR {overall['psnr_db']:.2f} dB",

@@ -11,11 +11,11 @@ from typing import Any
 
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
+from jobs.cli.text import count, length, size
 from jobs.exporting.plan import Plan, Row, make_plan
 from jobs.exporting.write import write_file
 from jobs.listing.config import ExportConfig
 from jobs.listing.sources import name_of
-from jobs.reporting.text import count, length, size
 from pipelines.errors import MediaError
 
 _NAMED = 5

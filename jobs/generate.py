@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.out_folder import check_local, check_note
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cli.shown import as_shown_json
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import GenerateConfig
 from jobs.generation.pipeline import Pipeline, Size, adapter_folder, check_text, checkpoint_folder, read_facts
+from jobs.training.out_folder import check_local, check_note
 from pipelines.batches.shapes import fit_shape
 from pipelines.cutting.write_mp4 import write_mp4
 from pipelines.durable import write_text

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
+from jobs.cli.run_records import RECORDS
+from jobs.cli.text import size
 from jobs.reporting.config import ReportConfig
 from jobs.reporting.found import Found, find_dataset, find_run
-from jobs.reporting.text import size
-from jobs.workflow.graph import RECORDS
 from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_bytes
 from pipelines.footage.given import given

@@ -14,7 +14,7 @@ from typing import Any
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.curation.remembered import given_to
-from jobs.select import as_curated
+from jobs.curation.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
 from pipelines.errors import Reason
@@ -47,10 +47,10 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     Raises:
         LedgerError: something was lost or counted twice.
     """
-    from jobs.curate import say_clips
     from jobs.curation.curation import Curation
     from jobs.curation.fingerprints import fingerprints
     from jobs.curation.forgetting import forget_clips, forget_source
+    from jobs.curation.summary import say_clips
     from pipelines.footage.listing import Footage
 
     started = monotonic()

@@ -12,12 +12,13 @@ from typing import Any
 
 from jobs.cli.fields import keys, value_at
 from jobs.cli.instances import as_yaml
-from jobs.cli.out_folder import check_local
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import Run, open_run
+from jobs.cli.run_records import read_record, write_record
 from jobs.cluster.connect import connect
+from jobs.training.out_folder import check_local
 from jobs.workflow.config import WIRED, RunConfig
-from jobs.workflow.graph import Made, Node, node_fingerprint, nodes, read_record, up_to_date, write_record
+from jobs.workflow.graph import Made, Node, node_fingerprint, nodes, up_to_date
 from pipelines.footage.listing import find_footage
 
 

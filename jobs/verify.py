@@ -12,12 +12,12 @@ from time import monotonic
 from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.select import as_curated
+from jobs.curation.settings import as_curated
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
 from pipelines.dataset.manifest import BadManifestError
 from pipelines.dataset.reader import Dataset, open_dataset
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 _SHOWN = 20  # findings on the console; all are in verify.json
 

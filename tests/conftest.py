@@ -124,7 +124,7 @@ class TinyRun:
 
     def made(self, job: str) -> Path:
         """Where a node's output is."""
-        from jobs.workflow.graph import read_record
+        from jobs.cli.run_records import read_record
 
         record = read_record(self.out, job)
         assert record is not None

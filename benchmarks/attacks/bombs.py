@@ -172,7 +172,7 @@ def patterns_of_adapters(place: Place, draw: Random) -> None:
     sound = place.work / "sound"
     dit = place.material.training / "export" / "dit"
     made = (
-        "from model.checkpoint.weights import load_dit; from model.lora import add_lora, save_lora; "
+        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, save_lora; "
         f"d = load_dit({str(dit)!r}); add_lora(d, 2); save_lora(d, {str(sound)!r})"
     )
     place.run([sys.executable, "-c", made], case="sound adapter")

@@ -121,7 +121,7 @@ def adapters_that_lead_elsewhere(place: Place, draw: Random) -> None:
     place.case("sound")
     adapter = place.work / "sound"
     made = (
-        "from model.checkpoint.weights import load_dit; from model.lora import add_lora, save_lora; "
+        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, save_lora; "
         f"d = load_dit({str(place.material.training / 'export' / 'dit')!r}); add_lora(d, 2); save_lora(d, {str(adapter)!r})"
     )
     place.hold(place.run([sys.executable, "-c", made]).code == 0, "no sound adapter could be made")

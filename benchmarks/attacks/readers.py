@@ -66,8 +66,8 @@ def _text(where: str, more: str) -> None:
 
 
 def _adapter(where: str, more: str) -> None:
+    from model.checkpoint.lora import load_lora
     from model.checkpoint.weights import load_dit
-    from model.lora import load_lora
 
     load_lora(load_dit(more), where)
 

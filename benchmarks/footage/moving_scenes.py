@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from benchmarks.footage.takes import Take, deal, packaged_takes
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.media.read_clock import read_clock
 from tests.support.footage import texture
 
 LABELS = (

@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright_small
+from pipelines.media.read_clock import read_clock
 from pipelines.shots import observation
 from pipelines.shots.find_shots import DETECTORS
 from tests.support.footage import real_clips

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import av
 
-from pipelines.media.clock import read_clock
+from pipelines.media.read_clock import read_clock
 
 
 def floor_s(paths: Sequence[Path]) -> dict[str, float]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure.measure import measure, preload
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.scores.base import SIGNALS
 from pipelines.scores.registry import configured

@@ -31,10 +31,11 @@ from scipy.stats import spearmanr
 from benchmarks.footage.picture_scenes import ENCODERS, FPS, TEXTS, Scene, barred, written_on
 from benchmarks.footage.takes import Take, deal, frames_of, packaged_takes
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
-from pipelines.measure.grid import on_grid
+from pipelines.grid import on_grid
 from pipelines.measure.measure import measure as measure_pictures
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.records import Span
 from pipelines.scores.base import NativeFrame

@@ -21,7 +21,9 @@ from typing import Any
 from jobs.cli.own_folder import let_go, own_folder
 from jobs.cli.shown import LogFormatter, as_message, as_shown_json
 from pipelines import durable
-from pipelines.storage.open_store import LocalStore, Store, open_store
+from pipelines.storage.base import Store
+from pipelines.storage.local_store import LocalStore
+from pipelines.storage.open_store import open_store
 
 _TRIES = 100  # names for a new folder: each is free but for one in four thousand millions
 

@@ -25,7 +25,8 @@ from pipelines.media.ranged import File
 from pipelines.sandbox import child
 from pipelines.scores.registry import SCORES
 from pipelines.storage.open_store import open_store
-from recaption.base import NO_FRAMES, Caption, View, load_captioner, scores_read
+from recaption.base import NO_FRAMES, Caption, View
+from recaption.captioners.registry import load_captioner, scores_read
 from recaption.config import CaptionConfig
 
 logger = logging.getLogger(__name__)

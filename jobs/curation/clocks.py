@@ -13,7 +13,7 @@ from pipelines.measure import confined
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.sandbox import child
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 
 class Clocks:

@@ -18,7 +18,7 @@ from pipelines.drill import boundary
 from pipelines.ids import hash_bytes
 from pipelines.recipes.recipe import Recipe
 from pipelines.redact import redacted
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 
 def read_base(store: Store) -> Base:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from jobs.cli.fields import with_absolute_paths
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
+from jobs.cli.text import count, length
 from jobs.cluster.connect import connect
 from jobs.cluster.here import footage_s, is_small
 from jobs.cluster.watch import Pulse
@@ -45,7 +46,6 @@ from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
 from jobs.curation.measuring import Measuring
 from jobs.curation.shard_writer import content_of, has_bytes
-from jobs.reporting.text import count, length
 from pipelines import drill
 from pipelines.dataset.manifest import LostRaceError, current_settings
 from pipelines.dataset.pack import Plan, plan_shards, shard_id

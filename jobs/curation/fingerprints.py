@@ -13,7 +13,7 @@ from pipelines.dedup import looks
 from pipelines.precision import AUTO
 from pipelines.scores import registry
 from pipelines.shots import clips, find_shots
-from recaption.base import captioner_fingerprint
+from recaption.captioners.registry import captioner_fingerprint
 
 IDENTIFY_VERSION = 1
 PROBE_VERSION = 4

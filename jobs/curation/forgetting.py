@@ -12,7 +12,7 @@ from pipelines.dataset.schema import CAPTIONS, table
 from pipelines.dataset.stages import Stage
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined, Source
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 
 def forget_source(source: Source, video_id: str | None, store: Store, prints: Fingerprints) -> None:

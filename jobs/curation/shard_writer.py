@@ -31,7 +31,8 @@ from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.records import Span
 from pipelines.sandbox.child import ChildError, read_made
-from pipelines.storage.open_store import open_store, prove_room
+from pipelines.storage.local_store import prove_room
+from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
 

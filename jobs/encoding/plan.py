@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.dataset.latents import has_shard, read_unread
 from pipelines.dataset.reader import Dataset
 from pipelines.ids import fingerprint
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 CAPTION_KINDS = {"short": "caption_short", "dense": "caption_dense", "source": "source_text"}
 _MOST_CLIPS = 64  # of a chunk: what one encoder takes at a time, and what is lost when it dies

@@ -16,7 +16,7 @@ import numpy as np
 
 from model.text.registry import TextEncoder
 from pipelines.ids import canonical_json, hash_text
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 ROOT = "texts"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from jobs.evaluation.perceptual import Distance
 from jobs.evaluation.video_quality import flicker, motion_sharpness, ssim
+from jobs.training.perceptual import Distance
 from model.vae.loss import psnr_db
 
 FIGURES = ("psnr_db", "ssim", "perceptual", "flicker", "motion_sharpness")

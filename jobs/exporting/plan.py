@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.cli.out_folder import check_free, check_local
+from jobs.cli.text import count
 from jobs.exporting.file_names import file_name
 from jobs.exporting.rejected import why_no_file
 from jobs.listing.account import by_reason
@@ -20,7 +20,7 @@ from jobs.listing.choose import Choice, choose
 from jobs.listing.config import ExportConfig
 from jobs.listing.ids import short_length
 from jobs.listing.moments import clip_at
-from jobs.reporting.text import count
+from jobs.training.out_folder import check_free, check_local
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT
 

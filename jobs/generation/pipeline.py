@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from jobs.training.exports import EXPORT, LORA, PIPELINE
+from model.checkpoint.lora import CONFIG as ADAPTER
+from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, load_vae
 from model.config import FlowConfig, SampleConfig, config_of
 from model.dit.tokens import Piece
 from model.flow.conditions import Given, Known
 from model.flow.sampler import sample
 from model.foreign import read_object
-from model.lora import CONFIG as ADAPTER
-from model.lora import load_lora, merge_lora
 from model.text.registry import CachedTextEncoder, check_named, text_encoder
 from model.vae.network import VAE
 from model.vae.pixels import encode_frames, to_pixels

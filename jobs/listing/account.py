@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.reporting.text import count, length
+from jobs.cli.text import count, length
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT, REJECTED
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.cli.fields import near_miss
+from jobs.cli.text import count, length
 from jobs.listing.sources import videos_of
-from jobs.reporting.text import count, length
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
 from pipelines.scores.registry import REASONS

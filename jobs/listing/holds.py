@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from jobs.cli.text import count, length, share, size
 from jobs.listing.account import by_reason, in_words
 from jobs.listing.plain import plain
 from jobs.listing.rules import rule_text
 from jobs.listing.sources import name_of
-from jobs.reporting.text import count, length, share, size
 
 Holds = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.reporting.text import length, size
+from jobs.cli.text import length, size
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
 from pipelines.spread import spread

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.reporting.text import figure
+from jobs.cli.text import figure
 
 _MOST_POINTS = 240
 _LOG_ABOVE = 20.0  # largest ÷ smallest beyond which a linear axis hides the small ones

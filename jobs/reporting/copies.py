@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from jobs.cli.text import figure
 from jobs.reporting.index import Clips
-from jobs.reporting.text import figure
 from jobs.reporting.thumbs import Thumb, Thumbs
 from pipelines.spread import spread
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.text import figure
 from jobs.reporting.charts import LineChart, line_chart
 from jobs.reporting.media import jpeg_uri
-from jobs.reporting.text import figure
 from jobs.training.exports import EXPORT
 from jobs.training.metrics import read_metrics
 from pipelines.foreign import read_object

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jobs.workflow.graph import RECORDS, read_record
+from jobs.cli.run_records import RECORDS, read_record
 from pipelines.foreign import JSON_BYTES, parse_object
 from pipelines.storage.open_store import open_store
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.cli.text import count, length, words
 from jobs.reporting.index import Clips
-from jobs.reporting.text import count, length, words
 from pipelines.dataset.schema import KEPT, is_gap
 from pipelines.scores.registry import DUPLICATE
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from jobs.cli.text import clock, count, figure
 from jobs.reporting.document import document
 from jobs.reporting.media import data_uri, jpeg_uri
-from jobs.reporting.text import clock, count, figure
 
 AMPLIFIED = 4
 _JPEG_QUALITY = 95  # what coding adds must not look like the VAE's doing

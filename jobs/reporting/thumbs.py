@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from jobs.cli.text import clock, words
 from jobs.reporting.media import jpeg_uri
 from jobs.reporting.pictures import Pictures
-from jobs.reporting.text import clock, words
 
 _HEIGHT = 84
 

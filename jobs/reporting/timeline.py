@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from jobs.cli.text import clock, count, figure, length, words
 from jobs.reporting.charts import Axis, Tick
 from jobs.reporting.media import strip_uri
 from jobs.reporting.pictures import Pictures, picture_width
-from jobs.reporting.text import clock, count, figure, length, words
 from pipelines.spread import spread
 
 _MOST_SOURCES = 16

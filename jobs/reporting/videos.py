@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from jobs.cli.progress import Bar
+from jobs.cli.text import figure
 from jobs.reporting.found import METRICS_OF_EVALUATE
 from jobs.reporting.media import data_uri
-from jobs.reporting.text import figure
 from pipelines.batches.frames import FrameReader
 from pipelines.config import LimitConfig
 from pipelines.dataset.reader import Dataset

@@ -23,6 +23,7 @@ from jobs.training.config import TrainConfig
 from jobs.training.exports import LORA, PIPELINE
 from jobs.training.start import build_network, network_config
 from model.checkpoint import card
+from model.checkpoint.lora import lora_parameters, merge_lora, save_lora
 from model.checkpoint.weights import load_vae, save_weights, vae_files
 from model.dit.attention_kernels import use_kernel
 from model.dit.compiled import compile_phases
@@ -40,7 +41,6 @@ from model.flow.path import (
     velocity,
 )
 from model.flow.sampler import sample
-from model.lora import lora_parameters, merge_lora, save_lora
 from model.vae.pixels import to_pixels
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT

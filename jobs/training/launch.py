@@ -17,7 +17,6 @@ from typing import Any
 
 from jobs.cli import interruption
 from jobs.cli.fields import with_absolute_paths
-from jobs.cli.out_folder import check_free
 from jobs.cli.progress import Bar, progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_fits, connect, lacking, resources
@@ -27,6 +26,7 @@ from jobs.training.continuing import check_continues, decided, settings, told
 from jobs.training.exports import SETTINGS, UNREAD
 from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
+from jobs.training.out_folder import check_free
 from jobs.training.states import newest, read_step
 from pipelines.durable import write_text
 

@@ -15,15 +15,15 @@ from typing import Any
 from jobs.encoding.plan import CAPTION_KINDS
 from jobs.training.config import TrainConfig
 from jobs.training.exports import EXPORT, PIPELINE
+from model.checkpoint.lora import add_lora
 from model.checkpoint.weights import load_dit, read_config, read_record, vae_files
 from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
 from model.dit.network import DiT
 from model.foreign import read_object
-from model.lora import add_lora
 from pipelines.batches.planner import draw_key
 from pipelines.batches.windows import HELD_OUT
 from pipelines.dataset.latents import ROOT, Latents
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 # Of the latents: what they were made of, which the trained model says on.
 _NEEDED = (

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.evaluation.perceptual import Distance, perceptual_distance
 from jobs.training.cards import data_facts
 from jobs.training.config import TrainVaeConfig
+from jobs.training.perceptual import Distance, perceptual_distance
 from model.checkpoint.card import FILE as CARD
 from model.checkpoint.card import VAEFacts, vae_card
 from model.checkpoint.weights import save_weights

@@ -16,7 +16,7 @@ from pipelines.dataset.manifest import manifest_number
 from pipelines.dataset.schema import read_parquet
 from pipelines.dataset.shards import shard_key
 from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
-from pipelines.storage.open_store import Entry, Store
+from pipelines.storage.base import Entry, Store
 
 MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = "manifests", "notes", "tables", "shards", "stages", "scratch"
 KINDS: dict[str, str] = {

@@ -27,7 +27,8 @@ from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
 from pipelines.measure.confined import limits
 from pipelines.sandbox.child import ChildError, call
-from pipelines.storage.open_store import Store, open_store
+from pipelines.storage.base import Store
+from pipelines.storage.open_store import open_store
 
 Row = dict[str, Any]
 

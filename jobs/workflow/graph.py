@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +17,9 @@ from typing import Any
 from jobs.encoding.config import EncodeConfig
 from jobs.workflow.config import RunConfig
 from pipelines.dataset.manifest import manifest_name, manifest_number
-from pipelines.durable import write_text
-from pipelines.foreign import read_object
 from pipelines.ids import fingerprint
 
 logger = logging.getLogger(__name__)
-RECORDS = "workflow"
-_RECORDED = {"fingerprint", "digest", "path", "result", "seconds"}
 
 # Where a job runs and how often it reports doesn't change what it makes.
 _FREE = ("ray", "workers", "log_every", "checkpoint_every", "keep_checkpoints", "gpu")
@@ -153,39 +148,6 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: A
     return fingerprint(
         {"job": node.job, "settings": settings, "inputs": {n: made[n].digest for n in node.needs}, "extra": extra}
     )
-
-
-def read_record(out: Path, job: str) -> dict[str, Any] | None:
-    """What a node left when it finished: fingerprint, digest, path, result, seconds; None too if that is damaged, so that the node
-    is run again. `path` is in this folder, whatever the record says: it may have been moved, and nothing is opened elsewhere
-    because a file says so.
-    """
-    path = out / RECORDS / f"{job}.json"
-    try:
-        record = read_object(path, finite=False) if path.exists() else None
-    except ValueError as error:
-        logger.warning("%s: %s is run again", error, job)
-        return None
-    if record is None or not record.keys() >= _RECORDED or not _of_its_kinds(record):
-        return None
-    name = Path(record["path"]).name
-    return record | {"path": str(out if job == "report" else out / name)}
-
-
-def _of_its_kinds(record: Mapping[str, Any]) -> bool:
-    return (
-        all(isinstance(record[name], str) for name in ("fingerprint", "digest", "path"))
-        and isinstance(record["result"], dict)
-        and isinstance(record["seconds"], int | float)
-        and Path(record["path"]).name not in ("", "..")
-    )
-
-
-def write_record(out: Path, job: str, record: Mapping[str, Any]) -> None:
-    """Keep what a node left, whole or not at all."""
-    folder = out / RECORDS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{job}.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def up_to_date(node: Node, key: str, record: Mapping[str, Any] | None) -> bool:

@@ -8,11 +8,11 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-from pipelines.media.clock import read_clock
 from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of, set_framing
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.read_clock import read_clock
 
 
 @dataclass(frozen=True, slots=True)

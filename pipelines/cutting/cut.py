@@ -16,7 +16,7 @@ from pipelines.cutting.remux import CannotCopy, Run, read_run, write_clip
 from pipelines.cutting.sound import Sound, read_sound
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import frame_first
 from pipelines.media.picture import frames_hash as hash_of
@@ -24,6 +24,7 @@ from pipelines.media.picture import picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 
 VERSION = 2

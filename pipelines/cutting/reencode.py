@@ -16,7 +16,7 @@ from pipelines.cutting.encode import encode_mp4
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import Fields, fields_of
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import read_framing
 from pipelines.media.packets import pictures
@@ -24,6 +24,7 @@ from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.ranged import File
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 
 if TYPE_CHECKING:

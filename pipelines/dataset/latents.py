@@ -28,7 +28,7 @@ import numpy as np
 from pipelines.dataset.manifest import manifest_name, manifest_number, numbers
 from pipelines.dataset.schema import check_names, read_parquet
 from pipelines.foreign import JSON_BYTES, MANIFEST_BYTES, TABLE_BYTES, check_head, parse_json, parse_object
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 ROOT = "latents"
 SCHEMA_VERSION = 3

@@ -15,7 +15,7 @@ from pipelines.dataset.schema import SCHEMA_VERSION
 from pipelines.drill import boundary
 from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.ids import canonical_json
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 _FOLDER = "manifests/"
 _NAME = re.compile(r"[0-9]{6,}\.json")

@@ -17,7 +17,8 @@ from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
 from pipelines.scores.registry import SCORES
 from pipelines.storage import s3
-from pipelines.storage.open_store import Store, open_store
+from pipelines.storage.base import Store
+from pipelines.storage.open_store import open_store
 
 _MAKE_ONE = "; `rushes curate footage=… dataset=…` makes one"
 _NEW_SCORE = "measured before this score existed: curate its footage again"

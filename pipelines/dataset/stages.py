@@ -18,7 +18,7 @@ from pipelines.drill import boundary
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
-from pipelines.storage.open_store import Store
+from pipelines.storage.base import Store
 
 logger = logging.getLogger(__name__)
 

@@ -91,7 +91,7 @@ def read_times(path: File, cfg: FootageConfig) -> pa.Table:
     Raises:
         MediaError: see `read_clock`.
     """
-    from pipelines.media.clock import read_clock
+    from pipelines.media.read_clock import read_clock
 
     clock = read_clock(path, cfg)
     about = {name: value for name, value in dataclasses.asdict(clock).items() if not isinstance(value, np.ndarray)}

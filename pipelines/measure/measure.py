@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.grid import on_grid
 from pipelines.measure import signals
-from pipelines.measure.grid import on_grid
 from pipelines.media.clock import Clock
 from pipelines.scores.base import NativeFrame, Row
 from pipelines.scores.registry import METERS, load_meters

@@ -36,7 +36,7 @@ import pyarrow as pa
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
-from pipelines.measure.grid import DRIFT_PER_S, MOTION_PER_S, on_grid
+from pipelines.grid import DRIFT_PER_S, MOTION_PER_S, on_grid
 from pipelines.media.clock import Clock
 from pipelines.media.picture import picture_hash, upright_small
 from pipelines.media.picture_format import format_of

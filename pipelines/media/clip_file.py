@@ -8,8 +8,9 @@ clock is known without decoding it.
 from dataclasses import dataclass, replace
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.mp4_boxes import video_edit, without_video_edit
+from pipelines.media.read_clock import read_clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,10 +12,11 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
-from pipelines.media.clock import Clock, read_clock
+from pipelines.media.clock import Clock
 from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
 from pipelines.media.picture import upright
 from pipelines.media.ranged import File
+from pipelines.media.read_clock import read_clock
 from pipelines.media.whole import pictures_between
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.config import ScoreConfig
-from pipelines.measure.grid import DRIFT_PER_S, MOTION_PER_S
+from pipelines.grid import DRIFT_PER_S, MOTION_PER_S
 from pipelines.records import Span
 from pipelines.scores import (
     bars,

@@ -25,7 +25,7 @@ from typing import Any
 
 from pipelines.foreign import parse_object
 from pipelines.storage import s3
-from pipelines.storage.open_store import Entry, check_bytes, checked_key, is_key
+from pipelines.storage.base import Entry, check_bytes, checked_key, is_key
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from benchmarks.footage.tinyworld_footage import (
     write_footage,
 )
 from benchmarks.measure.tinyworld_judge import look, things
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.media.read_clock import read_clock
 
 WORLD = World(colours=tuple(RGB))
 EVERYTHING = WORLD.pairs() + WORLD.held_out

@@ -15,7 +15,7 @@ from jobs.cli.main import main
 from pipelines.dataset.manifest import Manifest, newest, publish
 from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, parquet_bytes, table
 from pipelines.ids import hash_bytes
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 from tests.support.hostile import MARKER, change, checkpoint, with_code
 from tests.support.tiny_models import tiny_clip, tiny_text
 
@@ -229,7 +229,7 @@ def test_a_model_that_a_dataset_names_is_shown_and_not_used(tmp_path, capsys, se
 
 def test_what_is_given_again_is_as_it_was_curated(tmp_path, monkeypatch):
     from jobs.curation.config import GivenModels
-    from jobs.select import as_curated
+    from jobs.curation.settings import as_curated
 
     dataset(
         tmp_path / "d",

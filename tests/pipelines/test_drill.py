@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import drill
 from pipelines.drill import Drill, arrivals, boundary, driver_of, has_killed, write_drill
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PASS = "from pipelines.drill import boundary\nfor _ in range({times}): boundary('x:before'); boundary('x:after')"

@@ -11,7 +11,7 @@ from model.checkpoint.shards import publish as publish_weights
 from model.checkpoint.shards import write_state
 from pipelines.cutting.write_mp4 import write_mp4
 from pipelines.durable import publish, write_bytes, write_text
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 from tests.support.disk import NAME, check_durable, recorded
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash, upright
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from tests.support.footage import real_clips
 from tests.support.scheduling import scheduled_as_before

@@ -9,9 +9,9 @@ from jobs.curation.config import CurateConfig
 from pipelines.config import FootageConfig, ScoreConfig
 from pipelines.dedup.pairs import content
 from pipelines.measure.measure import measure
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import probe
+from pipelines.media.read_clock import read_clock
 from tests.support.footage import pan, write
 
 CFG = CurateConfig(footage="f", dataset="d", scores=ScoreConfig(tags=False, nsfw=False, text=False))

@@ -18,10 +18,10 @@ from jobs.curation.fingerprints import fingerprints
 from jobs.inspect import describe
 from jobs.listing.holds import as_text
 from pipelines.dataset.reader import open_dataset
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at, iterate_frames
+from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 from tests.support.footage import film, pan, texture, write
 from tests.support.sounds import film_with_sound
 

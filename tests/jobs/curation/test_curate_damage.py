@@ -17,7 +17,7 @@ from pipelines.config import CutConfig, EncodeConfig, ScoreConfig, ShotConfig
 from pipelines.cutting.cut import cut
 from pipelines.dataset.schema import QUARANTINE, SOURCES, is_gap, table
 from pipelines.footage.listing import find_footage
-from pipelines.media.clock import read_clock
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
 from tests.pipelines.media.test_whole import packets_of, with_noise

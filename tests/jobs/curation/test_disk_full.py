@@ -17,7 +17,7 @@ from pipelines.dataset.reader import open_dataset
 from pipelines.errors import MediaError, PlaceError
 from pipelines.footage.cache import FootageCache
 from pipelines.sandbox import child
-from pipelines.storage.open_store import LocalStore, prove_room
+from pipelines.storage.local_store import LocalStore, prove_room
 from tests.conftest import run_job
 from tests.support.footage import pan, write
 
@@ -124,7 +124,7 @@ def test_room_is_proved_by_writing(tmp_path):
     prove_room(tmp_path, 1024**2)
     assert not list(tmp_path.iterdir())
     program = (
-        "import resource, signal, sys; from pathlib import Path; from pipelines.storage.open_store import prove_room;"
+        "import resource, signal, sys; from pathlib import Path; from pipelines.storage.local_store import prove_room;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); prove_room(Path(sys.argv[1]))"
     )

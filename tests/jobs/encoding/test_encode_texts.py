@@ -13,7 +13,7 @@ from jobs.upkeep.reachable import KINDS, Reachable, Wanted
 from model.text.base import OneByOne
 from model.text.registry import text_encoder
 from pipelines.dataset.latents import fingerprints, open_latents
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 from tests.conftest import TINY, run_job
 from tests.support.tiny_models import tiny_text
 

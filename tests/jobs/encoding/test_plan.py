@@ -9,7 +9,7 @@ from jobs.encoding.plan import Chunk, chunks, divided
 from pipelines.dataset.latents import EncodedClip, read_unread, write_shard, write_unread
 from pipelines.dataset.manifest import Shard
 from pipelines.ids import hash_text
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 
 
 @dataclass

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jobs.evaluation.measure import FIGURES, measure, summary
-from jobs.evaluation.perceptual import perceptual_distance
+from jobs.training.perceptual import perceptual_distance
 from tests.support.footage import pan
 
 

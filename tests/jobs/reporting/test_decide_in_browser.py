@@ -6,7 +6,7 @@ import math
 import random
 import re
 
-from jobs.reporting.text import length
+from jobs.cli.text import length
 from pipelines.config import RecipeConfig
 from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser

@@ -9,8 +9,8 @@ from jobs.reporting.pictures import Pictures, picture_width
 from pipelines.dataset.reader import Dataset
 from pipelines.footage.given import given
 from pipelines.measure import confined
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, frames_in_passes
+from pipelines.media.read_clock import read_clock
 from pipelines.storage.open_store import open_store
 from tests.support.footage import pan, write
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from jobs.training.states import newest
+from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, read_record, save_weights
-from model.lora import load_lora, merge_lora
 from tests.conftest import run_job
 from tests.jobs.training.test_train import losses
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool3d
 
-from jobs.evaluation.perceptual import EfficientNetDistance, perceptual_distance
+from jobs.training.perceptual import EfficientNetDistance, perceptual_distance
 from tests.support.footage import pan
 
 

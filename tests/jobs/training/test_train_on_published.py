@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.encode import latents_fingerprint, vae_folder
+from jobs.encode import latents_fingerprint
 from jobs.encoding.config import EncodeConfig
 from jobs.generation.pipeline import Pipeline, Size
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
+from jobs.training.exports import vae_folder
 from model.checkpoint.weights import load_vae, read_vae_config, vae_files
 from model.text.registry import text_encoder
 from model.vae.published import PublishedVAE

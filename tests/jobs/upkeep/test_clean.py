@@ -12,7 +12,7 @@ from jobs.cli.main import WRONG_USAGE, main
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import read_parquet
 from pipelines.dataset.shards import shard_key
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
 

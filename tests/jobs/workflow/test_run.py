@@ -2,7 +2,7 @@
 
 import json
 
-from jobs.workflow.graph import read_record
+from jobs.cli.run_records import read_record
 from tests.conftest import run_job
 
 NODES = ("curate", "train_vae", "encode", "train", "evaluate", "report")

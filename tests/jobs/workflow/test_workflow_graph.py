@@ -1,7 +1,8 @@
 """What the workflow's nodes made is told by their own files: what a desktop or a copy has put beside them changes nothing."""
 
+from jobs.cli.run_records import read_record, write_record
 from jobs.workflow.config import RunConfig
-from jobs.workflow.graph import nodes, read_record, write_record
+from jobs.workflow.graph import nodes
 from tests.support.disk import check_durable, recorded
 
 STRANGERS = ("._000001.json", "000002 (copy).json", ".DS_Store", "000001.json.bak")

@@ -7,9 +7,9 @@ import pytest
 from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.check_clip import Promised, check_clip
 from pipelines.cutting.cut import cut
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from tests.support.footage import pan, write
 

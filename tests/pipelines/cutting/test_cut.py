@@ -16,13 +16,13 @@ from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.errors import MediaError, Reason
 from pipelines.media import fast_reader
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.fast_reader import GaveUp, open_fast
 from pipelines.media.mp4_boxes import Edit, set_edits, video_edit, without_video_edit
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.planes import planes_of
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.read_clock import read_clock
 from tests.support.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
 from tests.support.odd_sources import SOURCES
 

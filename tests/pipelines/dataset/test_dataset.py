@@ -17,7 +17,7 @@ from pipelines.dataset.shards import Sample, members, write_shard
 from pipelines.dataset.stages import Stage
 from pipelines.ids import canonical_json
 from pipelines.records import Quarantined
-from pipelines.storage.open_store import LocalStore
+from pipelines.storage.local_store import LocalStore
 
 MANIFEST = Manifest(SCHEMA_VERSION, (), (), (), (), (), {"name": "default", "hash": "x", "rules": []}, {}, {})
 

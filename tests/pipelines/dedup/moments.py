@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.dedup import looks, thumb
-from pipelines.measure.grid import on_grid
+from pipelines.grid import on_grid
 from tests.support.footage import texture
 
 FPS = 16

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dataset.schema import parquet_bytes
-from pipelines.measure.grid import on_grid
+from pipelines.grid import on_grid
 from pipelines.measure.signals import MOTION_PER_S, context_frames, measure, signals_settings
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import picture_hash, upright
+from pipelines.media.read_clock import read_clock
 from pipelines.shots.find_shots import look_of
 from pipelines.shots.observation import observe
 from pipelines.shots.transnet import TransNet

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media import packets
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_frames, iterate_pictures
 from pipelines.media.picture import picture_hash
 from pipelines.media.probe import open_container, video_stream
+from pipelines.media.read_clock import read_clock
 from pipelines.media.whole import whole_pictures
 from tests.support.footage import pan, write
 from tests.support.odd_bytes import without_box

@@ -11,9 +11,9 @@ import pytest
 from pipelines.config import EncodeConfig
 from pipelines.cutting.encode import encode_mp4
 from pipelines.media import decode
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.picture import upright
+from pipelines.media.read_clock import read_clock
 from tests.support.footage import film, pan, real_clips, write
 
 SMALL = {"height": 48, "width": 64}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import open_container, probe, video_stream
+from pipelines.media.read_clock import read_clock
 from tests.support.footage import pan, write
 from tests.support.odd_sources import SOURCES
 

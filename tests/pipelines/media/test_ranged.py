@@ -17,10 +17,10 @@ from pipelines.errors import MediaError, Reason
 from pipelines.footage.partial import reads_in_part
 from pipelines.measure import confined
 from pipelines.media import ranged
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.ranged import RangedFile, read_by_ranges
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
 from pipelines.sandbox.child import Limits, call

@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import read_clock
 from pipelines.media.probe import open_container, probe
+from pipelines.media.read_clock import read_clock
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from tests.support.footage import pan, write
 from tests.support.odd_bytes import boxes, edit_boxes, join

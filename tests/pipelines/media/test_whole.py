@@ -11,8 +11,8 @@ import pytest
 from pipelines.errors import MediaError, Reason
 from pipelines.measure.stretches import gaps, lost_s, stretches
 from pipelines.media import whole
-from pipelines.media.clock import read_clock
 from pipelines.media.picture import picture_hash
+from pipelines.media.read_clock import read_clock
 from pipelines.media.whole import pictures_between, whole_pictures
 from tests.support.footage import pan, write
 

@@ -77,8 +77,8 @@ def two_tables(rows):
 
 
 def decode_without_memory(path):
-    from pipelines.media.clock import read_clock
     from pipelines.media.decode import iterate_pictures
+    from pipelines.media.read_clock import read_clock
 
     clock = read_clock(path)
     return len(list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts)))

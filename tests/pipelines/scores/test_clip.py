@@ -16,7 +16,7 @@ from pipelines.config import FootageConfig, ScoreConfig, ShotConfig, SignalConfi
 from pipelines.measure.confined import measure_unit
 from pipelines.measure.measure import preload
 from pipelines.measure.signals import SCHEMA
-from pipelines.media.clock import read_clock
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
 from pipelines.scores import clip_model

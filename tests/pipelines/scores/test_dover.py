@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipelines.config import FootageConfig, ScoreConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.media.read_clock import read_clock
 from pipelines.sandbox import child
 from pipelines.scores import dover
 from pipelines.scores.registry import check, known_score, missing

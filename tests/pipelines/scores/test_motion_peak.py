@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.config import RecipeConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure.measure import measure
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.media.read_clock import read_clock
 from pipelines.recipes.recipe import load_recipe
 from pipelines.records import Span
 from pipelines.scores.registry import score_clip

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.measure.grid import MOTION_PER_S, on_grid
+from pipelines.grid import MOTION_PER_S, on_grid
 from pipelines.scores.over_time import moves, natives, times
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.measure.measure import measure
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import iterate_pictures
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.scores import registry
 from tests.support.footage import write

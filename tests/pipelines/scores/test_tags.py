@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.config import ScoreConfig
 from pipelines.measure.signals import SCHEMA
-from pipelines.media.clock import read_clock
 from pipelines.media.decode import frames_at
+from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
 from pipelines.scores.embedding import clip_embedding

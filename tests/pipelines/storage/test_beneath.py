@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.storage.base import is_key
 from pipelines.storage.beneath import LeadsOutError
-from pipelines.storage.open_store import LocalStore, is_key
+from pipelines.storage.local_store import LocalStore
 
 SECRET = b"the victim's"
 NAMES = ("a", "b", "shards", "manifests", ".scratch", "stages")

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipelines.storage.open_store import LocalStore, Store, open_store
+from pipelines.storage.base import Store
+from pipelines.storage.local_store import LocalStore
+from pipelines.storage.open_store import open_store
 
 
 @pytest.fixture(params=["folder", "s3"])

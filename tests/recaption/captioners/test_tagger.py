@@ -8,9 +8,10 @@ import pytest
 from torchvision.models import EfficientNet_B0_Weights
 
 from pipelines.vision.colours import colour_shares, dominant
-from recaption.base import View, captioner_fingerprint, check_captioner, load_captioner
+from recaption.base import View
 from recaption.captioners import vocabulary
 from recaption.captioners.phrasing import Seen, write
+from recaption.captioners.registry import captioner_fingerprint, check_captioner, load_captioner
 from recaption.config import CaptionConfig
 from tests.support.footage import real_clips
 
@@ -48,8 +49,8 @@ def test_it_names_a_palace_in_a_real_photograph_and_the_same_each_time(tagger):
 
 
 def test_it_sees_the_bow_tie_in_the_car(tagger):
-    from pipelines.media.clock import read_clock
     from pipelines.media.decode import frames_at
+    from pipelines.media.read_clock import read_clock
 
     path = real_clips()["carphone_pristine.mp4"]
     frames = frames_at(path, read_clock(path), [10, 60, 110])

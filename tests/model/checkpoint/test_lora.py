@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model import lora
+from model.checkpoint import lora
+from model.checkpoint.lora import add_lora, load_lora, lora_parameters, merge_lora, save_lora
 from model.config import DiTConfig
 from model.dit.network import DiT
 from model.dit.tokens import Sample, pack
-from model.lora import add_lora, load_lora, lora_parameters, merge_lora, save_lora
 
 CONFIG = {"width": 48, "depth": 2, "heads": 2, "latent_channels": 4, "text_dim": 8}
 MAPS = [
