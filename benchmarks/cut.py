@@ -26,7 +26,7 @@ import av
 import numpy as np
 
 from benchmarks.measure.results_file import report
-from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
 from pipelines.errors import MediaError
 from pipelines.media.clock import Clock

@@ -25,8 +25,8 @@ from benchmarks.footage.takes import deal, folder_takes, packaged_takes
 from benchmarks.measure.results_file import report
 from benchmarks.measure.shot_scores import Tally
 from benchmarks.peers import peers
-from pipelines.config import ClipConfig, ShotConfig, SignalConfig
 from pipelines.ids import fingerprint
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import SCHEMA, measure
 from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
@@ -36,6 +36,7 @@ from pipelines.precision import AUTO, decide
 from pipelines.records import Shot
 from pipelines.shots import observation, transnet
 from pipelines.shots.clips import cut_clips
+from pipelines.shots.config import ClipConfig, ShotConfig
 from pipelines.shots.find_shots import DETECTORS, find_shots
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "benchmarks" / "shots"

@@ -9,10 +9,10 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from jobs.cli.remembered import given_to, remember
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig
-from jobs.curation.remembered import given_to, remember
-from jobs.curation.summary import say_clips
+from jobs.listing.summary import say_clips
 from pipelines.dataset.manifest import current_recipe
 from pipelines.footage.listing import check_footage, find_footage
 from pipelines.recipes.recipe import check_measurable, load_recipe

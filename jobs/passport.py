@@ -38,7 +38,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
     Raises:
         ValueError: no clip, or more than one, is meant.
     """
-    from jobs.curation.passport_text import as_text
+    from jobs.listing.passport_text import as_text
 
     told = _passport(open_dataset(cfg.dataset), cfg)
     print(as_shown_json(told, indent=2) if cfg.format == "json" else as_text(told))
@@ -46,7 +46,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
 
 
 def _passport(dataset: Dataset, cfg: PassportConfig) -> dict[str, Any]:
-    from jobs.curation.passport_text import passport
+    from jobs.listing.passport_text import passport
 
     return passport(dataset, _clip(dataset, cfg))
 

@@ -11,9 +11,9 @@ from fnmatch import fnmatch
 from time import monotonic
 from typing import Any
 
+from jobs.cli.remembered import given_to
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
-from jobs.curation.remembered import given_to
 from jobs.curation.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
@@ -50,7 +50,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     from jobs.curation.curation import Curation
     from jobs.curation.fingerprints import fingerprints
     from jobs.curation.forgetting import forget_clips, forget_source
-    from jobs.curation.summary import say_clips
+    from jobs.listing.summary import say_clips
     from pipelines.footage.listing import Footage
 
     started = monotonic()

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
+from jobs.cli.remembered import given_to
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, SelectConfig
-from jobs.curation.remembered import given_to
 from jobs.curation.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.footage.listing import check_footage
@@ -37,7 +37,7 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
         LedgerError: a clip was lost or counted twice.
     """
     from jobs.curation.curation import Curation
-    from jobs.curation.summary import say_clips
+    from jobs.listing.summary import say_clips
     from pipelines.footage.listing import Footage
 
     started = monotonic()

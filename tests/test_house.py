@@ -6,8 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.registry import JOBS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
+# From the ground up; "" is what lies in the package itself. A folder imports what is before it in its package, and other packages as below.
+FLOORS = {
+    "pipelines": ("", "storage", "media", "sandbox", "vision", "shots", "scores", "dedup", "measure", "recipes", "cutting", "footage", "dataset", "batches"),
+    "recaption": ("", "captioners"),
+    "model": ("", "dit", "text", "vae", "flow", "checkpoint"),
+    "jobs": (
+        "cluster", "cli", "listing", "curation", "encoding", "training", "evaluation", "generation", "exporting", "upkeep", "sizing",
+        "reporting/drawing", "reporting", "workflow", "",
+    ),
+    "conf": ("",),
+}  # fmt: skip
+MOST_FILES = 20
+# Registries, of which each file is an entry.
+OF_ONE_KIND = {"jobs", "pipelines/scores", "benchmarks/attacks", "benchmarks"}
 MAY_IMPORT = {
     "pipelines": {"pipelines"},
     "model": {"model"},
@@ -16,19 +32,73 @@ MAY_IMPORT = {
     "jobs": set(PACKAGES),
 }
 # recaption reads clips, it doesn't curate them: records, media and the ground beneath them are all it may take
-RECAPTION_MAY_USE = ("pipelines.records", "pipelines.media", "pipelines.errors", "pipelines.ids", "pipelines.precision")
+RECAPTION_MAY_USE = (
+    "pipelines.records", "pipelines.media", "pipelines.vision", "pipelines.errors", "pipelines.ids", "pipelines.precision",
+)  # fmt: skip
 
 
 def imports(path: Path) -> list[str]:
-    """Modules that a file names in its import statements, wherever they stand."""
+    """Modules that a file names in its import statements, wherever they stand: in a function or for a type checker, too."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.append(node.module or "")
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name if module_file(name) else node.module or "" for name in inner]
     return names
+
+
+def module_file(name: str) -> Path | None:
+    """Where a module of ours lies."""
+    path = ROOT / name.replace(".", "/")
+    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
+
+
+def folder(path: Path) -> str:
+    """Of a file of a package: `storage` of pipelines/storage/s3.py."""
+    return "/".join(path.relative_to(ROOT).parts[1:-1])
+
+
+def ours(package: str) -> dict[Path, set[Path]]:
+    """The files of a package, and which files of it each imports."""
+    files = {path: {module_file(name) for name in imports(path)} for path in (ROOT / package).rglob("*.py")}
+    return {path: {other for other in others if other in files and other != path} for path, others in files.items()}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_folders_import_only_what_is_below_them(package):
+    floors = FLOORS[package]
+    for path, others in ours(package).items():
+        assert folder(path) in floors, f"{path.relative_to(ROOT)} lies in no room of tests/test_house.py"
+        for other in others:
+            below = floors.index(folder(other)) <= floors.index(folder(path))
+            assert below, f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}, which is above it"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_imports_go_round_in_a_circle(package):
+    edges = ours(package)
+    while edges:  # what imports nothing that is left goes; a circle stays
+        ground = {path for path, others in edges.items() if not others}
+        assert ground, f"a circle among {sorted(str(path.relative_to(ROOT)) for path in edges)}"
+        edges = {path: others - ground for path, others in edges.items() if path not in ground}
+
+
+def test_no_command_imports_a_command():
+    doors = [path for path in ours("jobs") if folder(path) == "" and path.name != "__init__.py"]
+    assert {path.stem for path in doors} == {name.replace("-", "_") for name in JOBS}
+    for path in doors:
+        for other in ours("jobs")[path]:
+            assert other not in doors, f"{path.name} imports {other.name}"
+
+
+def test_no_room_is_crowded():
+    for top in (*PACKAGES, "benchmarks", "tests"):
+        for room in {path.parent for path in (ROOT / top).rglob("*.py")}:
+            name, count = room.relative_to(ROOT).as_posix(), len(list(room.glob("*.py")))
+            assert count <= MOST_FILES or name in OF_ONE_KIND, f"{name} has {count} files"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -9,13 +9,15 @@ from collections.abc import Collection
 
 import numpy as np
 
-from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import measure, preload
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.scores.base import SIGNALS
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import configured
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import real_clips
 
 CLIP_S = 5.0

@@ -31,15 +31,19 @@ import pyarrow as pa
 
 from benchmarks.footage import duplicate_footage
 from benchmarks.footage.duplicate_footage import CHANGES, Shown
-from pipelines.config import DedupConfig, FootageConfig, ScoreConfig, ShotConfig, SignalConfig
+from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.looks import LOOKS, SIDE, signature
 from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.measure import confined
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import STAGE
+from pipelines.media.config import FootageConfig
 from pipelines.media.picture import frames_hash
 from pipelines.precision import AUTO, decide
 from pipelines.records import Span
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, score_clip
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import write
 
 FULL_SHARE = 0.55  # of the shorter clip: what copies must have in common to be asked for

@@ -30,8 +30,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.footage.picture_scenes import ENCODERS, FPS, TEXTS, Scene, barred, written_on
 from benchmarks.footage.takes import Take, deal, frames_of, packaged_takes
-from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.grid import on_grid
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import measure as measure_pictures
 from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
@@ -39,7 +39,9 @@ from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.records import Span
 from pipelines.scores.base import NativeFrame
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import load_meters, score_clip
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import real_clips, write
 
 TOLERANCE_PX = 2

@@ -15,7 +15,6 @@ from jobs.curation.analysis import Analysis
 from jobs.curation.clip_rows import bucket_of
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_of
-from pipelines.config import ScoreConfig
 from pipelines.dataset.ledger import Ledger
 from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import Packable, Packed
@@ -28,6 +27,7 @@ from pipelines.footage.listing import Footage
 from pipelines.recipes.recipe import Recipe
 from pipelines.records import Missing, Quarantined, Source
 from pipelines.scores.base import SIGNALS
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import CAPTIONED, DUPLICATE, missing
 
 _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is full

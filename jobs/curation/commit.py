@@ -12,13 +12,14 @@ import pyarrow as pa
 from jobs.curation.assemble import Assembly, Base, index_rows
 from pipelines.dataset.manifest import Manifest, Shard, newest, publish
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, table
 from pipelines.dataset.shards import shard_key
 from pipelines.drill import boundary
 from pipelines.ids import hash_bytes
 from pipelines.recipes.recipe import Recipe
 from pipelines.redact import redacted
 from pipelines.storage.base import Store
+from pipelines.storage.parquet import parquet_bytes
 
 
 def read_base(store: Store) -> Base:

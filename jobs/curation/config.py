@@ -1,22 +1,20 @@
-"""Settings of `rushes curate`, `rushes select`, `rushes requeue`, `rushes inspect` and `rushes passport`. Light: read by `rushes --help`."""
+"""Settings of curation and of what decides again. Light: read by `rushes --help`.
+
+What enters a stage's fingerprint is the config of that stage, so a key belongs to the first stage that it changes.
+"""
 
 from dataclasses import dataclass, field
 
 from jobs.cluster.config import RayConfig
-from pipelines.config import (
-    ClipConfig,
-    CutConfig,
-    DedupConfig,
-    EncodeConfig,
-    FootageConfig,
-    LimitConfig,
-    RecipeConfig,
-    ScoreConfig,
-    ShardConfig,
-    ShotConfig,
-    SignalConfig,
-)
+from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.dataset.config import ShardConfig
+from pipelines.dedup.config import DedupConfig
+from pipelines.measure.config import SignalConfig
+from pipelines.media.config import FootageConfig, LimitConfig
 from pipelines.precision import AUTO, CHOICES, DOC
+from pipelines.recipes.config import RecipeConfig
+from pipelines.scores.config import ScoreConfig
+from pipelines.shots.config import ClipConfig, ShotConfig
 from recaption.config import CaptionConfig
 
 _FOOTAGE = "where the sources are, if this user has not curated them on this machine: only what was given is opened"

@@ -9,9 +9,9 @@ from pathlib import Path
 from jobs.cli.fields import check_values
 from jobs.cli.instances import instance_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig, GivenModels
-from pipelines.config import ScoreConfig
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import AUTO, decide
+from pipelines.scores.config import ScoreConfig
 
 
 def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:

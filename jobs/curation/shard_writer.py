@@ -19,7 +19,7 @@ from jobs.curation.clip_json import MADE, PASSPORT, clip_json, made_of
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
-from pipelines.config import CutConfig
+from pipelines.cutting.config import CutConfig
 from pipelines.cutting.sound import KEPT
 from pipelines.dataset.pack import shard_id
 from pipelines.dataset.schema import CUTS, table

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from pipelines.config import EncodeConfig, LimitConfig
+from pipelines.cutting.config import EncodeConfig
+from pipelines.media.config import LimitConfig
 
 
 @dataclass

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from jobs.cli.text import figure
+from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
-from jobs.reporting.thumbs import Thumb, Thumbs
 from pipelines.spread import spread
 
 _MOST_GROUPS = 12

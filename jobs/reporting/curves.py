@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.cli.text import figure
-from jobs.reporting.charts import LineChart, line_chart
-from jobs.reporting.media import jpeg_uri
+from jobs.reporting.drawing.charts import LineChart, line_chart
+from jobs.reporting.drawing.media import jpeg_uri
 from jobs.training.exports import EXPORT
 from jobs.training.metrics import read_metrics
 from pipelines.foreign import read_object

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.cli.text import figure
+from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
-from jobs.reporting.thumbs import Thumb, Thumbs
 from pipelines.recipes.recipe import Recipe, Rule
 
 _EACH = 4

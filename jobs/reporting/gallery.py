@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.cli.text import clock, figure, length, size, words
+from jobs.reporting.drawing.media import strip_uri
+from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.index import Clips
-from jobs.reporting.media import strip_uri
-from jobs.reporting.pictures import Pictures
 from pipelines.scores.registry import SCORES
 from pipelines.spread import spread
 

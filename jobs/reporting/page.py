@@ -20,14 +20,14 @@ from jobs.reporting.copies import CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
 from jobs.reporting.cutoffs import CutOff, cutoffs
 from jobs.reporting.document import document
+from jobs.reporting.drawing.pictures import Pictures
+from jobs.reporting.drawing.thumbs import Thumbs
 from jobs.reporting.found import Found, newest_ledger
 from jobs.reporting.funnel import Stage, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
 from jobs.reporting.index import Clips
-from jobs.reporting.pictures import Pictures
 from jobs.reporting.rules import recipe_of
 from jobs.reporting.scores import ScoresView, scores_view
-from jobs.reporting.thumbs import Thumbs
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from pipelines.dataset.reader import Dataset, open_dataset

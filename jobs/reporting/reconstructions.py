@@ -16,7 +16,7 @@ import numpy as np
 
 from jobs.cli.text import clock, count, figure
 from jobs.reporting.document import document
-from jobs.reporting.media import data_uri, jpeg_uri
+from jobs.reporting.drawing.media import data_uri, jpeg_uri
 
 AMPLIFIED = 4
 _JPEG_QUALITY = 95  # what coding adds must not look like the VAE's doing

@@ -15,8 +15,8 @@ import numpy as np
 
 from jobs.cli.text import figure, words
 from jobs.reporting.decision import MOST_ROWS, DecisionData, comparable, decision_data, packed
+from jobs.reporting.drawing.histograms import NO_BIN, Histogram, histogram, places
 from jobs.reporting.gaps import UNSAID, gaps, models
-from jobs.reporting.histograms import NO_BIN, Histogram, histogram, places
 from jobs.reporting.index import Clips
 from jobs.reporting.rules import fixed, refused_by
 from pipelines.recipes.recipe import Recipe, Rule

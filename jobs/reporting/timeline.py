@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.cli.text import clock, count, figure, length, words
-from jobs.reporting.charts import Axis, Tick
-from jobs.reporting.media import strip_uri
-from jobs.reporting.pictures import Pictures, picture_width
+from jobs.reporting.drawing.charts import Axis, Tick
+from jobs.reporting.drawing.media import strip_uri
+from jobs.reporting.drawing.pictures import Pictures, picture_width
 from pipelines.spread import spread
 
 _MOST_SOURCES = 16

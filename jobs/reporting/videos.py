@@ -18,14 +18,14 @@ import numpy as np
 
 from jobs.cli.progress import Bar
 from jobs.cli.text import figure
+from jobs.reporting.drawing.media import data_uri
 from jobs.reporting.found import METRICS_OF_EVALUATE
-from jobs.reporting.media import data_uri
 from pipelines.batches.frames import FrameReader
-from pipelines.config import LimitConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.errors import MediaError, Reason
 from pipelines.foreign import read_object
 from pipelines.measure.confined import header_limits
+from pipelines.media.config import LimitConfig
 from pipelines.media.decode import decode_frames, probe_clip
 from pipelines.sandbox import child
 from pipelines.spread import spread

@@ -112,7 +112,7 @@ def _trainer(cfg: TrainingConfig, job: str) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from jobs.training.rendezvous import torch_config
+    from jobs.cluster.rendezvous import torch_config
 
     return TorchTrainer(
         _train_worker,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.dataset.manifest import manifest_number
-from pipelines.dataset.schema import read_parquet
 from pipelines.dataset.shards import shard_key
 from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
 from pipelines.storage.base import Entry, Store
+from pipelines.storage.parquet import read_parquet
 
 MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = "manifests", "notes", "tables", "shards", "stages", "scratch"
 KINDS: dict[str, str] = {

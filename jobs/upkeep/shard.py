@@ -17,7 +17,6 @@ from jobs.curation.clip_json import MADE, PASSPORT, differing
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_of
 from jobs.upkeep.findings import Finding
-from pipelines.config import LimitConfig
 from pipelines.cutting.check_clip import Promised, check_clip
 from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import shard_id
@@ -26,6 +25,7 @@ from pipelines.errors import MediaError
 from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
 from pipelines.measure.confined import limits
+from pipelines.media.config import LimitConfig
 from pipelines.sandbox.child import ChildError, call
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store

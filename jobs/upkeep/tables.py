@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from jobs.upkeep.findings import Finding
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed, read_parquet
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import hash_bytes
 from pipelines.scores.registry import SCORES
+from pipelines.storage.parquet import read_parquet
 
 _SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.reencode import Wanted, reencode
 from pipelines.cutting.remux import CannotCopy, Run, read_run, write_clip
 from pipelines.cutting.sound import Sound, read_sound

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.config import EncodeConfig
 from pipelines.cutting.codable import codable
+from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import Fields
 from pipelines.errors import MediaError, Reason

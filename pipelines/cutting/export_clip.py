@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import add_sound
 from pipelines.cutting.mp4_layout import index_first
 from pipelines.cutting.reencode import Wanted, reencode

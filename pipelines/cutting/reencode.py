@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.encode import encode_mp4
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import Fields, fields_of

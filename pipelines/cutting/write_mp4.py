@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.config import EncodeConfig
+from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.encode import encode_mp4
 from pipelines.cutting.mp4_layout import cropped, index_first
 from pipelines.durable import write_bytes

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.dataset.manifest import manifest_name, manifest_number, numbers
-from pipelines.dataset.schema import check_names, read_parquet
+from pipelines.dataset.schema import check_names
 from pipelines.foreign import JSON_BYTES, MANIFEST_BYTES, TABLE_BYTES, check_head, parse_json, parse_object
 from pipelines.storage.base import Store
+from pipelines.storage.parquet import read_parquet
 
 ROOT = "latents"
 SCHEMA_VERSION = 3

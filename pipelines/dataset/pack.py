@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipelines.config import ShardConfig
+from pipelines.dataset.config import ShardConfig
 from pipelines.ids import fingerprint
 
 VERSION = 1

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.dataset.manifest import Manifest, Shard, newest
-from pipelines.dataset.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_names, completed, read_parquet
+from pipelines.dataset.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_names, completed
 from pipelines.dataset.shards import shard_key
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
@@ -19,6 +19,7 @@ from pipelines.scores.registry import SCORES
 from pipelines.storage import s3
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store
+from pipelines.storage.parquet import read_parquet
 
 _MAKE_ONE = "; `rushes curate footage=… dataset=…` makes one"
 _NEW_SCORE = "measured before this score existed: curate its footage again"

@@ -4,16 +4,13 @@ In: rows as dictionaries. Out: Arrow tables and parquet bytes. The index, source
 of day and no run ids, so the same content has the same bytes.
 """
 
-import io
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.scores.registry import score_fields
-from pipelines.storage.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
 
 SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
@@ -184,55 +181,6 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         if unknown := set(row) - set(schema.names):
             raise ValueError(f"columns {sorted(unknown)} are not in the schema")
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-
-
-def parquet_bytes(content: pa.Table) -> bytes:
-    """The table as parquet: the same bytes for the same rows, with one version of the library."""
-    out = io.BytesIO()
-    pq.write_table(content, out, compression="zstd", write_statistics=True)
-    return out.getvalue()
-
-
-def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Table:
-    """The table in parquet bytes.
-
-    Args:
-        columns: the only ones wanted, of those that it has; all of them if None.
-
-    Raises:
-        ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than its size allows.
-    """
-    texts = texts_to_measure(data, columns)
-    file = _opened(data)
-    wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    if not texts:
-        return file.read(columns=wanted, use_threads=False)
-    schema = pa.schema(
-        [file.schema_arrow.field(name) for name in (file.schema_arrow.names if wanted is None else wanted)],
-        file.schema_arrow.metadata,
-    )
-    measured, groups, taken = _opened(data, texts), [], 0
-    for number in range(file.num_row_groups):  # one by one: Arrow joins no records with dictionaries
-        group = measured.read_row_group(number, columns=wanted, use_threads=False)
-        taken = check_texts(group, len(data), taken)
-        groups.append(group.cast(schema))
-    return pa.concat_tables([schema.empty_table(), *groups])
-
-
-def columns_of_parquet(data: bytes) -> list[str]:
-    """Names of the columns in parquet bytes, in order. Raises as `read_parquet`."""
-    texts_to_measure(data, ())
-    return list(_opened(data).schema_arrow.names)
-
-
-def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:
-    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
-    return pq.ParquetFile(
-        pa.BufferReader(data),
-        read_dictionary=as_dictionaries,
-        pre_buffer=False,
-        thrift_container_size_limit=MOST_ENTRIES,
-    )
 
 
 def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:

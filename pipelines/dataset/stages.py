@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.dataset.schema import QUARANTINE, check_names, parquet_bytes, read_parquet
+from pipelines.dataset.schema import QUARANTINE, check_names
 from pipelines.drill import boundary
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
 from pipelines.storage.base import Store
+from pipelines.storage.parquet import parquet_bytes, read_parquet
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.config import DedupConfig
+from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.looks import Look
 from pipelines.dedup.register import Registration, refine, search, step_s
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import DedupConfig
 from pipelines.dedup import looks as stored
 from pipelines.dedup.compare import compare
+from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.propose import look_alikes
 from pipelines.media.picture_format import from_text, placement
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.config import LimitConfig
 from pipelines.ids import VideoId
 from pipelines.in_time import in_time, take_in_time
 from pipelines.measure import confined
+from pipelines.media.config import LimitConfig
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.sandbox import child
 

@@ -172,7 +172,7 @@ def _titles(text: str, separator: str) -> list[str]:
 def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]:
     import pyarrow as pa
 
-    from pipelines.dataset.schema import columns_of_parquet, read_parquet
+    from pipelines.storage.parquet import columns_of_parquet, read_parquet
 
     unreadable = (pa.ArrowException, OSError, ValueError)
     try:

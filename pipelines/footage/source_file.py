@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.footage.cache import FootageCache, node_cache
 from pipelines.footage.identity import file_id, object_id, sniff_object
@@ -20,6 +19,7 @@ from pipelines.footage.listing import MEDIA_SUFFIXES, etag
 from pipelines.footage.partial import reads_in_part
 from pipelines.in_time import in_time, take_in_time
 from pipelines.measure import confined
+from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import File, RangedFile, read_by_ranges, size_of
 from pipelines.storage.open_store import local_path
 

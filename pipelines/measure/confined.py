@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import FootageConfig, LimitConfig, ScoreConfig, ShotConfig, SignalConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.units import Unit
 from pipelines.media.clock import Clock, Gap
+from pipelines.media.config import FootageConfig, LimitConfig
 from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File
 from pipelines.records import Video
 from pipelines.sandbox.child import Limits
 from pipelines.sandbox.telling import tell
+from pipelines.scores.config import ScoreConfig
+from pipelines.shots.config import ShotConfig
 
 if TYPE_CHECKING:
     from av import VideoFrame

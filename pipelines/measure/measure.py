@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
 from pipelines.grid import on_grid
 from pipelines.measure import signals
+from pipelines.measure.config import SignalConfig
 from pipelines.media.clock import Clock
 from pipelines.scores.base import NativeFrame, Row
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, load_meters
+from pipelines.shots.config import ShotConfig
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -34,13 +34,14 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ShotConfig, SignalConfig
 from pipelines.dedup import thumb
 from pipelines.grid import DRIFT_PER_S, MOTION_PER_S, on_grid
+from pipelines.measure.config import SignalConfig
 from pipelines.media.clock import Clock
 from pipelines.media.picture import picture_hash, upright_small
 from pipelines.media.picture_format import format_of
 from pipelines.shots import observation, transnet
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.find_shots import look_of
 from pipelines.vision.flow import motion_between
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.media.picture_format import Framing
 
-_LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
+LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
 DAMAGED = "the data there is damaged, or what it refers to"
 
 
@@ -71,7 +71,7 @@ class Clock:
         """Numbers of the frames that follow upon gaps, ascending."""
         ends = {self.index_of(gap.end_pts) for gap in self.gaps if gap.end_pts is not None}
         behind = (self.index_of(pts) for pts in self.holes)
-        late = {n for n in behind if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > _LATE * self.usual_step}
+        late = {n for n in behind if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > LATE * self.usual_step}
         return sorted(number for number in ends | late if 0 < number < len(self.pts))
 
     @property

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
+from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of

@@ -16,8 +16,8 @@ from time import monotonic
 from typing import BinaryIO
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.read_ahead import ReadAhead, ReadRange
 from pipelines.media.regular import regular_file, why_no_file
+from pipelines.storage.read_ahead import ReadAhead, ReadRange
 
 _QUESTION = struct.Struct("<QQ")  # offset, size
 _MOST_BYTES = 1024**2  # of one answer: what the parent holds for a child that does not take it

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import DAMAGED, Clock, Gap
+from pipelines.media.clock import DAMAGED, LATE, Clock, Gap
+from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.packets import (
     Packets,
@@ -303,7 +303,7 @@ def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
     frames = 0
     # Pictures that were to be shown before the last ones, but decoded after them, are missing, too.
     last = max(1, len(clock.pts) - _MOST_REORDERED)
-    late = np.flatnonzero(np.diff(clock.pts[last - 1 :]) > _LATE * clock.usual_step)
+    late = np.flatnonzero(np.diff(clock.pts[last - 1 :]) > LATE * clock.usual_step)
     if len(late):
         last += int(late[0])
         end_pts = int(clock.pts[last - 1]) + clock.usual_step

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.config import RecipeConfig, ScoreConfig
 from pipelines.ids import fingerprint
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.files import SIDES, checked_rules, presets, read_recipe
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import NOT_MEASURED, known_score, missing
 
 CURRENT = "current"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig
+from pipelines.scores.config import ScoreConfig
 
 if TYPE_CHECKING:
     from av import VideoFrame

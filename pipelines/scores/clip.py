@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig
 from pipelines.ids import sha256_file
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 
 VERSION = 1

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config import ScoreConfig
 from pipelines.foreign import TOKENIZER_BYTES, check_head_of, read_object
 from pipelines.ids import sha256_file
 from pipelines.scores.clip_config import read_clip_config
+from pipelines.scores.config import ScoreConfig
 
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
 _CONFIG = "open_clip_config.json"

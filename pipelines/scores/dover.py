@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config import ScoreConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock
 from pipelines.scores import onnx
 from pipelines.scores.base import Score
+from pipelines.scores.config import ScoreConfig
 
 VERSION = 1
 SOURCE = "dover"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.config import ScoreConfig
 from pipelines.scores import clip_model
 from pipelines.scores.base import MATCH, Score
+from pipelines.scores.config import ScoreConfig
 
 VERSION = 1
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig
 from pipelines.grid import DRIFT_PER_S, MOTION_PER_S
 from pipelines.records import Span
 from pipelines.scores import (
@@ -32,6 +31,7 @@ from pipelines.scores import (
     text,
 )
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.config import ScoreConfig
 
 VERSION = 5  # of the aggregates, of all files
 SIGNALS_MODEL = "dense signals (DIS optical flow, 8-bit luma)"

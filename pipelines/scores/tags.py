@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 from pipelines.vision import imagenet
 

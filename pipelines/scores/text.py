@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ScoreConfig
 from pipelines.scores import onnx
 from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.config import ScoreConfig
 from pipelines.weights import Pinned
 
 if TYPE_CHECKING:

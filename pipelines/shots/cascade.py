@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ShotConfig
 from pipelines.runs import runs
 from pipelines.shots import evidence
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.thresholds import content_change
 from pipelines.shots.transition import Transition
 

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.config import ClipConfig
 from pipelines.ids import clip_id
 from pipelines.records import Clip, Shot, Span
+from pipelines.shots.config import ClipConfig
 
 VERSION = 2
 

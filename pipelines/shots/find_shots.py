@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from pipelines.config import ShotConfig
 from pipelines.records import Shot, Span
 from pipelines.shots import cascade, thresholds
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.observation import Look
 from pipelines.shots.transition import Transition
 

@@ -12,7 +12,7 @@ from math import ceil
 import numpy as np
 import pyarrow as pa
 
-from pipelines.config import ShotConfig
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.transition import Transition
 
 _FLAT = 1e-5  # a mean change below this is none, as in the library

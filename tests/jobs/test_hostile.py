@@ -13,9 +13,10 @@ import pytest
 
 from jobs.cli.main import main
 from pipelines.dataset.manifest import Manifest, newest, publish
-from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, parquet_bytes, table
+from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, table
 from pipelines.ids import hash_bytes
 from pipelines.storage.local_store import LocalStore
+from pipelines.storage.parquet import parquet_bytes
 from tests.support.hostile import MARKER, change, checkpoint, with_code
 from tests.support.tiny_models import tiny_clip, tiny_text
 

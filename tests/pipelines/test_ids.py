@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import EncodeConfig
+from pipelines.cutting.config import EncodeConfig
 from pipelines.ids import clip_id, fingerprint, hash_text, video_id
 
 plain = st.recursive(

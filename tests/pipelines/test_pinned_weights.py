@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipelines import weights
-from pipelines.config import ScoreConfig, ShotConfig
 from pipelines.measure.measure import preload
 from pipelines.scores import nsfw, text
+from pipelines.scores.config import ScoreConfig
 from pipelines.shots import transnet
+from pipelines.shots.config import ShotConfig
 from pipelines.vision import imagenet
 from pipelines.weights import Pinned, WeightsError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash, upright

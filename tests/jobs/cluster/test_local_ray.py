@@ -71,7 +71,7 @@ def trained(folder):
     "of each of two workers: the sum that they made together, and what it listens on meanwhile"
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
-    from jobs.training.rendezvous import torch_config
+    from jobs.cluster.rendezvous import torch_config
     storage = RunConfig(storage_path=str(folder / "storage"), name="x")
     workers = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
     TorchTrainer(add, train_loop_config={"out": str(folder)}, torch_config=torch_config("gloo"), scaling_config=workers, run_config=storage).fit()

@@ -6,12 +6,13 @@ import pytest
 
 from jobs.curation.clip_rows import bucket_of, clip_rows
 from jobs.curation.config import CurateConfig
-from pipelines.config import FootageConfig, ScoreConfig
 from pipelines.dedup.pairs import content
 from pipelines.measure.measure import measure
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import probe
 from pipelines.media.read_clock import read_clock
+from pipelines.scores.config import ScoreConfig
 from tests.support.footage import pan, write
 
 CFG = CurateConfig(footage="f", dataset="d", scores=ScoreConfig(tags=False, nsfw=False, text=False))

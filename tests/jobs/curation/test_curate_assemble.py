@@ -2,11 +2,11 @@
 
 from jobs.curation.analysis import Analysis
 from jobs.curation.assemble import Base, add_text, assemble, decide, of_whole_shards
-from pipelines.config import ScoreConfig
 from pipelines.dedup.pairs import Pair
 from pipelines.footage.listing import Footage
 from pipelines.recipes.recipe import Recipe, Rule
 from pipelines.records import Ignored, Missing, Quarantined, Source
+from pipelines.scores.config import ScoreConfig
 
 
 def clip(video, number=0):

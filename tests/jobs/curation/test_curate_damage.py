@@ -13,13 +13,15 @@ from jobs.curation.fingerprints import fingerprints
 from jobs.curation.gather import whole
 from jobs.requeue import _wanted_of
 from jobs.upkeep.counts import _quarantine
-from pipelines.config import CutConfig, EncodeConfig, ScoreConfig, ShotConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.dataset.schema import QUARANTINE, SOURCES, is_gap, table
 from pipelines.footage.listing import find_footage
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
+from pipelines.scores.config import ScoreConfig
+from pipelines.shots.config import ShotConfig
 from tests.pipelines.media.test_whole import packets_of, with_noise
 from tests.support.footage import pan, write
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.dataset.manifest import Manifest, publish
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, parquet_bytes, table
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, table
 from pipelines.ids import hash_text
 from pipelines.storage.open_store import open_store
+from pipelines.storage.parquet import parquet_bytes
 
 Row = dict[str, Any]
 RULES = [{"score": "duration_s", "min": 2.0}, {"score": "luma_mean", "min": 16.0, "max": 240.0}]

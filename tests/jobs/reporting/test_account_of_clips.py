@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from jobs.reporting.copies import copies_view
 from jobs.reporting.cutoffs import apart, cutoffs, nearest
+from jobs.reporting.drawing.thumbs import Thumb
 from jobs.reporting.funnel import funnel
 from jobs.reporting.gallery import as_text
 from jobs.reporting.gaps import UNSAID, gaps, models
 from jobs.reporting.scores import scores_view
-from jobs.reporting.thumbs import Thumb
 from pipelines.scores.registry import SCORES
 from tests.jobs.reporting.synthetic import RECIPE, clips_of, page_of, rows
 

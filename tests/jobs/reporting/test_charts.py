@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.cli.text import clock, figure, length, size
-from jobs.reporting.charts import axis, line_chart, thin
+from jobs.reporting.drawing.charts import axis, line_chart, thin
 from pipelines.spread import spread
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-9)

@@ -7,7 +7,7 @@ import random
 import re
 
 from jobs.cli.text import length
-from pipelines.config import RecipeConfig
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser
 from tests.jobs.reporting.synthetic import RECIPE, against, page_of, rows

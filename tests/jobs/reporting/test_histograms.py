@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.reporting.histograms import BINS, NO_BIN, histogram, places, score_axis
+from jobs.reporting.drawing.histograms import BINS, NO_BIN, histogram, places, score_axis
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-9)
 MAYBE = NUMBERS | st.just(float("nan"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jobs.curation.config import CurateConfig
-from jobs.reporting import pictures as module
-from jobs.reporting.pictures import Pictures, picture_width
+from jobs.reporting.drawing import pictures as module
+from jobs.reporting.drawing.pictures import Pictures, picture_width
 from pipelines.dataset.reader import Dataset
 from pipelines.footage.given import given
 from pipelines.measure import confined

@@ -16,12 +16,13 @@ from jobs import curate, report
 from jobs.cli.run_folder import open_run
 from jobs.curation.config import CurateConfig
 from jobs.reporting.config import ReportConfig
-from pipelines.config import RecipeConfig
 from pipelines.cutting.write_mp4 import write_mp4
 from pipelines.dataset.manifest import publish
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import INDEX, parquet_bytes, table
+from pipelines.dataset.schema import INDEX, table
 from pipelines.media.decode import decode_frames
+from pipelines.recipes.config import RecipeConfig
+from pipelines.storage.parquet import parquet_bytes
 from tests.jobs.reporting.browser import document, needs_browser
 from tests.support.footage import film, pan, write, zoom
 
@@ -340,7 +341,7 @@ def test_nothing_is_opened_that_only_the_dataset_names(dataset, page, tmp_path, 
 
 def opened_files(monkeypatch) -> list[str]:
     """Sources that a job takes up, in whatever process: filled as it goes."""
-    from jobs.reporting import pictures
+    from jobs.reporting.drawing import pictures
 
     opened, plain = [], pictures.source_file
 

@@ -10,9 +10,9 @@ import pytest
 
 from jobs.cli.main import WRONG_USAGE, main
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import read_parquet
 from pipelines.dataset.shards import shard_key
 from pipelines.storage.local_store import LocalStore
+from pipelines.storage.parquet import read_parquet
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
 

@@ -11,9 +11,10 @@ import pytest
 from jobs.cli.main import FAILED, WRONG_USAGE, main
 from jobs.upkeep.findings import UnsoundError
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SOURCES, parquet_bytes, read_parquet, table
+from pipelines.dataset.schema import INDEX, QUARANTINE, SOURCES, table
 from pipelines.dedup.looks import LOOKS
 from pipelines.ids import hash_bytes, sha256_file
+from pipelines.storage.parquet import parquet_bytes, read_parquet
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from pipelines.config import CutConfig, EncodeConfig
 from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.errors import MediaError, Reason
 from pipelines.media import fast_reader

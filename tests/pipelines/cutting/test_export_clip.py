@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.config import EncodeConfig
 from pipelines.cutting.check_clip import Promised
+from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.export_clip import export_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.decode import probe_clip

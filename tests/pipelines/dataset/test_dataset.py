@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from pipelines.dataset.ledger import Ledger, LedgerError
 from pipelines.dataset.manifest import BadManifestError, LostRaceError, Manifest, Shard, newest, publish
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, parquet_bytes, read_parquet, table
+from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, table
 from pipelines.dataset.shards import Sample, members, write_shard
 from pipelines.dataset.stages import Stage
 from pipelines.ids import canonical_json
 from pipelines.records import Quarantined
 from pipelines.storage.local_store import LocalStore
+from pipelines.storage.parquet import parquet_bytes, read_parquet
 
 MANIFEST = Manifest(SCHEMA_VERSION, (), (), (), (), (), {"name": "default", "hash": "x", "rules": []}, {}, {})
 

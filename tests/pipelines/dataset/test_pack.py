@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import ShardConfig
 from pipelines.dataset.buckets import bucket
+from pipelines.dataset.config import ShardConfig
 from pipelines.dataset.pack import Packable, Packed, plan_shards, shard_id
 from pipelines.ids import hash_text
 

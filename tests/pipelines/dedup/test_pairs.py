@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import DedupConfig
 from pipelines.dedup import pairs
 from pipelines.dedup.compare import compare
+from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.keep import duplicates
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import content, find_pairs

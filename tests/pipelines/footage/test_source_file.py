@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, PlaceError, Reason
 from pipelines.footage import source_file
 from pipelines.footage.cache import FootageCache
@@ -18,6 +17,7 @@ from pipelines.footage.listing import etag, found_again
 from pipelines.footage.source_file import read_video_id, remote_file
 from pipelines.ids import VideoId, video_id
 from pipelines.measure import confined
+from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import RangedFile
 from pipelines.media.sniff import HEAD_BYTES
 

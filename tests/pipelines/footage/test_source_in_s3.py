@@ -2,13 +2,14 @@
 
 import pytest
 
-from pipelines.config import CutConfig, EncodeConfig, FootageConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import source_file
 from pipelines.footage.cache import FootageCache
 from pipelines.ids import video_id
 from pipelines.measure import confined
+from pipelines.media.config import FootageConfig
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.ranged import RangedFile
 from pipelines.records import Span

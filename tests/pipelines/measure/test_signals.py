@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ShotConfig, SignalConfig
-from pipelines.dataset.schema import parquet_bytes
 from pipelines.grid import on_grid
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import MOTION_PER_S, context_frames, measure, signals_settings
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import picture_hash, upright
 from pipelines.media.read_clock import read_clock
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.find_shots import look_of
 from pipelines.shots.observation import observe
 from pipelines.shots.transnet import TransNet
+from pipelines.storage.parquet import parquet_bytes
 from tests.support.footage import pan, real_clips, write
 from tests.support.odd_sources import SOURCES
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.media import packets
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_frames, iterate_pictures
 from pipelines.media.picture import picture_hash
 from pipelines.media.probe import open_container, video_stream

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.config import EncodeConfig
+from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.encode import encode_mp4
 from pipelines.media import decode
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip

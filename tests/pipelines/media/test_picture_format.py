@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
 
-from pipelines.config import CutConfig, EncodeConfig, FootageConfig, ShotConfig, SignalConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.cutting.mp4_layout import cropped
 from pipelines.cutting.remux import read_run
 from pipelines.errors import MediaError, Reason
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import measure
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import decode_frames, frames_at, iterate_pictures, probe_clip
 from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.media.picture_format import Crop, columns_of, format_of, from_text
 from pipelines.media.probe import open_container, probe, video_stream
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.find_shots import find_shots
 from tests.support.footage import pan, write
 

@@ -9,8 +9,8 @@ from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import open_container, probe, video_stream
 from pipelines.media.read_clock import read_clock

@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.config import CutConfig, EncodeConfig, FootageConfig
+from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.footage.partial import reads_in_part
 from pipelines.measure import confined
 from pipelines.media import ranged
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.ranged import RangedFile, read_by_ranges

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import LimitConfig
 from pipelines.errors import MediaError, Reason
 from pipelines.footage.listing import etag, find_footage, found_again
 from pipelines.footage.source_file import read_video_id
 from pipelines.media import regular
+from pipelines.media.config import LimitConfig
 from pipelines.media.probe import open_container
 from pipelines.media.ranged import open_file, size_of
 from tests.support.footage import pan, write

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from pipelines.config import FootageConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.config import FootageConfig
 from pipelines.media.probe import open_container, probe
 from pipelines.media.read_clock import read_clock
 from pipelines.media.sniff import HEAD_BYTES, sniff

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import RecipeConfig, ScoreConfig
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.files import presets
 from pipelines.recipes.recipe import Recipe, Rule, check_measurable, load_recipe
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import NOT_MEASURED, REASONS, SCORES
 
 GOOD = {

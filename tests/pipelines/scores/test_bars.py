@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ScoreConfig
 from pipelines.scores import bars
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
+from pipelines.scores.config import ScoreConfig
 from tests.support.footage import texture, write
 
 HEIGHT, WIDTH = 180, 320

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pipelines.config import FootageConfig, ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.confined import measure_unit
 from pipelines.measure.measure import preload
 from pipelines.measure.signals import SCHEMA
+from pipelines.media.config import FootageConfig
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
@@ -23,9 +24,11 @@ from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
 from pipelines.scores.clip import CLEAN, MARKED, METER, SCORES, check, watermark_probability
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import check as check_all
 from pipelines.scores.registry import load_meters, missing, score_clip
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import film, pan, texture, write
 from tests.support.tiny_models import WIDTH, parents_threads, tiny_clip
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import FootageConfig, ScoreConfig
 from pipelines.errors import MediaError, Reason
+from pipelines.media.config import FootageConfig
 from pipelines.media.decode import frames_at
 from pipelines.media.read_clock import read_clock
 from pipelines.sandbox import child
 from pipelines.scores import dover
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import check, known_score, missing
 from tests.support.footage import texture, write
 from tests.support.tiny_models import dover_weights, tiny_dover

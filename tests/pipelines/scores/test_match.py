@@ -5,8 +5,8 @@ import open_clip
 import pytest
 import torch
 
-from pipelines.config import ScoreConfig
 from pipelines.scores import match
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import CAPTIONED, known_score, missing
 from tests.support.tiny_models import WIDTH, tiny_clip
 

@@ -8,13 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.config import RecipeConfig, ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import measure
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import load_recipe
 from pipelines.records import Span
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import score_clip
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import real_clips, texture, write
 
 FPS, FRAMES, HEIGHT, WIDTH = 25, 60, 180, 320

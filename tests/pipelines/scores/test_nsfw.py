@@ -6,9 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.config import RecipeConfig, ScoreConfig
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores import nsfw, onnx
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, check, configured, decided, load_meters, missing
 from tests.support.footage import real_clips
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ScoreConfig
 from pipelines.scores import quality
 from pipelines.scores.base import NativeFrame
+from pipelines.scores.config import ScoreConfig
 from tests.support.footage import real_clips, texture
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import measure
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.scores import registry
+from pipelines.scores.config import ScoreConfig
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import write
 
 DOCS = (Path(__file__).resolve().parents[3] / "docs" / "scores.md").read_text()

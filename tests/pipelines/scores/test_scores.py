@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ScoreConfig, ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import measure
 from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Framing
 from pipelines.records import Span
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import REASONS, SCORES, known_score, score_clip, score_fields
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import film, pan, texture, zoom
 
 FPS = 25

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.config import ScoreConfig
 from pipelines.measure.signals import SCHEMA
 from pipelines.media.decode import frames_at
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.scores.base import Measured, NativeFrame, Rectangle
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import METERS, SCORES, load_meters, score_clip
 from pipelines.vision import imagenet

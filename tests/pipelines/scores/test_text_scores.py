@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.config import ScoreConfig, ShotConfig
 from pipelines.measure.measure import preload
 from pipelines.sandbox.child import Limits, call
 from pipelines.scores import text
 from pipelines.scores.base import Measured, Rectangle
+from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, load_meters, missing
+from pipelines.shots.config import ShotConfig
 from tests.support.footage import real_clips, texture
 
 LIMITS = Limits(deadline_s=60, memory_bytes=2 * 1024**3)

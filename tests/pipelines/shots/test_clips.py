@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import ClipConfig
 from pipelines.records import Shot, Span
 from pipelines.shots.clips import cut_clips
+from pipelines.shots.config import ClipConfig
 
 TICK = Fraction(1, 1000)
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenedetect import AdaptiveDetector, ContentDetector, detect
 
-from pipelines.config import ShotConfig, SignalConfig
+from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import SCHEMA, measure
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import upright
 from pipelines.media.read_clock import read_clock
+from pipelines.shots.config import ShotConfig
 from pipelines.shots.find_shots import find_shots
 from tests.support.footage import REAL_CLIPS, film, pan, real_clips, write
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.dataset.schema import INDEX, parquet_bytes, read_parquet, table
+from pipelines.dataset.schema import INDEX, table
 from pipelines.storage import parquet_pages
 from pipelines.storage import table_bounds as bounds
+from pipelines.storage.parquet import parquet_bytes, read_parquet
 from pipelines.storage.table_bounds import FLOOR_BYTES
 
 

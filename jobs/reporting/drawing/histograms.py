@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.reporting.charts import Axis, Tick, axis
+from jobs.reporting.drawing.charts import Axis, Tick, axis
 
 BINS = 40
 NO_BIN = 255  # of a clip without a value

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.read_ahead import BLOCK_BYTES, ReadAhead
+from pipelines.storage.read_ahead import BLOCK_BYTES, ReadAhead
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 80 * BLOCK_BYTES + 1234, dtype=np.uint8).tobytes()
 

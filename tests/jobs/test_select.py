@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs.curation.passport_text import as_text, passport
+from jobs.listing.passport_text import as_text, passport
 from pipelines.dataset.reader import open_dataset
 from tests.conftest import run_job
 from tests.support.footage import film, pan, texture, write

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs.listing.plain import plain
-from pipelines.config import RecipeConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
+from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import load_recipe, rules_of
 from pipelines.scores.registry import SCORES
 

@@ -7,8 +7,9 @@ import pytest
 from jobs import passport
 from jobs.cli.main import DONE, WRONG_USAGE, main
 from pipelines.dataset.manifest import Manifest, publish
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, parquet_bytes, table
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, table
 from pipelines.storage.open_store import open_store
+from pipelines.storage.parquet import parquet_bytes
 from tests.jobs.reporting.synthetic import RECIPE, rows
 
 

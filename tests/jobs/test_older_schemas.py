@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 
 from jobs.cli.main import WRONG_USAGE, main
-from jobs.curation.passport_text import as_text, passport
 from jobs.encoding.plan import chunks, divided
 from jobs.inspect import describe
+from jobs.listing.passport_text import as_text, passport
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed, parquet_bytes, read_parquet
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed
 from pipelines.ids import hash_bytes, hash_text
+from pipelines.storage.parquet import parquet_bytes, read_parquet
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
 

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.cli.text import clock, words
-from jobs.reporting.media import jpeg_uri
-from jobs.reporting.pictures import Pictures
+from jobs.reporting.drawing.media import jpeg_uri
+from jobs.reporting.drawing.pictures import Pictures
 
 _HEIGHT = 84
 

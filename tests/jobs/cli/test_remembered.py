@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from jobs.curation.remembered import remember, remembered
+from jobs.cli.remembered import remember, remembered
 from pipelines.dataset.reader import open_dataset
 from pipelines.footage.given import Root
 from tests.conftest import run_job
