@@ -144,20 +144,29 @@ def _composed(job: Job, given: list[Typed]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from conf.register import register
-
     for one in given:
         _check_read(job, one)
-    register({job.name: job.config_class()})
+    _register(job)
     GlobalHydra.instance().clear()
+    folder = _CONF / job.name
     try:
-        with initialize_config_dir(str(_CONF / job.name), version_base="1.3"):
-            tree = hydra_compose("config", overrides=[str(one) for one in given])
+        with initialize_config_dir(str(folder if folder.is_dir() else _CONF), version_base="1.3"):
+            tree = hydra_compose(job.name, overrides=[str(one) for one in given])
         values = OmegaConf.to_container(tree, resolve=False)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{job.name}: {_explain(error)}") from error
     assert isinstance(values, dict)
     return {str(name): value for name, value in values.items()}
+
+
+def _register(job: Job) -> None:
+    """Make a job's config dataclass known to Hydra, which finds a wrong key or type before anything runs, and an experiment of it."""
+    from hydra.core.config_store import ConfigStore
+
+    schema = f"{job.name}_schema"
+    store = ConfigStore.instance()
+    store.store(name=schema, node=job.config_class())
+    store.store(name=job.name, node={"defaults": [schema, "_self_", {f"optional {EXPERIMENT}": None}]})
 
 
 def _check_read(job: Job, one: Typed) -> None:
