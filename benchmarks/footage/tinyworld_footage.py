@@ -8,7 +8,6 @@ All shapes have one area: what a caption leaves open (where, how fast, how dark 
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.naming import nearest
 from tests.support.footage import write
 
 RGB = {
@@ -176,6 +176,6 @@ def _all_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean '{close[0]}'? " if close else ""
+            close = nearest(name, known)
+            hint = f"did you mean '{close}'? " if close else ""
             raise ValueError(f"{key}: '{name}' is not known; {hint}known: {', '.join(known)}")

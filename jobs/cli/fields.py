@@ -6,7 +6,6 @@ In: a config dataclass (or an instance). Out: flat `Key`s for help, completion a
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -14,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipelines.naming import nearest
 
 REQUIRED = "???"
 
@@ -135,10 +136,10 @@ def value_at(instance: Any, path: str) -> Any:
 def near_miss(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'coca'?`, or nothing when no known word is near."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not close and "." not in word:  # `lr` for `optim.lr`
-        close = [k for k in known if k.rsplit(".", 1)[-1] == word][:1]
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = nearest(word, known)
+    if close is None and "." not in word:  # `lr` for `optim.lr`
+        close = next((k for k in known if k.rsplit(".", 1)[-1] == word), None)
+    return f"; did you mean '{close}'?" if close else ""
 
 
 def fits(value: Any, kind: Any) -> bool:

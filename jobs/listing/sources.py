@@ -6,7 +6,6 @@ that says what is there instead.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ from typing import Any
 
 from jobs.listing.plain import plain
 from pipelines.dataset.reader import Dataset
+from pipelines.naming import nearest
 
 _SHOWN = 5
 
@@ -81,5 +81,5 @@ def _near(name: str, sources: list[dict[str, Any]]) -> str:
     known: dict[str, str] = {}
     for own in (name_of(row["uri"]) for row in sources):
         known |= {own.lower(): own, PurePosixPath(own).stem.lower(): own}
-    near = difflib.get_close_matches(PurePosixPath(name).name.strip("*").lower(), known, n=1)
-    return f"; did you mean '{known[near[0]]}'?" if near else "; rushes clips columns=source dataset=… lists them"
+    near = nearest(PurePosixPath(name).name.strip("*").lower(), known)
+    return f"; did you mean '{known[near]}'?" if near else "; rushes clips columns=source dataset=… lists them"

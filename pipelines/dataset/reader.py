@@ -3,7 +3,6 @@
 In: a URI. Out: the index of clips, the sources, the quarantine, and the bytes of any clip by one range read.
 """
 
-import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pipelines.dataset.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_nam
 from pipelines.dataset.shards import shard_key
 from pipelines.dedup.looks import LOOKS
 from pipelines.foreign import TABLE_BYTES
+from pipelines.naming import nearest
 from pipelines.scores.registry import SCORES
 from pipelines.storage import s3
 from pipelines.storage.base import Store
@@ -131,11 +131,11 @@ def _near(uri: str) -> str:
         parent, _, name = key.rpartition("/")
         prefix = f"{parent}/" if parent else ""
         siblings = [child.rstrip("/") for child in s3.children(bucket, prefix) if child.endswith("/")]
-        near = difflib.get_close_matches(name, siblings, n=1)
-        return f"; did you mean 's3://{bucket}/{prefix}{near[0]}'?" if near else _MAKE_ONE
+        near = nearest(name, siblings)
+        return f"; did you mean 's3://{bucket}/{prefix}{near}'?" if near else _MAKE_ONE
     path = Path(uri)
     siblings = [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
+    near = nearest(path.name, siblings)
     if near:
-        return f"; did you mean '{path.parent / near[0]}'?"
+        return f"; did you mean '{path.parent / near}'?"
     return _MAKE_ONE

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import difflib
 import io
 import json
 import re
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from pipelines.naming import nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -227,8 +228,8 @@ def _find(column: str, names: Iterable[str]) -> str | None:
 def _need(name: str, column: str, names: Sequence[str]) -> str:
     found = _find(column, names)
     if found is None:
-        near = difflib.get_close_matches(column, list(names), n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]!r} to be it? Then give uri_column={near[0]}" if near else ""
+        near = nearest(column, list(names), cutoff=0.3)
+        hint = f"; did you mean {near!r} to be it? Then give uri_column={near}" if near else ""
         shown = ", ".join(map(repr, names)) or "nothing"
         raise ValueError(f"footage={name}: the list has no column '{column}', only {shown}{hint}")
     for title in (found, *FIELDS):

@@ -5,7 +5,6 @@ that are not there. Nothing is decoded; a file that does not end like media is s
 `notes.txt` is not.
 """
 
-import difflib
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from pipelines.in_time import in_time
 from pipelines.media.config import LimitConfig
 from pipelines.media.regular import regular_file, why_no_file
 from pipelines.media.sniff import HEAD_BYTES, sniff
+from pipelines.naming import nearest
 from pipelines.records import Ignored, Missing, Source
 from pipelines.redact import holds_key, redacted
 from pipelines.storage import s3
@@ -224,8 +224,8 @@ def _spelled(path: Path) -> str:
 
 def _near(path: Path) -> str:
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f"; did you mean '{path.parent / near[0]}'?" if near else "; give a folder, a file, a glob or a list"
+    near = nearest(path.name, siblings)
+    return f"; did you mean '{path.parent / near}'?" if near else "; give a folder, a file, a glob or a list"
 
 
 def _not_media_file(path: Path) -> str | None:

@@ -4,7 +4,6 @@ In: an `s3://` URI. Out: what the objects are, with the sizes and ETags of the l
 what they are are looked into, by one small range read each, several at once.
 """
 
-import difflib
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from pipelines.errors import MediaError, Reason
+from pipelines.naming import nearest
 from pipelines.records import Ignored, Missing, Source
 from pipelines.storage import s3
 
@@ -150,7 +150,5 @@ def _piece(piece: str) -> str:
 def _near(bucket: str, key: str) -> str:
     folder, _, name = key.rstrip("/").rpartition("/")
     prefix = f"{folder}/" if folder else ""
-    near = difflib.get_close_matches(name, [n.rstrip("/") for n in s3.children(bucket, prefix)], n=1)
-    return (
-        f"; did you mean 's3://{bucket}/{prefix}{near[0]}'?" if near else "; give a prefix, an object, a glob or a list"
-    )
+    near = nearest(name, [n.rstrip("/") for n in s3.children(bucket, prefix)])
+    return f"; did you mean 's3://{bucket}/{prefix}{near}'?" if near else "; give a prefix, an object, a glob or a list"

@@ -4,7 +4,6 @@ In: a name or a path. Out: `rules` (of each `score`, and `min` or `max` or both 
 where the file has them. Which scores there are is not known here.
 """
 
-import difflib
 import math
 from collections.abc import Collection
 from importlib import resources
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pipelines.naming import known_or_near, nearest
 
 _PRESETS = "recipes"
 _KEYS = ("source", "rules", "not_expressed")
@@ -103,8 +104,7 @@ def _finite(value: Any) -> float | None:
 def _check_keys(value: dict[Any, Any], known: Collection[str], complaint: str) -> None:
     for key in value:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+            hint = known_or_near(str(key), known)
             raise ValueError(f"{complaint} '{key}'; {hint}")
 
 
@@ -124,6 +124,6 @@ def _data(name: str, where: str) -> bytes:
                 raise ValueError(f"{where}: it has more than {_MOST_BYTES:,} bytes, which no recipe has")
             return Path(name).read_bytes()
         raise FileNotFoundError(f"{where}: there is no such file")
-    near = difflib.get_close_matches(name, presets(), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"presets are {', '.join(presets())}; or give a .yaml file"
+    near = nearest(name, presets())
+    hint = f"did you mean '{near}'?" if near else f"presets are {', '.join(presets())}; or give a .yaml file"
     raise FileNotFoundError(f"{where}: recipe '{name}' is not known; {hint}")

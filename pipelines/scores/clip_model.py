@@ -4,9 +4,8 @@ In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Rad
 Weights come from a folder, a file, or by a tag that open_clip downloads; random ones are never used.
 """
 
-import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from pipelines.foreign import TOKENIZER_BYTES, check_head_of, read_object
 from pipelines.ids import sha256_file
+from pipelines.naming import known_or_near
 from pipelines.scores.clip_config import read_clip_config
 from pipelines.scores.config import ScoreConfig
 
@@ -194,7 +194,7 @@ def _check_name(cfg: ScoreConfig) -> None:
     known = open_clip.list_models()
     if model not in known:
         raise ValueError(
-            f"scores.clip_model={model} is no model of open_clip; {_near(model, known)}, or {_FOLDER}<folder>"
+            f"scores.clip_model={model} is no model of open_clip; {known_or_near(model, known)}, or {_FOLDER}<folder>"
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
     if weights is None:
@@ -204,14 +204,8 @@ def _check_name(cfg: ScoreConfig) -> None:
         )
     if weights not in tags and not Path(weights).is_file():
         raise ValueError(
-            f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; {_near(weights, tags)}"
+            f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; {known_or_near(weights, tags)}"
         )
-
-
-def _near(given: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(given, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known) or 'none'}"
 
 
 def _model_config(cfg: ScoreConfig) -> dict[str, Any]:

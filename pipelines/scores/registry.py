@@ -3,7 +3,6 @@
 In: the rows of a clip. Out: a value per score, and why those are null that are.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.grid import DRIFT_PER_S, MOTION_PER_S
+from pipelines.naming import known_or_near
 from pipelines.records import Span
 from pipelines.scores import (
     bars,
@@ -176,8 +176,7 @@ def known_score(name: str) -> Score:
     """Raises ValueError with the near miss if there is no such score."""
     if name in SCORES:
         return SCORES[name]
-    near = difflib.get_close_matches(name, SCORES, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(SCORES)}"
+    hint = known_or_near(name, SCORES)
     raise ValueError(f"score '{name}' is not known; {hint}")
 
 

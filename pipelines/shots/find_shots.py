@@ -4,7 +4,6 @@ another format (size, pixels, turn, colours), a shot begins: a clip is of one.
 In: the signals table of a video. Out: its shots in order. Pure: the same signals and settings give the same shots.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 
+from pipelines.naming import known_or_near
 from pipelines.records import Shot, Span
 from pipelines.shots import cascade, thresholds
 from pipelines.shots.config import ShotConfig
@@ -94,6 +94,5 @@ def look_of(cfg: ShotConfig) -> Look | None:
 def _detector(name: str) -> Detector:
     if name in DETECTORS:
         return DETECTORS[name]
-    near = difflib.get_close_matches(name, DETECTORS, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(DETECTORS)}"
+    hint = known_or_near(name, DETECTORS)
     raise ValueError(f"shots.detector '{name}' is not known; {hint}")

@@ -3,10 +3,10 @@
 In: a configuration. Out: its captioner, or its fingerprint without loading it.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipelines.naming import known_or_near
 from recaption.base import Captioner
 from recaption.config import CaptionConfig
 
@@ -76,6 +76,5 @@ def scores_read(cfg: CaptionConfig) -> tuple[str, ...]:
 def _entry(name: str) -> _Entry:
     if name in CAPTIONERS:
         return CAPTIONERS[name]
-    near = difflib.get_close_matches(name, CAPTIONERS, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(CAPTIONERS)}"
+    hint = known_or_near(name, CAPTIONERS)
     raise ValueError(f"captioner.name={name}: captioner '{name}' is not known; {hint}")

@@ -1,0 +1,23 @@
+"""A name that is not known → the known one that was meant, most likely.
+
+In: a word, and the words that there are. Out: the nearest, or nothing.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that is most like another.
+
+    Args:
+        cutoff: how alike it must be, 0 to 1, as difflib measures it.
+    """
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
+
+
+def known_or_near(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'coca'?`, or all that are known when none is near: the end of a message."""
+    known = list(known)
+    near = nearest(word, known)
+    return f"did you mean '{near}'?" if near else f"known are {', '.join(known) or 'none'}"
