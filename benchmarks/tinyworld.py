@@ -39,7 +39,8 @@ from benchmarks.measure.options import given
 from benchmarks.measure.results_file import RESULTS, report
 from benchmarks.measure.tinyworld_judge import Seen, look
 from benchmarks.measure.tinyworld_sheet import Row, sheet
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder
+from jobs.generation.pipeline import Pipeline, Size
+from jobs.training.exports import find
 from model.vae.pixels import encode_frames, to_pixels
 from pipelines.precision import AUTO, decide
 
@@ -84,7 +85,7 @@ def main() -> None:
         folder = Path(options["folder"] or scratch)
         minutes = make(folder, world, seed, int(options["clips"]), options["again"])
         began_s = time.monotonic()
-        pipeline = Pipeline(checkpoint_folder(str(folder / "dit")), precision=decide(AUTO).name)
+        pipeline = Pipeline(find("pipeline", str(folder / "dit"), "checkpoint"), precision=decide(AUTO).name)
         weights = {name: float(options[name]) for name in ("guidance", "visual_guidance")}
         pipeline.sampling = replace(pipeline.sampling, **weights)
         told, rows = _told(pipeline, world, seed, samples)

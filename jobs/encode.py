@@ -17,7 +17,7 @@ from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cluster.connect import check_fits, connect
 from jobs.encoding.config import EncodeConfig
 from jobs.encoding.plan import Chunk, chunks, divided
-from jobs.training.exports import vae_folder
+from jobs.training.exports import find
 from pipelines.dataset.latents import ROOT, commit, fingerprints
 from pipelines.dataset.reader import open_dataset
 from pipelines.ids import fingerprint
@@ -36,7 +36,7 @@ def check(cfg: EncodeConfig) -> None:
 
     if not open_dataset(cfg.dataset).kept():
         raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
-    stride = read_vae_config(vae_folder(cfg.vae))["stride_space"]
+    stride = read_vae_config(find("vae", cfg.vae, "vae"))["stride_space"]
     if cfg.shapes.multiple % stride:
         raise ValueError(
             f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}"
@@ -87,7 +87,7 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     from model.checkpoint.weights import read_vae_config, vae_files
     from model.text.registry import text_encoder
 
-    vae, store, dataset = vae_folder(cfg.vae), open_store(cfg.dataset), open_dataset(cfg.dataset)
+    vae, store, dataset = find("vae", cfg.vae, "vae"), open_store(cfg.dataset), open_dataset(cfg.dataset)
     text = text_encoder(cfg.text_encoder)
     precision, key = _decided(cfg, store, vae, text.fingerprint)
     run.say(f"encode {precision}")

@@ -12,7 +12,8 @@ from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
-from jobs.generation.pipeline import Pipeline, Size, check_text, checkpoint_folder, read_facts
+from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
+from jobs.training.exports import find
 from jobs.training.out_folder import check_free
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
@@ -23,7 +24,7 @@ from pipelines.precision import decide
 
 def check(cfg: EvaluateConfig) -> None:
     """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the way."""
-    folder = checkpoint_folder(cfg.checkpoint)
+    folder = find("pipeline", cfg.checkpoint, "checkpoint")
     read_facts(folder)
     check_text(folder, cfg.text_encoder)
     check_free("out", cfg.out)
@@ -48,7 +49,7 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate {precision}")
     device = "cuda" if cfg.gpu else "cpu"
-    pipeline = Pipeline(checkpoint_folder(cfg.checkpoint), device, cfg.text_encoder, precision.name)
+    pipeline = Pipeline(find("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name)
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
     asked = sorted(_captioned(dataset.kept()), key=lambda r: r["clip_id"])[: cfg.clips]
     reader = FrameReader(dataset, facts["fps"])

@@ -18,7 +18,7 @@ from jobs.cluster.connect import check_gpu
 from jobs.evaluation.config import EvaluateVaeConfig
 from jobs.training.config import TrainVaeConfig
 from jobs.training.continuing import earlier_settings
-from jobs.training.exports import vae_folder
+from jobs.training.exports import find
 from jobs.training.out_folder import check_free
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
@@ -42,7 +42,7 @@ def check(cfg: EvaluateVaeConfig) -> None:
     """The VAE is there, the dataset has held-out clips, and the perceptual distance can be made."""
     from jobs.training.perceptual import perceptual_distance
 
-    vae_folder(cfg.checkpoint, "checkpoint")
+    find("vae", cfg.checkpoint, "checkpoint")
     check_free("out", cfg.out)
     check_gpu(cfg.gpu)
     if not _by_shape(_task(cfg), cfg.clips):
@@ -68,7 +68,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate_vae {precision}")
     device = torch.device("cuda" if cfg.gpu else "cpu")
-    vae, task = load_vae(vae_folder(cfg.checkpoint, "checkpoint"), device), _task(cfg)
+    vae, task = load_vae(find("vae", cfg.checkpoint, "checkpoint"), device), _task(cfg)
     distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
     measured: dict[Item, Figures] = {}
     unread: dict[str, str] = {}
@@ -136,7 +136,7 @@ def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
                 raise ValueError(
                     f"{group}.{field.name}={value} is not what this VAE was trained with ({own}), "
                     f"so what it never saw would not be known; leave it out, or give its bare weights: "
-                    f"checkpoint={vae_folder(cfg.checkpoint, 'checkpoint')}"
+                    f"checkpoint={find('vae', cfg.checkpoint, 'checkpoint')}"
                 )
     return trained["shapes"], trained["windows"]
 

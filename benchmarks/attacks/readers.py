@@ -38,9 +38,10 @@ class Reading:
 
 
 def _pipeline(where: str, more: str) -> None:
-    from jobs.generation.pipeline import Pipeline, checkpoint_folder, read_facts
+    from jobs.generation.pipeline import Pipeline, read_facts
+    from jobs.training.exports import find
 
-    folder = checkpoint_folder(where)
+    folder = find("pipeline", where, "checkpoint")
     read_facts(folder)
     Pipeline(folder, text=more or None).texts(["a kite"])
 

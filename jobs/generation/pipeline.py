@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.training.exports import EXPORT, LORA, PIPELINE
-from model.checkpoint.lora import CONFIG as ADAPTER
+from jobs.training.exports import PIPELINE
 from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, load_vae
 from model.config import FlowConfig, SampleConfig, config_of
@@ -43,33 +42,6 @@ class Size:
     width: int
     height: int
     num_frames: int
-
-
-def checkpoint_folder(path: str) -> Path:
-    """The folder with pipeline.json: as given, or a training run's export.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    for folder in (Path(path), Path(path) / EXPORT):
-        if (folder / PIPELINE).is_file():
-            return folder.absolute()
-    hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
-    raise FileNotFoundError(f"checkpoint={path} holds no trained model{hint}; give the out= of rushes train")
-
-
-def adapter_folder(path: str) -> Path:
-    """The folder of an adapter: as given, or inside a training run or its export.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    for folder in (Path(path), Path(path) / LORA, Path(path) / EXPORT / LORA):
-        if (folder / ADAPTER).is_file():
-            return folder.absolute()
-    raise FileNotFoundError(
-        f"lora={path} holds no adapter; give the out= of a rushes train with lora.rank=, or its export/lora"
-    )
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

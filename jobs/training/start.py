@@ -14,9 +14,9 @@ from typing import Any
 
 from jobs.encoding.plan import CAPTION_KINDS
 from jobs.training.config import TrainConfig
-from jobs.training.exports import EXPORT, PIPELINE
+from jobs.training.exports import PIPELINE, find
 from model.checkpoint.lora import add_lora
-from model.checkpoint.weights import load_dit, read_config, read_record, vae_files
+from model.checkpoint.weights import load_dit, read_config, vae_files
 from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
 from model.dit.network import DiT
 from model.foreign import read_object
@@ -38,21 +38,6 @@ def with_absolute_init(cfg: TrainConfig) -> TrainConfig:
     return cfg if cfg.init is None else dataclasses.replace(cfg, init=str(Path(cfg.init).absolute()))
 
 
-def init_folder(path: str) -> Path:
-    """The folder with the DiT's weights: as given, or inside a pipeline or a training run.
-
-    Raises:
-        FileNotFoundError: there are none.
-    """
-    for folder in (Path(path), Path(path) / "dit", Path(path) / EXPORT / "dit"):
-        if (folder / "config.json").is_file() and read_record(folder)["kind"] == "dit":
-            return folder
-    hint = " (that training has not finished: run it again)" if (Path(path) / "settings.json").exists() else ""
-    raise FileNotFoundError(
-        f"init={path} holds no weights of a DiT{hint}; give the out= of rushes train, or its export"
-    )
-
-
 def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
     """The network that is trained: the checkpoint's with `init=`, else of the named size for these latents; changed by `model.*`.
 
@@ -62,7 +47,7 @@ def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
     fitting = {"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"]}
     if cfg.init is None:
         return dit_config(cfg.size, **{**fitting, **cfg.model})
-    own = read_config(init_folder(cfg.init), "dit")
+    own = read_config(find("dit", cfg.init, "init"), "dit")
     known = [field.name for field in dataclasses.fields(DiTConfig)]
     for name in cfg.model:
         if name not in known:
@@ -100,7 +85,7 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
                 f"lora.rank={cfg.lora.rank} needs weights to adapt; give init=<a checkpoint>, or lora.rank=0"
             )
         return
-    folder = init_folder(cfg.init)
+    folder = find("dit", cfg.init, "init")
     own = read_config(folder, "dit")
     default = next(field.default for field in dataclasses.fields(cfg) if field.name == "size")
     for name, value in DIT_SIZES[cfg.size].items() if cfg.size != default else ():
@@ -170,7 +155,7 @@ def build_network(cfg: TrainConfig, config: DiTConfig) -> DiT:
     if cfg.init is None:
         dit = DiT(config, seed=draw_key(cfg.seed, "weights"))
     else:
-        dit = load_dit(init_folder(cfg.init), config=config).train()
+        dit = load_dit(find("dit", cfg.init, "init"), config=config).train()
     if cfg.lora.rank:
         add_lora(dit, cfg.lora.rank, cfg.lora.alpha, seed=draw_key(cfg.seed, "lora"))
     return dit

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.generation.pipeline import Pipeline, Size, checkpoint_folder, read_facts
+from jobs.generation.pipeline import Pipeline, Size, read_facts
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
+from jobs.training.exports import find
 from model.config import ConditionConfig, SampleConfig
 from model.flow.conditions import Given
 from pipelines.batches.frames import FrameReader
@@ -31,7 +32,7 @@ def one_thread():
 def trained(tiny_run):
     """The pipeline, the training task on its latents, and the longest training window with its frames."""
     dataset = str(tiny_run.out / "dataset")
-    folder = checkpoint_folder(str(tiny_run.made("train")))
+    folder = find("pipeline", str(tiny_run.made("train")), "checkpoint")
     precision = open_latents(open_store(dataset), read_facts(folder)["latents"]).manifest["precision"]
     pipeline = Pipeline(folder, precision=precision)
     with torch.no_grad():  # six steps of training leave it nearly silent
