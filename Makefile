@@ -1,6 +1,6 @@
 # Two commands are all a new machine needs: `make demo` and `make test`. Both set up .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo bench lock audit clean
+.PHONY: help setup lint check test demo bench lock audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,6 +12,11 @@ BENCH  ?= startup
 # One's own footage: make demo FOOTAGE=/path/to/videos
 FOOTAGE ?=
 AUDIT   ?=
+# What of the tests is run: make test TESTS=tests/model, or TESTS="tests/jobs -k verify".
+TESTS   ?= tests
+# What starts no Ray and decodes little.
+PURE    := tests/model tests/test_house.py tests/pipelines/batches tests/pipelines/dataset tests/pipelines/dedup tests/pipelines/recipes \
+           tests/pipelines/shots tests/pipelines/storage/test_table_bounds.py tests/jobs/encoding/test_plan.py tests/jobs/listing/test_rules.py
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r n d; do printf '  make %-7s %s\n' "$$n" "$$d"; done
@@ -35,14 +40,18 @@ $(READY): $(LOCKS) pyproject.toml
 	@$(BIN)/python -m jobs.cluster.deepspeed_build 2>$(VENV)/deepspeed_build.log || { cat $(VENV)/deepspeed_build.log; exit 1; }
 	@touch $@
 
-lint: $(READY)  ## ruff: rules and format
-	@echo "lint: ruff"
+lint: $(READY)  ## ruff: rules and format; mypy: types
+	@echo "lint: ruff, mypy"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
 
-test: lint  ## lint, then the tests
+check: lint  ## lint, then the tests of the model and all that is pure: about a minute
+	@$(BIN)/python -m pytest $(PURE)
+
+test: lint  ## lint, then the tests (TESTS=<folder, file or options of pytest>)
 	@echo "test: pytest (a real Ray, real video; some minutes)"
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest $(TESTS)
 
 demo: $(READY)  ## footage to a trained model and videos, in demo/ (FOOTAGE=<folder> for your own)
 ifeq ($(FOOTAGE),)
@@ -53,7 +62,7 @@ else
 endif
 
 bench: $(READY)  ## a benchmark: make bench BENCH=startup
-	@$(BIN)/python -m benchmarks.$(BENCH)
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 lock: $(READY)  ## pin the newest versions that pyproject.toml admits: what everybody gets, the same with all extras, what builds them
 	@$(LOCK) --all-extras pyproject.toml -o requirements-all.lock
@@ -64,4 +73,4 @@ audit: $(READY)  ## licences of what is installed, and known vulnerabilities (AU
 	@$(BIN)/python -m jobs.cli.audit $(AUDIT)
 
 clean:  ## remove the demo and caches (not .venv)
-	@rm -rf $(DEMO) .ruff_cache .hypothesis
+	@rm -rf $(DEMO) .ruff_cache .mypy_cache .hypothesis

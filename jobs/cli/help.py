@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jobs.cli.fields import Key, keys
 from jobs.cli.registry import JOBS, SUBMIT, SUBMIT_SUMMARY, Job
@@ -58,12 +58,32 @@ def job_help(job: Job, experiments: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe(key: Key) -> list[str]:
-    facts = [key.type_name]
-    if key.unit:
-        facts.append(key.unit)
-    if not key.required:
-        facts.append(f"default {_show(key.default)}")
+def reference(experiments: Callable[[Job], Iterable[str]]) -> str:
+    """`docs/reference.md`: every job with every key, as Markdown."""
+    lines = [
+        "# Reference",
+        "",
+        "Every job and every key, taken from the configs: `python -m jobs.cli.help > docs/reference.md` writes this page anew.",
+        "`rushes <job> --help` prints the same. A key is given as `key=value`; what is required has no default.",
+    ]
+    for job in JOBS.values():
+        lines += ["", f"## {job.name}", "", f"{job.summary[0].upper()}{job.summary[1:]}."]
+        if names := sorted(experiments(job)):
+            lines += ["", f"Experiments (`experiment=`): {', '.join(f'`{name}`' for name in names)}."]
+        lines += ["", "| key | type | default | what it is |", "|---|---|---|---|"]
+        for key in keys(job.config_class()):
+            kind = ", ".join(part for part in (key.type_name, key.unit) if part)
+            default = "required" if key.required else f"`{_show(key.default)}`"
+            lines.append(f"| `{key.path}` | {kind} | {default} | {_meaning(key)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(key: Key) -> str:
+    """What a key means, with its choices and limits, for a cell of a table."""
+    return _text(key).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _text(key: Key) -> str:
     limits = [f"at least {key.min}"] if key.min is not None else []
     limits += [f"at most {key.max}"] if key.max is not None else []
     text = key.doc
@@ -71,6 +91,16 @@ def _describe(key: Key) -> list[str]:
         text += f" ({' | '.join(str(c) for c in key.choices)})"
     if limits:
         text += f" ({', '.join(limits)})"
+    return text
+
+
+def _describe(key: Key) -> list[str]:
+    facts = [key.type_name]
+    if key.unit:
+        facts.append(key.unit)
+    if not key.required:
+        facts.append(f"default {_show(key.default)}")
+    text = _text(key)
     width = max(60, min(shutil.get_terminal_size().columns, 120) - 6)
     return [
         f"  {key.path}  [{', '.join(facts)}]",
@@ -84,3 +114,9 @@ def _show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+if __name__ == "__main__":
+    from jobs.cli.compose import experiments
+
+    print(reference(experiments), end="")

@@ -241,3 +241,16 @@ def test_a_job_whose_stdout_takes_nothing_says_so_once(tiny_run, tmp_path):
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert "verify failed: [Errno 28] No space left on device" in done.stderr
+
+
+def test_the_reference_in_the_docs_is_that_of_the_configs():
+    from jobs.cli.compose import experiments
+    from jobs.cli.help import reference
+
+    told = reference(experiments)
+    assert (ROOT / "docs" / "reference.md").read_text() == told, "python -m jobs.cli.help > docs/reference.md"
+
+
+def test_a_benchmark_that_is_not_known_is_told_the_near_miss():
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "startu"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "BENCH=startu: there is no such benchmark; did you mean 'startup'?\n")
