@@ -7,20 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.registry import JOBS
+from tests.support.house import FLOORS, PACKAGES, ROOT, folder, imports, ours, picture
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
-# From the ground up; "" is what lies in the package itself. A folder imports what is before it in its package, and other packages as below.
-FLOORS = {
-    "pipelines": ("", "storage", "media", "sandbox", "vision", "shots", "scores", "dedup", "measure", "recipes", "cutting", "footage", "dataset", "batches"),
-    "recaption": ("", "captioners"),
-    "model": ("", "dit", "text", "vae", "flow", "checkpoint"),
-    "jobs": (
-        "cluster", "cli", "listing", "curation", "encoding", "training", "evaluation", "generation", "exporting", "upkeep", "sizing",
-        "reporting/drawing", "reporting", "workflow", "",
-    ),
-    "conf": ("",),
-}  # fmt: skip
 MOST_FILES = 20
 # Registries, of which each file is an entry.
 OF_ONE_KIND = {"jobs", "pipelines/scores", "benchmarks/attacks", "benchmarks"}
@@ -35,36 +23,6 @@ MAY_IMPORT = {
 RECAPTION_MAY_USE = (
     "pipelines.records", "pipelines.media", "pipelines.vision", "pipelines.errors", "pipelines.ids", "pipelines.precision", "pipelines.naming",
 )  # fmt: skip
-
-
-def imports(path: Path) -> list[str]:
-    """Modules that a file names in its import statements, wherever they stand: in a function or for a type checker, too."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [name if module_file(name) else node.module or "" for name in inner]
-    return names
-
-
-def module_file(name: str) -> Path | None:
-    """Where a module of ours lies."""
-    path = ROOT / name.replace(".", "/")
-    return next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
-
-
-def folder(path: Path) -> str:
-    """Of a file of a package: `storage` of pipelines/storage/s3.py."""
-    return "/".join(path.relative_to(ROOT).parts[1:-1])
-
-
-def ours(package: str) -> dict[Path, set[Path]]:
-    """The files of a package, and which files of it each imports."""
-    files = {path: {module_file(name) for name in imports(path)} for path in (ROOT / package).rglob("*.py")}
-    return {path: {other for other in others if other in files and other != path} for path, others in files.items()}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -138,3 +96,8 @@ def calls(path: Path) -> set[str]:
     """Names of functions that a file calls by their name alone."""
     nodes = ast.walk(ast.parse(path.read_text()))
     return {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+
+
+def test_the_picture_of_the_house_is_of_this_house():
+    told = (ROOT / "CONTRIBUTING.md").read_text()
+    assert picture() in told, "python -m tests.support.house prints it anew, for CONTRIBUTING.md"

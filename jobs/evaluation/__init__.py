@@ -1,1 +1,1 @@
-"""Evaluation of the video compression network."""
+"""Evaluation: distances of videos from their originals, retrieval, and how the video compression network does on held-out clips."""
