@@ -49,8 +49,8 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     """
     from jobs.curation.curation import Curation
     from jobs.curation.fingerprints import fingerprints
-    from jobs.curation.forgetting import forget_clips, forget_source
     from jobs.listing.summary import say_clips
+    from jobs.upkeep.forgetting import forget_clips, forget_source
     from pipelines.footage.listing import Footage
 
     started = monotonic()

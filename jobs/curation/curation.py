@@ -39,12 +39,11 @@ from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, show
 from jobs.curation.commit import commit, read_base, shards_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
 from jobs.curation.here import Here
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import packed
-from jobs.curation.measuring import Measuring
+from jobs.curation.measuring import Measuring, whole
 from jobs.curation.shard_writer import content_of, has_bytes
 from pipelines import drill
 from pipelines.dataset.manifest import LostRaceError, current_settings

@@ -4,11 +4,15 @@ In: what moves on the desks of those who measure. Out: seconds of footage measur
 are none yet, what is being worked on.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from time import time
 
 from jobs.cli.progress import Bar
 from jobs.cluster.watch import Far, Pulse
+from jobs.curation.analysis import Analysis
 
 
 class Measuring:
@@ -51,3 +55,23 @@ class Measuring:
 
     def _far(self) -> Far:
         return sum((pulse.far for pulse in self._pulses.values()), Far())
+
+
+def whole(parts: Iterable[Analysis]) -> Iterator[Analysis]:
+    """One analysis per source."""
+    waiting: dict[str, list[Analysis]] = defaultdict(list)
+    for part in parts:
+        got = waiting[part.source_uri]
+        got.append(part)
+        if len(got) >= part.units:
+            yield _joined(waiting.pop(part.source_uri))
+    assert not waiting, f"units of {sorted(waiting)} are missing"
+
+
+def _joined(parts: list[Analysis]) -> Analysis:
+    parts = sorted(parts, key=lambda part: part.unit or (0, 0))
+    # Without a finished one, some unit failed for a reason that may pass.
+    final = next((part for part in parts if part.finished), None) or next(part for part in parts if part.quarantined)
+    return replace(
+        final, unit=None, hashed=any(part.hashed for part in parts), decoded_s=sum(part.decoded_s for part in parts)
+    )

@@ -10,7 +10,7 @@ from jobs.curation.assemble import Base as Nothing
 from jobs.curation.assemble import assemble
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.gather import whole
+from jobs.curation.measuring import whole
 from jobs.requeue import _wanted_of
 from jobs.upkeep.counts import _quarantine
 from pipelines.cutting.config import CutConfig, EncodeConfig

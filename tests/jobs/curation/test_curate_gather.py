@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.gather import whole
+from jobs.curation.measuring import whole
 from pipelines.records import Quarantined
 
 

@@ -8,8 +8,8 @@ import pytest
 from jobs.curation.analysis import Analyst
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.forgetting import forget_source
-from jobs.curation.gather import whole
+from jobs.curation.measuring import whole
+from jobs.upkeep.forgetting import forget_source
 from pipelines.footage.listing import etag, find_footage
 from pipelines.ids import video_id
 from pipelines.measure import confined

@@ -13,8 +13,8 @@ from jobs.cluster.connect import connect
 from jobs.curation.analysis import Analyst
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
+from jobs.curation.measuring import whole
 from pipelines.footage.listing import find_footage
 from pipelines.sandbox import child
 from tests.support.footage import film, pan, texture, write, zoom

@@ -14,8 +14,8 @@ from jobs.cluster.watch import MOST_DEATHS, AtWork, Desk, Pulse, Watch, WorkerLo
 from jobs.curation.analysis import Analysis
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.gather import whole
 from jobs.curation.graph import Graph
+from jobs.curation.measuring import whole
 from pipelines.footage.listing import find_footage
 from tests.support.footage import pan, write
 
