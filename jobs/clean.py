@@ -10,8 +10,8 @@ from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cli.text import count, size
-from jobs.curation.settings import as_curated
 from jobs.upkeep.config import CleanConfig
+from jobs.upkeep.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.storage.base import Entry
 

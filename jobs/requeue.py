@@ -14,7 +14,7 @@ from typing import Any
 from jobs.cli.remembered import given_to
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
-from jobs.curation.settings import as_curated
+from jobs.upkeep.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
 from pipelines.errors import Reason

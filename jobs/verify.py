@@ -12,9 +12,9 @@ from time import monotonic
 from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.curation.settings import as_curated
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
+from jobs.upkeep.settings import as_curated
 from pipelines.dataset.manifest import BadManifestError
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.storage.base import Store

@@ -53,7 +53,7 @@ FUNCTIONS = (
     ("jobs.curation.clip_rows", "signature", "looks of clips"),
     ("jobs.curation.curation", "find_pairs", "copies"),
     ("jobs.curation.curation", "assemble", "assemble and decide"),
-    ("jobs.curation.curation", "decide", "assemble and decide"),
+    ("jobs.curation.deciding.Deciding", "_decided", "assemble and decide"),
     ("jobs.curation.curation", "commit", "commit"),
     ("pipelines.measure.confined", "read_times", "index of every frame"),
     ("pipelines.measure.confined", "pick_frames", "captions: frames"),
@@ -142,8 +142,8 @@ def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     with ExitStack() as stack:
         _instrument(clock, stack)
         curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack, Given(()))
-        curation.graph = Streams(curation.store.uri, cfg, curation.prints)
-        stack.enter_context(mock.patch.object(curation, "_need_ray"))
+        curation.streams.graph = Streams(curation.store.uri, cfg, curation.prints)
+        curation.streams.on_ray = True
         analyses = curation.analyse()
         curation.finish(analyses)
     with clock.over("done"):

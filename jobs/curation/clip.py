@@ -133,7 +133,7 @@ class Placed:
         return {name: known[name] for name in INDEX.names}
 
 
-def carried(row: Row) -> Candidate:
+def of_manifest(row: Row) -> Candidate:
     """The candidate of a row of the newest manifest."""
     has_text = row.get("caption_short") is not None
     return Candidate(

@@ -91,6 +91,6 @@ def _row(
     }
 
 
-def bucket_of(row: dict[str, Any]) -> str:
+def bucket_of(row: Mapping[str, Any]) -> str:
     """The bucket of a clip's row."""
     return bucket(row["width"], row["height"], row["duration_s"])

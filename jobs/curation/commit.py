@@ -1,15 +1,18 @@
 """The rows of a run → tables and a manifest in the dataset, or nothing if they say nothing new.
 
-In: an assembly whose clips are placed. Out: the number of the manifest that holds it. Tables are named by the hash of
+In: rows, shards, and what they were made with. Out: the number of the manifest that holds it. Tables are named by the hash of
 their bytes; the manifest is published last, create-if-absent, so readers see all of it or none.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from jobs.curation.assemble import Assembly, Base, index_rows
+from jobs.curation.assemble import Base
+from jobs.curation.clip import Placed, Row
+from jobs.curation.deciding import Outcome
 from pipelines.dataset.manifest import Manifest, Shard, newest, publish
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, table
@@ -28,57 +31,73 @@ def read_base(store: Store) -> Base:
     if manifest is None:
         return Base()
     dataset = Dataset(store, number, manifest)
-    rows = (dataset.sources(), dataset.quarantine(), dataset.index())
-    shards = {shard.id: shard for shard in manifest.shards}
-    return Base(*(part.to_pylist() for part in rows), number, dataset.looks(), manifest.recipe, shards)
+    return Base(
+        sources=dataset.sources().to_pylist(),
+        quarantine=dataset.quarantine().to_pylist(),
+        index=dataset.index().to_pylist(),
+        number=number,
+        looks=dataset.looks(),
+        recipe=manifest.recipe,
+        shards={shard.id: shard for shard in manifest.shards},
+    )
 
 
-def shards_of(assembly: Assembly, known: Mapping[str, Shard], written: Mapping[str, dict[str, Any]]) -> list[Shard]:
+def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
     """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of ours."""
-    held: dict[str, list[dict[str, Any]]] = {}
-    for clip in assembly.kept():
-        held.setdefault(clip["shard"], []).append(clip)
+    held: dict[str, list[Placed]] = {}
+    for clip in outcome.clips:
+        if clip.kept:
+            held.setdefault(clip.stored["shard"], []).append(clip)
     shards = []
     for shard_id, clips in sorted(held.items()):
         if shard_id in known:
             shards.append(known[shard_id])
             continue
-        row, name = written[clips[0]["clip_id"]], clips[0]["bucket"]
+        first = clips[0].decided
+        row, name = outcome.written[first.clip_id], first.bucket
         key = shard_key(name, shard_id)
         shards.append(Shard(shard_id, name, key, row["shard_sha256"], row["shard_bytes"], len(clips)))
     return sorted(shards, key=lambda shard: (shard.bucket, shard.id))
 
 
-def commit(
-    store: Store,
-    base: int,
-    assembly: Assembly,
-    looks: pa.Table,
-    shards: Sequence[Shard],
-    recipe: Recipe,
-    captions: Mapping[str, str],
-    settings: Mapping[str, Any],
-) -> int:
-    """Publish the next manifest, unless the newest one says the same.
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a manifest is made of. rows: of the index, the sources and the quarantine, in any order. captions: captioner and
+    fingerprint. settings: what the dataset was curated with.
+    """
+
+    index: Sequence[Row]
+    sources: Sequence[Row]
+    quarantine: Sequence[Row]
+    looks: pa.Table
+    shards: Sequence[Shard]
+    recipe: Recipe
+    captions: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+
+def commit(store: Store, base: int, content: Content) -> int:
+    """Publish the manifest after `base`, unless that one says the same; the number of the one that says it.
 
     Raises:
         LostRaceError: another run was first.
     """
-    sources = sorted(assembly.sources, key=lambda row: row["uri"])
+    index = sorted(content.index, key=lambda row: (row["source_uri"], row["start_pts"], row["clip_id"]))
+    sources = sorted(content.sources, key=lambda row: row["uri"])
     quarantine = sorted(
-        (row | {"message": redacted(row["message"])} for row in assembly.quarantine),
+        ({**row, "message": redacted(row["message"])} for row in content.quarantine),
         key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["start_s"] or 0.0, row["reason"]),
     )
     manifest = Manifest(
         schema=SCHEMA_VERSION,
-        shards=tuple(shards),
-        index=_put(store, "index", table(index_rows(assembly.clips), INDEX)),
+        shards=tuple(content.shards),
+        index=_put(store, "index", table(index, INDEX)),
         sources=_put(store, "sources", table(sources, SOURCES)),
         quarantine=_put(store, "quarantine", table(quarantine, QUARANTINE)),
-        looks=_put(store, "looks", looks.sort_by("clip_id")),
-        recipe={"name": recipe.name, "hash": recipe.hash, "rules": recipe.as_rows()},
-        captions=dict(captions),
-        settings=dict(settings),
+        looks=_put(store, "looks", content.looks.sort_by("clip_id")),
+        recipe={"name": content.recipe.name, "hash": content.recipe.hash, "rules": content.recipe.as_rows()},
+        captions=dict(content.captions),
+        settings=dict(content.settings),
     )
     return publish(store, base, manifest)
 

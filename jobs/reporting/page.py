@@ -14,7 +14,6 @@ from typing import Any
 from jobs.cli.progress import progress
 from jobs.cli.text import figure, length, share, size
 from jobs.curation.config import CurateConfig
-from jobs.curation.settings import as_curated
 from jobs.reporting.account import BooksView, books_view
 from jobs.reporting.copies import CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
@@ -30,6 +29,7 @@ from jobs.reporting.rules import recipe_of
 from jobs.reporting.scores import ScoresView, scores_view
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
+from jobs.upkeep.settings import as_curated
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT
 from pipelines.footage.given import Given

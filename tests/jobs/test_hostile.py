@@ -230,7 +230,7 @@ def test_a_model_that_a_dataset_names_is_shown_and_not_used(tmp_path, capsys, se
 
 def test_what_is_given_again_is_as_it_was_curated(tmp_path, monkeypatch):
     from jobs.curation.config import GivenModels
-    from jobs.curation.settings import as_curated
+    from jobs.upkeep.settings import as_curated
 
     dataset(
         tmp_path / "d",

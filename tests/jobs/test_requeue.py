@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.settings import as_curated
+from jobs.upkeep.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import CAPTIONS, CUTS, table
 from pipelines.dataset.stages import Stage

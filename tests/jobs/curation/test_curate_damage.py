@@ -8,7 +8,9 @@ import pytest
 from jobs.curation.analysis import Analyst
 from jobs.curation.assemble import Base as Nothing
 from jobs.curation.assemble import assemble
+from jobs.curation.clip import Decided, Placed
 from jobs.curation.config import CurateConfig, RequeueConfig
+from jobs.curation.deciding import Outcome
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.measuring import whole
 from jobs.requeue import _wanted_of
@@ -153,9 +155,8 @@ def test_the_tables_tell_what_is_lost_and_balance(known):
     assert not list(_quarantine(quarantine, sources, []))
     less = [row for row in quarantine if row not in gaps]
     assert len(list(_quarantine(less, sources, []))) == len(gaps)
-    for clip in assembly.clips:
-        clip["status"] = "rejected"
-    assembly.ledger().check()
+    rejected = tuple(Placed(Decided(clip, ("static",), "b")) for clip in assembly.candidates)
+    assembly.ledger(Outcome(rejected, {}, (), 0)).check()
 
 
 def test_a_lost_stretch_is_not_tried_again_but_with_other_software(known):

@@ -140,8 +140,8 @@ def curate_here(footage, dataset, between=lambda: None):
         ExitStack() as stack,
     ):
         curation = Curation(composed.cfg, find_footage(str(footage)), run, stack, Given(()))
-        curation.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
-        stack.enter_context(mock.patch.object(curation, "_need_ray"))
+        curation.streams.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
+        curation.streams.on_ray = True
         analyses = curation.analyse()
         between()
         curation.finish(analyses)
