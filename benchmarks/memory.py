@@ -36,7 +36,7 @@ from jobs.curation.analysis import Analyst
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from pipelines.footage.listing import find_footage
-from pipelines.media import child
+from pipelines.sandbox import child
 
 def resident():
     return next(int(line.split()[1]) * 1024 for line in open('/proc/self/status') if line.startswith('VmRSS'))

@@ -14,7 +14,7 @@ PROGRAM = """
 import socket, subprocess, sys, time
 from pathlib import Path
 from pipelines.errors import MediaError
-from pipelines.media import child
+from pipelines.sandbox import child
 child._without = ("landlock", "namespaces", "filter")  # what the kernel refuses, strace does not see
 canary, port = Path(sys.argv[1]), int(sys.argv[2])
 for deadline_s, function, *args in (

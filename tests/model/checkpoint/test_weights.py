@@ -203,7 +203,7 @@ def test_names_that_resemble_each_other_are_paired_within_their_block():
 
 LOADED = """
 import sys, torch
-from model import weights
+from model.checkpoint import weights
 from model.checkpoint.shards import read_state
 peak = lambda: 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 before = peak()
