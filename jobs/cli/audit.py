@@ -40,6 +40,7 @@ JUDGED = {
     "nudenet": "its metadata says MIT, its licence files are the AGPL-3.0; the extra 'nsfw'",
     "nvidia-": "NVIDIA's own licence: PyTorch's build for Linux brings it; its build for processors alone does without",
     "opencv-python-headless": "its wheels hold an FFmpeg (LGPL-2.1) as libraries of their own",
+    "pathspec": "MPL-2.0: binds changed files of its own only; mypy brings it",
     "shapely": "its wheels hold GEOS (LGPL-2.1) as a library of its own",
     "tqdm": "MPL-2.0: binds changed files of its own only",
 }

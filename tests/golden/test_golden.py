@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import run_job
 from tests.golden import make
 
 HERE = Path(__file__).parent
@@ -44,7 +45,7 @@ def test_a_network_gives_what_it_gave(network):
         np.testing.assert_allclose(made[name], numbers, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_the_dataset_verifies_and_is_decided_again(dataset, run_job):
+def test_the_dataset_verifies_and_is_decided_again(dataset):
     run_job("verify", f"dataset={dataset}")
     decided = run_job("select", f"dataset={dataset}", "recipe.min.duration_s=1.2")
     assert decided["clips_cut"] == 0

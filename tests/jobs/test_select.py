@@ -174,7 +174,7 @@ def test_a_passport_of_no_clip_or_of_many_is_an_error(curated):
 def test_the_queries_of_the_docs_run(curated):
     import duckdb
 
-    docs = (Path(__file__).resolve().parents[3] / "docs" / "dataset.md").read_text()
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "dataset.md").read_text()
     blocks = [block.split("```")[0] for block in docs.split("```sql\n")[1:]]
     database = duckdb.connect()
     results = {}

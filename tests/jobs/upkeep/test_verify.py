@@ -296,7 +296,7 @@ CORRUPTIONS = {
     "a clip that is missing in a shard": (missing_clip, {"members"}),
     "another caption in a shard": (wrong_caption_in_shard, {"caption"}),
     "another passport in a shard": (wrong_passport_in_shard, {"passport"}),
-    "a shard that is named twice": (shard_twice, {"placement"}),
+    "a shard that is named twice": (shard_twice, {"manifest"}),
     "other pictures than the index says": (forged("index", wrong_pictures), {"shard id", "decode"}),
     "another caption in the index": (
         forged("index", change("kept", caption_short="another")),

@@ -147,7 +147,7 @@ def test_a_shard_that_lacks_is_named(tmp_path):
 def test_a_vocabulary_that_cannot_be_read_is_not_guessed(t5, tmp_path, monkeypatch):
     folder = shutil.copytree(t5, tmp_path / "t5")
     (folder / "tokenizer.json").rename(folder / "spiece.model")
-    monkeypatch.setattr(model.text_files, "_installed", lambda module: module != "sentencepiece")
+    monkeypatch.setattr("model.text.files._installed", lambda module: module != "sentencepiece")
     with pytest.raises(FileNotFoundError, match="pip install sentencepiece"):
         text_encoder(f"t5:{folder}")
 
