@@ -48,7 +48,7 @@ lint: $(READY)  ## ruff: rules and format
 types: $(READY)  ## mypy (no part of lint until nothing is left of what it finds)
 	@$(BIN)/mypy
 
-check: lint  ## lint, then the tests of the model and all that is pure: about a minute
+check: lint  ## lint, then the tests of the model and all that is pure: about two minutes
 	@$(BIN)/python -m pytest $(PURE)
 
 test: lint  ## lint, then the tests (TESTS=<folder, file or options of pytest>)
