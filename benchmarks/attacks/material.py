@@ -104,9 +104,8 @@ def make_material(folder: Path) -> Material:
 
 def settings_of(job: str) -> list[str]:
     """The keys with which a job of the workflow made its part, as that job takes them."""
-    shared = ("shapes.", "windows.") if job in ("encode", "train_vae") else ()
-    own = [word.removeprefix(f"{job}.") for word in _SETTINGS if word.startswith((f"{job}.", *shared))]
-    return ["ray.num_cpus=2", *own]
+    shared = ("ray.", "shapes.", "windows.") if job in ("encode", "train_vae") else ("ray.",)
+    return [word.removeprefix(f"{job}.") for word in _SETTINGS if word.startswith((f"{job}.", *shared))]
 
 
 def rewrite(

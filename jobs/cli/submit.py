@@ -134,7 +134,7 @@ def _when_ready(submit: Callable[[], object]) -> None:
             if "No available agent" not in str(error) or time.monotonic() > deadline_s:
                 raise RuntimeError(f"the cluster took no job: {error}") from error
         print("submit: waiting for the cluster's job agent", flush=True)
-        time.sleep(2)  # nothing to wait on: the agent announces itself to the cluster only
+        time.sleep(_LOOKED_AT_EVERY_S)  # nothing to wait on: the agent announces itself to the cluster only
 
 
 async def _follow(client: JobSubmissionClient, submission_id: str) -> int:

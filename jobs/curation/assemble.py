@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.clip import Candidate, Decided, Row, of_manifest, stored_of
+from jobs.curation.clip import Candidate, Row, of_manifest, stored_of
 from jobs.curation.deciding import Outcome
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_of
@@ -161,8 +161,8 @@ def _candidates(base: Base, seen: set[str], measured: Iterable[Row]) -> list[Can
     ]
 
 
-def packables(clips: Iterable[Decided], prints: Fingerprints) -> list[Packable]:
-    """Kept clips as the packer sees them."""
+def packables(orders: Iterable[Row], prints: Fingerprints) -> list[Packable]:
+    """Kept clips as the packer sees them, from what the writer of shards is told of each."""
     return [
         Packable(
             row["clip_id"],
@@ -171,7 +171,7 @@ def packables(clips: Iterable[Decided], prints: Fingerprints) -> list[Packable]:
             round(row["width"] * row["height"] * row["num_frames"] * _BITS_PER_PIXEL / 8),
             carried=row["carried"],
         )
-        for row in (clip.order() for clip in clips)
+        for row in orders
     ]
 
 

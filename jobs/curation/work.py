@@ -162,10 +162,10 @@ class Work:
 
     def write(self, clips: Sequence[Decided]) -> Shelved:
         """Plans the shards of kept clips, and writes those that are new."""
-        staying, plans = plan_shards(
-            packables(clips, self._prints), shards_of_base(self._base, self._prints), self._cfg.shards
-        )
         rows = {clip.clip_id: clip.order() for clip in clips}
+        staying, plans = plan_shards(
+            packables(rows.values(), self._prints), shards_of_base(self._base, self._prints), self._cfg.shards
+        )
         wanted = [rows[clip_id] for plan in plans for clip_id in plan.clip_ids]
         cut = [row for row in wanted if not has_bytes(row, self._prints)]
         listed, written = self._opens.of(cut)

@@ -13,7 +13,6 @@ METRICS = "metrics.jsonl"
 EXPORT = "export"
 PIPELINE = "pipeline.json"
 LORA = "lora"
-ADAPTER = "adapter_config.json"
 SETTINGS = "settings.json"
 UNREAD = "unread.json"
 
@@ -44,6 +43,12 @@ def _holds_dit(folder: Path) -> bool:
     return (folder / "config.json").is_file() and read_record(folder)["kind"] == "dit"
 
 
+def _holds_lora(folder: Path) -> bool:
+    from model.checkpoint.lora import CONFIG
+
+    return (folder / CONFIG).is_file()
+
+
 PARTS = {
     "vae": Part(
         ("", "vae", f"{EXPORT}/vae"),
@@ -66,7 +71,7 @@ PARTS = {
     ),
     "lora": Part(
         ("", LORA, f"{EXPORT}/{LORA}"),
-        lambda folder: (folder / ADAPTER).is_file(),
+        _holds_lora,
         "holds no adapter",
         "give the out= of a rushes train with lora.rank=, or its export/lora",
     ),

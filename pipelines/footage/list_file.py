@@ -175,16 +175,18 @@ def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]
 
     from pipelines.storage.parquet import columns_of_parquet, read_parquet
 
-    unreadable = (pa.ArrowException, OSError, ValueError)
-    try:
+    @contextlib.contextmanager
+    def as_parquet() -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
+
+    with as_parquet():
         titles = columns_of_parquet(content)
-    except unreadable as error:
-        raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
     own = _need(name, column, titles)
-    try:
+    with as_parquet():
         table = read_parquet(content, [title for title in titles if title == own or title in FIELDS])
-    except unreadable as error:
-        raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
     for start in range(0, len(table), _AT_ONCE):
         yield from _parquet_rows(name, table.slice(start, _AT_ONCE), start + 1, own)
 

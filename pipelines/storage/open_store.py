@@ -1,8 +1,6 @@
-"""Where a dataset lives: named immutable objects under one URI.
+"""What a user typed for a dataset → the store behind it.
 
-In: keys like `index/3f….parquet` and bytes or files. Out: the same bytes, whole or not at all. Everything of a dataset
-goes through a `Store`, so an object store drops in beside the local one. Publishing is *create if absent*: of two
-writers of one key exactly one succeeds and the other learns it.
+In: a URI. Out: a `Store` in a folder or in S3, through which everything of a dataset goes; or a local path, where only one will do.
 """
 
 from pathlib import Path

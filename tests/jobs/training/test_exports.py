@@ -2,9 +2,10 @@
 
 import pytest
 
-from jobs.training.exports import ADAPTER, PARTS, PIPELINE, find
+from jobs.training.exports import PARTS, PIPELINE, find
+from model.checkpoint.lora import CONFIG
 
-FILES = {"pipeline": PIPELINE, "lora": ADAPTER}
+FILES = {"pipeline": PIPELINE, "lora": CONFIG}
 
 
 @pytest.mark.parametrize(("part", "place"), [(part, place) for part in FILES for place in PARTS[part].places])
