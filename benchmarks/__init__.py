@@ -1,1 +1,2 @@
-"""Measured comparisons: each module prints one table and writes `results/<name>.json`. Run one with `make bench BENCH=<name>`."""
+"""Measured comparisons: each module prints one table and writes `results/<name>.json`. Run one with `make
+bench BENCH=<name>`."""

@@ -1,21 +1,25 @@
-"""Attacks on our own commands, by hostile models, datasets, footage, names and places: nothing may run, leak, get out, hang or crash.
+"""Attacks on our own commands, by hostile models, datasets, footage, names and places: nothing may run, leak,
+get out, hang or crash.
 
-Goal: 0 of each. `python -m benchmarks.attack [quick=true] [line=3] [only=name,…] [seed=0] [variations=1] [base=folder] [keep=folder]`
+Goal: 0 of each. `python -m benchmarks.attack [quick=true] [line=3] [only=name,…] [seed=0] [variations=1]
+[base=folder] [keep=folder]`
 
-Each attack (`benchmarks/attacks`) has a place of its own with planted secrets and a victim's folder, makes hostile files there, and runs
-the commands that a user would; a generator with a seed draws paths, links, kinds of files, depths and sizes. All are judged alike (see
-`benchmarks/attacks/place.py`), from outside: by what was said, written, opened, asked for and left running.
+Each attack (`benchmarks/attacks`) has a place of its own with planted secrets and a victim's folder, makes
+hostile files there, and runs the commands that a user would; a generator with a seed draws paths, links,
+kinds of files, depths and sizes. All are judged alike (see `benchmarks/attacks/place.py`), from outside: by
+what was said, written, opened, asked for and left running.
 
     cases       tried; `skipped` could not be tried here, and why is printed
     ran_code    cases in which code of an attacker ran
     leaked      … in which a planted secret was told, written or sent
     escaped     … in which something outside was opened or changed, or an address was asked
     hung        … that took too long
-    tracebacks  … that ended with a traceback, a signal or a meaningless exit code
-    unmet       … that did not do what they should in another way, such as a raw control character on the console
+    tracebacks  … that ended with a traceback, a signal or a meaningless exit code unmet       … that did not
+    do what they should in another way, such as a raw control character on the console
 
-`variations` repeats the round with further seeds. `base` keeps the material (footage, a dataset, a trained model), which takes some minutes
-to make. `keep` is where places in which something was found stay. Linux only; as root it also tries other users and full disks.
+`variations` repeats the round with further seeds. `base` keeps the material (footage, a dataset, a trained
+model), which takes some minutes to make. `keep` is where places in which something was found stay. Linux
+only; as root it also tries other users and full disks.
 """
 
 import shutil
@@ -54,7 +58,9 @@ class Result:
 
 
 def main() -> None:
-    options = given({"quick": "false", "line": "", "only": "", "seed": "0", "variations": "1", "base": "", "keep": ""})
+    options = given(
+        {"quick": "false", "line": "", "only": "", "seed": "0", "variations": "1", "base": "", "keep": ""}
+    )
     chosen = _chosen(options)
     started = monotonic()
     with tempfile.TemporaryDirectory(prefix="atk-", ignore_cleanup_errors=True) as scratch:
@@ -93,18 +99,26 @@ def _chosen(options: dict[str, str]) -> list[Attack]:
 
 
 def run_all(
-    chosen: Iterable[Attack], material: Material, scratch: Path, seeds: Sequence[str], keep: Path | None = None
+    chosen: Iterable[Attack],
+    material: Material,
+    scratch: Path,
+    seeds: Sequence[str],
+    keep: Path | None = None,
 ) -> list[Result]:
     """Make attacks, two at a time; those that measure what other work would change, alone."""
     chosen = list(chosen)
-    numbered = [(number, one, seed) for number, (seed, one) in enumerate((s, a) for s in seeds for a in chosen)]
+    numbered = [
+        (number, one, seed) for number, (seed, one) in enumerate((s, a) for s in seeds for a in chosen)
+    ]
     together = [job for job in numbered if not job[1].alone]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         results = list(pool.map(lambda job: _make(*job, material, scratch, keep), together))
     return results + [_make(*job, material, scratch, keep) for job in numbered if job[1].alone]
 
 
-def _make(number: int, one: Attack, seed: str, material: Material, scratch: Path, keep: Path | None) -> Result:
+def _make(
+    number: int, one: Attack, seed: str, material: Material, scratch: Path, keep: Path | None
+) -> Result:
     result, started = Result(one), monotonic()
     folder = scratch / f"p{number}"
     with ExitStack() as stack:
@@ -124,8 +138,8 @@ def _make(number: int, one: Attack, seed: str, material: Material, scratch: Path
         folder.rename(keep / one.name) if folder.exists() else None
     shutil.rmtree(folder, ignore_errors=True)
     print(
-        f"{one.line:2} {one.name}: {len(result.cases)} cases, {len(result.harms)} harms, {result.seconds:.0f} s"
-        + (" BROKEN" if result.broken else ""),
+        f"{one.line:2} {one.name}: {len(result.cases)} cases, {len(result.harms)} harms, "
+        f"{result.seconds:.0f} s" + (" BROKEN" if result.broken else ""),
         flush=True,
     )
     return result
@@ -151,7 +165,9 @@ def rows(results: Sequence[Result]) -> list[tuple[object, ...]]:
         harms = tally(harm for result in mine for harm in result.harms)
         seconds = sum(result.seconds for result in mine)
         if mine:
-            made.append((line, what, sum(len(result.cases) for result in mine), *harms.values(), f"{seconds:.0f}"))
+            made.append(
+                (line, what, sum(len(result.cases) for result in mine), *harms.values(), f"{seconds:.0f}")
+            )
     return made
 
 

@@ -1,22 +1,27 @@
-"""Curation against NeMo Curator's video pipeline, and against decoding alone: speed, memory, and what each stage costs.
+"""Curation against NeMo Curator's video pipeline, and against decoding alone: speed, memory, and what each
+stage costs.
 
-Goals: the same work (cut, motion, write) at least 10 × as fast as NeMo Curator; the full embedded default (every score that
-needs no download, tags, captions, copies, shards) at least 3 × as fast as NeMo's small subset, and at most 10 × the floor.
+Goals: the same work (cut, motion, write) at least 10 × as fast as NeMo Curator; the full embedded default
+(every score that needs no download, tags, captions, copies, shards) at least 3 × as fast as NeMo's small
+subset, and at most 10 × the floor.
 
     python -m benchmarks.curate [footage=<folder>] [height=720] [repeats=3] [peer_repeats=2] [profile=true]
 
-Footage: real clips of Python packages in mixed codecs, 4.5 minutes, or the videos of a folder. Decoding and transcoding depend
-on its size, what models look at does not: `height` tells how large the longest of the clips is made. Every run is a fresh process with
-a fresh Ray, which is up, as what will be run is imported, before its time begins; every dataset is new. The two sides and the
-floor take turns. Figures are medians; all times are printed.
+Footage: real clips of Python packages in mixed codecs, 4.5 minutes, or the videos of a folder. Decoding and
+transcoding depend on its size, what models look at does not: `height` tells how large the longest of the
+clips is made. Every run is a fresh process with a fresh Ray, which is up, as what will be run is imported,
+before its time begins; every dataset is new. The two sides and the floor take turns. Figures are medians; all
+times are printed.
 
-- `same work`: a clip every 10 s (the detector runs, but no change is enough for it), cut without loss, dense optical flow,
-  shards; nothing rejected.
+- `same work`: a clip every 10 s (the detector runs, but no change is enough for it), cut without loss, dense
+  optical flow, shards; nothing rejected.
 - `full`: `rushes curate` with no key but footage and dataset.
-- `NeMo Curator`: see benchmarks/peers/nemo_pipeline.py. It is told of 8 processors whatever the machine has, as its stages' own
-  requests (6 + 1 + 0.25) are never met on fewer. With libopenh264, which it recommends on processors; x264 once, for comparison.
+- `NeMo Curator`: see benchmarks/peers/nemo_pipeline.py. It is told of 8 processors whatever the machine has,
+  as its stages' own requests (6 + 1 + 0.25) are never met on fewer. With libopenh264, which it recommends on
+  processors; x264 once, for comparison.
 - `floor`: see benchmarks/measure/curate_floor.py.
-- cold start: the whole command `rushes curate` without a Ray, less the same work with Ray up: Python, imports, Ray's start and end.
+- cold start: the whole command `rushes curate` without a Ray, less the same work with Ray up: Python,
+  imports, Ray's start and end.
 - `profile=true` measures only what stages cost, see benchmarks/measure/curate_stages.py.
 """
 
@@ -77,7 +82,8 @@ class Times:
             self.mib[name] = max(peak.mib, self.mib.get(name, 0.0))
             self.clips[name] = clips
             said += (
-                f", {peak.cpu_s:.1f} processor seconds with all that starts before, {peak.mib:.0f} MiB, {clips} clips"
+                f", {peak.cpu_s:.1f} processor seconds with all that starts before, {peak.mib:.0f} MiB, "
+                f"{clips} clips"
             )
         print(said, flush=True)
 
@@ -140,7 +146,9 @@ def ours(name: str, footage: Path, scratch: Path, times: Times) -> None:
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         keys = [f"footage={footage}", f"dataset={folder}/dataset", *SETUPS[name]]
         with Peak() as peak:
-            said = _last_line([sys.executable, "-m", "benchmarks.measure.curate_run", *keys], os.environ | peak.env)
+            said = _last_line(
+                [sys.executable, "-m", "benchmarks.measure.curate_run", *keys], os.environ | peak.env
+            )
     _check(said["ledger"], footage)
     times.add(name, said["seconds"], peak, said["ledger"]["clips_kept"])
 
@@ -223,14 +231,22 @@ def _check(ledger: Mapping[str, int], footage: Path) -> None:
         raise RuntimeError(f"not all of {footage} was curated: {dict(ledger)}")
 
 
-def _last_line(command: Sequence[str], environment: Mapping[str, str], deadline_s: float | None = None) -> dict:
+def _last_line(
+    command: Sequence[str], environment: Mapping[str, str], deadline_s: float | None = None
+) -> dict:
     """What a program says in its last line of output, as JSON.
 
     Raises:
         RuntimeError: it failed.
     """
     done = subprocess.run(
-        command, env=dict(environment), cwd=ROOT, capture_output=True, text=True, check=False, timeout=deadline_s
+        command,
+        env=dict(environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=deadline_s,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")

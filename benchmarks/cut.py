@@ -2,15 +2,17 @@
 
 `python -m benchmarks.cut [size=small] [footage=<folder> …]`
 
-Footage: films of the embedded real clips, one per codec, as encoders write them by default; and every video of the folders
-given. Films are cut at their shots, longer shots in two; other videos at arbitrary frames, 2 to 8 s apart, which is
-the worst case for copying. Times are processor seconds, so that neighbours on the machine don't count.
+Footage: films of the embedded real clips, one per codec, as encoders write them by default; and every video
+of the folders given. Films are cut at their shots, longer shots in two; other videos at arbitrary frames, 2
+to 8 s apart, which is the worst case for copying. Times are processor seconds, so that neighbours on the
+machine don't count.
 
-- `ours`: `pipelines.cutting.cut.cut`, verification included. (The hashes that it verifies against, the clock, and how pictures are
-  shown come from the pass that measures signals, so they are not counted.)
-- `transcode`: seek, decode, x264 at the same rate factor and preset, with its own B-frames; as `ffmpeg -ss -to -c:v libx264`
-  does, one clip after another. On one thread, and on as many as FFmpeg likes.
-- `stream copy`: packets from the keyframe before, as `ffmpeg -ss -to -c copy`; not verified, and not the clip's frames.
+- `ours`: `pipelines.cutting.cut.cut`, verification included. (The hashes that it verifies against, the clock,
+  and how pictures are shown come from the pass that measures signals, so they are not counted.)
+- `transcode`: seek, decode, x264 at the same rate factor and preset, with its own B-frames; as `ffmpeg -ss
+  -to -c:v libx264` does, one clip after another. On one thread, and on as many as FFmpeg likes.
+- `stream copy`: packets from the keyframe before, as `ffmpeg -ss -to -c copy`; not verified, and not the
+  clip's frames.
 """
 
 import random
@@ -58,7 +60,8 @@ CODECS = {
 
 @dataclass(frozen=True)
 class Footage:
-    """A source, measured: its clock; of each frame a hash, how it is shown, and whether it is of two fields; where to cut it."""
+    """A source, measured: its clock; of each frame a hash, how it is shown, and whether it is of two fields;
+    where to cut it."""
 
     path: Path
     clock: Clock
@@ -174,7 +177,9 @@ def measure(path: Path, clips: list[tuple[int, int]] | None = None) -> Footage |
 def ours(footage: Footage, clip: tuple[int, int], out: Path) -> Cut:
     name = frames_hash(footage.hashes[clip[0] : clip[1]])
     known = (footage.clock, footage.formats[clip[0]], any(footage.fields[clip[0] : clip[1]]))
-    return cut(footage.path, out, footage.span(clip), clip[1] - clip[0], name, CutConfig(), EncodeConfig(), *known)
+    return cut(
+        footage.path, out, footage.span(clip), clip[1] - clip[0], name, CutConfig(), EncodeConfig(), *known
+    )
 
 
 def transcode(footage: Footage, clip: tuple[int, int], out: Path, threads: int) -> None:
@@ -240,7 +245,10 @@ def judge(footage: Footage, clip: tuple[int, int], out: Path, account: Account) 
     for source, made in zip_longest(_pictures(footage, clip), _shown(out)):
         if source is None or made is None:
             continue
-        if source.format.name != made.format.name or (source.width, source.height) != (made.width, made.height):
+        if source.format.name != made.format.name or (source.width, source.height) != (
+            made.width,
+            made.height,
+        ):
             source = source.reformat(made.width, made.height, made.format.name)
         error = float(np.mean((_samples(source).astype(np.float32) - _samples(made)) ** 2))
         quality = 10 * np.log10(255**2 / error) if error else EQUAL_DB
@@ -275,7 +283,9 @@ def main() -> None:
         else:
             raise SystemExit(f"{argument}: known are size={'|'.join(FILM_S)} and footage=<folder>")
     films = [measure(path, clips) for path, clips in write_films(CACHE / size, FILM_S[size])]
-    others = [measure(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != ".md"]
+    others = [
+        measure(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != ".md"
+    ]
     methods: dict[str, Callable[[Footage, tuple[int, int], Path], Cut | None]] = {
         "ours": ours,
         "transcode, one thread": lambda *args: transcode(*args, threads=1),
@@ -317,8 +327,14 @@ def main() -> None:
     for name, account in accounts.items():
         key = name.replace(", ", "_").replace(" ", "_")
         hours = account.footage_s / 3600
-        figures |= {f"{key}_cpu_s_per_hour": account.cpu_s / hours, f"{key}_wall_s_per_hour": account.wall_s / hours}
-        figures |= {f"{key}_bytes_per_hour": account.size_bytes / hours, f"{key}_worst_db": min(account.worst_db)}
+        figures |= {
+            f"{key}_cpu_s_per_hour": account.cpu_s / hours,
+            f"{key}_wall_s_per_hour": account.wall_s / hours,
+        }
+        figures |= {
+            f"{key}_bytes_per_hour": account.size_bytes / hours,
+            f"{key}_worst_db": min(account.worst_db),
+        }
         figures |= {f"{key}_wrong_frames_per_clip": float(np.mean(account.wrong_frames))}
     report("cut", figures, [account.row(name) for name, account in accounts.items()], HEADINGS)
 

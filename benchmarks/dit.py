@@ -1,14 +1,16 @@
-"""The diffusion transformer: against diffusers' Wan transformer of the same size, and against what the processor can multiply.
+"""The diffusion transformer: against diffusers' Wan transformer of the same size, and against what the
+processor can multiply.
 
-Goals on a CPU: a forward and a backward pass in at most 0.75 × the peer's time in bfloat16, 1.0 × in fp32, and no more memory. On a GPU
-size 1.3B at 16k tokens or more reaches 45% of the datasheet's rate.
+Goals on a CPU: a forward and a backward pass in at most 0.75 × the peer's time in bfloat16, 1.0 × in fp32,
+and no more memory. On a GPU size 1.3B at 16k tokens or more reaches 45% of the datasheet's rate.
 
     python -m benchmarks.dit [turns=3] [steps=6] [threads=<all>] [gpu_tokens=16384]
 
-Both have width 384, 12 blocks, 6 heads, 1,280 tokens and 64 text tokens; what else is alike and what is not is in benchmarks/peers/dit_peer.py. Each
-measurement is a process of its own, and sides take turns. The peer is run in every way it offers, and the best of them counts. Peaks are
-those of a large matrix product in the same run. Operations are counted by torch, of products and attention alone, as both need them; what
-ours makes again in the backward pass of attention is not counted in its favour.
+Both have width 384, 12 blocks, 6 heads, 1,280 tokens and 64 text tokens; what else is alike and what is not
+is in benchmarks/peers/dit_peer.py. Each measurement is a process of its own, and sides take turns. The peer
+is run in every way it offers, and the best of them counts. Peaks are those of a large matrix product in the
+same run. Operations are counted by torch, of products and attention alone, as both need them; what ours makes
+again in the backward pass of attention is not counted in its favour.
 """
 
 from __future__ import annotations
@@ -71,10 +73,20 @@ def main() -> None:
         "threads": threads,
     }
     figures["memory_ratio"] = max(figures["memory_ratio_fp32"], figures["memory_ratio_bf16"])
-    rows = [(side, f"{step_s[side]:.3f} s", f"{mib[side]:.0f} MiB", f"{share[side]:.0%} of the peak") for side in sides]
+    rows = [
+        (side, f"{step_s[side]:.3f} s", f"{mib[side]:.0f} MiB", f"{share[side]:.0%} of the peak")
+        for side in sides
+    ]
     if torch.cuda.is_available():
         figures |= utilisation(int(options["gpu_tokens"]))
-    rows.append(("1.3B on a GPU, MFU", f"{figures['mfu_gpu']:.1%}" if "mfu_gpu" in figures else "not measured", "", ""))
+    rows.append(
+        (
+            "1.3B on a GPU, MFU",
+            f"{figures['mfu_gpu']:.1%}" if "mfu_gpu" in figures else "not measured",
+            "",
+            "",
+        )
+    )
     rows += [(name, f"{value:.3g}", "", "") for name, value in figures.items() if "ratio" in name]
     figures |= {f"step_s {side}": value for side, value in step_s.items()}
     figures |= {f"mib {side}": value for side, value in mib.items()}
@@ -95,8 +107,9 @@ def matrix_peak(dtype: torch.dtype, device: str = "cpu", side: int = PEAK_SIDE, 
 
 
 def utilisation(tokens: int, turns: int = 5) -> dict[str, float]:
-    """Model FLOP utilisation of size 1.3B on this GPU, one video of so many tokens: the operations of its forward and backward passes, none
-    counted twice, over the datasheet's rate. Blocks are compiled, and all but attention is made again in the backward pass.
+    """Model FLOP utilisation of size 1.3B on this GPU, one video of so many tokens: the operations of its
+    forward and backward passes, none counted twice, over the datasheet's rate. Blocks are compiled, and all
+    but attention is made again in the backward pass.
 
     Raises:
         KeyError: the datasheet's rate of this GPU is not known here.
@@ -118,7 +131,9 @@ def utilisation(tokens: int, turns: int = 5) -> dict[str, float]:
         dit = DiT(cfg)
     dit.recompute = "selective"
     compile_phases(dit)
-    sample = Sample(torch.randn(cfg.latent_channels, frames, side, side), 24.0, torch.randn(text_tokens, cfg.text_dim))
+    sample = Sample(
+        torch.randn(cfg.latent_channels, frames, side, side), 24.0, torch.randn(text_tokens, cfg.text_dim)
+    )
     packed = pack([sample]).to("cuda")
     seconds = []
     for _ in range(turns + 3):

@@ -1,18 +1,22 @@
-"""A thousand broken and hostile files through `rushes curate`: none lost, none too slow, none that reaches outside.
+"""A thousand broken and hostile files through `rushes curate`: none lost, none too slow, none that reaches
+outside.
 
     make bench BENCH=fuzz
-    python -m benchmarks.fuzz [--seed 0] [--count 1000] [--kinds single_bits …] [--footage further/file.mp4 …] [--keep folder]
+    python -m benchmarks.fuzz [--seed 0] [--count 1000] [--kinds single_bits …] [--footage further/file.mp4 …]
+    [--keep folder]
 
-Mutants (`benchmarks/footage/mutants`) of small sound files of every container are curated by one job under strace. Read afterwards: from the
-dataset alone, what became of each mutant; from the kernel, which files each decoding process opened, whether it made a
-socket or started a program, how long each look at a file took and with what memory. Hostile mutants point to a video and an
-address that are planted here. What went wrong is named, and kept with --keep. Needs strace.
+Mutants (`benchmarks/footage/mutants`) of small sound files of every container are curated by one job under
+strace. Read afterwards: from the dataset alone, what became of each mutant; from the kernel, which files each
+decoding process opened, whether it made a socket or started a program, how long each look at a file took and
+with what memory. Hostile mutants point to a video and an address that are planted here. What went wrong is
+named, and kept with --keep. Needs strace.
 
-Of damaged files it is told as well how much of what can still be shown was taken: `benchmarks.measure.fuzz_losses` says how the
-seconds are counted. `kept_share_of_decodable` is what we show ÷ what FFmpeg decodes without calling it made up;
-`kept_share_of_right` is the same of pictures that have exactly the samples they had before the damage: who takes all that FFmpeg
-decodes reaches 1 in both, and takes `decodable_but_wrong` along; `shown_but_wrong` is the share of ours that has other
-samples, which is not zero as long as codecs have no checksums.
+Of damaged files it is told as well how much of what can still be shown was taken:
+`benchmarks.measure.fuzz_losses` says how the seconds are counted. `kept_share_of_decodable` is what we show ÷
+what FFmpeg decodes without calling it made up; `kept_share_of_right` is the same of pictures that have
+exactly the samples they had before the damage: who takes all that FFmpeg decodes reaches 1 in both, and takes
+`decodable_but_wrong` along; `shown_but_wrong` is the share of ours that has other samples, which is not zero
+as long as codecs have no checksums.
 """
 
 import argparse
@@ -63,8 +67,8 @@ _SYSTEM = (
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a mutant: `status` is kept, rejected, quarantined, duplicate, ignored or unaccounted; `shown` is set where it
-    was damaged, see `Fuzz.compare`.
+    """What became of a mutant: `status` is kept, rejected, quarantined, duplicate, ignored or unaccounted;
+    `shown` is set where it was damaged, see `Fuzz.compare`.
     """
 
     mutant: Mutant
@@ -90,14 +94,20 @@ class Findings:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of all choices; the same seed makes the same mutants")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of all choices; the same seed makes the same mutants"
+    )
     parser.add_argument("--count", type=int, default=1000, help="mutants")
     parser.add_argument(
         "--kinds", nargs="*", default=[], choices=sorted(KINDS), metavar="kind", help="only these mutants"
     )
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="further sound files to break")
-    parser.add_argument("--keep", type=Path, default=None, help="a folder for the mutants that something is wrong with")
+    parser.add_argument(
+        "--keep", type=Path, default=None, help="a folder for the mutants that something is wrong with"
+    )
     parser.add_argument(
         "--models", action="store_true", help="with text, nudity and tag models; takes three times as long"
     )
@@ -147,7 +157,13 @@ class Fuzz:
     """
 
     def __init__(
-        self, scratch: Path, sound: Sequence[Base], seed: int, count: int, address: str, kinds: Collection[str] = ()
+        self,
+        scratch: Path,
+        sound: Sequence[Base],
+        seed: int,
+        count: int,
+        address: str,
+        kinds: Collection[str] = (),
     ):
         self.footage, self.dataset, self._trace = scratch / "footage", scratch / "dataset", scratch / "trace"
         self._sound, self._scratch = sound, scratch
@@ -187,7 +203,8 @@ class Fuzz:
         return list(outcomes.values()), findings
 
     def accounts(self) -> tuple[dict[str, Outcome], Findings]:
-        """What the dataset says became of each mutant, by path; what it doesn't say, and what it puts down to us."""
+        """What the dataset says became of each mutant, by path; what it doesn't say, and what it puts down to
+        us."""
         outcomes, findings = self._unknown(), Findings()
         self._read_dataset(outcomes, findings)
         for path, outcome in outcomes.items():
@@ -241,7 +258,9 @@ class Fuzz:
             outcome.reasons = tuple(sorted({row["reason"] for row in bad[uri]}))
             outcome.why = tuple(sorted({row["message"] for row in bad[uri]}))
             if row["status"] != "video":
-                outcome.status = row["status"] if row["status"] != "quarantined" or bad[uri] else "unaccounted"
+                outcome.status = (
+                    row["status"] if row["status"] != "quarantined" or bad[uri] else "unaccounted"
+                )
             elif clips[uri]:
                 outcome.status = "kept" if clips[uri]["kept"] else "rejected"
             elif bad[uri]:
@@ -278,8 +297,8 @@ def deadline_s(outcome: Outcome) -> float:
 
 
 def _is_within(path: str, allowed: Sequence[str]) -> bool:
-    """Whether a path is one of those, or lies in a folder of those (they end in /), or is that folder; or this project's
-    own, which is listed for its packages.
+    """Whether a path is one of those, or lies in a folder of those (they end in /), or is that folder; or
+    this project's own, which is listed for its packages.
     """
     return path == str(ROOT) or any(path.startswith(start) or path == start.rstrip("/") for start in allowed)
 
@@ -301,12 +320,15 @@ def _as_stored(uri: str) -> str:
     return uri.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _unbalanced(dataset: Path, outcomes: Any, index: Sequence[Any], quarantine: Sequence[Any]) -> Iterator[str]:
+def _unbalanced(
+    dataset: Path, outcomes: Any, index: Sequence[Any], quarantine: Sequence[Any]
+) -> Iterator[str]:
     """Where the ledger of the run is not what the tables say."""
     (path,) = dataset.glob("runs/*-curate-*/ledger.json")
     ledger, status = json.loads(path.read_text()), Counter(outcome.status for outcome in outcomes)
     clips = Counter(row["status"] for row in index)
-    bad_sources = sum(row["clip_id"] is None and row.get("start_s") is None for row in quarantine)  # the rest are gaps
+    # the rest are gaps
+    bad_sources = sum(row["clip_id"] is None and row.get("start_s") is None for row in quarantine)
     told = {
         "sources": sum(status.values()),
         "ignored": status["ignored"],
@@ -318,13 +340,16 @@ def _unbalanced(dataset: Path, outcomes: Any, index: Sequence[Any], quarantine: 
         "clips": ledger["clips_kept"] + ledger["clips_rejected"] + ledger["clips_quarantined"],
     }
     yield from (
-        f"ledger: {name} {ledger[name]}, and not {count}" for name, count in told.items() if ledger[name] != count
+        f"ledger: {name} {ledger[name]}, and not {count}"
+        for name, count in told.items()
+        if ledger[name] != count
     )
 
 
 @contextmanager
 def listener() -> Iterator[tuple[str, list[int]]]:
-    """An address on this machine at which visits are counted: `http://…`, and a list of one number, right at the end."""
+    """An address on this machine at which visits are counted: `http://…`, and a list of one number, right at
+    the end."""
     visits, last = [0], []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -413,7 +438,12 @@ def _shown_of(damaged: Sequence[Shown]) -> tuple[str, ...]:
         return ("",) * 6
     shown = sum(damaged, Shown())
     seconds = (f"{shown.ours_s:.1f}", f"{shown.ffmpeg_s:.1f}", f"{shown.share:.2f}")
-    return (*seconds, f"{shown.ours_right_s:.1f}", f"{shown.ffmpeg_right_s:.1f}", f"{shown.share_of_right:.2f}")
+    return (
+        *seconds,
+        f"{shown.ours_right_s:.1f}",
+        f"{shown.ffmpeg_right_s:.1f}",
+        f"{shown.share_of_right:.2f}",
+    )
 
 
 if __name__ == "__main__":

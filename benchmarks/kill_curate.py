@@ -1,13 +1,15 @@
-"""Curation, killed with SIGKILL again and again: what it makes in the end must be what it makes undisturbed, every time.
+"""Curation, killed with SIGKILL again and again: what it makes in the end must be what it makes undisturbed,
+every time.
 
 Goal: of at least 60 kills all identical, none hung. `python -m benchmarks.kill_curate [count=60] [seed=0]`
 
-Small rendered footage goes through `rushes curate`, each time into a new dataset. A worker (or its decoding server), the
-driver, or all of Ray is killed: at a boundary between stages (see pipelines/drill.py) or at a random moment. A run whose worker was
-killed has to go on by itself. Then the same command is run again, and the newest manifest, the index and the shards that it names
-are compared with those of an uninterrupted run. A run that does not end within two minutes is hung. Workers are killed in a Ray
-that they share with all other runs; drivers there, and in their own; all of Ray only where a run has its own. Every tenth run
-measures all scores.
+Small rendered footage goes through `rushes curate`, each time into a new dataset. A worker (or its decoding
+server), the driver, or all of Ray is killed: at a boundary between stages (see pipelines/drill.py) or at a
+random moment. A run whose worker was killed has to go on by itself. Then the same command is run again, and
+the newest manifest, the index and the shards that it names are compared with those of an uninterrupted run. A
+run that does not end within two minutes is hung. Workers are killed in a Ray that they share with all other
+runs; drivers there, and in their own; all of Ray only where a run has its own. Every tenth run measures all
+scores.
 """
 
 import os
@@ -53,7 +55,9 @@ def plan(
         if not deck:
             deck += rng.sample(names, len(names))
         name = deck.pop()
-        kills.append(Kill(victim, name, rng.choice([nth for n, nth in passed if n == name]), 0.0, own_ray, everything))
+        kills.append(
+            Kill(victim, name, rng.choice([nth for n, nth in passed if n == name]), 0.0, own_ray, everything)
+        )
     return kills
 
 
@@ -73,7 +77,8 @@ def ground() -> Iterator[Ground]:
             object_store_memory=256 * 1024**2,
             _temp_dir=f"{folder}/ray",
         )
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own would leave runs and folders behind
+        # Ray's own would leave runs and folders behind
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield Ground(Path(folder), ray.get_runtime_context().gcs_address)
         finally:
@@ -94,7 +99,8 @@ def main() -> None:
     with ground() as here:
         few, own, all_ = here.rehearse(), here.rehearse(own_ray=True), here.rehearse(everything=True)
         print(
-            f"uninterrupted: {few.seconds:.1f} s, {own.seconds:.1f} s with its own Ray, {all_.seconds:.1f} s with all scores",
+            f"uninterrupted: {few.seconds:.1f} s, {own.seconds:.1f} s with its own Ray, {all_.seconds:.1f} "
+            "s with all scores",
             flush=True,
         )
         if few.truth != own.truth:
@@ -123,11 +129,17 @@ def _verdict(result: Result) -> str:
 
 def _report(results: Sequence[Result], left_behind: Sequence[str], seed: int, name: str) -> None:
     killed = [result for result in results if result.whom]
-    figures = {**_tally(killed), "hung": sum(r.hung for r in results), "not_killed": len(results) - len(killed)}
+    figures = {
+        **_tally(killed),
+        "hung": sum(r.hung for r in results),
+        "not_killed": len(results) - len(killed),
+    }
     rows = []
     for victim in drill.VICTIMS:
         for kind in ("boundary", "random"):
-            some = [r for r in killed if r.kill.victim == victim and bool(r.kill.boundary) == (kind == "boundary")]
+            some = [
+                r for r in killed if r.kill.victim == victim and bool(r.kill.boundary) == (kind == "boundary")
+            ]
             tally = _tally(some)
             figures |= {f"{figure}_{victim}_{kind}": value for figure, value in tally.items()}
             rows.append([victim, kind, *tally.values()])

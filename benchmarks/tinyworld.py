@@ -1,20 +1,24 @@
-"""Does a model made here do what it is told? A rendered world, learned from its footage by the commands that a user would give.
+"""Does a model made here do what it is told? A rendered world, learned from its footage by the commands that
+a user would give.
 
-Goals on two cores: all of it in at most 30 minutes. Of videos made from captions, colour right in 98%, direction in 95%, exactly one object of
-50 to 150% of the true area in 95% of frames; of (colour, direction) pairs that were never shown, colour 98%, direction 90%. Of videos made
-from given frames, too: these come back within 1 dB of the VAE's own reconstruction, the step from them to the first generated frame is no
-larger than other steps, and motion is as told in 90%.
+Goals on two cores: all of it in at most 30 minutes. Of videos made from captions, colour right in 98%,
+direction in 95%, exactly one object of 50 to 150% of the true area in 95% of frames; of (colour, direction)
+pairs that were never shown, colour 98%, direction 90%. Of videos made from given frames, too: these come back
+within 1 dB of the VAE's own reconstruction, the step from them to the first generated frame is no larger than
+other steps, and motion is as told in 90%.
 
     python -m benchmarks.tinyworld [seed=0] [colours=red,green,blue,yellow] [shapes=circle,square,triangle]
-        [heldout=red:left,blue:up] [clips=320] [samples=128] [guidance=1] [visual_guidance=2] [folder=<where to keep it>]
-        [again=<stage>]
+        [heldout=red:left,blue:up] [clips=320] [samples=128] [guidance=1] [visual_guidance=2] [folder=<where
+        to keep it>] [again=<stage>]
 
-In: nothing but these. Out: figures, and a sheet of frames (docs/images/tinyworld.png, and in `folder`). `folder` keeps footage, dataset, VAE,
-latents and DiT, and how long each took: what is there is not made again, unless `again` names it or a stage before it (footage, curate,
-train_vae, encode, train). How the trainings are set up is in their experiments `tinyworld`.
+In: nothing but these. Out: figures, and a sheet of frames (docs/images/tinyworld.png, and in `folder`).
+`folder` keeps footage, dataset, VAE, latents and DiT, and how long each took: what is there is not made
+again, unless `again` names it or a stage before it (footage, curate, train_vae, encode, train). How the
+trainings are set up is in their experiments `tinyworld`.
 
-`first_frame_gap_db` and its like are means over videos: decibels of the VAE's reconstruction of the true video, less those of what was made, over the
-given frames. `seam_ratio` is the largest over all ends, and `seam_ratio_vae` that of reconstructions, where nothing was generated.
+`first_frame_gap_db` and its like are means over videos: decibels of the VAE's reconstruction of the true
+video, less those of what was made, over the given frames. `seam_ratio` is the largest over all ends, and
+`seam_ratio_vae` that of reconstructions, where nothing was generated.
 """
 
 from __future__ import annotations
@@ -33,7 +37,16 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.footage.tinyworld_footage import FPS, SIDE_PX, Scene, World, parse_pairs, render, scenes, write_footage
+from benchmarks.footage.tinyworld_footage import (
+    FPS,
+    SIDE_PX,
+    Scene,
+    World,
+    parse_pairs,
+    render,
+    scenes,
+    write_footage,
+)
 from benchmarks.footage.tinyworld_given import CONDITIONS, gap_db, psnr_db, step_ratio
 from benchmarks.measure.options import given
 from benchmarks.measure.results_file import RESULTS, report
@@ -49,7 +62,9 @@ BATCH = 32
 SHEET_ROWS = 3
 PICTURE = RESULTS.parent.parent / "docs" / "images" / "tinyworld.png"
 _TOLD, _KEPT = 101, 102  # scenes of seeds that nothing was chosen on: the two guidances were on 1 and 2
-CURATE = (  # all clips count: they look alike and are no copies, and there is no text, nudity or thing with a name to be found
+# all clips count: they look alike and are no copies, and there is no text, nudity or thing with a name to be
+# found
+CURATE = (
     "recipe=permissive", "shots.detector=content", "scores.text=false", "scores.nsfw=false", "scores.tags=false",
     "dedup.perceptual=false", "captioner.name=own_text",
 )  # fmt: skip
@@ -79,7 +94,9 @@ def main() -> None:
     )  # fmt: skip
     seed, samples = int(options["seed"]), int(options["samples"])
     world = World(
-        tuple(options["colours"].split(",")), tuple(options["shapes"].split(",")), parse_pairs(options["heldout"])
+        tuple(options["colours"].split(",")),
+        tuple(options["shapes"].split(",")),
+        parse_pairs(options["heldout"]),
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options["folder"] or scratch)
@@ -99,7 +116,8 @@ def main() -> None:
 
 
 def make(folder: Path, world: World, seed: int, clips: int, again: str = "") -> dict[str, float]:
-    """From nothing to a trained model in `folder`/dit; returns the minutes of each stage, as measured when it was run.
+    """From nothing to a trained model in `folder`/dit; returns the minutes of each stage, as measured when it
+    was run.
 
     Raises:
         ValueError: `again` is no stage, or the folder holds another world.
@@ -111,7 +129,9 @@ def make(folder: Path, world: World, seed: int, clips: int, again: str = "") -> 
     asked = {"world": repr(world), "seed": seed, "clips": clips}
     kept = json.loads(account.read_text()) if account.exists() else {"asked": asked, "minutes": {}}
     if kept["asked"] != asked:
-        raise ValueError(f"folder={folder} holds {kept['asked']}, and {asked} is asked for; give another folder")
+        raise ValueError(
+            f"folder={folder} holds {kept['asked']}, and {asked} is asked for; give another folder"
+        )
     minutes: dict[str, float] = kept["minutes"]
     stages = list(MADE)
     for stage in stages[stages.index(again) :] if again else ():
@@ -149,7 +169,10 @@ def _told(pipeline: Pipeline, world: World, seed: int, samples: int) -> tuple[di
         made = _generate(pipeline, asked)
         figures |= {f"{prefix}{name}": value for name, value in _obeyed(asked, made, world).items()}
         what = "made, never shown" if prefix else "made"
-        rows += [Row((scene.caption, what), video) for scene, video in list(zip(asked, made, strict=True))[:SHEET_ROWS]]
+        rows += [
+            Row((scene.caption, what), video)
+            for scene, video in list(zip(asked, made, strict=True))[:SHEET_ROWS]
+        ]
     return figures, rows
 
 
@@ -207,7 +230,9 @@ def _truth(scene: Scene) -> np.ndarray:
 
 def _reconstructed(pipeline: Pipeline, frames_THWC: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        return to_pixels(pipeline.vae.decode_latents(encode_frames(pipeline.vae, frames_THWC)[None].float()))[0]
+        return to_pixels(pipeline.vae.decode_latents(encode_frames(pipeline.vae, frames_THWC)[None].float()))[
+            0
+        ]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""The video compression network: against diffusers' Wan VAE, in chunks and tiles against the whole, and its memory.
+"""The video compression network: against diffusers' Wan VAE, in chunks and tiles against the whole, and its
+memory.
 
-Goals: time per training step and per decoded megapixel at most 0.8 × the peer's, peak memory at most 0.8 ×, PSNR no lower;
-chunks within 1e-5 of the whole, no seam between tiles, memory flat in length and size.
+Goals: time per training step and per decoded megapixel at most 0.8 × the peer's, peak memory at most 0.8 ×,
+PSNR no lower; chunks within 1e-5 of the whole, no seam between tiles, memory flat in length and size.
 
-    python -m benchmarks.vae [channels=16] [patch=2] [steps=150] [turns=3] [minutes=30] [footage=<folder>] [folder=<folder>]
+    python -m benchmarks.vae [channels=16] [patch=2] [steps=150] [turns=3] [minutes=30] [footage=<folder>]
+    [folder=<folder>]
 
-Both networks start from scratch, on the same crops of real clips (those of Python packages, or of a folder), for the same
-number of steps, each in processes of its own that take turns; what is alike between them and what is not is in
-benchmarks/peers/vae_peer.py. Decibels are on crops of the last fifth of each clip, which neither was trained on.
-What half an hour gives is benchmarks/measure/vae_recipe.py's (`folder` keeps it, or has it already; minutes=0 leaves it out). Chunks,
-tiles and seams are of that VAE, on pictures of the first clip.
+Both networks start from scratch, on the same crops of real clips (those of Python packages, or of a folder),
+for the same number of steps, each in processes of its own that take turns; what is alike between them and
+what is not is in benchmarks/peers/vae_peer.py. Decibels are on crops of the last fifth of each clip, which
+neither was trained on. What half an hour gives is benchmarks/measure/vae_recipe.py's (`folder` keeps it, or
+has it already; minutes=0 leaves it out). Chunks, tiles and seams are of that VAE, on pictures of the first
+clip.
 """
 
 from __future__ import annotations
@@ -49,7 +52,15 @@ GPU_VIDEO_THW = (17, 512, 512)
 
 def main() -> None:
     options = given(
-        {"channels": "16", "patch": "2", "steps": "150", "turns": "3", "minutes": "30", "footage": "", "folder": ""}
+        {
+            "channels": "16",
+            "patch": "2",
+            "steps": "150",
+            "turns": "3",
+            "minutes": "30",
+            "footage": "",
+            "folder": "",
+        }
     )
     clips = [_frames(path) for path in _videos(options["footage"])]
     pair = Pair(int(options["channels"]), patch=int(options["patch"]))
@@ -88,15 +99,19 @@ def main() -> None:
     report("vae", figures)
 
 
-def throughput(size: str, device: torch.device, video_THW: tuple[int, int, int], turns: int = 5) -> dict[str, float]:
-    """Megapixels per second that a device encodes and decodes in bfloat16, the median turn after one to warm up."""
+def throughput(
+    size: str, device: torch.device, video_THW: tuple[int, int, int], turns: int = 5
+) -> dict[str, float]:
+    """Megapixels per second that a device encodes and decodes in bfloat16, the median turn after one to warm
+    up."""
     vae = VAE(vae_config(size)).to(device, torch.bfloat16).eval()
     video = torch.zeros(1, 3, *video_THW, device=device, dtype=torch.bfloat16)
     with torch.no_grad():
         z = vae.encode(video).mean.to(torch.bfloat16)
         runs = {"encode": lambda: vae.encode(video), "decode": lambda: vae.decode(z)}
         return {
-            f"{what}_mp_per_s_{size}": math.prod(video_THW) / 1e6 / _seconds(do, turns) for what, do in runs.items()
+            f"{what}_mp_per_s_{size}": math.prod(video_THW) / 1e6 / _seconds(do, turns)
+            for what, do in runs.items()
         }
 
 
@@ -117,7 +132,11 @@ def _wait() -> None:
 
 
 def _videos(folder: str) -> Sequence[Path]:
-    return [Path(source.uri) for source in find_footage(folder).sources] if folder else sorted(real_clips().values())
+    return (
+        [Path(source.uri) for source in find_footage(folder).sources]
+        if folder
+        else sorted(real_clips().values())
+    )
 
 
 def _frames(path: Path) -> np.ndarray:
@@ -149,10 +168,15 @@ def _crops(clips: Sequence[np.ndarray], count: int, held_out: bool) -> np.ndarra
 
 
 def _exactness(vae: VAE, frames_THWC: np.ndarray) -> dict[str, float]:
-    """Largest difference between pieces and the whole, encoded and decoded; and the jump across an edge of tiles over the
-    median jump, the median of all edges, in the tiled reconstruction and at the same places of the whole and of the original."""
+    """Largest difference between pieces and the whole, encoded and decoded; and the jump across an edge of
+    tiles over the median jump, the median of all edges, in the tiled reconstruction and at the same places of
+    the whole and of the original."""
     errors: dict[str, list[float]] = {"chunk_error": [], "tile_error": []}
-    at_edges: dict[str, list[float]] = {"seam_ratio": [], "seam_ratio_of_whole": [], "seam_ratio_of_original": []}
+    at_edges: dict[str, list[float]] = {
+        "seam_ratio": [],
+        "seam_ratio_of_whole": [],
+        "seam_ratio_of_original": [],
+    }
     with torch.no_grad():
         for left in range(0, SEAM_PX // 2, SEAM_PX // 16):  # the same edges over other places of the picture
             video = to_network(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
@@ -174,7 +198,8 @@ def _error(a: Tensor, b: Tensor) -> float:
 
 
 def _jumps(x_BCTHW: Tensor) -> list[float]:
-    """Mean jumps across the edges of tiles, between rows and between columns, each over the median of all such jumps."""
+    """Mean jumps across the edges of tiles, between rows and between columns, each over the median of all
+    such jumps."""
     ratios = []
     for dim in (-2, -1):
         length = x_BCTHW.shape[dim]

@@ -1,7 +1,8 @@
 """`rushes clean`: lists, then removes, what no manifest of a dataset refers to.
 
-In: a dataset, and how much is to go. Out: clean.json and listed.txt in the run's folder; with `remove=true`, a smaller
-dataset that holds the same. What is not a dataset's own, by its name, is listed and left. Manifests go first and the newest never, so what remains is whole at every moment.
+In: a dataset, and how much is to go. Out: clean.json and listed.txt in the run's folder; with `remove=true`,
+a smaller dataset that holds the same. What is not a dataset's own, by its name, is listed and left. Manifests
+go first and the newest never, so what remains is whole at every moment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,8 @@ def run_folder(cfg: CleanConfig) -> str:
 
 
 def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
-    """List, and remove if that is wanted. Returns count, bytes and examples by kind, and the same of what would go but is too
-    young; both are also in clean.json.
+    """List, and remove if that is wanted. Returns count, bytes and examples by kind, and the same of what
+    would go but is too young; both are also in clean.json.
 
     Raises:
         RuntimeError: another run committed in the meantime; what has not been removed by then stays.
@@ -60,8 +61,8 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     for kind in KINDS if cfg.remove else ():
         if not reachable.still_newest():
             raise RuntimeError(
-                f"another run committed to {cfg.dataset} in the meantime; {removed} objects were removed, the rest stays: "
-                "run rushes clean again when none is at work"
+                f"another run committed to {cfg.dataset} in the meantime; {removed} objects were removed, "
+                "the rest stays: run rushes clean again when none is at work"
             )
         for entry in reachable.going(kind):
             if kind == SCRATCH:
@@ -69,14 +70,20 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
             else:
                 store.delete(entry.key)
             removed += 1
-    left = {"count": len(strangers), "examples": [{"key": key, "why": why} for key, why in strangers[:_MOST_STRANGERS]]}
+    left = {
+        "count": len(strangers),
+        "examples": [{"key": key, "why": why} for key, why in strangers[:_MOST_STRANGERS]],
+    }
     result = {"listed": listed, "young": young, "removed": removed, "not_ours": left}
     run.write_json("clean.json", result)
     number = sum(told["count"] for told in listed.values())
     if cfg.remove:
         run.say(f"removed {count(removed, 'object')}")
     elif number:
-        run.say(f"{count(number, 'object')} can go: remove=true removes them; each is in {run.folder / 'listed.txt'}")
+        run.say(
+            f"{count(number, 'object')} can go: remove=true removes them; each is in "
+            f"{run.folder / 'listed.txt'}"
+        )
     else:
         run.say("nothing can go yet" if any(told["count"] for told in young.values()) else "nothing can go")
     _say_young(cfg, young, KINDS, run)
@@ -103,21 +110,28 @@ def _say(listed: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run:
     for kind, told in listed.items():
         if told["count"]:
             more = " …" if told["count"] > len(told["examples"]) else ""
-            run.say(f"  {kinds[kind]}: {told['count']:,}, {size(told['bytes'])} ({', '.join(told['examples'])}{more})")
+            run.say(
+                f"  {kinds[kind]}: {told['count']:,}, {size(told['bytes'])} "
+                f"({', '.join(told['examples'])}{more})"
+            )
 
 
-def _say_young(cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run) -> None:
+def _say_young(
+    cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run
+) -> None:
     """What would go but for its age, when it may, and how to have it go anyway."""
     there = {kind: told for kind, told in young.items() if told["count"]}
     if not there:
         return
     number, num_bytes = (sum(told[name] for told in there.values()) for name in ("count", "bytes"))
-    may_go = datetime.fromtimestamp(max(told["newest_s"] for told in there.values()) + cfg.min_age_h * 3600, UTC)
+    may_go = datetime.fromtimestamp(
+        max(told["newest_s"] for told in there.values()) + cfg.min_age_h * 3600, UTC
+    )
     run.say(f"{count(number, 'object')}, {size(num_bytes)}, too young to go (min_age_h={cfg.min_age_h:g}):")
     _say(there, kinds, run)
     run.say(
-        f"all of it may go after {may_go:%Y-%m-%d %H:%M} UTC; min_age_h=0 has it go now: only if nothing else runs on the "
-        "dataset, whose work in progress would go with it"
+        f"all of it may go after {may_go:%Y-%m-%d %H:%M} UTC; min_age_h=0 has it go now: only if nothing "
+        "else runs on the dataset, whose work in progress would go with it"
     )
 
 
@@ -135,6 +149,8 @@ def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:
     prints = fingerprints(as_curated(cfg.dataset, cfg.scores))
     used = {name: {prints.measured[name]} if name in prints.measured else set() for name in METERS}
     used |= {name: {value} for name, value in prints.measured.items()}
-    used |= {name: {getattr(prints, name)} for name in ("identify", "probe", "clips", "captions", "cut", "shards")}
+    used |= {
+        name: {getattr(prints, name)} for name in ("identify", "probe", "clips", "captions", "cut", "shards")
+    }
     used |= {"looks": {prints.clips}, "dover": {prints.dover} - {None}, "match": {prints.match} - {None}}
     return {name: frozenset(values) for name, values in used.items()}

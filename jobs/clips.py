@@ -55,4 +55,6 @@ def _chosen(cfg: ClipsConfig) -> tuple[list[Column], Chosen]:
     typed = cfg.columns or ",".join(FOR_PEOPLE if cfg.format == "table" else FOR_PROGRAMS)
     columns = columns_of(typed)
     choice = Choice(cfg.status, cfg.reason, cfg.source, cfg.bucket, cfg.clip, cfg.sort)
-    return columns, choose(open_dataset(cfg.dataset), choice, [name for column in columns for name in column.of])
+    return columns, choose(
+        open_dataset(cfg.dataset), choice, [name for column in columns for name in column.of]
+    )

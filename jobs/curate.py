@@ -1,7 +1,8 @@
-"""`rushes curate`: footage → dataset. Finds shots, scores and decides, captions, cuts, and commits one manifest.
+"""`rushes curate`: footage → dataset. Finds shots, scores and decides, captions, cuts, and commits one
+manifest.
 
-In: footage and a dataset (new, or one to add to). Out: the next manifest of the dataset, or none if nothing changed.
-What was finished before, by this run or any other with the same settings, is not done again.
+In: footage and a dataset (new, or one to add to). Out: the next manifest of the dataset, or none if nothing
+changed. What was finished before, by this run or any other with the same settings, is not done again.
 """
 
 from contextlib import ExitStack
@@ -23,8 +24,8 @@ from pipelines.storage.open_store import open_store
 
 
 def check(cfg: CurateConfig) -> None:
-    """The footage is there, the dataset's URI is one, models and captioner are known, what the recipe and the search for
-    copies need is measured.
+    """The footage is there, the dataset's URI is one, models and captioner are known, what the recipe and the
+    search for copies need is measured.
     """
     from recaption.captioners.registry import check_captioner
 
@@ -36,8 +37,8 @@ def check(cfg: CurateConfig) -> None:
     check_captioner(cfg.captioner)
     if cfg.dedup.semantic is not None and (why := missing("tags", scores)) is not None:
         raise ValueError(
-            f"dedup.semantic={cfg.dedup.semantic} compares embeddings, which are measured with tags: {why}, or "
-            "dedup.semantic=null"
+            f"dedup.semantic={cfg.dedup.semantic} compares embeddings, which are measured with tags: {why}, "
+            "or dedup.semantic=null"
         )
 
 
@@ -60,7 +61,9 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
         run.say(f"what opens footage is confined by {have} only: {have.lacks}")
     cfg = replace(cfg, scores=decided(cfg.scores))
     if cfg.scores.nsfw is None:
-        run.say(f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false")
+        run.say(
+            f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false"
+        )
     remember(cfg.footage, cfg.uri_column)
     with ExitStack() as stack:
         footage = find_footage(cfg.footage, cfg.limit, cfg.uri_column)

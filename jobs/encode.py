@@ -1,7 +1,8 @@
 """`rushes encode`: a dataset's latents and text embeddings, computed once and cached beside its shards.
 
-In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs no more. What is there
-already is not made again; what can't be read is left out, told, and tried again by the next run.
+In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs
+no more. What is there already is not made again; what can't be read is left out, told, and tried again by the
+next run.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ def check(cfg: EncodeConfig) -> None:
     from model.text.registry import text_encoder
 
     if not open_dataset(cfg.dataset).kept():
-        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+        raise ValueError(
+            f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
+        )
     stride = read_vae_config(find("vae", cfg.vae, "vae"))["stride_space"]
     if cfg.shapes.multiple % stride:
         raise ValueError(
-            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try {2 * stride}"
+            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try "
+            f"{2 * stride}"
         )
     text_encoder(cfg.text_encoder)
     check_fits(cfg.ray, "workers", cfg.workers, 1, cfg.gpu)
@@ -50,7 +54,8 @@ def run_folder(cfg: EncodeConfig) -> str:
 
 
 def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> str:
-    """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows, and the precision.
+    """What cached latents depend on: code version, VAE weights, text encoder, shapes, windows, and the
+    precision.
 
     Args:
         cfg: with a precision that is decided.
@@ -59,7 +64,8 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
 
     weights_file, config_file = vae_files(vae)
     weights = hashlib.sha256((vae / weights_file).read_bytes()).hexdigest()
-    if weights_file == PUBLISHED_WEIGHTS:  # these say by what latents are scaled in their config, ours in their weights
+    # these say by what latents are scaled in their config, ours in their weights
+    if weights_file == PUBLISHED_WEIGHTS:
         weights += hashlib.sha256((vae / config_file).read_bytes()).hexdigest()
     settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
     settings |= {"pieces": dataclasses.asdict(cfg.pieces), "precision": cfg.precision}
@@ -67,7 +73,8 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
 
 
 def _decided(cfg: EncodeConfig, store: Store, vae: Path, text_fingerprint: str) -> tuple[Precision, str]:
-    """The precision, and the fingerprint that follows: latents that are there are gone on with as they began."""
+    """The precision, and the fingerprint that follows: latents that are there are gone on with as they
+    began."""
     prints = {
         name: latents_fingerprint(dataclasses.replace(cfg, precision=name), vae, text_fingerprint)
         for name in (BF16, FP32)
@@ -97,12 +104,16 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
     cut, unread, made = 0, {}, []
     if missing:
-        absolute = dataclasses.replace(cfg, dataset=store.uri, text_encoder=text.name, precision=precision.name)
+        absolute = dataclasses.replace(
+            cfg, dataset=store.uri, text_encoder=text.name, precision=precision.name
+        )
         with connect(cfg.ray):
             made, cut, unread = _encode_on_ray(absolute, vae, key, text.fingerprint, missing)
     shards = finished + made
     if not shards:
-        raise RuntimeError(f"none of the {len(unread)} clips can be read, such as {next(iter(unread.values()))}")
+        raise RuntimeError(
+            f"none of the {len(unread)} clips can be read, such as {next(iter(unread.values()))}"
+        )
     vae_config = read_vae_config(vae)
     facts = {
         "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
@@ -130,8 +141,8 @@ def _say(run: Run, dataset: str, result: dict[str, Any], unread: dict[str, str])
             else ""
         )
         run.say(
-            f"encode: {len(unread)} clips can't be read and are left out{more}; the next run tries them again. "
-            f"See what is wrong with: rushes verify dataset={dataset}"
+            f"encode: {len(unread)} clips can't be read and are left out{more}; the next run tries them "
+            f"again. See what is wrong with: rushes verify dataset={dataset}"
         )
     made = (
         f"{result['shards_made']} of {result['shards']} shards made"
@@ -147,7 +158,8 @@ def _say(run: Run, dataset: str, result: dict[str, Any], unread: dict[str, str])
 def _encode_on_ray(
     cfg: EncodeConfig, vae: Path, key: str, text: str, missing: Sequence[Chunk]
 ) -> tuple[list[Chunk], int, dict[str, str]]:
-    """Encode chunks on a pool of actors; returns what is in shards now, how many captions were cut, and what can't be read."""
+    """Encode chunks on a pool of actors; returns what is in shards now, how many captions were cut, and what
+    can't be read."""
     import ray
     from ray.util import ActorPool
 
@@ -166,6 +178,7 @@ def _encode_on_ray(
                 unread |= done.unread
                 bar.advance(len(done.unread) + (len(done.made.rows) if done.made else 0))
     finally:
-        for actor in actors:  # on a Ray that stays, they would keep their cores for as long as anything refers to them
+        # on a Ray that stays, they would keep their cores for as long as anything refers to them
+        for actor in actors:
             actor.__ray_terminate__.remote()
     return made, cut, unread

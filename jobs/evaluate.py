@@ -1,6 +1,8 @@
-"""`rushes evaluate`: videos from a dataset's own short captions, several seeds each, and whether each is nearest to its own clip.
+"""`rushes evaluate`: videos from a dataset's own short captions, several seeds each, and whether each is
+nearest to its own clip.
 
-In: a checkpoint and a dataset. Out: `<clip_id>_<seed>.mp4` and metrics.json with `retrieval_share` and the distance of every video to every clip.
+In: a checkpoint and a dataset. Out: `<clip_id>_<seed>.mp4` and metrics.json with `retrieval_share` and the
+distance of every video to every clip.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from pipelines.precision import decide
 
 
 def check(cfg: EvaluateConfig) -> None:
-    """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the way."""
+    """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the
+    way."""
     folder = find("pipeline", cfg.checkpoint, "checkpoint")
     read_facts(folder)
     check_text(folder, cfg.text_encoder)
@@ -31,10 +34,13 @@ def check(cfg: EvaluateConfig) -> None:
     check_gpu(cfg.gpu)
     kept = open_dataset(cfg.dataset).kept()
     if not kept:
-        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+        raise ValueError(
+            f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
+        )
     if not _captioned(kept):
         raise ValueError(
-            f"dataset={cfg.dataset} has no clip with a short caption, which are the prompts; caption it with: rushes curate"
+            f"dataset={cfg.dataset} has no clip with a short caption, which are the prompts; caption it "
+            "with: rushes curate"
         )
 
 
@@ -49,7 +55,9 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate {precision}")
     device = "cuda" if cfg.gpu else "cpu"
-    pipeline = Pipeline(find("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name)
+    pipeline = Pipeline(
+        find("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name
+    )
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
     asked = sorted(_captioned(dataset.kept()), key=lambda r: r["clip_id"])[: cfg.clips]
     reader = FrameReader(dataset, facts["fps"])
@@ -66,7 +74,8 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
         clips[row["clip_id"]] = thumbnails(frames)
     if not rows:
         raise RuntimeError(
-            f"none of the {len(asked)} clips can be read; see what is wrong with: rushes verify dataset={cfg.dataset}"
+            f"none of the {len(asked)} clips can be read; see what is wrong with: rushes verify "
+            f"dataset={cfg.dataset}"
         )
     steps = cfg.steps or pipeline.sampling.steps
     videos, seeds = [], list(range(cfg.seeds))
@@ -110,7 +119,8 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     }
     run.write_json("metrics.json", result)
     run.say(
-        f"evaluate: {len(videos)} videos in {cfg.out}; {share:.0%} are nearest to their own clip (by chance {1 / len(rows):.0%})"
+        f"evaluate: {len(videos)} videos in {cfg.out}; {share:.0%} are nearest to their own clip (by chance "
+        f"{1 / len(rows):.0%})"
     )
     return result
 

@@ -1,7 +1,8 @@
-"""`rushes evaluate_vae`: held-out clips through the VAE and back, measured per shape, and shown beside the originals.
+"""`rushes evaluate_vae`: held-out clips through the VAE and back, measured per shape, and shown beside the
+originals.
 
-In: a VAE and a dataset. Out: metrics.json with the figures of each shape and of all, and index.html. Held out is what
-the training's own settings hold out: the same windows that its `val_psnr_db` is of.
+In: a VAE and a dataset. Out: metrics.json with the figures of each shape and of all, and index.html. Held out
+is what the training's own settings hold out: the same windows that its `val_psnr_db` is of.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
     measured: dict[Item, Figures] = {}
     unread: dict[str, str] = {}
-    with progress("evaluate_vae", total=sum(map(len, shapes.values())), unit="windows") as bar, torch.no_grad():
+    with (
+        progress("evaluate_vae", total=sum(map(len, shapes.values())), unit="windows") as bar,
+        torch.no_grad(),
+    ):
         for items in shapes.values():
             for item in items:
                 try:
@@ -86,7 +90,8 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
         run.say(f"evaluate_vae: left out: {why}")
     if not measured:
         raise RuntimeError(
-            f"none of the {len(unread)} clips can be read; see what is wrong with: rushes verify dataset={cfg.dataset}"
+            f"none of the {len(unread)} clips can be read; see what is wrong with: rushes verify "
+            f"dataset={cfg.dataset}"
         )
     shapes = {shape: [item for item in items if item in measured] for shape, items in shapes.items()}
     shapes = {shape: items for shape, items in shapes.items() if items}
@@ -106,7 +111,10 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     }
     run.write_json("metrics.json", result)
     run.write_text(_PAGE, _page(cfg, task, vae, device, precision.name, shapes, measured, result))
-    run.say(f"evaluate_vae: {_line(result['overall'])}; {run.uri}/{_PAGE} shows them, opens in any browser, offline")
+    run.say(
+        f"evaluate_vae: {_line(result['overall'])}; {run.uri}/{_PAGE} shows them, opens in any browser, "
+        "offline"
+    )
     return result
 
 
@@ -118,8 +126,8 @@ def _task(cfg: EvaluateVaeConfig) -> VaeTask:
 
 
 def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
-    """At which shapes a clip is seen and what of it is held out, as in the training; for bare weights as the command
-    says.
+    """At which shapes a clip is seen and what of it is held out, as in the training; for bare weights as the
+    command says.
 
     Raises:
         ValueError: the command asks for others than the training had.
@@ -182,9 +190,15 @@ def _page(
     from model.vae.pixels import to_pixels
 
     rows = {row["clip_id"]: row for row in open_dataset(cfg.dataset).kept()}
-    shown = {shape: _worst_to_best(shapes[shape], measured, cfg.shown) for shape in spread([*shapes], _PICTURED_SHAPES)}
+    shown = {
+        shape: _worst_to_best(shapes[shape], measured, cfg.shown)
+        for shape in spread([*shapes], _PICTURED_SHAPES)
+    }
     groups = []
-    with progress("evaluate_vae: pictures", total=sum(map(len, shown.values())), unit="clips") as bar, torch.no_grad():
+    with (
+        progress("evaluate_vae: pictures", total=sum(map(len, shown.values())), unit="clips") as bar,
+        torch.no_grad(),
+    ):
         for shape, items in shown.items():
             clips = []
             for item in items:

@@ -1,7 +1,8 @@
 """`rushes export`: clips of a dataset as files that play anywhere.
 
-In: a dataset, and which of its clips. Out: an mp4 each, which shows the clip's frames at the clip's times, and hides nothing:
-the bytes of the shard where they do so, else the clip encoded anew. No file that is there is written over unless asked for.
+In: a dataset, and which of its clips. Out: an mp4 each, which shows the clip's frames at the clip's times,
+and hides nothing: the bytes of the shard where they do so, else the clip encoded anew. No file that is there
+is written over unless asked for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,8 @@ def run_folder(cfg: ExportConfig) -> Scratch:
 
 
 def run(cfg: ExportConfig, run: Run) -> dict[str, Any]:
-    """Write the files. Returns which, how many were encoded, how many were there, how many clips that are meant have none.
+    """Write the files. Returns which, how many were encoded, how many were there, how many clips that are
+    meant have none.
 
     Raises:
         RuntimeError: some clips could not be written; all others are.
@@ -46,7 +48,8 @@ def run(cfg: ExportConfig, run: Run) -> dict[str, Any]:
         for path, row in todo.items():
             try:
                 done[path] = row | write_file(plan.dataset, row, path, cfg)
-            except (MediaError, EOFError, FileNotFoundError, FileExistsError) as error:  # the others can be written
+            # the others can be written
+            except (MediaError, EOFError, FileNotFoundError, FileExistsError) as error:
                 failed[path] = str(error)
             if bar is not None:
                 bar.advance(1)
@@ -73,12 +76,17 @@ def _told(cfg: ExportConfig, plan: Plan, done: Mapping[Path, Row], there: int) -
     elif done:
         seconds = sum(made["end_s"] - made["start_s"] for made in done.values())
         num_bytes = sum(made["bytes"] for made in done.values())
-        lines.append(f"{count(len(done), 'file')} in {cfg.out}: {length(seconds)}, {size(num_bytes)}; {_how(done)}")
+        lines.append(
+            f"{count(len(done), 'file')} in {cfg.out}: {length(seconds)}, {size(num_bytes)}; {_how(done)}"
+        )
     if there:
-        lines.append(f"{count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew")
+        lines.append(
+            f"{count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew"
+        )
     if plan.rejected and cfg.limit is None:
         lines.append(
-            f"{count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips says why)"
+            f"{count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips "
+            "says why)"
         )
     return lines
 
@@ -96,7 +104,9 @@ def _how(done: Mapping[Path, Row]) -> str:
     encoded = [made for made in done.values() if made["encoded"] is not None]
     stored = len(done) - len(encoded)
     parts = [f"{stored:,} {_AS_STORED}"] if stored else []
-    parts += [f"{len(encoded):,} encoded anew, without hidden frames ({_quality(encoded)})"] if encoded else []
+    parts += (
+        [f"{len(encoded):,} encoded anew, without hidden frames ({_quality(encoded)})"] if encoded else []
+    )
     return ", ".join(parts)
 
 

@@ -69,13 +69,14 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     trained = pipeline.facts["max_pixels"], pipeline.facts["max_frames"] / pipeline.facts["fps"]
     if size.width * size.height > 1.5 * trained[0] or size.num_frames / fps > 1.5 * trained[1]:
         run.say(
-            f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} pixels and {trained[1]:.1f} s); expect less"
+            f"generate: this is larger or longer than what the model was trained on (up to {trained[0]} "
+            f"pixels and {trained[1]:.1f} s); expect less"
         )
     _, cut = pipeline.texts([cfg.prompt])
     if cut:
         run.say(
-            f"generate: the prompt has more than the {pipeline.text.max_tokens} tokens that text encoder '{pipeline.text.name}' "
-            "reads; the rest was cut, so say what matters first"
+            f"generate: the prompt has more than the {pipeline.text.max_tokens} tokens that text encoder "
+            f"'{pipeline.text.name}' reads; the rest was cut, so say what matters first"
         )
     steps = cfg.steps or pipeline.sampling.steps
     with progress("generate", total=steps, unit="steps") as bar:

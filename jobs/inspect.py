@@ -1,7 +1,7 @@
 """`rushes inspect`: what a dataset holds, counted from its newest manifest.
 
-In: a dataset. Out: its footage, clips and why some were rejected, quarantine, gaps (stretches lost to damage), recipe, buckets,
-shards, and the manifest that says so.
+In: a dataset. Out: its footage, clips and why some were rejected, quarantine, gaps (stretches lost to
+damage), recipe, buckets, shards, and the manifest that says so.
 """
 
 from typing import Any
@@ -37,8 +37,8 @@ def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:
 
 
 def describe(uri: str) -> dict[str, Any]:
-    """What a dataset holds: `hours` are of kept clips, `bytes` of shards; reasons are counted by clip, so a clip that is
-    rejected for two is counted under both.
+    """What a dataset holds: `hours` are of kept clips, `bytes` of shards; reasons are counted by clip, so a
+    clip that is rejected for two is counted under both.
     """
     from jobs.listing.account import account_of, most_first
 

@@ -1,7 +1,8 @@
 """`rushes model`: what a diffusion transformer costs, before anything is trained.
 
-In: a named size, and the video that it is counted for. Out: parameters by part, operations per token and per step, memory of a worker
-at each ZeRO stage, memory of generation. Nothing is built: the figures are those of `model.dit.accounting`.
+In: a named size, and the video that it is counted for. Out: parameters by part, operations per token and per
+step, memory of a worker at each ZeRO stage, memory of generation. Nothing is built: the figures are those of
+`model.dit.accounting`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def run(cfg: ModelConfig, run: Run) -> dict[str, Any]:
 
 
 def account(dit: DiTConfig, cfg: ModelConfig) -> dict[str, Any]:
-    """The figures of one network, numbers only: counts, operations, bytes; `none`, `selective`, `full` is what is recomputed."""
+    """The figures of one network, numbers only: counts, operations, bytes; `none`, `selective`, `full` is
+    what is recomputed."""
     shape = (cfg.width, cfg.height, cfg.frames, cfg.stride_time, cfg.stride_space)
     tokens = cfg.tokens or video_tokens(dit, *shape)
     parts, forward = parameters(dit), forward_flops(dit, tokens, cfg.text_tokens)
@@ -55,11 +57,17 @@ def account(dit: DiTConfig, cfg: ModelConfig) -> dict[str, Any]:
         given = (stage, cfg.workers, tokens, cfg.text_tokens, cfg.precision)
         held = {way: training_memory(dit, *given, way) for way in RECOMPUTE}
         by_way = {"activations": {way: one.activations for way, one in held.items()}}
-        return dataclasses.asdict(held["none"]) | by_way | {"total": {way: one.total for way, one in held.items()}}
+        return (
+            dataclasses.asdict(held["none"])
+            | by_way
+            | {"total": {way: one.total for way, one in held.items()}}
+        )
 
     return {
         "config": dataclasses.asdict(dit) | {"head_dim": dit.head_dim, "ffn_width": dit.ffn_width},
-        "video": dict(zip(("width", "height", "frames"), shape, strict=False)) if cfg.tokens is None else None,
+        "video": dict(zip(("width", "height", "frames"), shape, strict=False))
+        if cfg.tokens is None
+        else None,
         "tokens": tokens,
         "text_tokens": cfg.text_tokens,
         "parameters": {"total": sum(parts.values()), "parts": parts},

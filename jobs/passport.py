@@ -1,7 +1,8 @@
 """`rushes passport`: all that is known of one clip.
 
-In: a dataset, and a clip: its id, the beginning of it, or a file of the footage and a time. Out: identity, span, media, scores with their units and models, every
-rule that was asked, copies, captions, and where its bytes lie.
+In: a dataset, and a clip: its id, the beginning of it, or a file of the footage and a time. Out: identity,
+span, media, scores with their units and models, every rule that was asked, copies, captions, and where its
+bytes lie.
 """
 
 from typing import Any

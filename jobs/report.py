@@ -1,7 +1,7 @@
 """`rushes report`: one self-contained HTML page about a dataset, or about everything that `rushes run` made.
 
-In: a dataset, or a workflow's folder; footage, for pictures of rejected clips. Out: report.html, which opens offline. What has not
-been made yet is not on it.
+In: a dataset, or a workflow's folder; footage, for pictures of rejected clips. Out: report.html, which opens
+offline. What has not been made yet is not on it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def check(cfg: ReportConfig) -> None:
 
 def run_folder(cfg: ReportConfig) -> Path | str:
     """For config and log; a workflow's own stay untouched."""
-    return new_run_folder(cfg.dataset, "report") if cfg.dataset is not None else Path(str(cfg.run)) / RECORDS / "report"
+    return (
+        new_run_folder(cfg.dataset, "report")
+        if cfg.dataset is not None
+        else Path(str(cfg.run)) / RECORDS / "report"
+    )
 
 
 def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
@@ -69,7 +73,9 @@ def _target(cfg: ReportConfig) -> Path | None:
     """
     if (cfg.dataset is None) == (cfg.run is None):
         given = "both are given" if cfg.dataset is not None else "neither is given"
-        raise ValueError(f"report is about dataset= or about run= (the out= of rushes run), and {given}; give one")
+        raise ValueError(
+            f"report is about dataset= or about run= (the out= of rushes run), and {given}; give one"
+        )
     if cfg.out is None and cfg.dataset is not None and is_s3(cfg.dataset):
         return None
     out = (

@@ -1,7 +1,9 @@
-"""`rushes requeue`: try again what a dataset has in quarantine. What was a passing fault, or a limit too low, is mended.
+"""`rushes requeue`: try again what a dataset has in quarantine. What was a passing fault, or a limit too low,
+is mended.
 
-In: a dataset; which of its quarantine, and other limits, if wanted. Out: the next manifest, in which what succeeded is as if it
-had never failed; what fails again is in the quarantine again, with its reason of today. All else is as the dataset was curated.
+In: a dataset; which of its quarantine, and other limits, if wanted. Out: the next manifest, in which what
+succeeded is as if it had never failed; what fails again is in the quarantine again, with its reason of today.
+All else is as the dataset was curated.
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,8 @@ Row = dict[str, Any]
 
 
 def check(cfg: RequeueConfig) -> None:
-    """There is a dataset, its settings are known, its models are there, the reasons are ones, and the footage is there."""
+    """There is a dataset, its settings are known, its models are there, the reasons are ones, and the footage
+    is there."""
     open_dataset(cfg.dataset)
     check_models(_as_curated(cfg).scores)
     if cfg.footage is not None:
@@ -71,7 +74,9 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
         forget_source(source, video_ids[source.uri], dataset.store, prints)
     here = {source.uri for source in sources}
     forget_clips(
-        [row["clip_id"] for row in rows if row["clip_id"] and row["source_uri"] in here], dataset.store, prints
+        [row["clip_id"] for row in rows if row["clip_id"] and row["source_uri"] in here],
+        dataset.store,
+        prints,
     )
     with ExitStack() as stack:
         curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack, given)
@@ -89,16 +94,21 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
 
 
 def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
-    """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they succeed with them.
+    """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they
+    succeed with them.
 
-    A file whose name is no text can't be found again by the name that the quarantine has: it needs another name first. What
-    damage has lost of a video stays lost: another decoder finds it, and `rushes curate` measures again then.
+    A file whose name is no text can't be found again by the name that the quarantine has: it needs another
+    name first. What damage has lost of a video stays lost: another decoder finds it, and `rushes curate`
+    measures again then.
     """
     rows = [
-        row for row in quarantine if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
+        row
+        for row in quarantine
+        if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
     ]
     wanted = [
-        (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources) for row in rows
+        (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources)
+        for row in rows
     ]
     videos = {row["video_id"] for row, is_wanted in zip(rows, wanted, strict=True) if is_wanted} - {None}
     return [
@@ -136,7 +146,8 @@ def _as_curated(cfg: RequeueConfig) -> CurateConfig:
 
 
 def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
-    """Sources of the sources table as they are now, with what their list said of them then; and who is not there."""
+    """Sources of the sources table as they are now, with what their list said of them then; and who is not
+    there."""
     from pipelines.footage.listing import find_footage
 
     sources, missing = [], []

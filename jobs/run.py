@@ -1,6 +1,8 @@
-"""`rushes run`: the workflow from footage to videos. What is up to date is skipped; what failed or was stopped is gone on with.
+"""`rushes run`: the workflow from footage to videos. What is up to date is skipped; what failed or was
+stopped is gone on with.
 
-In: footage and a config for every job. Out: a folder with a dataset, a VAE, a DiT, videos, report.html and metrics.json.
+In: footage and a config for every job. Out: a folder with a dataset, a VAE, a DiT, videos, report.html and
+metrics.json.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def check(cfg: RunConfig) -> None:
     """The footage is there, and nothing was given that the workflow itself decides."""
     for key in keys(RunConfig):
         if key.default == WIRED and value_at(cfg, key.path) != WIRED:
-            raise ValueError(f"{key.path} is decided by the workflow; leave it out and give footage= and out=")
+            raise ValueError(
+                f"{key.path} is decided by the workflow; leave it out and give footage= and out="
+            )
     check_local("out", cfg.out)
     first = nodes(cfg)[0]
     JOBS["curate"].module().check(first.config({}, first.folder("")))
@@ -68,7 +72,8 @@ def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
 
 
 def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
-    """A node's fingerprint; the graph's only input from outside is the footage, so curation's holds its listing."""
+    """A node's fingerprint; the graph's only input from outside is the footage, so curation's holds its
+    listing."""
     listing = (
         dataclasses.asdict(find_footage(cfg.footage, cfg.curate.limit, cfg.curate.uri_column))
         if node.job == "curate"
@@ -77,7 +82,9 @@ def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
     return node_fingerprint(node, node.config(made, ""), made, listing)
 
 
-def _execute(node: Node, made: dict[str, Made], key: str, folder: str, run: Run, ray: _OneRay) -> dict[str, Any]:
+def _execute(
+    node: Node, made: dict[str, Made], key: str, folder: str, run: Run, ray: _OneRay
+) -> dict[str, Any]:
     """Run one node in this process, with a log of its own."""
     config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
     module.check(config)
@@ -104,7 +111,8 @@ def _farewell(run: Run, made: dict[str, Made]) -> None:
 
 
 class _OneRay:
-    """One Ray for all nodes, started by the first that isn't up to date: a workflow with nothing to do starts none."""
+    """One Ray for all nodes, started by the first that isn't up to date: a workflow with nothing to do starts
+    none."""
 
     def __init__(self, cfg: RunConfig):
         self._connection = connect(cfg.ray)

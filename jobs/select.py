@@ -1,8 +1,8 @@
-"""`rushes select`: decide again which clips of a dataset are kept. Tightening touches no footage; loosening captions and
-cuts only what is newly kept.
+"""`rushes select`: decide again which clips of a dataset are kept. Tightening touches no footage; loosening
+captions and cuts only what is newly kept.
 
-In: a dataset, and a recipe: its own, tightened or loosened, or another. Out: the next manifest, or none if nothing changed.
-All else is as the dataset was curated.
+In: a dataset, and a recipe: its own, tightened or loosened, or another. Out: the next manifest, or none if
+nothing changed. All else is as the dataset was curated.
 """
 
 from contextlib import ExitStack
@@ -19,7 +19,8 @@ from pipelines.recipes.recipe import check_measurable, load_recipe
 
 
 def check(cfg: SelectConfig) -> None:
-    """There is a dataset, its settings are known to this version, it has the scores that the recipe needs, and the footage is there."""
+    """There is a dataset, its settings are known to this version, it has the scores that the recipe needs,
+    and the footage is there."""
     if cfg.footage is not None:
         check_footage(cfg.footage, cfg.uri_column)
     curated = _as_curated(cfg)
@@ -42,7 +43,9 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     with ExitStack() as stack:
-        selection = Curation(_as_curated(cfg), Footage((), (), ()), run, stack, given_to(cfg.footage, cfg.uri_column))
+        selection = Curation(
+            _as_curated(cfg), Footage((), (), ()), run, stack, given_to(cfg.footage, cfg.uri_column)
+        )
         result = selection.finish([])
     did = {name: selection.did[name] for name in ("clips_captioned", "clips_cut", "shards_written")}
     metrics = result | did | {"seconds": round(monotonic() - started, 2)}

@@ -32,7 +32,10 @@ def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
 
     without, clips = textless(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
     kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)
-    note = f"{without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained without text"
+    note = (
+        f"{without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained "
+        "without text"
+    )
     result = fit(with_absolute_init(cfg), run, [note] if without else [])
     run.write_json("metrics.json", result)
     run.say(f"train: {result['steps']} steps; {held_out(result)}; checkpoint in {Path(cfg.out) / EXPORT}")

@@ -19,30 +19,45 @@ def check(cfg: TrainVaeConfig) -> None:
 
     kept = open_dataset(cfg.dataset).kept()
     if not kept:
-        raise ValueError(f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}")
+        raise ValueError(
+            f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
+        )
     vae = vae_config(cfg.size, **cfg.model)
     if cfg.shapes.multiple % vae.stride_space:
         raise ValueError(
-            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {vae.stride_space}; try {2 * vae.stride_space}"
+            f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride "
+            f"{vae.stride_space}; try {2 * vae.stride_space}"
         )
     if cfg.crop is not None and cfg.crop % vae.stride_space:
         raise ValueError(
-            f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try {cfg.crop // vae.stride_space * vae.stride_space}"
+            f"crop={cfg.crop} is not a multiple of the VAE's stride {vae.stride_space}; try "
+            f"{cfg.crop // vae.stride_space * vae.stride_space}"
         )
     if not cfg.crop_aspects or min(cfg.crop_aspects) <= 0:
-        raise ValueError(f"crop_aspects={list(cfg.crop_aspects)} must be widths over heights, like [1.0,1.6,0.625]")
-    if cfg.perceptual.weight and cfg.perceptual.name == "lpips" and not Path(cfg.perceptual.weights or "").is_file():
         raise ValueError(
-            f"perceptual.weights={cfg.perceptual.weights} is no file; lpips needs its weights, or choose perceptual.name=efficientnet"
+            f"crop_aspects={list(cfg.crop_aspects)} must be widths over heights, like [1.0,1.6,0.625]"
+        )
+    if (
+        cfg.perceptual.weight
+        and cfg.perceptual.name == "lpips"
+        and not Path(cfg.perceptual.weights or "").is_file()
+    ):
+        raise ValueError(
+            f"perceptual.weights={cfg.perceptual.weights} is no file; lpips needs its weights, or choose "
+            "perceptual.name=efficientnet"
         )
     if cfg.adversarial.weight and cfg.zero.stage == 3:
         raise ValueError(
-            "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at hand; use zero.stage=2"
+            "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at "
+            "hand; use zero.stage=2"
         )
     lengths = [row["end_s"] - row["start_s"] for row in kept]
-    if not any(w.split != HELD_OUT for length_s in lengths for w in plan_windows(length_s, cfg.shapes, cfg.windows)):
+    if not any(
+        w.split != HELD_OUT for length_s in lengths for w in plan_windows(length_s, cfg.shapes, cfg.windows)
+    ):
         raise ValueError(
-            f"dataset={cfg.dataset} has no window to train on; use longer clips, or lower windows.holdout_share or windows.min_frames"
+            f"dataset={cfg.dataset} has no window to train on; use longer clips, or lower "
+            "windows.holdout_share or windows.min_frames"
         )
     check_launch(cfg)
 

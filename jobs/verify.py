@@ -1,7 +1,8 @@
-"""`rushes verify`: whether a dataset is what its newest manifest says: hashes, counts, ledger, every clip decoded.
+"""`rushes verify`: whether a dataset is what its newest manifest says: hashes, counts, ledger, every clip
+decoded.
 
-In: a dataset. Out: verify.json in the run's folder, with everything that was found; a failed job if that is anything.
-Nothing of the dataset is changed.
+In: a dataset. Out: verify.json in the run's folder, with everything that was found; a failed job if that is
+anything. Nothing of the dataset is changed.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +24,8 @@ _SHOWN = 20  # findings on the console; all are in verify.json
 
 
 def check(cfg: VerifyConfig) -> None:
-    """There is a dataset, and its settings are known to this version. What is wrong with it is for the run to find."""
+    """There is a dataset, and its settings are known to this version. What is wrong with it is for the run to
+    find."""
     try:
         as_curated(cfg.dataset)
     except BadManifestError:  # a finding
@@ -54,7 +56,9 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
     if len(found) > _SHOWN:
         run.say(f"  and {len(found) - _SHOWN} more, see {path}")
     if found:
-        counted = ", ".join(f"{count} {check}" for check, count in Counter(f.check for f in found).most_common())
+        counted = ", ".join(
+            f"{count} {check}" for check, count in Counter(f.check for f in found).most_common()
+        )
         raise UnsoundError(f"{len(found)} findings ({counted}); all of them: {path}")
     run.say(
         f"manifest {metrics['manifest']} is sound: {metrics['clips']} clips, {metrics['shards']} shards, "
@@ -81,7 +85,9 @@ def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, An
     return metrics, found
 
 
-def _jobs(dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: list[Finding]) -> list[dict[str, Any]]:
+def _jobs(
+    dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: list[Finding]
+) -> list[dict[str, Any]]:
     """What is to be checked of each shard that is there; of the others that they are not.
 
     Args:
@@ -139,7 +145,9 @@ def _check_shards(
         nullcontext() if small else connect(cfg.ray),
         progress("verify: shards", total=len(jobs), unit="shards") as bar,
         closing(
-            check_shards_here(jobs, settings) if small else check_shards(jobs, settings, run.say, cfg.ray.stall_s)
+            check_shards_here(jobs, settings)
+            if small
+            else check_shards(jobs, settings, run.say, cfg.ray.stall_s)
         ) as checked,
     ):
         for told in checked:
@@ -151,8 +159,8 @@ def _check_shards(
 
 
 def _prints(curated: Any, store: Store) -> Any:
-    """What ids of shards are made of. None if this version makes other shards than the one that made these: where it has
-    no finished work.
+    """What ids of shards are made of. None if this version makes other shards than the one that made these:
+    where it has no finished work.
     """
     from jobs.curation.fingerprints import fingerprints
 

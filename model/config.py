@@ -16,11 +16,16 @@ class VAEConfig:
 
     latent_channels: int = field(default=8, metadata={"doc": "channels of the latent", "min": 1, "max": 1024})
     stride_time: int = field(default=4, metadata={"doc": "frames per latent frame", "choices": (1, 2, 4, 8)})
-    stride_space: int = field(default=8, metadata={"doc": "pixels per latent, each way", "choices": (4, 8, 16, 32)})
-    patch: int = field(
-        default=4, metadata={"doc": "pixels folded into channels at the door, each way", "choices": (1, 2, 4, 8)}
+    stride_space: int = field(
+        default=8, metadata={"doc": "pixels per latent, each way", "choices": (4, 8, 16, 32)}
     )
-    base_channels: int = field(default=64, metadata={"doc": "channels of the finest level", "min": 8, "max": 4096})
+    patch: int = field(
+        default=4,
+        metadata={"doc": "pixels folded into channels at the door, each way", "choices": (1, 2, 4, 8)},
+    )
+    base_channels: int = field(
+        default=64, metadata={"doc": "channels of the finest level", "min": 8, "max": 4096}
+    )
     multipliers: list[int] = field(
         default_factory=lambda: [1, 2, 2],
         metadata={
@@ -28,8 +33,12 @@ class VAEConfig:
             "max": 64,
         },
     )
-    encoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per encoder level", "min": 1, "max": 64})
-    decoder_blocks: int = field(default=1, metadata={"doc": "residual blocks per decoder level", "min": 1, "max": 64})
+    encoder_blocks: int = field(
+        default=1, metadata={"doc": "residual blocks per encoder level", "min": 1, "max": 64}
+    )
+    decoder_blocks: int = field(
+        default=1, metadata={"doc": "residual blocks per decoder level", "min": 1, "max": 64}
+    )
 
     def __post_init__(self) -> None:
         _check_limits(self)
@@ -41,9 +50,9 @@ class VAEConfig:
         levels = len(self.level_strides) + 1
         if len(self.multipliers) != levels:
             raise ValueError(
-                f"vae.multipliers={list(self.multipliers)} has {len(self.multipliers)} levels, but vae.stride_time="
-                f"{self.stride_time}, vae.stride_space={self.stride_space} and vae.patch={self.patch} make {levels}; "
-                f"give {levels} numbers"
+                f"vae.multipliers={list(self.multipliers)} has {len(self.multipliers)} levels, but "
+                f"vae.stride_time={self.stride_time}, vae.stride_space={self.stride_space} and "
+                f"vae.patch={self.patch} make {levels}; give {levels} numbers"
             )
 
     @property
@@ -52,14 +61,18 @@ class VAEConfig:
         halvings_time = int(math.log2(self.stride_time))
         halvings_space = int(math.log2(self.stride_space // self.patch))
         count = max(halvings_time, halvings_space)
-        return [(2 if i >= count - halvings_time else 1, 2 if i < halvings_space else 1) for i in range(count)]
+        return [
+            (2 if i >= count - halvings_time else 1, 2 if i < halvings_space else 1) for i in range(count)
+        ]
 
 
 @dataclass
 class DiTConfig:
     """The diffusion transformer."""
 
-    width: int = field(default=128, metadata={"doc": "channels of a token inside the network", "min": 16, "max": 65536})
+    width: int = field(
+        default=128, metadata={"doc": "channels of a token inside the network", "min": 16, "max": 65536}
+    )
     depth: int = field(default=4, metadata={"doc": "blocks", "min": 1, "max": 256})
     heads: int = field(
         default=4, metadata={"doc": "attention heads; width / heads is the head size", "min": 1, "max": 1024}
@@ -78,7 +91,9 @@ class DiTConfig:
     latent_channels: int = field(
         default=8, metadata={"doc": "channels of the latents, as in the VAE", "min": 1, "max": 1024}
     )
-    text_dim: int = field(default=384, metadata={"doc": "channels of the text embeddings", "min": 1, "max": 65536})
+    text_dim: int = field(
+        default=384, metadata={"doc": "channels of the text embeddings", "min": 1, "max": 65536}
+    )
     latent_rate_hz: float = field(
         default=6.0,
         metadata={
@@ -92,7 +107,8 @@ class DiTConfig:
         default=10000.0, metadata={"doc": "base of the RoPE frequencies", "min": 1.0, "max": 1e12}
     )
     text_drop: float = field(
-        default=0.1, metadata={"doc": "share of training samples whose text is dropped", "min": 0.0, "max": 1.0}
+        default=0.1,
+        metadata={"doc": "share of training samples whose text is dropped", "min": 0.0, "max": 1.0},
     )
 
     def __post_init__(self) -> None:
@@ -125,15 +141,25 @@ class FlowConfig:
     uniform_share: float = field(
         default=0.1, metadata={"doc": "share of times drawn uniformly instead", "min": 0.0, "max": 1.0}
     )
-    shift_tokens_low: int = field(default=256, metadata={"doc": "spatial tokens at which alpha is alpha_low", "min": 1})
+    shift_tokens_low: int = field(
+        default=256, metadata={"doc": "spatial tokens at which alpha is alpha_low", "min": 1}
+    )
     shift_tokens_high: int = field(
         default=4096, metadata={"doc": "spatial tokens at which alpha is alpha_high", "min": 2}
     )
-    alpha_low: float = field(default=1.0, metadata={"doc": "shift of an image at shift_tokens_low", "min": 0.01})
-    alpha_high: float = field(default=3.0, metadata={"doc": "shift of an image at shift_tokens_high", "min": 0.01})
+    alpha_low: float = field(
+        default=1.0, metadata={"doc": "shift of an image at shift_tokens_low", "min": 0.01}
+    )
+    alpha_high: float = field(
+        default=3.0, metadata={"doc": "shift of an image at shift_tokens_high", "min": 0.01}
+    )
     frames_power: float = field(
         default=0.5,
-        metadata={"doc": "alpha grows with latent frames to this power; 0 ignores length", "min": 0.0, "max": 10},
+        metadata={
+            "doc": "alpha grows with latent frames to this power; 0 ignores length",
+            "min": 0.0,
+            "max": 10,
+        },
     )
     alpha_max: float = field(default=12.0, metadata={"doc": "alpha is kept at or below this", "min": 0.01})
 
@@ -151,15 +177,19 @@ TASKS = ("text", "first_frame", "first", "last", "both_ends", "interior", "indep
 
 @dataclass
 class ConditionConfig:
-    """What a training sample is told of its own video. One mix for all that the model is later asked to do."""
+    """What a training sample is told of its own video. One mix for all that the model is later asked to
+    do."""
 
     mix: dict[str, float] = field(
         default_factory=lambda: {
             "text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05, "independent": 0.05,
         },
         metadata={
-            "doc": "weights of the tasks: text alone; the first frame, some first latents, a tail, head and tail, keyframes "
-            "given; every latent frame noised on its own. A window too short for a task is given text alone"
+            "doc": (
+                "weights of the tasks: text alone; the first frame, some first latents, a tail, head and "
+                "tail, keyframes given; every latent frame noised on its own. A window too short for a "
+                "task is given text alone"
+            )
         },
     )  # fmt: skip
     drop: float = field(
@@ -203,11 +233,16 @@ class SampleConfig:
         default=4.0, metadata={"doc": "weight of the text; 1 is none, larger obeys it more", "min": 0.0}
     )
     visual_guidance: float = field(
-        default=1.0, metadata={"doc": "weight of given frames; 1 is none, larger keeps closer to them", "min": 0.0}
+        default=1.0,
+        metadata={"doc": "weight of given frames; 1 is none, larger keeps closer to them", "min": 0.0},
     )
     guidance_interval: list[float] = field(
         default_factory=lambda: [0.0, 1.0],
-        metadata={"doc": "times, 0 data to 1 noise, between which both guidances act; a shorter one costs fewer calls"},
+        metadata={
+            "doc": (
+                "times, 0 data to 1 noise, between which both guidances act; a shorter one costs fewer calls"
+            )
+        },
     )
     guidance_rescale: float = field(
         default=0.0,
@@ -220,19 +255,27 @@ class SampleConfig:
     solver: str = field(
         default="euler",
         metadata={
-            "doc": "euler (one network call per step), heun (two, second order) or multistep (one, second order)",
+            "doc": (
+                "euler (one network call per step), heun (two, second order) or multistep (one, second order)"
+            ),
             "choices": SOLVERS,
         },
     )
     known_noise: float = field(
         default=0.0,
-        metadata={"doc": "noise on what is given, as a time t that the network is told", "min": 0.0, "max": 1.0},
+        metadata={
+            "doc": "noise on what is given, as a time t that the network is told",
+            "min": 0.0,
+            "max": 1.0,
+        },
     )
     cache: float = field(
         default=0.0,
         metadata={
-            "doc": "steps are not computed while the first block's output has changed by less than this share since; 0 is off, "
-            "0.1 saves about a third",
+            "doc": (
+                "steps are not computed while the first block's output has changed by less than this share "
+                "since; 0 is off, 0.1 saves about a third"
+            ),
             "min": 0.0,
         },
     )
@@ -354,7 +397,9 @@ def _check_limits(config: Any) -> None:
 
 def _shown(value: Any) -> str:
     text = (
-        str(value) if not isinstance(value, int) or abs(value) < 10**30 else f"about 10^{int(math.log10(abs(value)))}"
+        str(value)
+        if not isinstance(value, int) or abs(value) < 10**30
+        else f"about 10^{int(math.log10(abs(value)))}"
     )
     return text if len(text) <= 80 else f"{text[:80]}…"
 
@@ -368,7 +413,9 @@ def unknown_name(what: str, name: str, known: Any) -> str:
     return f"{what} '{name}' is not known; {hint}known: {', '.join(known)}"
 
 
-def _preset(what: str, kind: type, sizes: Mapping[str, Mapping[str, Any]], size: str, overrides: dict[str, Any]) -> Any:
+def _preset(
+    what: str, kind: type, sizes: Mapping[str, Mapping[str, Any]], size: str, overrides: dict[str, Any]
+) -> Any:
     if size not in sizes:
         raise ValueError(unknown_name(f"{what} size", size, sizes))
     names = [f.name for f in fields(kind)]

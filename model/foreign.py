@@ -1,8 +1,10 @@
-"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of safetensors files.
+"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of
+safetensors files.
 
-In: a path. Out: the JSON's value, or nothing; or one line that says which bound was passed. `pipelines.foreign` holds the
-same for what a dataset is made of: the two packages know nothing of each other. A bound is far above anything real and far
-below what takes seconds or gigabytes, so that a file made to be a burden costs no more than its reading.
+In: a path. Out: the JSON's value, or nothing; or one line that says which bound was passed.
+`pipelines.foreign` holds the same for what a dataset is made of: the two packages know nothing of each other.
+A bound is far above anything real and far below what takes seconds or gigabytes, so that a file made to be a
+burden costs no more than its reading.
 """
 
 import json
@@ -23,7 +25,8 @@ MOST_VALUES = 4_000_000
 """In one JSON: an empty list costs three bytes there, and sixty-four in memory."""
 MOST_DEPTH = 64
 """Of JSON within JSON. Ours and those of transformers, diffusers and peft have less than ten."""
-_MOST_INT = 10**40  # a tokenizer without a limit says 10**30; Python takes seconds to print what has a million digits
+# a tokenizer without a limit says 10**30; Python takes seconds to print what has a million digits
+_MOST_INT = 10**40
 
 
 def read_json(path: Path, most_bytes: int = JSON_BYTES, finite: bool = True) -> Any:
@@ -38,11 +41,15 @@ def read_json(path: Path, most_bytes: int = JSON_BYTES, finite: bool = True) -> 
     """
     data = read_bytes(path, most_bytes)
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
-        raise ValueError(f"{path} holds more than {MOST_VALUES:,} values; nothing real does, so it is not read")
+        raise ValueError(
+            f"{path} holds more than {MOST_VALUES:,} values; nothing real does, so it is not read"
+        )
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
-        raise ValueError(f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read") from None
+        raise ValueError(
+            f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({_short(error)}); was it edited or cut off?") from error
     _check(value, path, finite)
@@ -74,7 +81,8 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
 
 
 def check_size(path: Path, most_bytes: float = math.inf) -> None:
-    """Raises ValueError for what is no regular file (a pipe would be waited for), or is larger; FileNotFoundError."""
+    """Raises ValueError for what is no regular file (a pipe would be waited for), or is larger;
+    FileNotFoundError."""
     told = path.stat()
     if not stat.S_ISREG(told.st_mode):
         raise ValueError(f"{path} is no regular file, so it is not read")
@@ -89,15 +97,16 @@ def check_head(path: Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no regular file, its head is larger than the file or than a head may be, or names more tensors.
+        ValueError: it is no regular file, its head is larger than the file or than a head may be, or names
+        more tensors.
     """
     check_size(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > HEAD_BYTES:
             raise ValueError(
-                f"{path} is not a safetensors file that is read: its head would have {length:,} bytes, and at most {HEAD_BYTES:,} "
-                "are taken; was it cut off?"
+                f"{path} is not a safetensors file that is read: its head would have {length:,} bytes, and "
+                f"at most {HEAD_BYTES:,} are taken; was it cut off?"
             )
         count = file.read(length).count(b'"dtype"')
     if count > MOST_TENSORS:
@@ -120,7 +129,9 @@ def _check(value: Any, path: Path, finite: bool) -> None:
                 raise ValueError(f"{path} holds a whole number of more than forty digits")
         level, depth = inner, depth + 1
         if depth > MOST_DEPTH + 1:
-            raise ValueError(f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read")
+            raise ValueError(
+                f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+            )
 
 
 def _short(error: ValueError) -> str:

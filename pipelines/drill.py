@@ -1,16 +1,18 @@
 """Kills on purpose, at named moments of a run, to prove that it can be killed there.
 
-In: the environment variable RUSHES_DRILL, naming a JSON file like
-`{"boundary": "clips:after", "nth": 2, "victim": "driver", "token": "a"}`. Out: the second time that any process of the run
-passes the named boundary, the victim gets SIGKILL; once, however often the command is run again. Without the variable a
+In: the environment variable RUSHES_DRILL, naming a JSON file like `{"boundary": "clips:after", "nth": 2,
+"victim": "driver", "token": "a"}`. Out: the second time that any process of the run passes the named
+boundary, the victim gets SIGKILL; once, however often the command is run again. Without the variable a
 boundary costs one look-up.
 
-Boundaries are `<stage>:before` and `<stage>:after` for every stage's commit (identify, probe, signals, each meter, looks,
-clips, captions, shards …), `shard:` for a shard's tar, `tables:` for the index and its like, `manifest:`, and within each of
-them `object:written` (in scratch, not yet published) and `object:linked`. Victims are the `worker` that passes, the `driver`, or
-`ray`: the driver and all that it started, which is all of a local Ray.
+Boundaries are `<stage>:before` and `<stage>:after` for every stage's commit (identify, probe, signals, each
+meter, looks, clips, captions, shards …), `shard:` for a shard's tar, `tables:` for the index and its like,
+`manifest:`, and within each of them `object:written` (in scratch, not yet published) and `object:linked`.
+Victims are the `worker` that passes, the `driver`, or `ray`: the driver and all that it started, which is all
+of a local Ray.
 
-Who passed what is kept in the folder `<token>` beside the file, so a drill with `"nth": 0` kills nobody and lists every boundary.
+Who passed what is kept in the folder `<token>` beside the file, so a drill with `"nth": 0` kills nobody and
+lists every boundary.
 """
 
 import json
@@ -36,7 +38,8 @@ class Drill:
         boundary: its name.
         nth: of the arrivals there, by whichever process, from 1; at 0 nobody is killed.
         victim: one of `VICTIMS`.
-        token: name of this drill: its folder of arrivals, beside its file. Arrivals under another token don't count.
+        token: name of this drill: its folder of arrivals, beside its file. Arrivals under another token don't
+        count.
     """
 
     boundary: str
@@ -46,7 +49,9 @@ class Drill:
 
     def __post_init__(self):
         if self.victim not in VICTIMS:
-            raise ValueError(f"victim '{self.victim}' of a drill is not known; known are {', '.join(VICTIMS)}")
+            raise ValueError(
+                f"victim '{self.victim}' of a drill is not known; known are {', '.join(VICTIMS)}"
+            )
         if not self.token or Path(self.token).name != self.token:
             raise ValueError(f"token {self.token!r} of a drill is no name of a folder")
 
@@ -76,7 +81,9 @@ def lead() -> None:
         os.environ[VARIABLE] = str(Path(path).absolute())  # workers are elsewhere
         folder.mkdir(exist_ok=True)
         file = folder / f".{_DRIVER}.{os.getpid()}"
-        file.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}))
+        file.write_text(
+            json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())})
+        )
         file.replace(folder / _DRIVER)
 
 
@@ -119,7 +126,9 @@ def _read(path: Path) -> tuple[Path, Drill]:
     try:
         drill = Drill(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{VARIABLE}={path}: {error}; see docs/operations.md for what is in such a file") from error
+        raise ValueError(
+            f"{VARIABLE}={path}: {error}; see docs/operations.md for what is in such a file"
+        ) from error
     return path.parent / drill.token, drill
 
 
@@ -135,7 +144,8 @@ def _arrive(path: Path, name: str) -> None:
 
 
 def _ticket(folder: Path, name: str) -> int:
-    """Which arrival this is. Of two processes in the same moment one gets the next number, whichever machine it is on."""
+    """Which arrival this is. Of two processes in the same moment one gets the next number, whichever machine
+    it is on."""
     number = 1
     while True:
         try:
@@ -158,14 +168,17 @@ def _victims(folder: Path, victim: str) -> list[int]:
     known = json.loads((folder / _DRIVER).read_text())
     if known["host"] != socket.gethostname():
         raise RuntimeError(
-            f"a drill is to kill the driver, which is on {known['host']}; this is {socket.gethostname()}: run the driver "
-            "where the workers are, or kill a worker"
+            f"a drill is to kill the driver, which is on {known['host']}; this is {socket.gethostname()}: "
+            "run the driver where the workers are, or kill a worker"
         )
     if _born(known["pid"]) != known["born"]:
         return []  # it is dead, and its number somebody else's
     if victim == "driver":
         return [known["pid"]]
-    everybody = [known["pid"], *(child.pid for child in psutil.Process(known["pid"]).children(recursive=True))]
+    everybody = [
+        known["pid"],
+        *(child.pid for child in psutil.Process(known["pid"]).children(recursive=True)),
+    ]
     return [pid for pid in everybody if pid != me] + [me]
 
 

@@ -1,7 +1,7 @@
 """Files that are whole and on the disk before anything relies on them.
 
-In: a path and what is to be in it. Out: the file in its place, whole or not at all, also after the power was cut: its bytes are
-on the disk before it has its name, and its name before the call returns.
+In: a path and what is to be in it. Out: the file in its place, whole or not at all, also after the power was
+cut: its bytes are on the disk before it has its name, and its name before the call returns.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Return once the names in a folder are on the disk: a file that is renamed or linked is durable only then."""
+    """Return once the names in a folder are on the disk: a file that is renamed or linked is durable only
+    then."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -72,8 +73,8 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _new_beside(path: Path) -> Path:
-    """A new empty file whose name nobody could foresee, with the rights that the umask gives: of two writers with one process
-    number, in two containers, each has its own, and no link is waiting there."""
+    """A new empty file whose name nobody could foresee, with the rights that the umask gives: of two writers
+    with one process number, in two containers, each has its own, and no link is waiting there."""
     while True:
         new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
         try:

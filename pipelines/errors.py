@@ -1,7 +1,8 @@
 """What can be wrong with footage: a closed set of reasons, and the one exception that carries them.
 
-Every door to a decoder, demuxer or encoder raises `MediaError`, never the library's own exception; the graph turns it
-into a quarantine row. What is wrong with the place where we work is no file's fault, and ends the job.
+Every door to a decoder, demuxer or encoder raises `MediaError`, never the library's own exception; the graph
+turns it into a quarantine row. What is wrong with the place where we work is no file's fault, and ends the
+job.
 """
 
 import errno

@@ -1,8 +1,10 @@
-"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of safetensors files.
+"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of
+safetensors files.
 
-In: bytes, and what they are called. Out: the JSON's value, or nothing; or one line that says which bound was passed. Tables are
-`table_bounds`' matter. `model.foreign` holds the same for folders of weights: the two packages know nothing of each other. A
-bound is far above anything real and far below what takes seconds or gigabytes.
+In: bytes, and what they are called. Out: the JSON's value, or nothing; or one line that says which bound was
+passed. Tables are `table_bounds`' matter. `model.foreign` holds the same for folders of weights: the two
+packages know nothing of each other. A bound is far above anything real and far below what takes seconds or
+gigabytes.
 """
 
 import json
@@ -43,16 +45,23 @@ def parse_json(
         ValueError: they are more, deeper or fuller than they may be, or not JSON.
     """
     if len(data) > most_bytes:
-        raise ValueError(f"{where} has {len(data):,} bytes, and at most {most_bytes:,} are read of a file of its kind")
+        raise ValueError(
+            f"{where} has {len(data):,} bytes, and at most {most_bytes:,} are read of a file of its kind"
+        )
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > most_values:
-        raise ValueError(f"{where} holds more than {most_values:,} values; nothing real does, so it is not read")
+        raise ValueError(
+            f"{where} holds more than {most_values:,} values; nothing real does, so it is not read"
+        )
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
-        raise ValueError(f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read") from None
+        raise ValueError(
+            f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+        ) from None
     except ValueError as error:
         raise ValueError(
-            f"{where} is damaged: it is not JSON ({str(error).splitlines()[0][:200]}); was it edited or cut off?"
+            f"{where} is damaged: it is not JSON ({str(error).splitlines()[0][:200]}); was it edited or cut "
+            "off?"
         ) from error
     _check(value, where, finite)
     return value
@@ -97,8 +106,8 @@ def check_head(start: bytes, where: str) -> None:
     length = int.from_bytes(start[:8], "little")
     if length > HEAD_BYTES:
         raise ValueError(
-            f"{where} is not a safetensors file that is read: its head would have {length:,} bytes, and at most {HEAD_BYTES:,} are "
-            "taken; was it cut off?"
+            f"{where} is not a safetensors file that is read: its head would have {length:,} bytes, and at "
+            f"most {HEAD_BYTES:,} are taken; was it cut off?"
         )
     count = start.count(b'"dtype"', 8, 8 + length)
     if count > MOST_TENSORS:
@@ -134,4 +143,6 @@ def _check(value: Any, where: str, finite: bool) -> None:
                 raise ValueError(f"{where} holds a whole number of more than forty digits")
         level, depth = inner, depth + 1
         if depth > MOST_DEPTH + 1:
-            raise ValueError(f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read")
+            raise ValueError(
+                f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+            )

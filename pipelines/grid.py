@@ -1,4 +1,5 @@
-"""Frames on a grid in time: the first of every interval, whatever the frame rate and wherever measuring begins."""
+"""Frames on a grid in time: the first of every interval, whatever the frame rate and wherever measuring
+begins."""
 
 from fractions import Fraction
 

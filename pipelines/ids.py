@@ -1,7 +1,7 @@
 """Names made from content: videos, clips, fingerprints, files.
 
-In: bytes and plain values. Out: short lower-case hex, safe as a WebDataset key and as a file name. The same content has
-the same name on every machine and in every run.
+In: bytes and plain values. Out: short lower-case hex, safe as a WebDataset key and as a file name. The same
+content has the same name on every machine and in every run.
 """
 
 import dataclasses

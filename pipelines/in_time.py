@@ -1,8 +1,8 @@
 """A call that may never return: whoever makes it goes on at a deadline.
 
-In: a function that waits for a disk or a server. Out: what it returns, or `MediaError`. It runs in a thread that is left behind
-when the time is over: for a look of which nothing remains but the thread. What reads much, or decodes, belongs into
-`pipelines.sandbox.child`, whose process is ended.
+In: a function that waits for a disk or a server. Out: what it returns, or `MediaError`. It runs in a thread
+that is left behind when the time is over: for a look of which nothing remains but the thread. What reads
+much, or decodes, belongs into `pipelines.sandbox.child`, whose process is ended.
 """
 
 import threading

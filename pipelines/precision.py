@@ -1,7 +1,8 @@
 """Which numbers networks multiply in: bfloat16 where the device does it fast, else float32.
 
-In: what the user asked for, and what an earlier part of the same work was done in. Out: one choice, made once by whoever
-starts the work and handed to all workers. No timing decides. Light: torch is imported only to ask what the processor can.
+In: what the user asked for, and what an earlier part of the same work was done in. Out: one choice, made once
+by whoever starts the work and handed to all workers. No timing decides. Light: torch is imported only to ask
+what the processor can.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ AUTO, BF16, FP32 = "auto", "bf16", "fp32"
 CHOICES = (AUTO, BF16, FP32)
 DOC = "numbers of matrix products: auto is bf16 where the device multiplies it fast, else fp32"
 
-# oneDNN multiplies, and may be told to leave instructions out: the values of ONEDNN_MAX_CPU_ISA under which it has
-# none for bfloat16 and converts every number instead, up to 37 × slower than float32.
+# oneDNN multiplies, and may be told to leave instructions out: the values of ONEDNN_MAX_CPU_ISA under which
+# it has none for bfloat16 and converts every number instead, up to 37 × slower than float32.
 _WITHOUT = frozenset(
     ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX10_1_256")
 )
@@ -28,7 +29,8 @@ _MULTIPLY = ("avx512_bf16", "amx_bf16", "bf16")  # the last on ARM
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What was chosen. `name` is bf16 or fp32; `why` is for people; `slow` if the device is known to take far longer for it."""
+    """What was chosen. `name` is bf16 or fp32; `why` is for people; `slow` if the device is known to take far
+    longer for it."""
 
     name: str
     why: str
@@ -71,7 +73,8 @@ def lacks_bfloat16(gpu: bool = False) -> str | None:
 
 
 def lacks_instructions(capabilities: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:
-    """Why a processor of these capabilities doesn't multiply bfloat16 fast in this environment; None if it does."""
+    """Why a processor of these capabilities doesn't multiply bfloat16 fast in this environment; None if it
+    does."""
     if not any(capabilities.get(name) for name in _MULTIPLY):
         return "this processor has no instructions for bfloat16"
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):  # the first that is set counts, as oneDNN has it

@@ -1,7 +1,8 @@
-"""Folders that are nobody else's: scratch and caches in a place that all users of a machine write to, as /tmp is.
+"""Folders that are nobody else's: scratch and caches in a place that all users of a machine write to, as /tmp
+is.
 
-In: where one is wanted. Out: a folder that is ours alone, or why it can't be: whoever was first there with a link or a folder
-of his own would decide what we read, and what is written over.
+In: where one is wanted. Out: a folder that is ours alone, or why it can't be: whoever was first there with a
+link or a folder of his own would decide what we read, and what is written over.
 """
 
 import os
@@ -29,7 +30,8 @@ def private_folder(path: Path) -> Path:
         mode = stat.S_IMODE(about.st_mode)
         if mode & 0o022:
             raise _refused(path, "can be written to by others", "remove it, or ")
-        if mode != _ALONE:  # of an earlier version, which let others read; or of a umask that takes more than that
+        # of an earlier version, which let others read; or of a umask that takes more than that
+        if mode != _ALONE:
             os.fchmod(handle, _ALONE)
     finally:
         os.close(handle)

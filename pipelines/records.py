@@ -1,7 +1,8 @@
 """The rows that travel between stages: frozen, exact in time, later facts in later records.
 
-In: what a stage found. Out: what the next stage may rely on. Seconds are derived from PTS and time base, never stored
-as the truth. What a picture looks like (size, turn, colours) is a fact of each frame, and not here.
+In: what a stage found. Out: what the next stage may rely on. Seconds are derived from PTS and time base,
+never stored as the truth. What a picture looks like (size, turn, colours) is a fact of each frame, and not
+here.
 """
 
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """Content: what the header of a file says of its video stream, and in words which `others` there are; width and height of its
-    first picture, as displayed.
+    """Content: what the header of a file says of its video stream, and in words which `others` there are;
+    width and height of its first picture, as displayed.
     """
 
     video_id: str
@@ -71,7 +72,8 @@ class Span:
 class Shot:
     """A span between two transitions, whose frames belong to neither shot.
 
-    Each end says what it is, and how surely in 0…1: `edge` of the video, or of a stretch of it that is lost, `hard` cut, `fade` or `dissolve`.
+    Each end says what it is, and how surely in 0…1: `edge` of the video, or of a stretch of it that is lost,
+    `hard` cut, `fade` or `dissolve`.
     """
 
     span: Span
@@ -99,7 +101,8 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A source, or one clip of it, that could not be processed; or, if it has a start_s, a stretch of it that is lost."""
+    """A source, or one clip of it, that could not be processed; or, if it has a start_s, a stretch of it that
+    is lost."""
 
     source_uri: str
     stage: str

@@ -1,8 +1,9 @@
 """Texts that may hold a key → the same without it, for whatever is shown or written down.
 
-In: messages of libraries, addresses, lines of a log. Out: text in which `***` stands for each key and password: in an address before its
-host, in the signature of a signed address, in a header, in the name of an AWS access key; and for each value that this process's
-environment has under a name that speaks of a secret, wherever in a text it appears.
+In: messages of libraries, addresses, lines of a log. Out: text in which `***` stands for each key and
+password: in an address before its host, in the signature of a signed address, in a header, in the name of an
+AWS access key; and for each value that this process's environment has under a name that speaks of a secret,
+wherever in a text it appears.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _QUERY = (
     r"x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|key-pair-id|policy"
     r"|(?:[a-z]+[_-])*(?:token|key|password|passwd|secret)"
 )
-# What stands before the host. AWS's secrets may hold a '/', so that after a ':' it is allowed, unless what follows is a port.
+# What stands before the host. AWS's secrets may hold a '/', so that after a ':' it is allowed, unless what
+# follows is a port.
 _USER = r"[^\s/?#@:\[\]'\"<>]*"
 _PASSWORD = r":(?!\d{1,5}(?:[/?#\s'\"]|$))(?:[^\s/?#'\"<>]*(?=@)|[^\s@'\"<>]*)"
 _PATTERNS = (
@@ -23,11 +25,16 @@ _PATTERNS = (
     (re.compile(rf"(?i)\b(https?://){_USER}@"), rf"\1{_HIDDEN}@"),  # a token alone
     (re.compile(rf"(?i)([?&;](?:{_QUERY})=)[^\s&;'\"<>#]+"), rf"\1{_HIDDEN}"),
     (re.compile(r"(?i)\b((?:proxy-)?authorization\b['\"]?\s*[:=]\s*)[^\n]+"), rf"\1{_HIDDEN}"),
-    (re.compile(r"(?i)\b((?:x-amz-security-token|x-api-key)\b['\"]?\s*[:=]\s*['\"]?)[^\s'\",]+"), rf"\1{_HIDDEN}"),
+    (
+        re.compile(r"(?i)\b((?:x-amz-security-token|x-api-key)\b['\"]?\s*[:=]\s*['\"]?)[^\s'\",]+"),
+        rf"\1{_HIDDEN}",
+    ),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), _HIDDEN),
 )
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|credential|(?:api|access|private|account)_?key")
-_NO_SECRET_NAME = re.compile(r"(?i)_(?:file|path|dir|fd|uri|url)$|^GOOGLE_APPLICATION_CREDENTIALS$|^TOKENIZERS_")
+_NO_SECRET_NAME = re.compile(
+    r"(?i)_(?:file|path|dir|fd|uri|url)$|^GOOGLE_APPLICATION_CREDENTIALS$|^TOKENIZERS_"
+)
 _SHORTEST = 8  # characters of a secret; shorter ones are words that appear anywhere
 
 
@@ -56,8 +63,9 @@ def check_no_key(what: str, address: str) -> None:
     """
     if holds_key(address):
         raise ValueError(
-            f"{what}={redacted(address)} holds a key or password, which would be written down; leave it out of the address. "
-            "Keys of S3 come from the environment or ~/.aws, and Ray's token from RAY_AUTH_TOKEN"
+            f"{what}={redacted(address)} holds a key or password, which would be written down; leave it out "
+            "of the address. Keys of S3 come from the environment or ~/.aws, and Ray's token from "
+            "RAY_AUTH_TOKEN"
         )
 
 

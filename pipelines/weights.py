@@ -1,7 +1,8 @@
 """Weights that come inside Python packages: where they lie, and whether they are the ones that we mean.
 
-In: a package, a file in it, the hash that it must have. Out: its path, once its content has been looked at. A registry hands
-out what a package's owner puts there; what our numbers rest on is pinned here by content, and looked at before anything reads it.
+In: a package, a file in it, the hash that it must have. Out: its path, once its content has been looked at. A
+registry hands out what a package's owner puts there; what our numbers rest on is pinned here by content, and
+looked at before anything reads it.
 """
 
 from dataclasses import dataclass
@@ -57,8 +58,9 @@ def _checked(weights: Pinned) -> Path:
     found = sha256_file(path) if path.is_file() else "there is no such file"
     if found != weights.sha256:
         raise WeightsError(
-            f"{path} of {weights.package} {_version(weights.package)} is not the file that is expected: its sha256 is to be "
-            f"{weights.sha256}, found: {found}; install the package again from the lock file (make setup)"
+            f"{path} of {weights.package} {_version(weights.package)} is not the file that is expected: its "
+            f"sha256 is to be {weights.sha256}, found: {found}; install the package again from the lock "
+            "file (make setup)"
         )
     return path
 

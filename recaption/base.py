@@ -1,7 +1,8 @@
-"""What a captioner is: frames and measurements of one clip in, a caption out; and where captioners are found by name.
+"""What a captioner is: frames and measurements of one clip in, a caption out; and where captioners are found
+by name.
 
-In: a `View` of a clip. Out: a `Caption` with a short text, a dense one and tags, signed by the model that made it. A
-captioner knows neither Ray nor datasets; every request and answer carries the clip's id.
+In: a `View` of a clip. Out: a `Caption` with a short text, a dense one and tags, signed by the model that
+made it. A captioner knows neither Ray nor datasets; every request and answer carries the clip's id.
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ import numpy as np
 class View:
     """What a captioner is shown of one clip.
 
-    `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip: as many as the captioner wants, so there may
-    be none; `scores` are those of the index (camera, motion, tags …); `text` is what the footage's own list says, if anything.
+    `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip: as many as the captioner
+    wants, so there may be none; `scores` are those of the index (camera, motion, tags …); `text` is what the
+    footage's own list says, if anything.
     """
 
     clip_id: str
@@ -59,8 +61,8 @@ class Captioner(Protocol):
     fingerprint: str
 
     def frames_wanted(self, scores: Mapping[str, Any]) -> int:
-        """How many frames it must see of a clip with these scores; 0 if what was measured is enough. Then no footage is
-        opened for the clip, and no model is needed.
+        """How many frames it must see of a clip with these scores; 0 if what was measured is enough. Then no
+        footage is opened for the clip, and no model is needed.
         """
 
     def caption(self, view: View) -> Caption: ...

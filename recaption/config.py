@@ -10,7 +10,10 @@ class CaptionConfig:
     name: str = field(
         default="tagger",
         metadata={
-            "doc": "the captioner: tagger (embedded, no download) or own_text (what the footage's list says, nothing else)"
+            "doc": (
+                "the captioner: tagger (embedded, no download) or own_text (what the footage's list says, "
+                "nothing else)"
+            )
         },
     )
     num_frames: int = field(
@@ -22,4 +25,6 @@ class CaptionConfig:
             "max": 64,
         },
     )
-    actors: int = field(default=1, metadata={"doc": "captioners that work side by side, one core each", "min": 1})
+    actors: int = field(
+        default=1, metadata={"doc": "captioners that work side by side, one core each", "min": 1}
+    )

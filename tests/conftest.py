@@ -1,4 +1,5 @@
-"""What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on rendered footage."""
+"""What the tests share: one Ray for all that don't kill it, and one tiny run of the whole workflow on
+rendered footage."""
 
 import secrets
 import tempfile
@@ -25,7 +26,8 @@ TINY = [
 
 @dataclass(frozen=True)
 class SharedRay:
-    """Addresses of the Ray that the tests share: for `ray.address=`, and of its dashboard for `rushes submit`."""
+    """Addresses of the Ray that the tests share: for `ray.address=`, and of its dashboard for `rushes
+    submit`."""
 
     address: str
     dashboard: str
@@ -41,7 +43,8 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[SharedRay]:
-    """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token in their environment."""
+    """A Ray with a dashboard, for jobs in this process and, by its address, in others, which find its token
+    in their environment."""
     import ray
 
     from jobs.cluster.local_ray import read_environment
@@ -51,7 +54,11 @@ def shared_ray() -> Iterator[SharedRay]:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         read_environment()
         context = ray.init(
-            num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False, object_store_memory=256 * 1024**2
+            num_cpus=2,
+            include_dashboard=True,
+            dashboard_port=0,
+            log_to_driver=False,
+            object_store_memory=256 * 1024**2,
         )
         yield SharedRay(ray.get_runtime_context().gcs_address, f"http://{context.dashboard_url}")
         ray.shutdown()
@@ -145,8 +152,8 @@ def tiny_run(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def mixed(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset as a data engineer has it: two files of one name, what is too short, static, a copy, broken, no video; clips
-    with frames that an edit list hides. Nobody may change it.
+    """A dataset as a data engineer has it: two files of one name, what is too short, static, a copy, broken,
+    no video; clips with frames that an edit list hides. Nobody may change it.
     """
     import shutil
 
@@ -154,11 +161,19 @@ def mixed(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     from tests.support.footage import film, pan, texture, write
 
-    footage, dataset = tmp_path_factory.mktemp("mixed") / "footage", tmp_path_factory.mktemp("mixed") / "dataset"
+    footage, dataset = (
+        tmp_path_factory.mktemp("mixed") / "footage",
+        tmp_path_factory.mktemp("mixed") / "dataset",
+    )
     (footage / "march").mkdir(parents=True)
     height, width = 48, 64
     one_group = {"g": "500", "x264-params": "scenecut=0:keyint=500"}
-    write(footage / "walk.mp4", film(pan(1, 30, height, width), pan(2, 30, height, width)), fps=25, options=one_group)
+    write(
+        footage / "walk.mp4",
+        film(pan(1, 30, height, width), pan(2, 30, height, width)),
+        fps=25,
+        options=one_group,
+    )
     write(footage / "march" / "walk.mp4", film(pan(3, 30, height, width), pan(4, 8, height, width)), fps=25)
     write(footage / "harbour, dusk.mp4", pan(5, 30, height, width, right=0, down=1), fps=25)
     shutil.copy(footage / "harbour, dusk.mp4", footage / "harbour.copy.mp4")

@@ -1,4 +1,5 @@
-"""What somebody else made is bounded before it is read: JSON and heads of safetensors, the same in both packages that read them."""
+"""What somebody else made is bounded before it is read: JSON and heads of safetensors, the same in both
+packages that read them."""
 
 import json
 import os
@@ -13,7 +14,11 @@ from model import foreign as of_model
 from pipelines import foreign as of_pipelines
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=30,
 )
@@ -87,7 +92,9 @@ def test_a_bomb_is_one_line_within_two_seconds(read, data, told):
 
 def test_what_is_real_is_read(read):
     index = {
-        "weight_map": {f"model.layers.{i}.mlp.experts.{j}.w": "m.safetensors" for i in range(60) for j in range(900)}
+        "weight_map": {
+            f"model.layers.{i}.mlp.experts.{j}.w": "m.safetensors" for i in range(60) for j in range(900)
+        }
     }
     assert read(json.dumps(index).encode()) == index
     assert read(b'{"model_max_length": 1000000000000000019884624838656}')["model_max_length"] > 1e29

@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "conf": {"conf", "pipelines", "recaption", "model"},
     "jobs": set(PACKAGES),
 }
-# recaption reads clips, it doesn't curate them: records, media and the ground beneath them are all it may take
+# recaption reads clips, it doesn't curate them: records, media and the ground beneath them are all it may
+# take
 RECAPTION_MAY_USE = (
     "pipelines.records", "pipelines.media", "pipelines.vision", "pipelines.errors", "pipelines.ids", "pipelines.precision", "pipelines.naming",
 )  # fmt: skip
@@ -82,13 +83,17 @@ def test_model_knows_no_ray_deepspeed_or_hydra():
 
 
 def test_what_is_printed_passes_the_guard():
-    """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which `jobs.cli.shown` guards."""
+    """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which
+    `jobs.cli.shown` guards."""
     past = re.compile(r"sys\.__std|std(out|err)\.buffer|os\.write\(|\bunguarded\(|Console\(")
-    drawing = {"jobs/cli/progress.py", "jobs/cli/shown.py"}  # a bar is drawn with commands; what it is given is shown
+    # a bar is drawn with commands; what it is given is shown
+    drawing = {"jobs/cli/progress.py", "jobs/cli/shown.py"}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()
-            assert name in drawing or package != "jobs" or not past.search(path.read_text()), f"{name} writes past it"
+            assert name in drawing or package != "jobs" or not past.search(path.read_text()), (
+                f"{name} writes past it"
+            )
             assert package == "jobs" or "print" not in calls(path), f"{name} prints, which is for jobs"
 
 

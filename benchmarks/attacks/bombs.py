@@ -1,4 +1,5 @@
-"""Line 2: small files that ask for much: depth, counts, lengths, rows, patterns. Each must be one line within two seconds.
+"""Line 2: small files that ask for much: depth, counts, lengths, rows, patterns. Each must be one line within
+two seconds.
 
 In: a place. Out: cases, read as our commands read them (`readers.py`), and some by the commands themselves.
 """
@@ -33,7 +34,9 @@ def deep_json_of_models(place: Place, draw: Random) -> None:
         value = json.loads((folder / at).read_text())
         marked = json.dumps({**value, draw.choice(("config", "extra", "flow", "more")): "HERE"})
         (folder / at).write_text(draw.choice((text, marked.replace('"HERE"', text))))
-        readings.append(Reading(case, _DEEP[at], str(folder if at == "pipeline.json" else folder / at.split("/")[0])))
+        readings.append(
+            Reading(case, _DEEP[at], str(folder if at == "pipeline.json" else folder / at.split("/")[0]))
+        )
     for at in ("dit/model.safetensors.index.json", "vae/model.safetensors.index.json"):
         part = at.split("/")[0]
         case = place.case(f"{part}_index_1e6")
@@ -138,7 +141,8 @@ def heads_of_weights(place: Place, draw: Random) -> None:
         "many_dimensions": _head(json.dumps({"t": {**one, "shape": [1] * 10**6}}).encode()) + b"\0" * 4,
         "huge_tensor": _head(json.dumps({"t": huge}).encode()) + b"\0" * 4,
         "overflow": _head(json.dumps({"t": {**one, "shape": [2**62, 8]}}).encode()) + b"\0" * 4,
-        "negative": _head(json.dumps({"t": {**one, "shape": [-1], "data_offsets": [4, 0]}}).encode()) + b"\0" * 4,
+        "negative": _head(json.dumps({"t": {**one, "shape": [-1], "data_offsets": [4, 0]}}).encode())
+        + b"\0" * 4,
         "overlap": _head(json.dumps({"a": one, "b": one}).encode()) + b"\0" * 4,
         "metadata": _head(json.dumps({"__metadata__": {f"k{n}": "v" * 99 for n in range(300_000)}}).encode()),
         "long_name": _head(json.dumps({"n" * 10**7: one}).encode()) + b"\0" * 4,
@@ -172,8 +176,8 @@ def patterns_of_adapters(place: Place, draw: Random) -> None:
     sound = place.work / "sound"
     dit = place.material.training / "export" / "dit"
     made = (
-        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, save_lora; "
-        f"d = load_dit({str(dit)!r}); add_lora(d, 2); save_lora(d, {str(sound)!r})"
+        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, "
+        f"save_lora; d = load_dit({str(dit)!r}); add_lora(d, 2); save_lora(d, {str(sound)!r})"
     )
     place.run([sys.executable, "-c", made], case="sound adapter")
     evil = draw.choice(
@@ -249,7 +253,8 @@ def bombs_of_encoders(place: Place, draw: Random) -> None:
 
 @attack(line=2, quick=True)
 def tables_of_many_rows(place: Place, draw: Random) -> None:
-    """Parquet of a few kilobytes with thirty million rows, or columns, or one long text in all of them; deep manifests."""
+    """Parquet of a few kilobytes with thirty million rows, or columns, or one long text in all of them; deep
+    manifests."""
     readings = []
 
     def foreign(name: str) -> Path:
@@ -261,7 +266,9 @@ def tables_of_many_rows(place: Place, draw: Random) -> None:
     for table in ("index", "sources", "quarantine"):
         folder = foreign(f"{table}_rows")
         _name_table(
-            folder, table, _many_rows(place.work / f"{table}.parquet", "reason" if table == "quarantine" else "status")
+            folder,
+            table,
+            _many_rows(place.work / f"{table}.parquet", "reason" if table == "quarantine" else "status"),
         )
     folder = foreign("index_text")
     _name_table(folder, "index", _long_text(place.work / "text.parquet"))
@@ -298,7 +305,9 @@ def bombs_by_command(place: Place, draw: Random) -> None:
     generate = ["generate", "out=o/k.mp4", *TINY_VIDEO]
     bare = place.rushes(*generate, f"checkpoint={good}", case=place.case("sound_checkpoint")).cpu_s
     for name, spoil in {
-        "depth": lambda c: (c / "dit" / "config.json").write_text('{"config": ' + nested(10**6, "arrays") + "}"),
+        "depth": lambda c: (c / "dit" / "config.json").write_text(
+            '{"config": ' + nested(10**6, "arrays") + "}"
+        ),
         "pipeline": lambda c: (c / "pipeline.json").write_text(nested(10**6, "objects")),
         "head": lambda c: (c / "dit" / "model.safetensors").write_bytes(struct.pack("<Q", 2**40) + b"{}"),
     }.items():
@@ -313,7 +322,9 @@ def bombs_by_command(place: Place, draw: Random) -> None:
         folder = place.material.copy_dataset(place.work / f"rows_{name}")
         _name_table(folder, "index", _many_rows(place.work / "many.parquet", "status"))
         more = ["clip=a"] if name == "passport" else ["decode=false"] if name == "verify" else []
-        place.rushes(name, f"dataset={folder}", *more, cpu_s=bare + BOMB_S + 1, limit_s=60, most_addresses=_ADDRESSES)
+        place.rushes(
+            name, f"dataset={folder}", *more, cpu_s=bare + BOMB_S + 1, limit_s=60, most_addresses=_ADDRESSES
+        )
 
 
 def _head(data: bytes) -> bytes:
@@ -333,7 +344,8 @@ def _name_table(dataset: Path, name: str, path: Path) -> None:
 
 
 def _many_rows(path: Path, column: str, value: str | None = None, rows: int = 1 << 25) -> Path:
-    """A column with the same value, or none, in all of so many rows: kilobytes in the file, gibibytes once it is read."""
+    """A column with the same value, or none, in all of so many rows: kilobytes in the file, gibibytes once it
+    is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

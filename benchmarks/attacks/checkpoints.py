@@ -1,7 +1,8 @@
-"""Line 1: folders of models, adapters and datasets whose files name code, pickles, models or folders elsewhere.
+"""Line 1: folders of models, adapters and datasets whose files name code, pickles, models or folders
+elsewhere.
 
-In: a place. Out: cases. Most are read as `rushes generate` reads them (`readers.py`), some by the command itself; at the terminal
-everything is answered with yes.
+In: a place. Out: cases. Most are read as `rushes generate` reads them (`readers.py`), some by the command
+itself; at the terminal everything is answered with yes.
 """
 
 import json
@@ -33,14 +34,19 @@ _CLIPS = ("kwargs", "hf_tokenizer", "hf_model", "pickle", "pickle_old")
 
 @attack(line=1, quick=True)
 def checkpoints_that_bring_an_encoder(place: Place, draw: Random) -> None:
-    """pipeline.json names a folder: inside the checkpoint, above it, elsewhere, by its path or through a link."""
+    """pipeline.json names a folder: inside the checkpoint, above it, elsewhere, by its path or through a
+    link."""
     named: dict[str, tuple[Path, str]] = {}
     for kind, hows in (("hf", _MODELS), ("clip", _CLIPS)):
         for how in hows:
-            for where in ("inside", "above", "absolute", "link") if how in ("both", "kwargs") else ("inside",):
+            for where in (
+                ("inside", "above", "absolute", "link") if how in ("both", "kwargs") else ("inside",)
+            ):
                 case = place.case(f"{kind}_{how}_{where}")
                 folder = place.material.copy_checkpoint(place.work / f"c{len(named)}")
-                at = _put(place, folder, where, lambda to, how=how, kind=kind: _evil(kind, to, place.mark(), how))
+                at = _put(
+                    place, folder, where, lambda to, how=how, kind=kind: _evil(kind, to, place.mark(), how)
+                )
                 named[case] = folder, f"hf:{at}" if kind == "hf" else f"clip:local-dir:{at}@pooled"
     _name(place, named)
     place.read([Reading(case, "pipeline", str(folder)) for case, (folder, _) in named.items()], typed=_YES)
@@ -102,7 +108,9 @@ def weights_that_lead_elsewhere(place: Place, draw: Random) -> None:
     ):
         folder = spoilt(f"vae_class_{number}", "vae")
         (folder / "vae" / "config.json").write_text(
-            json.dumps({"_class_name": name, "_diffusers_version": "0.35.0", "auto_map": {"AutoModel": "evil.Evil"}})
+            json.dumps(
+                {"_class_name": name, "_diffusers_version": "0.35.0", "auto_map": {"AutoModel": "evil.Evil"}}
+            )
         )
         (folder / "vae" / "evil.py").write_text(f"open({str(place.mark())!r}, 'w')\n")
     for key, value in (
@@ -121,8 +129,9 @@ def adapters_that_lead_elsewhere(place: Place, draw: Random) -> None:
     place.case("sound")
     adapter = place.work / "sound"
     made = (
-        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, save_lora; "
-        f"d = load_dit({str(place.material.training / 'export' / 'dit')!r}); add_lora(d, 2); save_lora(d, {str(adapter)!r})"
+        "from model.checkpoint.weights import load_dit; from model.checkpoint.lora import add_lora, "
+        f"save_lora; d = load_dit({str(place.material.training / 'export' / 'dit')!r}); add_lora(d, 2); "
+        f"save_lora(d, {str(adapter)!r})"
     )
     place.hold(place.run([sys.executable, "-c", made]).code == 0, "no sound adapter could be made")
     edits = {
@@ -131,7 +140,10 @@ def adapters_that_lead_elsewhere(place: Place, draw: Random) -> None:
         "modules": {"modules_to_save": ["text", "../../victim"], "target_modules": "all-linear"},
         "eva": {"init_lora_weights": "eva", "eva_config": {"rho": 2.0}},
         "loftq": {"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}},
-        "corda": {"init_lora_weights": "corda", "corda_config": {"cache_file": str(place.victim / "secret.txt")}},
+        "corda": {
+            "init_lora_weights": "corda",
+            "corda_config": {"cache_file": str(place.victim / "secret.txt")},
+        },
         "megatron": {"megatron_config": {"a": 1}, "megatron_core": "evil"},
         "runtime": {"runtime_config": {"ephemeral_gpu_offload": True}},
         "unknown": {"_target_": "os.system", "command": "id"},
@@ -142,7 +154,9 @@ def adapters_that_lead_elsewhere(place: Place, draw: Random) -> None:
         folder = Path(shutil.copytree(adapter, place.work / name))
         edit_json(folder / "adapter_config.json", **values)
         (folder / "evil.py").write_text(f"open({str(place.mark())!r}, 'w')\n")
-        readings.append(Reading(case, "adapter", str(folder), str(place.material.training / "export" / "dit")))
+        readings.append(
+            Reading(case, "adapter", str(folder), str(place.material.training / "export" / "dit"))
+        )
     case = place.case("pickle")
     folder = Path(shutil.copytree(adapter, place.work / "pickle"))
     (folder / "adapter_model.safetensors").unlink()
@@ -173,10 +187,24 @@ def datasets_whose_settings_name_models(place: Place, draw: Random) -> None:
 
 @attack(line=1)
 def footage_beside_code(place: Place, draw: Random) -> None:
-    """Python modules with the names of libraries lie in the working folder, which may be a download: none is imported."""
+    """Python modules with the names of libraries lie in the working folder, which may be a download: none is
+    imported."""
     place.case("working_folder")
-    for name in ("av", "cv2", "numpy", "json", "sitecustomize", "usercustomize", "boto3", "torch", "conf", "ray"):
-        (place.work / f"{name}.py").write_text(f"open({str(place.mark())!r}, 'a').write({name!r})\nraise ImportError\n")
+    for name in (
+        "av",
+        "cv2",
+        "numpy",
+        "json",
+        "sitecustomize",
+        "usercustomize",
+        "boto3",
+        "torch",
+        "conf",
+        "ray",
+    ):
+        (place.work / f"{name}.py").write_text(
+            f"open({str(place.mark())!r}, 'a').write({name!r})\nraise ImportError\n"
+        )
     shutil.copytree(place.material.footage, place.work / "footage")
     # As the installed command does it; `python -m` itself would look into the working folder first.
     start = [sys.executable, "-P", "-m", "jobs.cli.main"]
@@ -207,16 +235,23 @@ def _put(place: Place, folder: Path, where: str, make: object) -> Path:
 
 
 def _name(place: Place, named: dict[str, tuple[Path, str]]) -> None:
-    """Have each checkpoint name its encoder, with the fingerprint that it has where it can be had: else it would be refused for that."""
+    """Have each checkpoint name its encoder, with the fingerprint that it has where it can be had: else it
+    would be refused for that."""
     specs = [spec for _, spec in named.values()]
     before = len(place.harms)
     done = place.run(
-        [sys.executable, "-c", _FINGERPRINTS], typed=json.dumps(specs), guard=[], may_fail=True, case="fingerprints"
+        [sys.executable, "-c", _FINGERPRINTS],
+        typed=json.dumps(specs),
+        guard=[],
+        may_fail=True,
+        case="fingerprints",
     )
     del place.harms[before:]  # what this did, the cases themselves will do again
     known = dict(json.loads(line) for line in done.out.splitlines() if line.startswith("["))
     for folder, spec in named.values():
-        edit_json(folder / "pipeline.json", text_encoder=spec, text_encoder_fingerprint=known.get(spec, "0" * 16))
+        edit_json(
+            folder / "pipeline.json", text_encoder=spec, text_encoder_fingerprint=known.get(spec, "0" * 16)
+        )
 
 
 def _index(folder: Path, path: str) -> None:

@@ -1,7 +1,7 @@
 """Line 7: a decoder that a file has taken over, in the real child of a real job: what it reaches.
 
-In: a place. Out: a case for each attempt (`hostile_decoder.py`), for each way in which a job decodes: in its own process, on a worker of Ray, as
-root and as somebody without rights.
+In: a place. Out: a case for each attempt (`hostile_decoder.py`), for each way in which a job decodes: in its
+own process, on a worker of Ray, as root and as somebody without rights.
 """
 
 import json
@@ -76,7 +76,12 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
     said = _messages(dataset) if done.code == 0 else ""
     reached = {name for part in said.split("reached: ")[1:] for name in part.partition(" end")[0].split()}
     for name, case in cases.items():
-        place.hold("ran" in reached, f"the hostile code did not run, so nothing is known: {said[:200]!a}", case, UNMET)
+        place.hold(
+            "ran" in reached,
+            f"the hostile code did not run, so nothing is known: {said[:200]!a}",
+            case,
+            UNMET,
+        )
         if name in reached - _HARMLESS:
             means = name in hostile_decoder.MEANS
             kind = LEAKED if name in hostile_decoder.LEAKS else UNMET if means else ESCAPED

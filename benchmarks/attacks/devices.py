@@ -1,7 +1,8 @@
-"""Line 4: what is named as footage and is no regular file: pipes, devices, sockets, folders, loops, a terabyte of nothing.
+"""Line 4: what is named as footage and is no regular file: pipes, devices, sockets, folders, loops, a
+terabyte of nothing.
 
-In: a place. Out: cases. However it is named (list, folder, glob, alone, by a dataset's rows), the job ends by itself, what is sound is
-taken, and the rest is accounted for.
+In: a place. Out: cases. However it is named (list, folder, glob, alone, by a dataset's rows), the job ends by
+itself, what is sound is taken, and the rest is accounted for.
 """
 
 import json
@@ -21,7 +22,8 @@ _WITHIN_S = 90.0
 
 @attack(line=4, quick=True)
 def a_list_of_what_is_no_file(place: Place, draw: Random) -> None:
-    """One list that names everything, beside a sound film: in JSON lines, which can hold any text, and as plain text."""
+    """One list that names everything, beside a sound film: in JSON lines, which can hold any text, and as
+    plain text."""
     odd = _odd_files(place.work / "odd", draw)
     rows = {name: str(path) for name, path in odd.items()}
     rows |= {f"path_{name}": uri for name, uri in no_paths(draw).items()}
@@ -48,7 +50,8 @@ def a_list_of_what_is_no_file(place: Place, draw: Random) -> None:
 
 @attack(line=4, quick=True)
 def a_folder_of_what_is_no_film(place: Place, draw: Random) -> None:
-    """A folder, and a glob over it, with odd files that are called like films, and others that have to be looked into."""
+    """A folder, and a glob over it, with odd files that are called like films, and others that have to be
+    looked into."""
     footage = place.work / "footage"
     odd = _odd_files(footage, draw)
     plain = _odd_files(footage / "plain", draw, suffix="")
@@ -57,7 +60,9 @@ def a_folder_of_what_is_no_film(place: Place, draw: Random) -> None:
         cases = {place.case(f"{how}_{name}"): str(path) for name, path in odd.items()}
         cases |= {place.case(f"{how}_plain_{name}"): str(path) for name, path in plain.items()}
         dataset = place.work / f"ds_{how}"
-        done = place.rushes("curate", f"footage={named}", f"dataset={dataset}", *QUICK_CURATION, limit_s=_WITHIN_S)
+        done = place.rushes(
+            "curate", f"footage={named}", f"dataset={dataset}", *QUICK_CURATION, limit_s=_WITHIN_S
+        )
         place.hold(done.code == 0, f"exit code {done.code}: {done.err[-200:]!a}")
         if done.code == 0:
             _account(place, dataset, cases, str(footage / "good.mp4"), listed=False)
@@ -83,7 +88,9 @@ def one_odd_thing_by_command(place: Place, draw: Random) -> None:
     odd = _odd_files(place.work / "odd", draw)
     for name in ("fifo", "to_zero", "sparse", "socket"):
         place.case(name)
-        done = place.rushes("curate", f"footage={odd[name]}", f"dataset=ds_{name}", *QUICK_CURATION, limit_s=_WITHIN_S)
+        done = place.rushes(
+            "curate", f"footage={odd[name]}", f"dataset=ds_{name}", *QUICK_CURATION, limit_s=_WITHIN_S
+        )
         place.hold(done.code in (0, 1, 2), f"exit code {done.code}")
 
 
@@ -95,7 +102,8 @@ def rows_of_tables_that_name_devices(place: Place, draw: Random) -> None:
     cases = {name: place.case(name) for name in odd}
     bad = quarantined({str(path): "it was not there" for path in odd.values()})
     sources = [
-        {"uri": str(path), "size_bytes": 1 << 20, "etag": "mtime-1", "status": "quarantined"} for path in odd.values()
+        {"uri": str(path), "size_bytes": 1 << 20, "etag": "mtime-1", "status": "quarantined"}
+        for path in odd.values()
     ]
     rewrite(dataset, sources=lambda rows: rows + sources)
     rewrite(dataset, lambda manifest: manifest.update(quarantine=manifest["sources"]))
@@ -135,7 +143,12 @@ def footage_that_changes_while_it_is_read(place: Place, draw: Random) -> None:
             threading.Thread(target=later, daemon=True).start()
 
         done = place.rushes(
-            "curate", f"footage={footage}", f"dataset=ds_{name}", *QUICK_CURATION, limit_s=_WITHIN_S, meanwhile=swap
+            "curate",
+            f"footage={footage}",
+            f"dataset=ds_{name}",
+            *QUICK_CURATION,
+            limit_s=_WITHIN_S,
+            meanwhile=swap,
         )
         place.hold(done.code == 0, f"exit code {done.code}: {done.err[-200:]!a}")
 
@@ -174,7 +187,12 @@ def odd_files_of_another_user(place: Place, draw: Random) -> None:
     (footage / "noenter").chmod(0o444)
     (footage / "secret").chmod(0)
     done = place.rushes(
-        "curate", f"footage={footage}", f"dataset={place.work}/ds", *QUICK_CURATION, user=NOBODY, limit_s=_WITHIN_S
+        "curate",
+        f"footage={footage}",
+        f"dataset={place.work}/ds",
+        *QUICK_CURATION,
+        user=NOBODY,
+        limit_s=_WITHIN_S,
     )
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
     if done.code == 0:
@@ -192,7 +210,8 @@ def _odd_files(folder: Path, draw: Random, suffix: str = ".mp4") -> dict[str, Pa
 
 
 def _account(place: Place, dataset: Path, odd: Mapping[str, str], good: str, listed: bool = True) -> None:
-    """Each odd thing is in the tables, by its case, or in a folder below it; and the sound film is a video."""
+    """Each odd thing is in the tables, by its case, or in a folder below it; and the sound film is a
+    video."""
     from pipelines.dataset.reader import open_dataset
 
     opened = open_dataset(str(dataset))
@@ -203,4 +222,6 @@ def _account(place: Place, dataset: Path, odd: Mapping[str, str], good: str, lis
         known = [uri for uri in {*status, *bad} if uri == path or uri.startswith(f"{path}/")]
         is_folder = Path(path).is_dir() and not listed and "secret" not in path and "noenter" not in path
         place.hold(bool(known) or is_folder, f"{Path(path).name} is in no table", case)
-        place.hold(not any(status.get(uri) == "video" for uri in known), f"{Path(path).name} is a video", case)
+        place.hold(
+            not any(status.get(uri) == "video" for uri in known), f"{Path(path).name} is a video", case
+        )

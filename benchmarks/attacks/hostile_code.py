@@ -1,4 +1,5 @@
-"""Code of an attacker in the forms in which it comes: a Python module, a pickle, folders of models that name either.
+"""Code of an attacker in the forms in which it comes: a Python module, a pickle, folders of models that name
+either.
 
 In: the mark that it leaves where it runs. Out: files. All it does is to write that mark.
 """
@@ -42,7 +43,8 @@ def pickled(path: Path, mark: Path, zipped: bool = False) -> None:
 
 
 def model_folder(folder: Path, mark: Path, how: str) -> None:
-    """A model of transformers whose files name code: `how` is config, tokenizer, both, type (one of its own), or pickle."""
+    """A model of transformers whose files name code: `how` is config, tokenizer, both, type (one of its own),
+    or pickle."""
     import transformers
 
     from tests.support.tiny_models import tiny_text
@@ -71,7 +73,8 @@ def model_folder(folder: Path, mark: Path, how: str) -> None:
 
 
 def clip_folder(folder: Path, mark: Path, how: str) -> None:
-    """A model of open_clip whose files lead to code: `how` is kwargs, hf_tokenizer, hf_model, pickle or pickle_old."""
+    """A model of open_clip whose files lead to code: `how` is kwargs, hf_tokenizer, hf_model, pickle or
+    pickle_old."""
     from tests.support.tiny_models import tiny_clip
 
     tiny_clip(folder)
@@ -90,7 +93,11 @@ def clip_folder(folder: Path, mark: Path, how: str) -> None:
     if how == "kwargs":
         text["tokenizer_kwargs"] = {"trust_remote_code": True}
     if how == "hf_model":
-        text |= {"hf_model_name": str(folder / "words"), "hf_proj_type": "linear", "hf_pooler_type": "mean_pooler"}
+        text |= {
+            "hf_model_name": str(folder / "words"),
+            "hf_proj_type": "linear",
+            "hf_pooler_type": "mean_pooler",
+        }
         text["hf_model_config"] = {"trust_remote_code": True}
         text["tokenizer_kwargs"] = {"trust_remote_code": True}
     path.write_text(json.dumps(config))

@@ -1,7 +1,9 @@
-"""What a decoder does that a file has taken over: everything that its process can try against its caller, the files and the network.
+"""What a decoder does that a file has taken over: everything that its process can try against its caller, the
+files and the network.
 
-In: what to reach, as a mapping. Out: what was reached, by the name of each attempt. Only the standard library, so that it runs in any child.
-`SITE` puts it in the place of the function that reads headers, in the real child of a real job.
+In: what to reach, as a mapping. Out: what was reached, by the name of each attempt. Only the standard
+library, so that it runs in any child. `SITE` puts it in the place of the function that reads headers, in the
+real child of a real job.
 """
 
 import ctypes
@@ -69,7 +71,8 @@ def take_over(aims: dict[str, str]) -> None:
 
             def read_header(path: object, video_id: str, cfg: object) -> object:
                 raise MediaError(
-                    Reason.UNREADABLE, "reached: " + " ".join(sorted(reach({**aims, "own": str(path)}))) + " end"
+                    Reason.UNREADABLE,
+                    "reached: " + " ".join(sorted(reach({**aims, "own": str(path)}))) + " end",
                 )
 
             read_header.__module__, read_header.__qualname__ = name, "read_header"
@@ -112,7 +115,9 @@ def _callers() -> Iterator[int]:
 
 
 def _all() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) not in (os.getpid(), 1))
+    return (
+        int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) not in (os.getpid(), 1)
+    )
 
 
 def _first(function: Callable[[int], bool], pids: Iterator[int]) -> bool:
@@ -388,7 +393,9 @@ def new_namespace(aims: dict[str, str]) -> bool:
 
 @_try
 def capabilities(aims: dict[str, str]) -> bool:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")
+    )
     return int(line.split()[1], 16) != 0
 
 
@@ -415,7 +422,8 @@ def open_by_handle(aims: dict[str, str]) -> bool:
 @_try
 def kernel_keys(aims: dict[str, str]) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc.syscall(248, b"user", b"rushes-attack", b"x", 1, -1) >= 0  # add_key, to a ring of its own thread
+    # add_key, to a ring of its own thread
+    return libc.syscall(248, b"user", b"rushes-attack", b"x", 1, -1) >= 0
 
 
 @_try

@@ -1,7 +1,8 @@
-"""Line 3: links in datasets, caches, scratch and run folders that lead out; folders that another user made before.
+"""Line 3: links in datasets, caches, scratch and run folders that lead out; folders that another user made
+before.
 
-In: a place. Out: cases. The victim's folder holds files with the names and ages that our commands look for; none of them is
-listed, opened, written or deleted.
+In: a place. Out: cases. The victim's folder holds files with the names and ages that our commands look for;
+none of them is listed, opened, written or deleted.
 """
 
 import json
@@ -37,7 +38,8 @@ _OLD_S = 1_500_000_000
 
 @attack(line=3, quick=True)
 def links_inside_a_dataset(place: Place, draw: Random) -> None:
-    """In each folder of a dataset, links of every kind to the victim's, under names that are a dataset's own."""
+    """In each folder of a dataset, links of every kind to the victim's, under names that are a dataset's
+    own."""
     theirs = _tempting(place.victim / "data", draw)
     dataset = place.material.copy_dataset(place.work / "ds")
     for folder in _FOLDERS:
@@ -48,7 +50,9 @@ def links_inside_a_dataset(place: Place, draw: Random) -> None:
             links(at, theirs / folder, draw)[name]()
             assert make
     bucket = next((dataset / "shards").glob("*_*"), None)
-    for number, (folder, file) in enumerate((("shards", "t.tar"), ("index", "t.parquet"), ("manifests", "t.json"))):
+    for number, (folder, file) in enumerate(
+        (("shards", "t.tar"), ("index", "t.parquet"), ("manifests", "t.json"))
+    ):
         place.case(f"file_{folder}")
         target = next((theirs / folder).rglob(f"*.{file.partition('.')[2]}"))
         at = (bucket if folder == "shards" and bucket else dataset / folder) / target.name
@@ -85,7 +89,8 @@ def folders_of_a_dataset_that_are_links(place: Place, draw: Random) -> None:
 
 @attack(line=3, quick=True)
 def folders_for_temporary_files(place: Place, draw: Random) -> None:
-    """Run folders and caches in /tmp that somebody made before: as links, as theirs, as open to all, with links inside."""
+    """Run folders and caches in /tmp that somebody made before: as links, as theirs, as open to all, with
+    links inside."""
     mine = f"rushes-{os.getuid()}"
     dataset = place.material.copy_dataset(place.work / "ds")
 
@@ -134,17 +139,20 @@ def folders_for_temporary_files(place: Place, draw: Random) -> None:
         place.hold(done.code in (0, 1, 2), f"exit code {done.code}")
         shared = place.tmp / mine / "inspect"
         if name in ("open_to_all", "theirs"):
-            place.hold(not (shared / "log").exists(), "a log was written into a folder that others may write to")
+            place.hold(
+                not (shared / "log").exists(), "a log was written into a folder that others may write to"
+            )
         _away(place.tmp / mine)
 
 
 @attack(line=3)
 def caches_of_somebody_else(place: Place, draw: Random) -> None:
-    """The cache of footage, as a link, as another user's, or open to all: what lies in it is not taken for footage."""
+    """The cache of footage, as a link, as another user's, or open to all: what lies in it is not taken for
+    footage."""
     made = (
-        "import sys; from pathlib import Path; from pipelines.footage.cache import node_cache\n"
-        "def fetch(path): path.write_bytes(b'theirs')\n"
-        "with node_cache().held('name', 6, fetch) as path: assert path.read_bytes() == b'theirs', 'another content'\n"
+        "import sys; from pathlib import Path; from pipelines.footage.cache import node_cache\ndef "
+        "fetch(path): path.write_bytes(b'theirs')\nwith node_cache().held('name', 6, fetch) as path: "
+        "assert path.read_bytes() == b'theirs', 'another content'\n"
     )
     cache = place.tmp / f"rushes-footage-{os.getuid()}"
     place.tmp.chmod(0o1777)
@@ -280,7 +288,9 @@ def _tempting(folder: Path, draw: Random) -> Path:
 def _name_in(folder: str, draw: Random) -> str:
     """A name that a link in a dataset's folder may have so that our commands look behind it."""
     number = draw.randrange(1 << 32)
-    return {"shards": f"16x9_{number}_5s", "runs": f"20200101T000000-select-{number}"}.get(folder, f"{number:016x}")
+    return {"shards": f"16x9_{number}_5s", "runs": f"20200101T000000-select-{number}"}.get(
+        folder, f"{number:016x}"
+    )
 
 
 def _away(path: Path) -> None:

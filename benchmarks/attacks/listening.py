@@ -1,6 +1,8 @@
-"""An address on this machine that records what is asked of it: what foreign files point to, and where keys would be sent.
+"""An address on this machine that records what is asked of it: what foreign files point to, and where keys
+would be sent.
 
-Out: a URL, and the requests, each with its head and body. It refuses all of them, but for those that it is told how to answer.
+Out: a URL, and the requests, each with its head and body. It refuses all of them, but for those that it is
+told how to answer.
 """
 
 import json
@@ -25,7 +27,8 @@ def listener(answers: Mapping[str, Any] = {}) -> Iterator[tuple[str, list[bytes]
             length = int(self.headers.get("Content-Length") or 0)
             asked.append(f"{self.command} {self.path}\n{self.headers}".encode() + self.rfile.read(length))
             known = answers.get(f"{self.command} {self.path.partition('?')[0]}")
-            found = known is not None or (bool(answers) and "/packages/" in self.path)  # of a dashboard, for code
+            # of a dashboard, for code
+            found = known is not None or (bool(answers) and "/packages/" in self.path)
             content = json.dumps(known).encode() if known is not None else b""
             self.send_response(200 if found else 403)
             self.send_header("Content-Type", "application/json")

@@ -1,4 +1,5 @@
-"""Line 9: a local Ray while a job runs: where it listens, whom it answers, where its token lies, whom it asks; and homes that are not there.
+"""Line 9: a local Ray while a job runs: where it listens, whom it answers, where its token lies, whom it
+asks; and homes that are not there.
 
 In: a place. Out: cases. The processes of a job are looked at from outside while it works.
 """
@@ -25,7 +26,8 @@ _WITHIN_S = 240.0
 _NAMELESS = 23456  # a user who has no name on this machine
 _CALLS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", "/ray.rpc.InternalKVGcsService/InternalKVKeys",
           "/ray.rpc.JobInfoGcsService/GetAllJobInfo", "/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.RayletDriver/ClusterInfo")  # fmt: skip
-# Not that which says whether a node lives: Ray answers it to everybody, and it tells no more than an open port does.
+# Not that which says whether a node lives: Ray answers it to everybody, and it tells no more than an open
+# port does.
 _PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/nodes?view=summary")
 _ASKED = re.compile(
     r"(?:sendto|sendmmsg|sendmsg)\(\d+<UDP(?:v6)?:\[[^>]*->\[?(?P<host>[\d.a-f:]+)\]?:(?P<port>\d+)\]>, .*?\"(?P<data>(?:[^\"\\]|\\.)*)\""
@@ -60,14 +62,18 @@ def a_ray_while_it_works(place: Place, draw: Random) -> None:
     )  # fmt: skip
     looker.end()
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}", cases["usage_report"])
-    place.hold(looker.looks > 0 and bool(looker.raylets), "no Ray was seen, so nothing is known", cases["a_token"])
+    place.hold(
+        looker.looks > 0 and bool(looker.raylets), "no Ray was seen, so nothing is known", cases["a_token"]
+    )
     for line in sorted(looker.wide):
         place.harm(ESCAPED, line, cases["loopback_only"])
     for line in sorted(looker.answers):
         place.harm(ESCAPED, line, cases["calls_without_token" if " call " in line else "pages_without_token"])
     for line in sorted(looker.told):
         place.harm(LEAKED, line, cases["token_in_commands" if "command" in line else "token_in_files"])
-    place.hold(bool(looker.tokens), "Ray's processes have no token in their environment", cases["a_token"], UNMET)
+    place.hold(
+        bool(looker.tokens), "Ray's processes have no token in their environment", cases["a_token"], UNMET
+    )
 
 
 @attack(line=9)
@@ -97,7 +103,13 @@ def whom_a_ray_asks(place: Place, draw: Random) -> None:
         "-m",
         "jobs.cli.main",
     ]
-    words = ["curate", f"footage={place.work}/footage", f"dataset={place.work}/ds", *QUICK_CURATION, "ray.num_cpus=2"]
+    words = [
+        "curate",
+        f"footage={place.work}/footage",
+        f"dataset={place.work}/ds",
+        *QUICK_CURATION,
+        "ray.num_cpus=2",
+    ]
     place.run([*command, *words], limit_s=_WITHIN_S * 2)
     for line in sorted(set(connections(trace.read_text(errors="replace")))):
         place.harm(ESCAPED, line)
@@ -112,7 +124,12 @@ def homes_that_are_not_there(place: Place, draw: Random) -> None:
         return
     locked = place.folder / "locked"
     locked.mkdir(mode=0o555)
-    for name, home in {"missing": "/nonexistent", "read_only": str(locked), "unset": None, "empty": ""}.items():
+    for name, home in {
+        "missing": "/nonexistent",
+        "read_only": str(locked),
+        "unset": None,
+        "empty": "",
+    }.items():
         for how, words in (("here", ()), ("ray", ("ray.num_cpus=2",))):
             if how == "ray" and name in ("empty",):
                 continue
@@ -125,7 +142,8 @@ def homes_that_are_not_there(place: Place, draw: Random) -> None:
             )  # fmt: skip
             place.hold(done.code == 0, f"exit code {done.code}: {done.said[-300:]!a}")
             place.hold(
-                not list(locked.iterdir()), f"{[path.name for path in locked.iterdir()]} was made in a read-only home"
+                not list(locked.iterdir()),
+                f"{[path.name for path in locked.iterdir()]} was made in a read-only home",
             )
 
 
@@ -175,7 +193,9 @@ class _Looker:
         for path, _ in self._token_files():
             with contextlib.suppress(OSError):
                 if path.stat().st_mode & 0o077:
-                    self.told.add(f"the token lies in {path}, which others may read ({path.stat().st_mode & 0o777:o})")
+                    self.told.add(
+                        f"the token lies in {path}, which others may read ({path.stat().st_mode & 0o777:o})"
+                    )
 
     def _listens(self, name: str, host: str, port: int) -> None:
         if not host.startswith(_LOOPBACK):
@@ -202,16 +222,20 @@ class _Looker:
 
 
 def connections(trace: str) -> Iterator[str]:
-    """Of what strace -yy tells: who was asked that is not this machine, and for which names servers of names were.
+    """Of what strace -yy tells: who was asked that is not this machine, and for which names servers of names
+    were.
 
-    A UDP socket that is only connected sends nothing: so Ray finds its own address. Nor does it matter who asks for this
-    machine's own name.
+    A UDP socket that is only connected sends nothing: so Ray finds its own address. Nor does it matter who
+    asks for this machine's own name.
     """
     for line in trace.splitlines():
         if asked := _ASKED.search(line):
             names = _names(asked["data"])
             if not names or names - _own_names():
-                yield f"asked {asked['host']} port {asked['port']} for {', '.join(sorted(names)) or 'something'}"
+                yield (
+                    f"asked {asked['host']} port {asked['port']} for "
+                    f"{', '.join(sorted(names)) or 'something'}"
+                )
             continue
         found = _CONNECTED.search(line)
         host, port = _HOST.search(line), _PORT.search(line)
@@ -241,7 +265,8 @@ def _own_addresses() -> set[str]:
 
 
 def _answered(port: int, call: str) -> bool:
-    """Whether a gRPC call is answered, or would be if its request were sound: but UNAUTHENTICATED, or no gRPC at all."""
+    """Whether a gRPC call is answered, or would be if its request were sound: but UNAUTHENTICATED, or no gRPC
+    at all."""
     import grpc
 
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

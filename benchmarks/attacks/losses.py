@@ -1,6 +1,8 @@
-"""Line 11: full disks, read-only ones, rights that are missing, readers who go away: a line, exit 1, and the same command goes on.
+"""Line 11: full disks, read-only ones, rights that are missing, readers who go away: a line, exit 1, and the
+same command goes on.
 
-In: a place. Out: cases. A full disk is a small one of memory, mounted inside the place; only root can do that.
+In: a place. Out: cases. A full disk is a small one of memory, mounted inside the place; only root can do
+that.
 """
 
 import os
@@ -23,13 +25,18 @@ _PROGRESS = re.compile(r"(?!rushes)[a-z_]+: .*\d+/\d")
 
 @attack(line=11, quick=True)
 def disks_that_are_full(place: Place, draw: Random) -> None:
-    """Curation, reports, exports and videos onto a disk that is full; then there is room, and the same command goes on."""
+    """Curation, reports, exports and videos onto a disk that is full; then there is room, and the same
+    command goes on."""
     if os.geteuid():
         place.skip("full", "only root can make a small disk")
         return
     reference = place.work / "reference"
     place.rushes(
-        "curate", f"footage={place.material.footage}", f"dataset={reference}", *QUICK_CURATION, case=place.case("room")
+        "curate",
+        f"footage={place.material.footage}",
+        f"dataset={reference}",
+        *QUICK_CURATION,
+        case=place.case("room"),
     )
     names = _content(reference)
     for size_kib in (draw.randint(16, 40), draw.randint(60, 120), draw.randint(150, 400)):
@@ -43,7 +50,8 @@ def disks_that_are_full(place: Place, draw: Random) -> None:
             again = place.rushes(*words)
             place.hold(again.code == 0, f"with room: exit code {again.code}: {again.err[-200:]!a}")
             place.hold(
-                again.code != 0 or _content(disk / "ds") == names, "with room it made another dataset than undisturbed"
+                again.code != 0 or _content(disk / "ds") == names,
+                "with room it made another dataset than undisturbed",
             )
     for name, words in {
         "report": ["report", f"dataset={reference}", "out=FULL/page.html"],
@@ -72,7 +80,8 @@ def disks_that_are_full(place: Place, draw: Random) -> None:
 
 @attack(line=11)
 def trainings_on_disks_that_are_full(place: Place, draw: Random) -> None:
-    """Latents and trainings onto a disk that is full now and then; with room, the same command makes what an undisturbed one makes."""
+    """Latents and trainings onto a disk that is full now and then; with room, the same command makes what an
+    undisturbed one makes."""
     if os.geteuid():
         place.skip("full", "only root can make a small disk")
         return
@@ -82,7 +91,12 @@ def trainings_on_disks_that_are_full(place: Place, draw: Random) -> None:
     jobs = {
         "encode": ["encode", "dataset=DISK/ds", f"vae={place.material.vae}", *settings_of("encode")],
         "train": ["train", f"dataset={place.material.dataset}", "out=DISK/out", *settings_of("train")],
-        "train_vae": ["train_vae", f"dataset={place.material.dataset}", "out=DISK/out", *settings_of("train_vae")],
+        "train_vae": [
+            "train_vae",
+            f"dataset={place.material.dataset}",
+            "out=DISK/out",
+            *settings_of("train_vae"),
+        ],
     }
     for name, words in jobs.items():
         room = _size_kib(dataset) if name == "encode" else 0
@@ -100,12 +114,15 @@ def trainings_on_disks_that_are_full(place: Place, draw: Random) -> None:
                 place.hold(again.code == 0, f"with room: exit code {again.code}: {again.err[-200:]!a}")
                 if name != "encode" and again.code == 0:
                     sound = place.material.vae if name == "train_vae" else place.material.training
-                    place.hold(_weights(disk / "out") == _weights(sound), "with room it trained to other weights")
+                    place.hold(
+                        _weights(disk / "out") == _weights(sound), "with room it trained to other weights"
+                    )
 
 
 @attack(line=11, quick=True)
 def rights_that_are_missing(place: Place, draw: Random) -> None:
-    """Datasets, outputs and temporary folders that may not be written to, or not be read, by somebody without our rights."""
+    """Datasets, outputs and temporary folders that may not be written to, or not be read, by somebody without
+    our rights."""
     if os.geteuid():
         place.skip("rights", "only root can be another user")
         return
@@ -219,7 +236,9 @@ def _content(dataset: Path) -> list[str]:
 def _weights(run: Path) -> dict[str, str]:
     """Hashes of what a training exported."""
     export = run / "export"
-    return {str(path.relative_to(export)): sha256_file(path) for path in sorted(export.rglob("*.safetensors"))}
+    return {
+        str(path.relative_to(export)): sha256_file(path) for path in sorted(export.rglob("*.safetensors"))
+    }
 
 
 def _size_kib(folder: Path) -> int:
@@ -232,7 +251,9 @@ def _disk(place: Place, name: str, size_kib: int) -> Iterator[Path]:
     """A small disk of memory, mounted in the place."""
     at = place.folder / name
     at.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k,nr_inodes=4096", "none", str(at)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k,nr_inodes=4096", "none", str(at)], check=True
+    )
     try:
         yield at
     finally:

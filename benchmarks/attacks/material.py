@@ -1,6 +1,8 @@
-"""What attacks begin with: sound footage, a dataset, a VAE and a checkpoint, made once by the real jobs, and copies of them to spoil.
+"""What attacks begin with: sound footage, a dataset, a VAE and a checkpoint, made once by the real jobs, and
+copies of them to spoil.
 
-In: a folder. Out: copies in places of attacks; foreign datasets, whose tables and manifest say what they are told to.
+In: a folder. Out: copies in places of attacks; foreign datasets, whose tables and manifest say what they are
+told to.
 """
 
 from __future__ import annotations
@@ -113,7 +115,8 @@ def rewrite(
     change_manifest: Callable[[dict[str, Any]], None] | None = None,
     **change: Callable[[list[Row]], list[Row]],
 ) -> Path:
-    """Make a dataset say something else, as whoever shares it could: the newest manifest is replaced, and tables that it names.
+    """Make a dataset say something else, as whoever shares it could: the newest manifest is replaced, and
+    tables that it names.
 
     Args:
         change: rows → rows of the tables of that name: index, sources, quarantine.
@@ -153,4 +156,6 @@ def edit_json(path: Path, **values: Any) -> None:
 
 def quarantined(rows: Mapping[str, str]) -> list[Row]:
     """Rows of the quarantine: why a source could not be processed, by its URI."""
-    return [{"source_uri": uri, "stage": "plan", "reason": "missing", "message": why} for uri, why in rows.items()]
+    return [
+        {"source_uri": uri, "stage": "plan", "reason": "missing", "message": why} for uri, why in rows.items()
+    ]

@@ -1,7 +1,8 @@
-"""The generator: hostile names, paths, addresses, links, kinds of files, and numbers, all drawn from one seeded generator.
+"""The generator: hostile names, paths, addresses, links, kinds of files, and numbers, all drawn from one
+seeded generator.
 
-In: a random generator, and what the attack may point to. Out: values with a name each, for cases; or things made on disk.
-Nothing here points outside of the folders that it is given, but to devices that are only read.
+In: a random generator, and what the attack may point to. Out: values with a name each, for cases; or things
+made on disk. Nothing here points outside of the folders that it is given, but to devices that are only read.
 """
 
 import os
@@ -79,7 +80,9 @@ def no_paths(draw: Random) -> dict[str, str]:
         "root": "/",
         "empty_bucket": "s3://",
         "bucket_dots": "s3://../x.mp4",
-        "other_scheme": draw.choice(("gopher", "ftp", "javascript", "data", "smb", "concat", "subfile", "crypto"))
+        "other_scheme": draw.choice(
+            ("gopher", "ftp", "javascript", "data", "smb", "concat", "subfile", "crypto")
+        )
         + "://x/y.mp4",
         "metadata": "http://169.254.169.254/latest/meta-data",
         "pipe": "pipe:0",
@@ -99,7 +102,8 @@ def _socket(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         with socket.socket(socket.AF_UNIX) as server:
-            server.bind(f"/proc/self/fd/{folder}/{path.name}")  # the whole path may be longer than a socket's may be
+            # the whole path may be longer than a socket's may be
+            server.bind(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
 
@@ -147,7 +151,10 @@ ODD_FILES: dict[str, Callable[[Path], None]] = {
     "chain": _chain,
     "dangling": lambda path: path.symlink_to("nowhere/at all.mp4"),
     "empty": lambda path: path.write_bytes(b""),  # type: ignore[arg-type,return-value]
-    "to_fifo": lambda path: (os.mkfifo(path.with_name(f"{path.name}.pipe")), path.symlink_to(f"{path.name}.pipe"))[1],
+    "to_fifo": lambda path: (
+        os.mkfifo(path.with_name(f"{path.name}.pipe")),
+        path.symlink_to(f"{path.name}.pipe"),
+    )[1],
     "unreadable": _forbidden,
 }
 """Things that are no film, by what they are; each is made at a path."""

@@ -1,7 +1,8 @@
-"""Which files of some folders were opened, read, written or deleted meanwhile, as the kernel tells it (inotify).
+"""Which files of some folders were opened, read, written or deleted meanwhile, as the kernel tells it
+(inotify).
 
-In: folders. Out: paths, by what was done. Nothing runs slower for it, unlike under strace; who did it isn't told, so nobody
-else may touch the folders meanwhile. Linux only.
+In: folders. Out: paths, by what was done. Nothing runs slower for it, unlike under strace; who did it isn't
+told, so nobody else may touch the folders meanwhile. Linux only.
 """
 
 import ctypes
@@ -28,7 +29,8 @@ _MOST_BYTES = 1 << 22
 
 @contextmanager
 def watched(folders: Iterable[Path]) -> Iterator[list[str]]:
-    """A block during which folders and all below them are watched; the list is filled at its end: `opened /a/b`, …
+    """A block during which folders and all below them are watched; the list is filled at its end: `opened
+    /a/b`, …
 
     Raises:
         OSError: the kernel gives no watch.
@@ -40,7 +42,8 @@ def watched(folders: Iterable[Path]) -> Iterator[list[str]]:
     seen: list[str] = []
     try:
         names = {}
-        for folder in [below for top in folders for below in _folders(top)]:  # all first: to look for them opens them
+        # all first: to look for them opens them
+        for folder in [below for top in folders for below in _folders(top)]:
             number = libc.inotify_add_watch(descriptor, os.fsencode(folder), sum(_EVENTS))
             if number < 0:
                 raise OSError(ctypes.get_errno(), f"the kernel doesn't watch {folder}")

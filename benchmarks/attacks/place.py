@@ -1,12 +1,13 @@
-"""A place in which one attack is made: folders of its own, planted secrets, a victim, and the commands run there.
+"""A place in which one attack is made: folders of its own, planted secrets, a victim, and the commands run
+there.
 
-In: words of a command line. Out: how it ended and what it said; and `harms`, everything that came about and must not. All
-cases are judged alike, whatever they try:
+In: words of a command line. Out: how it ended and what it said; and `harms`, everything that came about and
+must not. All cases are judged alike, whatever they try:
 
-    ran_code    a mark lies in `marks`, where only code of an attacker writes
-    leaked      a planted secret stands in what was said or written, or was sent to `address`
-    escaped     something in `victim` (or what `guard` names) was opened, made, changed or deleted; or `address` was asked
-    hung        it was not done in its time
+    ran_code    a mark lies in `marks`, where only code of an attacker writes leaked      a planted secret
+    stands in what was said or written, or was sent to `address` escaped     something in `victim` (or what
+    `guard` names) was opened, made, changed or deleted; or `address` was asked hung        it was not done in
+    its time
     tracebacks  it ended with a traceback, a signal, or an exit code that means nothing
     unmet       none of these, and something else that must hold did not
 """
@@ -43,7 +44,8 @@ _USUAL_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended: `code` is None if it was ended for being late; `cpu_s` of it and all that it waited for."""
+    """How a command ended: `code` is None if it was ended for being late; `cpu_s` of it and all that it
+    waited for."""
 
     code: int | None
     out: str
@@ -65,7 +67,13 @@ class Place:
     """
 
     def __init__(self, folder: Path, name: str, material: Material, address: str, asked: list[bytes]):
-        self.folder, self.name, self.material, self.address, self.asked = folder, name, material, address, asked
+        self.folder, self.name, self.material, self.address, self.asked = (
+            folder,
+            name,
+            material,
+            address,
+            asked,
+        )
         self.home, self.tmp, self.work, self.victim, self.marks = (
             folder / part for part in ("home", "tmp", "work", "victim", "marks")
         )
@@ -86,7 +94,8 @@ class Place:
         self._plant()
 
     def case(self, name: str) -> str:
-        """Begin a case; what is found from now on is put down to it, unless another is named. Returns its whole name."""
+        """Begin a case; what is found from now on is put down to it, unless another is named. Returns its
+        whole name."""
         whole = f"{self.name}/{name}"
         assert whole not in self.cases, f"two cases are called {whole}"
         self.cases.append(whole)
@@ -107,7 +116,8 @@ class Place:
             self.harm(kind, how, case)
 
     def owns(self, folder: Path, case: str | None = None) -> None:
-        """What happens to a part of the victim's folder is put down to a case, whatever is tried together with it."""
+        """What happens to a part of the victim's folder is put down to a case, whatever is tried together
+        with it."""
         self._owners[str(folder)] = case or self.cases[-1]
 
     def _owner(self, line: str) -> str | None:
@@ -115,7 +125,8 @@ class Place:
         return next((case for at, case in self._owners.items() if f"/{path[2]}/".startswith(f"{at}/")), None)
 
     def secret(self, where: str, case: str | None = None) -> str:
-        """A new secret, looked for in everything that is said and written from now on; whoever calls plants it.
+        """A new secret, looked for in everything that is said and written from now on; whoever calls plants
+        it.
 
         Args:
             case: that its leaks are put down to, whatever is tried then; without it to what is tried.
@@ -137,9 +148,11 @@ class Place:
     def read(
         self, readings: Sequence[Reading], typed: str = "", most_cpu_s: float = BOMB_S, may_ask: bool = False
     ) -> None:
-        """Have files read, each by the function that a command reads them with, in a process that is killed if it must be.
+        """Have files read, each by the function that a command reads them with, in a process that is killed
+        if it must be.
 
-        An error that a command shows as one line is right, as is success; anything else is a harm of the reading's case.
+        An error that a command shows as one line is right, as is success; anything else is a harm of the
+        reading's case.
         """
         plan, told = self.folder / "readings.json", self.folder / "told.json"
         plan.write_text(json.dumps([asdict(one) for one in readings]))
@@ -200,7 +213,8 @@ class Place:
             may_fail: it is no command of ours, so its exit code says nothing.
             may_ask: its user has named an address himself, so that it is asked is right.
             may_list: folders may be looked into, as those of footage are behind links; files may not.
-            most_addresses: bytes of addresses that each of its processes may have, so that a bomb ends before the machine does.
+            most_addresses: bytes of addresses that each of its processes may have, so that a bomb ends before
+            the machine does.
         """
         self.commands += 1
         guard = [self.victim] if guard is None else guard
@@ -213,7 +227,9 @@ class Place:
         with ExitStack() as stack:
             before = {folder: judging.snapshot(folder) for folder in guard}
             seen = stack.enter_context(watched(guard))
-            done = self._run(command, {k: v for k, v in variables.items() if v is not None}, typed, limit_s, meanwhile)
+            done = self._run(
+                command, {k: v for k, v in variables.items() if v is not None}, typed, limit_s, meanwhile
+            )
             stack.close()
             self._judge(done, [*command], case, limit_s, cpu_s, may_fail)
             lines = [line for line in seen if not (line.startswith("read ") and f"opened {line[5:]}" in seen)]
@@ -237,9 +253,17 @@ class Place:
         self._undo.append(undo)
 
     def _judge(
-        self, done: Done, command: list[str], case: str | None, limit_s: float, cpu_s: float | None, may_fail: bool
+        self,
+        done: Done,
+        command: list[str],
+        case: str | None,
+        limit_s: float,
+        cpu_s: float | None,
+        may_fail: bool,
     ) -> None:
-        what = " ".join(command[command.index("jobs.cli.main") + 1 :] if "jobs.cli.main" in command else command)[-160:]
+        what = " ".join(
+            command[command.index("jobs.cli.main") + 1 :] if "jobs.cli.main" in command else command
+        )[-160:]
         if done.code is None:
             self.harm(HUNG, f"not done in {limit_s:g} s: {what!a}", case)
         elif cpu_s is not None and done.cpu_s > cpu_s:
@@ -270,7 +294,11 @@ class Place:
         for path, where in judging.holders(self.folder, self.secrets, self._planted):
             if (path, where) not in self._known:  # else who wrote it has been told
                 self._known.add((path, where))
-                self.harm(LEAKED, f"{where} stands in {path.relative_to(self.folder)}", self._cases_of.get(where, case))
+                self.harm(
+                    LEAKED,
+                    f"{where} stands in {path.relative_to(self.folder)}",
+                    self._cases_of.get(where, case),
+                )
 
     def _run(
         self,
@@ -285,7 +313,13 @@ class Place:
         started = monotonic()
         with out.open("wb") as to, err.open("wb") as errors, given.open("rb") as source:
             process = subprocess.Popen(
-                command, cwd=self.work, env=env, stdin=source, stdout=to, stderr=errors, start_new_session=True
+                command,
+                cwd=self.work,
+                env=env,
+                stdin=source,
+                stdout=to,
+                stderr=errors,
+                start_new_session=True,
             )
             try:
                 if meanwhile is not None:
@@ -300,7 +334,8 @@ class Place:
         return Done(code, *texts, seconds, cpu_s)
 
     def _end_all(self, process: subprocess.Popen[bytes]) -> None:
-        """The process, what it started, and what of that has lost its parent: known by a mark in the environment."""
+        """The process, what it started, and what of that has lost its parent: known by a mark in the
+        environment."""
         doomed = set()
         for one in psutil.process_iter():
             try:
@@ -319,7 +354,9 @@ class Place:
         process.poll()
 
     def _environment(self) -> dict[str, str | None]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TORCH_EXTENSIONS_DIR") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("PATH", "LANG", "TORCH_EXTENSIONS_DIR") if name in os.environ
+        }
         return {
             **kept,
             _MARK: self._token,
@@ -346,7 +383,9 @@ class Place:
         self.planted(keys)
         (self.victim / "deep").mkdir()
         (self.victim / "secret.txt").write_text(f"{self.secret('a text of the victim')}\n")
-        (self.victim / "deep" / "notes.json").write_text(f'{{"note": "{self.secret("a JSON of the victim")}"}}\n')
+        (self.victim / "deep" / "notes.json").write_text(
+            f'{{"note": "{self.secret("a JSON of the victim")}"}}\n'
+        )
         (self.victim / "film.mp4").write_bytes(self.material.film.read_bytes())
 
     def _hand_over(self, user: int) -> None:
@@ -360,8 +399,8 @@ class Place:
 def as_user(user: int, command: Sequence[str], folder: Path) -> list[str]:
     """A command with the rights of another user, for root to run.
 
-    Where this Python lies in a folder that only root may enter, it is shown at the same place in an open one, in a mount
-    namespace of the command's own: else the user could not even start a child.
+    Where this Python lies in a folder that only root may enter, it is shown at the same place in an open one,
+    in a mount namespace of the command's own: else the user could not even start a child.
 
     Args:
         folder: for that; it is made.
@@ -373,8 +412,8 @@ def as_user(user: int, command: Sequence[str], folder: Path) -> list[str]:
         return plain
     folder.mkdir(exist_ok=True)
     shown = (
-        'mount --bind "$1" "$2" && mount -t tmpfs -o mode=755 none "$3" && mkdir -p "$1" && mount --bind "$2" "$1" && shift 3 '
-        '&& exec "$@"'
+        'mount --bind "$1" "$2" && mount -t tmpfs -o mode=755 none "$3" && mkdir -p "$1" && mount --bind '
+        '"$2" "$1" && shift 3 && exec "$@"'
     )
     return ["unshare", "--mount", "sh", "-c", shown, "sh", str(base), str(folder), str(closed), *plain]
 

@@ -1,7 +1,9 @@
-"""Foreign files, read as our commands read them, each in a fork that can be killed: many in the time that one command starts.
+"""Foreign files, read as our commands read them, each in a fork that can be killed: many in the time that one
+command starts.
 
-In: readings as JSON, in a file. Out: in another, a line of JSON for each, that says how it ended, what it took of processors and memory. What
-is called here is what `rushes` calls; a few files of each kind are tried with the command itself as well.
+In: readings as JSON, in a file. Out: in another, a line of JSON for each, that says how it ended, what it
+took of processors and memory. What is called here is what `rushes` calls; a few files of each kind are tried
+with the command itself as well.
 
     python -m benchmarks.attacks.readers readings.json told.json
 """
@@ -21,7 +23,8 @@ from typing import Any
 BOMB_S = 2.0
 """Seconds of processors within which too much is refused."""
 READING_S = 15.0
-"""After so many seconds a reading is killed: as many processes share a machine, that is no measure of what it takes."""
+"""After so many seconds a reading is killed: as many processes share a machine, that is no measure of what it
+takes."""
 MOST_BYTES = 1536 * 1024**2  # resident, the libraries' 700 MiB among them
 _MOST_ADDRESSES = 4 * 1024**3  # beyond what the process has when it begins
 _MESSAGE = 300
@@ -29,7 +32,8 @@ _MESSAGE = 300
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One thing to read: `what` is of `READERS`, `where` a path or a name, `more` what else the function takes."""
+    """One thing to read: `what` is of `READERS`, `where` a path or a name, `more` what else the function
+    takes."""
 
     case: str
     what: str
@@ -176,9 +180,15 @@ def _tried(one: Reading) -> dict[str, str]:
     try:
         READERS[one.what](one.where, one.more)
     except BaseException as error:
-        in_a_line = isinstance(error, ValueError | OSError | EOFError) or type(error).__name__ == "SafetensorError"
+        in_a_line = (
+            isinstance(error, ValueError | OSError | EOFError) or type(error).__name__ == "SafetensorError"
+        )
         message = str(error)[:_MESSAGE].encode(errors="backslashreplace").decode()
-        return {"kind": "line" if in_a_line else "other", "type": type(error).__name__, "message": ascii(message)}
+        return {
+            "kind": "line" if in_a_line else "other",
+            "type": type(error).__name__,
+            "message": ascii(message),
+        }
     return {"kind": "well", "type": "", "message": ""}
 
 

@@ -32,9 +32,11 @@ LINES = {
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A way to attack. It calls `place.case` for each of its cases, before the command that the case is tried with.
+    """A way to attack. It calls `place.case` for each of its cases, before the command that the case is tried
+    with.
 
-    `quick`: it is part of the short round as well. `alone`: it measures what other work beside it would change.
+    `quick`: it is part of the short round as well. `alone`: it measures what other work beside it would
+    change.
     """
 
     name: str

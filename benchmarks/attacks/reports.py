@@ -1,7 +1,7 @@
 """Line 5: rows, records and texts of a foreign dataset or run that name files elsewhere, addresses, or HTML.
 
-In: a place. Out: cases. Many hostile rows share one dataset. Nothing that they name is opened or asked for; where the user gives
-a folder of footage, nothing behind links out of it.
+In: a place. Out: cases. Many hostile rows share one dataset. Nothing that they name is opened or asked for;
+where the user gives a folder of footage, nothing behind links out of it.
 """
 
 import json
@@ -36,7 +36,8 @@ def rows_that_name_what_is_elsewhere(place: Place, draw: Random) -> None:
                 "export": [f"out=all_{kind}", "status=rejected"],
             }
             done = place.rushes(name, f"dataset={dataset}", *more.get(name, []), limit_s=_WITHIN_S)
-            # verify says that the tables don't agree; of several clips that begin so, passport and export want to know which.
+            # verify says that the tables don't agree; of several clips that begin so, passport and export
+            # want to know which.
             fine = {"verify": (0, 1), "passport": (0, 2), "export": (0, 2)}.get(name, (0,))
             place.hold(done.code in fine, f"exit code {done.code}: {done.err[-200:]!a}", first)
 
@@ -69,7 +70,8 @@ def a_root_with_links_out_of_it(place: Place, draw: Random) -> None:
 
 @attack(line=5)
 def rows_that_are_decided_again(place: Place, draw: Random) -> None:
-    """Deciding and trying again on a foreign dataset: what its rows name elsewhere is not packed into shards."""
+    """Deciding and trying again on a foreign dataset: what its rows name elsewhere is not packed into
+    shards."""
     uris = {
         "absolute": str(place.victim / "film.mp4"),
         "file_uri": f"file://{place.victim}/film.mp4",
@@ -94,7 +96,8 @@ def rows_that_are_decided_again(place: Place, draw: Random) -> None:
 
 @attack(line=5)
 def records_that_name_folders_elsewhere(place: Place, draw: Random) -> None:
-    """The folder of a foreign workflow, whose records say that its dataset, trainings and videos lie elsewhere."""
+    """The folder of a foreign workflow, whose records say that its dataset, trainings and videos lie
+    elsewhere."""
     made = place.material.folder / "run"
     for job in ("train", "train_vae", "evaluate", "encode", "curate"):
         place.case(job)
@@ -119,7 +122,8 @@ def records_that_name_folders_elsewhere(place: Place, draw: Random) -> None:
 
 @attack(line=5, quick=True)
 def texts_that_are_html(place: Place, draw: Random) -> None:
-    """Names, captions, reasons and messages that end a script, an attribute or a comment: the page shows them, and is one."""
+    """Names, captions, reasons and messages that end a script, an attribute or a comment: the page shows
+    them, and is one."""
     tries = {
         "script": "<script>alert('{0}')</script>", "end_script": "</script><script>alert('{0}')</script>", "comment": "--><script>alert('{0}')</script>",
         "attribute": "\" onmouseover=\"alert('{0}')\" x=\"", "attribute_single": "' onerror='alert(\"{0}\")'", "image": "<img src=x onerror=alert('{0}')>",
@@ -198,7 +202,8 @@ def _uris(place: Place, draw: Random) -> dict[str, dict[str, str]]:
 
 
 def _claim(dataset: Path, uris: Sequence[str], size_bytes: int) -> None:
-    """Have a dataset say that it rejected a clip of each of these sources, whose length is that of the victim's film."""
+    """Have a dataset say that it rejected a clip of each of these sources, whose length is that of the
+    victim's film."""
 
     def index(rows: list[Row]) -> list[Row]:
         like = next(row for row in rows if row["source_uri"].endswith("wide.mp4"))

@@ -1,6 +1,8 @@
-"""Line 6: names in a dataset and in a training's folder that are nobody's, states that are none, and what is on disk before it has its name.
+"""Line 6: names in a dataset and in a training's folder that are nobody's, states that are none, and what is
+on disk before it has its name.
 
-In: a place. Out: cases. Stray names are passed over, nothing of the user's is deleted, and the state before a damaged one is used.
+In: a place. Out: cases. Stray names are passed over, nothing of the user's is deleted, and the state before a
+damaged one is used.
 """
 
 import json
@@ -64,7 +66,8 @@ def stray_names_among_manifests(place: Place, draw: Random) -> None:
 
 @attack(line=6)
 def states_of_a_training_that_are_none(place: Place, draw: Random) -> None:
-    """A training goes on in a folder with the user's own copies, a cut-off newest state, links and stray names."""
+    """A training goes on in a folder with the user's own copies, a cut-off newest state, links and stray
+    names."""
     training = place.work / "dit"
     shutil.copytree(place.material.training, training, symlinks=True)
     shutil.rmtree(training / "export")
@@ -103,7 +106,8 @@ def states_of_a_training_that_are_none(place: Place, draw: Random) -> None:
         case = place.case(f"link_{name}")
         (training / "checkpoints" / name).symlink_to(theirs)
     again = place.rushes(*words[:-2], f"max_steps={steps + 4}", "keep_checkpoints=1", limit_s=_WITHIN_S)
-    place.hold(again.code in (0, 2), f"exit code {again.code}: {again.err[-300:]!a}", case)  # 2: a link is refused
+    # 2: a link is refused
+    place.hold(again.code in (0, 2), f"exit code {again.code}: {again.err[-300:]!a}", case)
     for name in (*users, "step_00000001"):
         file = training / "checkpoints" / name / ("notes.txt" if name == "step_00000001" else "mine.txt")
         case = f"{place.name}/{'ours_by_name_only' if name == 'step_00000001' else ascii(name)[1:-1]}"
@@ -118,7 +122,8 @@ def states_of_a_training_that_are_none(place: Place, draw: Random) -> None:
 
 @attack(line=6)
 def names_before_bytes(place: Place, draw: Random) -> None:
-    """What gets its final name is on the disk before, and the folder after: as the kernel is told (strace)."""
+    """What gets its final name is on the disk before, and the folder after: as the kernel is told
+    (strace)."""
     if shutil.which("strace") is None:
         place.skip("strace", "strace is not installed")
         return
@@ -136,7 +141,9 @@ def names_before_bytes(place: Place, draw: Random) -> None:
     place.case("train")
     training = place.work / "dit"
     shutil.copytree(place.material.training, training, symlinks=True)
-    steps = json.loads((max((training / "checkpoints").glob("step_*")) / "state.json").read_text())["step"] + 2
+    steps = (
+        json.loads((max((training / "checkpoints").glob("step_*")) / "state.json").read_text())["step"] + 2
+    )
     words = [*_train(place, training), f"max_steps={steps}"]
     for line in _traced(place, words):
         place.harm("unmet", line)
@@ -177,7 +184,8 @@ def _traced(place: Place, words: list[str]) -> list[str]:
 
 
 def unflushed(trace: str, below: Path) -> list[str]:
-    """Of what strace tells of fsync, rename and link: which names were given below a folder to what had not been flushed.
+    """Of what strace tells of fsync, rename and link: which names were given below a folder to what had not
+    been flushed.
 
     A folder is flushed once a file in it is, since what it holds has been renamed with it.
 
@@ -193,7 +201,8 @@ def unflushed(trace: str, below: Path) -> list[str]:
             names = re.findall(r'(?:AT_FDCWD|\d+)?(?:<([^>]*)>, )?"((?:[^"\\]|\\.)*)"', found[1])
             if len(names) != 2:
                 continue
-            old, new = (str(below / folder / name) for folder, name in names)  # what isn't absolute is from there
+            # what isn't absolute is from there
+            old, new = (str(below / folder / name) for folder, name in names)
             known = old in flushed or any(path.startswith(f"{old}/") for path in flushed)
             if Path(new).is_relative_to(below) and not known:
                 name = Path(new).relative_to(below)

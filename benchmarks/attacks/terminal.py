@@ -1,6 +1,8 @@
-"""Line 10: control characters in names and texts, through every command and every error: shown escaped, on the console and in logs.
+"""Line 10: control characters in names and texts, through every command and every error: shown escaped, on
+the console and in logs.
 
-In: a place. Out: a case for each command with all of them; the judge looks at the console, and this at the logs.
+In: a place. Out: a case for each command with all of them; the judge looks at the console, and this at the
+logs.
 """
 
 import json
@@ -32,7 +34,9 @@ def texts_of_a_dataset(place: Place, draw: Random) -> None:
                 "codec": text, "camera": text, "bucket": text, "cut_why": text, "caption_model": text, "cut_sound": text,
                 "score_gaps": [{"score": text, "why": text}], "score_models": [{"source": text, "model": text}], "start_kind": text,
             }  # fmt: skip
-            row |= {"status": "rejected", "reject_reasons": [text], "duplicate_kind": text} if number % 2 else {}
+            row |= (
+                {"status": "rejected", "reject_reasons": [text], "duplicate_kind": text} if number % 2 else {}
+            )
             made.append({name: value for name, value in row.items() if name in index[0]})
         return index + made
 
@@ -50,7 +54,9 @@ def texts_of_a_dataset(place: Place, draw: Random) -> None:
         sources=lambda old: old + [{**old[0], "uri": f"/films/{text}", "why": text} for text in texts],
     )
     rewrite(dataset, manifest)
-    rewrite(dataset, quarantine=lambda old: quarantined({f"/films/{text}.mp4": f"why: {text}" for text in texts}))
+    rewrite(
+        dataset, quarantine=lambda old: quarantined({f"/films/{text}.mp4": f"why: {text}" for text in texts})
+    )
     some = f"{1:032x}"
     for name, words in {
         "inspect": ["inspect"], "clips": ["clips", "status=rejected"], "clips_wide": ["clips", "columns=source,captions,status"], "passport": ["passport", f"clip={some}"],
@@ -72,7 +78,9 @@ def names_of_footage(place: Place, draw: Random) -> None:
         plain = text.replace("/", "_").encode(errors="surrogateescape")[:200]
         kind = number % 3
         path = Path(str(footage), plain.decode(errors="surrogateescape") + ("mp4" if kind == 2 else ".mp4"))
-        path.write_bytes(place.material.film.read_bytes() + bytes([number]) if kind == 0 else b"no film at all")
+        path.write_bytes(
+            place.material.film.read_bytes() + bytes([number]) if kind == 0 else b"no film at all"
+        )
     listed = place.work / "list.jsonl"
     rows = [{"uri": str(path)} for path in footage.iterdir()] + [
         {"uri": f"gone/{text}.mp4", "text": text} for text in CONTROLS.values()
@@ -80,7 +88,10 @@ def names_of_footage(place: Place, draw: Random) -> None:
     listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, uri in (("folder", footage), ("list", listed)):
         place.case(f"curate_{name}")
-        _judge(place, place.rushes("curate", f"footage={uri}", f"dataset={place.work}/ds_{name}", *QUICK_CURATION))
+        _judge(
+            place,
+            place.rushes("curate", f"footage={uri}", f"dataset={place.work}/ds_{name}", *QUICK_CURATION),
+        )
     for job in ("inspect", "clips", "verify", "report", "requeue"):
         place.case(f"by_{job}")
         _judge(place, place.rushes(job, f"dataset={place.work}/ds_list"))
@@ -157,7 +168,8 @@ def _tensors_named(text: str):
 
 
 def _judge(place: Place, done: Done) -> None:
-    """The console has been looked at; no line of it may be forged, and no log has what a terminal would obey."""
+    """The console has been looked at; no line of it may be forged, and no log has what a terminal would
+    obey."""
     forged = [line for line in done.said.splitlines() if line == _FORGED.strip()]
     place.hold(not forged, "a line of the console is forged by a name")
     for path in _logs((place.work, place.tmp)):
@@ -169,4 +181,9 @@ def _judge(place: Place, done: Done) -> None:
 
 
 def _logs(folders: Iterable[Path]) -> list[Path]:
-    return [path for folder in folders for path in folder.rglob("*log") if path.is_file() and not path.is_symlink()]
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*log")
+        if path.is_file() and not path.is_symlink()
+    ]

@@ -1,6 +1,8 @@
-"""Line 8: keys in the environment, in home folders and in what users type: told in no configuration, log, table, report or request.
+"""Line 8: keys in the environment, in home folders and in what users type: told in no configuration, log,
+table, report or request.
 
-In: a place, whose environment and home hold secrets. Out: cases. A text stays what was typed, whatever looks like a reference in it.
+In: a place, whose environment and home hold secrets. Out: cases. A text stays what was typed, whatever looks
+like a reference in it.
 """
 
 import json
@@ -120,7 +122,11 @@ def keys_in_what_jobs_leave(place: Place, draw: Random) -> None:
     place.rushes("curate", f"footage={place.material.footage}", f"dataset={dataset}", *QUICK_CURATION)
     place.case("curate_on_ray")
     place.rushes(
-        "curate", f"footage={place.material.footage}", f"dataset={place.work}/ds2", *QUICK_CURATION, "ray.num_cpus=2"
+        "curate",
+        f"footage={place.material.footage}",
+        f"dataset={place.work}/ds2",
+        *QUICK_CURATION,
+        "ray.num_cpus=2",
     )
     for words in (
         ["inspect"],
@@ -168,7 +174,12 @@ def metadata_of_submitted_jobs(place: Place, draw: Random) -> None:
         place.case(name)
         with listener(answers) as (address, asked):
             place.rushes(
-                "submit", "curate", f"footage={uri}", "dataset=s3://bucket/ds", f"ray.address={address}", limit_s=60
+                "submit",
+                "curate",
+                f"footage={uri}",
+                "dataset=s3://bucket/ds",
+                f"ray.address={address}",
+                limit_s=60,
             )
             posted = [request for request in asked if request.startswith((b"POST /api/jobs", b"PUT"))]
             from benchmarks.attacks.judging import told

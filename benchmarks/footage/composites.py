@@ -1,7 +1,9 @@
-"""Takes → composites: videos whose every cut, fade and dissolve is known, and whose flashes, shakes and pans are no cuts.
+"""Takes → composites: videos whose every cut, fade and dissolve is known, and whose flashes, shakes and pans
+are no cuts.
 
-In: takes and a seed. Out: encoded files, and the truth in frames. Each composite has a look of its own (frame rate,
-codec, light, grain, text); each shot its own take, crop and camera; some neighbours are two instants of one take.
+In: takes and a seed. Out: encoded files, and the truth in frames. Each composite has a look of its own (frame
+rate, codec, light, grain, text); each shot its own take, crop and camera; some neighbours are two instants of
+one take.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ CODECS = {
     "h264": ("libx264", "mp4", {"preset": "veryfast", "crf": "23"}),
     "mpeg4": ("mpeg4", "avi", {"b": "1500k"}),
     "vp9": ("libvpx-vp9", "webm", {"deadline": "realtime", "cpu-used": "8", "crf": "33", "b": "0"}),
-    "hevc": ("libx265", "mp4", {"preset": "ultrafast", "crf": "26", "x265-params": "log-level=none:pools=none"}),
+    "hevc": (
+        "libx265",
+        "mp4",
+        {"preset": "ultrafast", "crf": "26", "x265-params": "log-level=none:pools=none"},
+    ),
 }
 _RATES = (Fraction(25), Fraction(24), Fraction(30000, 1001), Fraction(50), Fraction(15))
 _CAMERAS = ("static", "pan", "zoom", "handheld", "sport")
@@ -41,7 +47,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """`shots` are the frames [start, end) that show one shot alone; transitions lie between them, distractors inside."""
+    """`shots` are the frames [start, end) that show one shot alone; transitions lie between them, distractors
+    inside."""
 
     shots: list[tuple[int, int]]
     transitions: list[Event]
@@ -61,7 +68,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One shot as it is filmed again: `frames` long, from `phase` of a take; its joins' frames are on top of that."""
+    """One shot as it is filmed again: `frames` long, from `phase` of a take; its joins' frames are on top of
+    that."""
 
     take: Take
     frames: int
@@ -77,7 +85,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How one shot becomes the next; `frames` of mixing, for a fade first those out, then `held`, then those in."""
+    """How one shot becomes the next; `frames` of mixing, for a fade first those out, then `held`, then those
+    in."""
 
     kind: str
     frames: int = 0
@@ -123,7 +132,9 @@ def _draw_take(rng: np.random.Generator, takes: list[Take], before: Take | None)
     return mine[int(rng.integers(len(mine)))] if mine else _draw_take(rng, takes, before)
 
 
-def _draw_part(rng: np.random.Generator, takes: list[Take], look: Look, before: Part | None, sibling: bool) -> Part:
+def _draw_part(
+    rng: np.random.Generator, takes: list[Take], look: Look, before: Part | None, sibling: bool
+) -> Part:
     take = before.take if sibling else _draw_take(rng, takes, before.take if before else None)
     frames = round(float(rng.uniform(1.6, 6.0)) * float(look.fps))
     scale = float(rng.uniform(0.7, 0.95))
@@ -140,7 +151,10 @@ def _draw_part(rng: np.random.Generator, takes: list[Take], look: Look, before: 
         scale=scale,
         centre=(float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.42, 0.58))),
         camera=camera,
-        speed=(float(rng.uniform(0.4, 1.0) * rng.choice((-1, 1)) * reach), float(rng.uniform(-0.3, 0.3) * reach)),
+        speed=(
+            float(rng.uniform(0.4, 1.0) * rng.choice((-1, 1)) * reach),
+            float(rng.uniform(-0.3, 0.3) * reach),
+        ),
         distractor=_draw_distractor(rng, frames, look) if length_s >= 2.4 and rng.random() < 0.6 else None,
         seed=int(rng.integers(2**31)),
     )
@@ -207,14 +221,18 @@ def _encode(composite: Composite, path: Path) -> None:
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         stream.codec_context.thread_count = 1
         for frame in _frames(composite):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_graded(frame, look, rng), format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(_graded(frame, look, rng), format="rgb24"))
+            )
         container.mux(stream.encode(None))
 
 
 def _frames(composite: Composite):
     fps = float(composite.look.fps)
     joins = [Join("start"), *composite.joins, Join("end")]
-    for part, (_, after), following in zip(composite.parts, pairwise(joins), [*composite.parts[1:], None], strict=True):
+    for part, (_, after), following in zip(
+        composite.parts, pairwise(joins), [*composite.parts[1:], None], strict=True
+    ):
         # A part's own time starts with its first unmixed frame: frames mixed before it have negative numbers.
         yield from (_film(part, k, fps) for k in range(part.frames))
         if after.kind == "dissolve":
@@ -247,7 +265,8 @@ def _film(part: Part, k: int, fps: float) -> np.ndarray:
     event = part.distractor
     active = event if event is not None and event.start <= k < event.end else None
     blur = 5 if active and active.kind in ("whip", "shake") else 1
-    frames = [_view(part, picture, k + b / (2 * blur), fps) for b in range(blur)]  # a shutter that is half open
+    # a shutter that is half open
+    frames = [_view(part, picture, k + b / (2 * blur), fps) for b in range(blur)]
     frame = np.mean(frames, axis=0, dtype=np.float32) if blur > 1 else frames[0].astype(np.float32)
     if active and active.kind == "flash":
         rng = np.random.default_rng([part.seed, k])
@@ -279,7 +298,11 @@ def _view(part: Part, picture: np.ndarray, k: float, fps: float) -> np.ndarray:
         x += reach * share * share * (3 - 2 * share)
     move = np.float32([[scale, 0, x * w - scale * WIDTH / 2], [0, scale, y * h - scale * HEIGHT / 2]])
     return cv2.warpAffine(
-        picture, move, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+        picture,
+        move,
+        (WIDTH, HEIGHT),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
 
 
@@ -289,5 +312,14 @@ def _graded(frame: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarr
         frame = frame + rng.normal(0, look.grain, (HEIGHT, WIDTH, 1))
     frame = np.ascontiguousarray(np.clip(frame, 0, 255).astype(np.uint8))
     if look.text:
-        cv2.putText(frame, look.text, (12, HEIGHT - 14), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 240, 160), 2, cv2.LINE_AA)
+        cv2.putText(
+            frame,
+            look.text,
+            (12, HEIGHT - 14),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.6,
+            (255, 240, 160),
+            2,
+            cv2.LINE_AA,
+        )
     return frame

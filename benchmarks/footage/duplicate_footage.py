@@ -1,14 +1,16 @@
 """Footage in which it is known which clips are copies: scenes, copies of them, and look-alikes that are none.
 
-In: a seed. Out: clips as frames, each with the scene it shows and when; two clips are copies if they show the same
-scene during the same time. Scenes are real takes (half of them, dealt by `benchmarks.footage.takes`, for seeds that thresholds may
-be chosen on, the other half for seed 0), and rendered ones: textured things that move along paths of their own over a
-ground that is a texture or a real frame, seen by a static, panning, zooming or handheld camera, with grain.
+In: a seed. Out: clips as frames, each with the scene it shows and when; two clips are copies if they show the
+same scene during the same time. Scenes are real takes (half of them, dealt by `benchmarks.footage.takes`, for
+seeds that thresholds may be chosen on, the other half for seed 0), and rendered ones: textured things that
+move along paths of their own over a ground that is a texture or a real frame, seen by a static, panning,
+zooming or handheld camera, with grain.
 
-Copies vary in codec and quality, size, crop, letterbox, light, frame rate and in when they start and end, alone and
-together. Look-alikes of a rendered scene: a later piece of it; other things on the same ground under the same camera; the
-same things on another ground; the same things on other paths; another pan over the same place; other things and another
-text on the same ground. Title cards with other texts on one still ground. And scenes in which hardly anything can be seen or nothing moves, at several times.
+Copies vary in codec and quality, size, crop, letterbox, light, frame rate and in when they start and end,
+alone and together. Look-alikes of a rendered scene: a later piece of it; other things on the same ground
+under the same camera; the same things on another ground; the same things on other paths; another pan over the
+same place; other things and another text on the same ground. Title cards with other texts on one still
+ground. And scenes in which hardly anything can be seen or nothing moves, at several times.
 """
 
 from __future__ import annotations
@@ -37,7 +39,14 @@ CHANGES = ("quality", "size", "crop", "time", "rate", "bars", "light")
 _TAKE_FRAMES = 45  # least of a real take
 _SHOWN_AGAIN = (3022, 5084)  # first frames of takes that the music video has shown before: seen by eye
 _CAMERAS = ("static", "static", "pan", "zoom", "handheld")
-_TEXTS = ("TONIGHT AT NINE", "WEATHER: RAIN", "CHAPTER FOUR", "LIVE FROM OSLO", "THE HARBOUR", "TWO DAYS LATER")
+_TEXTS = (
+    "TONIGHT AT NINE",
+    "WEATHER: RAIN",
+    "CHAPTER FOUR",
+    "LIVE FROM OSLO",
+    "THE HARBOUR",
+    "TWO DAYS LATER",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Shown:
-    """A clip, ready to be written; `scene` and [start_s, end_s) say what it shows, `footage` the same without its caption."""
+    """A clip, ready to be written; `scene` and [start_s, end_s) say what it shows, `footage` the same without
+    its caption."""
 
     name: str
     kind: str
@@ -146,10 +156,14 @@ def render(scene: Scene, start_s: float, end_s: float) -> np.ndarray:
                 [0, scale, height / 2 - scale * (height + down * height)],
             ]
         )
-        picture = cv2.warpAffine(ground, move, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+        picture = cv2.warpAffine(ground, move, (width, height), borderMode=cv2.BORDER_REFLECT).astype(
+            np.float32
+        )
         for (pixels, alpha), path in zip(sprites, paths, strict=True):
             x, y = path(t)
-            place = np.float32([[1, 0, x * width - pixels.shape[1] / 2], [0, 1, y * height - pixels.shape[0] / 2]])
+            place = np.float32(
+                [[1, 0, x * width - pixels.shape[1] / 2], [0, 1, y * height - pixels.shape[0] / 2]]
+            )
             mask = cv2.warpAffine(alpha, place, (width, height))[..., None]
             picture += mask * (cv2.warpAffine(pixels, place, (width, height)) - picture)
         if scene.text:
@@ -203,14 +217,17 @@ def _write(picture: np.ndarray, text: str) -> None:
     at = (int(0.05 * width), int(0.8 * height))
     for level, thick in ((0.0, 5), (255.0, 3)):
         ink = np.zeros((height, width), np.uint8)
-        cv2.putText(ink, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(thick * scale)), cv2.LINE_AA)
+        cv2.putText(
+            ink, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(thick * scale)), cv2.LINE_AA
+        )
         picture += (ink[..., None] / 255) * (level - picture)
 
 
 def _family(
     scene: str, frames: np.ndarray, fps: Fraction, rng: np.random.Generator, first_change: int
 ) -> Iterator[Shown]:
-    """A scene as it was first published, and copies of it: each single change in turn, then several together."""
+    """A scene as it was first published, and copies of it: each single change in turn, then several
+    together."""
     original = Shown(scene, "original", scene, 0.0, float(len(frames) / fps), frames, fps, GOOD, scene)
     yield original
     yield (
@@ -253,7 +270,11 @@ def _copy(original: Shown, name: str, changes: tuple[str, ...], rng: np.random.G
     frames = np.stack([cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames])
     if "bars" in changes:
         bar = round(rng.uniform(0.06, 0.2) * (height if rng.random() < 0.7 else width) / 2) * 2
-        pad = ((0, 0), (bar, bar), (0, 0), (0, 0)) if rng.random() < 0.7 else ((0, 0), (0, 0), (bar, bar), (0, 0))
+        pad = (
+            ((0, 0), (bar, bar), (0, 0), (0, 0))
+            if rng.random() < 0.7
+            else ((0, 0), (0, 0), (bar, bar), (0, 0))
+        )
         frames = np.pad(frames, pad)
     poor = "quality" in changes or rng.random() < 0.5
     codec = CODECS[str(rng.choice(list(CODECS)))] if poor else GOOD
@@ -267,7 +288,9 @@ def _draw_crop(rng: np.random.Generator) -> tuple[float, float, float, float]:
     return keep[0], keep[1], at[0], at[1]
 
 
-def _cropped(shape: tuple[int, ...], keep_x: float, keep_y: float, at_x: float, at_y: float) -> tuple[slice, slice]:
+def _cropped(
+    shape: tuple[int, ...], keep_x: float, keep_y: float, at_x: float, at_y: float
+) -> tuple[slice, slice]:
     height, width = shape[1:3]
     x, y = round(width * (1 - keep_x) * at_x), round(height * (1 - keep_y) * at_y)
     return slice(y, y + round(height * keep_y)), slice(x, x + round(width * keep_x))
@@ -323,7 +346,15 @@ def _cards(name: str, rng: np.random.Generator, takes: list[Take]) -> Iterator[S
     for k, text in enumerate(rng.choice(_TEXTS, size=3, replace=False).tolist()):
         frames = render(replace(scene, text=text), 0.0, 2.4)
         card = Shown(
-            f"{name}_{k}", "original", f"{name}_{k}", 0.0, 2.4, frames, Fraction(scene.fps), GOOD, f"{name}_{k}"
+            f"{name}_{k}",
+            "original",
+            f"{name}_{k}",
+            0.0,
+            2.4,
+            frames,
+            Fraction(scene.fps),
+            GOOD,
+            f"{name}_{k}",
         )
         yield card if k == 0 else replace(card, kind="other_text")
         if k == 0:

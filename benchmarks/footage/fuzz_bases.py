@@ -1,8 +1,10 @@
-"""The sound files that `benchmarks/fuzz.py` breaks: small, one for each way of coding and containing that is at hand.
+"""The sound files that `benchmarks/fuzz.py` breaks: small, one for each way of coding and containing that is
+at hand.
 
-In: a folder, and further files. Out: bases by name. Rendered pictures of 64 × 48 in every container and codec of
-`tests/support/odd_sources.py`, the beginning of the real clips, and what is odd in itself: sound or covers only, one frame, 10 bits,
-pictures of a pixel, dozens of streams; recordings of some seconds, footage that changes on the way, films beside others.
+In: a folder, and further files. Out: bases by name. Rendered pictures of 64 × 48 in every container and codec
+of `tests/support/odd_sources.py`, the beginning of the real clips, and what is odd in itself: sound or covers
+only, one frame, 10 bits, pictures of a pixel, dozens of streams; recordings of some seconds, footage that
+changes on the way, films beside others.
 """
 
 from collections.abc import Iterator
@@ -32,7 +34,9 @@ def bases(folder: Path, further: tuple[Path, ...] = ()) -> list[Base]:
         ValueError: a further file is in no container that curation takes.
     """
     found = [
-        Base(name, render(folder / name).read_bytes()) for name, render in SOURCES.items() if name not in _TOO_LARGE
+        Base(name, render(folder / name).read_bytes())
+        for name, render in SOURCES.items()
+        if name not in _TOO_LARGE
     ]
     found += [
         Base(path.name, path.read_bytes(), what)
@@ -65,13 +69,30 @@ def _real(folder: Path) -> Iterator[Path]:
 
 def _odd(folder: Path) -> Iterator[tuple[Path, str]]:
     """Files, each with what is odd about it."""
-    for suffix, codec in (("mp4", "aac"), ("mkv", "libopus"), ("ogv", "libopus"), ("ts", "mp2"), ("avi", "pcm_s16le")):
+    for suffix, codec in (
+        ("mp4", "aac"),
+        ("mkv", "libopus"),
+        ("ogv", "libopus"),
+        ("ts", "mp2"),
+        ("avi", "pcm_s16le"),
+    ):
         yield _sound(folder / f"sound.{suffix}", codec), "sound_only"
     yield _cover(folder / "cover_only.mp4"), "cover_only"
-    for name, codec in (("one.mp4", "libx264"), ("one.mkv", "libx265"), ("one.ts", "mpeg2video"), ("one.avi", "mjpeg")):
+    for name, codec in (
+        ("one.mp4", "libx264"),
+        ("one.mkv", "libx265"),
+        ("one.ts", "mpeg2video"),
+        ("one.avi", "mjpeg"),
+    ):
         pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         yield (
-            write(folder / f"a_{name}", pan(3, 1, 48, 64), codec=codec, pixel_format=pixels, options=_quiet(codec)),
+            write(
+                folder / f"a_{name}",
+                pan(3, 1, 48, 64),
+                codec=codec,
+                pixel_format=pixels,
+                options=_quiet(codec),
+            ),
             "one_frame",
         )
     for name, codec, pixels in (

@@ -1,5 +1,5 @@
-"""Recordings of some seconds, and footage that changes its size or the shape of its pixels on the way: what `benchmarks/fuzz.py`
-damages in the middle, joins and breaks.
+"""Recordings of some seconds, and footage that changes its size or the shape of its pixels on the way: what
+`benchmarks/fuzz.py` damages in the middle, joins and breaks.
 
 In: a folder. Out: files, each with what it is. All have 25 frames per second.
 """
@@ -58,18 +58,24 @@ _PROGRAMMES: dict[str, tuple[str, Part, dict[str, str]]] = {
 
 
 def changing(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files, each with what it is: recording, recording_in_fragments, size_changes, shape_changes or programme."""
+    """Files, each with what it is: recording, recording_in_fragments, size_changes, shape_changes or
+    programme."""
     shots = film(pan(11, 50, _HEIGHT, _WIDTH, right=1.3), pan(12, 50, _HEIGHT, _WIDTH, right=-1, down=0.7))
     for name, codec in _RECORDINGS:
         yield _recording(folder / f"recording_{name}", shots, codec), "recording"
     for name, flags in (("few.mp4", "frag_keyframe"), ("dash.mp4", "frag_every_frame+dash")):
         container = {"movflags": f"{flags}+empty_moov+default_base_moof"}
-        yield write(folder / f"fragments_{name}", shots, options=_X264, container=container), "recording_in_fragments"
-    sizes = ((48, 64, SQUARE), (72, 96, SQUARE), (52, 80, SQUARE))  # x265 writes beyond its memory below 48 rows
+        yield (
+            write(folder / f"fragments_{name}", shots, options=_X264, container=container),
+            "recording_in_fragments",
+        )
+    # x265 writes beyond its memory below 48 rows
+    sizes = ((48, 64, SQUARE), (72, 96, SQUARE), (52, 80, SQUARE))
     shapes = ((48, 64, SQUARE), (48, 64, Fraction(4, 3)), (48, 64, Fraction(16, 11)))
     for name, codec in _RESIZED:
         yield _changing(folder / f"resized_{name}", codec, sizes), "size_changes"
-    for number, shape in enumerate((Fraction(700), Fraction(1000), Fraction(1, 70))):  # wide, too wide, and high
+    # wide, too wide, and high
+    for number, shape in enumerate((Fraction(700), Fraction(1000), Fraction(1, 70))):
         absurd = [(1200, 80, one) for one in (SQUARE, shape)]
         yield _changing(folder / f"absurd_{number}.ts", "libx264", absurd), "shape_changes"
     for name, codec in _RESHAPED:

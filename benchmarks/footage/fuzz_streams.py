@@ -1,4 +1,5 @@
-"""Files of several streams: an empty one before the film, covers and fonts, previews, two films, sound of every kind.
+"""Files of several streams: an empty one before the film, covers and fonts, previews, two films, sound of
+every kind.
 
 In: a folder. Out: files, each with what it is. What `benchmarks/fuzz.py` breaks.
 """
@@ -41,7 +42,8 @@ class _Film:
 
 
 def of_several_streams(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files, each with what it is: empty_first_stream, attachments, preview_beside, two_films or many_sounds."""
+    """Files, each with what it is: empty_first_stream, attachments, preview_beside, two_films or
+    many_sounds."""
     film, larger, empty = _Film(), _Film(height=72, width=96), _Film(frames=0)
     for suffix, codec in (("ts", "mpeg2video"), ("mkv", "libx264"), ("mp4", "libx264"), ("avi", "mpeg4")):
         films = [_Film(0, codec=codec), _Film(height=72, width=96, codec=codec)]
@@ -68,13 +70,16 @@ def of_several_streams(folder: Path) -> Iterator[tuple[Path, str]]:
     yield _write(folder / "two_films.avi", [_Film(codec="mpeg4"), _Film(12, 72, 96, "mpeg4")]), "two_films"
     for suffix in _SOUND_OF:
         yield (
-            _write(folder / f"sounds.{suffix}", [_Film(codec="mpeg4") if suffix == "avi" else film], sounds=20),
+            _write(
+                folder / f"sounds.{suffix}", [_Film(codec="mpeg4") if suffix == "avi" else film], sounds=20
+            ),
             "many_sounds",
         )
 
 
 def _write(path: Path, films: Sequence[_Film], sounds: int = 0, files: Sequence[str] = ()) -> Path:
-    """Streams in that order, their packets one stream after the other as the muxer lets them in; sound of at most so many kinds."""
+    """Streams in that order, their packets one stream after the other as the muxer lets them in; sound of at
+    most so many kinds."""
     with av.open(str(path), "w") as muxer:
         pictures = [_add_film(muxer, film) for film in films]
         codec = _SOUND_OF[path.suffix[1:]]
@@ -98,7 +103,12 @@ def _write(path: Path, films: Sequence[_Film], sounds: int = 0, files: Sequence[
 
 def _png(side: int) -> bytes:
     encoder = av.CodecContext.create("png", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = side, side, "rgb24", Fraction(1, _RATE)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = (
+        side,
+        side,
+        "rgb24",
+        Fraction(1, _RATE),
+    )
     return bytes(encoder.encode(av.VideoFrame.from_ndarray(pan(31, 1, side, side)[0], format="rgb24"))[0])
 
 

@@ -1,14 +1,16 @@
-"""Scenes whose camera, objects and bars are known by construction: what motion and camera labels are judged on.
+"""Scenes whose camera, objects and bars are known by construction: what motion and camera labels are judged
+on.
 
 In: a seed. Out: rendered frames of a scene, its true label, and the true mean flow between each two frames.
 
-A scene is a picture of packaged footage (mirrored without end) that a camera looks at, and blobs of other pictures that
-move in front of it. Varied: sizes of 176 to 960 px and both orientations; 12 to 60 frames a second; the move's speed
-(at least twice the threshold of its label; slower ones are left out) and evenness (steady, eased, resting for a part of
-the clip); a focus of zoom and roll off the middle; shake between 0.3 and 3 Hz on top of any move; blobs over 20 to 45 %
-of the picture that cross, sway, approach, are followed by the camera or stand nearer than the background, and crowds of
-small ones; pictures without much texture; letterbox and pillarbox; grain; light that changes; and x264's quality, crf
-16 to 32 (above, it freezes slow moves, and what is true is no longer in the picture).
+A scene is a picture of packaged footage (mirrored without end) that a camera looks at, and blobs of other
+pictures that move in front of it. Varied: sizes of 176 to 960 px and both orientations; 12 to 60 frames a
+second; the move's speed (at least twice the threshold of its label; slower ones are left out) and evenness
+(steady, eased, resting for a part of the clip); a focus of zoom and roll off the middle; shake between 0.3
+and 3 Hz on top of any move; blobs over 20 to 45 % of the picture that cross, sway, approach, are followed by
+the camera or stand nearer than the background, and crowds of small ones; pictures without much texture;
+letterbox and pillarbox; grain; light that changes; and x264's quality, crf 16 to 32 (above, it freezes slow
+moves, and what is true is no longer in the picture).
 """
 
 from __future__ import annotations
@@ -29,7 +31,17 @@ from tests.support.footage import texture
 LABELS = (
     "static", "handheld", "pan left", "pan right", "tilt up", "tilt down", "zoom in", "zoom out", "roll",
 )  # fmt: skip
-_SIZES = ((640, 360), (640, 272), (480, 360), (426, 240), (320, 180), (960, 540), (360, 640), (240, 426), (176, 144))
+_SIZES = (
+    (640, 360),
+    (640, 272),
+    (480, 360),
+    (426, 240),
+    (320, 180),
+    (960, 540),
+    (360, 640),
+    (240, 426),
+    (176, 144),
+)
 _RATES = (12, 15, 24, 25, 30, 30, 50, 60)
 _OBJECTS = ("none", "none", "crossing", "swaying", "approaching", "near", "followed", "crowd")
 _EVENNESS = ("steady", "steady", "eased", "resting")
@@ -113,7 +125,9 @@ def render(scene: Scene) -> Iterator[np.ndarray]:
     for k in range(scene.frames):
         scale = math.sqrt(abs(np.linalg.det(scene.place[k][:2, :2])))
         level, place = levels[min(max(0, math.floor(0.5 - math.log2(scale))), len(levels) - 1)]
-        picture = cv2.warpAffine(level, (scene.place[k] @ place)[:2], (w, h), flags=cv2.INTER_CUBIC).astype(np.float32)
+        picture = cv2.warpAffine(level, (scene.place[k] @ place)[:2], (w, h), flags=cv2.INTER_CUBIC).astype(
+            np.float32
+        )
         for blob in scene.blobs:
             share = _warped(blob.alpha, blob, k, w, h)[:, :, None]
             picture += share * (_warped(blob.pixels, blob, k, w, h) - picture)
@@ -127,8 +141,8 @@ def render(scene: Scene) -> Iterator[np.ndarray]:
 
 
 def flows(scene: Scene) -> np.ndarray:
-    """True mean length of the flow from each frame to the next inside the bars, share of the frame diagonal per second;
-    (T − 1,). By the matrices that it is rendered with, on every fourth pixel.
+    """True mean length of the flow from each frame to the next inside the bars, share of the frame diagonal
+    per second; (T − 1,). By the matrices that it is rendered with, on every fourth pixel.
     """
     _, _, w, h = scene.picture
     y, x = np.mgrid[2:h:4, 2:w:4]
@@ -144,8 +158,8 @@ def flows(scene: Scene) -> np.ndarray:
 
 
 def _levels(scene: Scene) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The background, mirrored as far as the camera looks, at sizes 1, 1/2, 1/4 so that none aliases when it is far;
-    and the (3, 3) from the pixels of each to the background's.
+    """The background, mirrored as far as the camera looks, at sizes 1, 1/2, 1/4 so that none aliases when it
+    is far; and the (3, 3) from the pixels of each to the background's.
     """
     _, _, w, h = scene.picture
     corners = np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1.0]])
@@ -172,7 +186,8 @@ def _warped(image: np.ndarray, blob: Blob, k: int, w: int, h: int) -> np.ndarray
 
 @cache
 def _pool(held_out: bool) -> list[np.ndarray]:
-    """Pictures of packaged footage, native size; held-out ones are of other shots than those of development."""
+    """Pictures of packaged footage, native size; held-out ones are of other shots than those of
+    development."""
     takes = deal(packaged_takes(), held_out)
     return [_middle(takes[k * len(takes) // _PICTURES]) for k in range(_PICTURES)]
 
@@ -198,8 +213,8 @@ def _inside_bars(rng: np.random.Generator, width: int, height: int) -> tuple[int
 
 
 def _move(rng: np.random.Generator, label: str, frames: int, fps: int) -> tuple[np.ndarray, str]:
-    """What the picture does from each frame to the next: (T − 1, 4) of right, down (shares of the diagonal), zoom
-    (log of the size) and roll (radians, clockwise).
+    """What the picture does from each frame to the next: (T − 1, 4) of right, down (shares of the diagonal),
+    zoom (log of the size) and roll (radians, clockwise).
     """
     kinds = {
         "pan left": (0, 1), "pan right": (0, -1), "tilt up": (1, 1), "tilt down": (1, -1),
@@ -248,9 +263,13 @@ def _shake(rng: np.random.Generator, label: str, frames: int, fps: int, move: np
     return steps
 
 
-def _steps(move: np.ndarray, focus: np.ndarray, diagonal: float, shake: np.ndarray, middle: np.ndarray) -> np.ndarray:
+def _steps(
+    move: np.ndarray, focus: np.ndarray, diagonal: float, shake: np.ndarray, middle: np.ndarray
+) -> np.ndarray:
     """(T − 1, 3, 3): what the picture does from each frame to the next, in px."""
-    return np.stack([_step(b, middle, diagonal) @ _step(a, focus, diagonal) for a, b in zip(move, shake, strict=True)])
+    return np.stack(
+        [_step(b, middle, diagonal) @ _step(a, focus, diagonal) for a, b in zip(move, shake, strict=True)]
+    )
 
 
 def _step(part: np.ndarray, about: np.ndarray, diagonal: float) -> np.ndarray:
@@ -353,7 +372,8 @@ def _blob(
 def _course(
     rng: np.random.Generator, kind: str, w: int, h: int, diagonal: float, fps: int, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the blob's middle is at each frame, px, (T, 2); and its size, (T,). The middle keeps to the picture."""
+    """Where the blob's middle is at each frame, px, (T, 2); and its size, (T,). The middle keeps to the
+    picture."""
     frames = len(steps) + 1
     t = np.arange(frames) / fps
     low, high = 0.3 * np.array([w, h]), 0.7 * np.array([w, h])
@@ -364,7 +384,10 @@ def _course(
         at = at * (0, 1) + (w / 2, 0) + velocity * (t - t[-1] / 2)[:, None]
     elif kind == "swaying":
         hz = rng.uniform(0.4, 1.2)
-        at = at + diagonal * rng.uniform(0.02, 0.07) * np.array([1.0, 0.3]) * np.sin(2 * np.pi * hz * t)[:, None]
+        at = (
+            at
+            + diagonal * rng.uniform(0.02, 0.07) * np.array([1.0, 0.3]) * np.sin(2 * np.pi * hz * t)[:, None]
+        )
     elif kind == "approaching":
         size = np.exp(rng.choice((-1, 1)) * rng.uniform(0.1, 0.3) * (t - t[-1] / 2))
     elif kind == "near":

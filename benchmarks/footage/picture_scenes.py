@@ -1,7 +1,9 @@
-"""Scenes for what native frames tell: real pictures between bars, and under text, whose truth is known by construction.
+"""Scenes for what native frames tell: real pictures between bars, and under text, whose truth is known by
+construction.
 
-In: a random generator. Out: frames, uint8 (T, H, W, 3), how to encode them, and the truth: the rectangle of the picture in
-px, or where text is. Pictures are takes of the real clips (`benchmarks.footage.takes`), cropped, mirrored and slowly moved.
+In: a random generator. Out: frames, uint8 (T, H, W, 3), how to encode them, and the truth: the rectangle of
+the picture in px, or where text is. Pictures are takes of the real clips (`benchmarks.footage.takes`),
+cropped, mirrored and slowly moved.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Barred(Scene):
-    """`picture` is (left, top, right, bottom): the first row and column of the picture, and the first behind it, px."""
+    """`picture` is (left, top, right, bottom): the first row and column of the picture, and the first behind
+    it, px."""
 
     picture: tuple[float, float, float, float]
 
@@ -81,9 +84,10 @@ def film(rng: np.random.Generator, takes: list[Take], count: int, height: int, w
 
 
 def barred(rng: np.random.Generator, takes: list[Take], count: int = 9) -> Barred:
-    """A scene with bars, or without. Varied: frame size and orientation; letterbox, pillarbox, both, one side only, unequal
-    sides; the picture's ratio; the level of black and its noise; edges softened by scaling; light, down to night, fades, black
-    stretches; subtitles and logos in bars and in the picture; codec and quality.
+    """A scene with bars, or without. Varied: frame size and orientation; letterbox, pillarbox, both, one side
+    only, unequal sides; the picture's ratio; the level of black and its noise; edges softened by scaling;
+    light, down to night, fades, black stretches; subtitles and logos in bars and in the picture; codec and
+    quality.
     """
     width, height = _SIZES[int(rng.integers(len(_SIZES)))]
     left, top, right, bottom = _draw_bars(rng, width, height)
@@ -105,12 +109,15 @@ def barred(rng: np.random.Generator, takes: list[Take], count: int = 9) -> Barre
         canvas += rng.normal(0, noise, (count, h, w, 1))
     shown = np.clip(np.round(canvas), 0, 255).astype(np.uint8)
     if (w, h) != (width, height):
-        shown = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in shown])
+        shown = np.stack(
+            [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in shown]
+        )
     picture = (x0 * width / w, y0 * height / h, x1 * width / w, y1 * height / h)
     codec, options = draw_encoder(rng)
     bars = "+".join(n for n, v in zip("ltrb", (left, top, right, bottom), strict=True) if v) or "none"
     what = (
-        f"{width}x{height} {bars} {light} black={black} noise={noise:.1f} soft={soft:.1f} {overlay} {codec} {options}"
+        f"{width}x{height} {bars} {light} black={black} noise={noise:.1f} soft={soft:.1f} {overlay} {codec} "
+        f"{options}"
     )
     return Barred(shown, codec, options, what, picture)
 
@@ -151,7 +158,9 @@ def _lit(rng: np.random.Generator, frames: np.ndarray, light: str) -> np.ndarray
     return np.clip(values, 0, 255)
 
 
-def _overlay(rng: np.random.Generator, canvas: np.ndarray, kind: str, picture: tuple[int, int, int, int]) -> None:
+def _overlay(
+    rng: np.random.Generator, canvas: np.ndarray, kind: str, picture: tuple[int, int, int, int]
+) -> None:
     """Draw into the lower bar (subtitle), the upper or right one (logo), or a corner of the picture."""
     count, h, w = canvas.shape[:3]
     x0, y0, x1, y1 = picture
@@ -192,11 +201,17 @@ def _blend(
     return left, top, right, bottom
 
 
-_HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+_HERSHEY = (
+    cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+    cv2.FONT_HERSHEY_TRIPLEX,
+)
 
 
 def written(rng: np.random.Generator, text: str, size_px: int) -> tuple[np.ndarray, str]:
-    """Opacity of a line of text, float (h, w) cropped to its ink, in a font that comes with Pillow or OpenCV; and its name."""
+    """Opacity of a line of text, float (h, w) cropped to its ink, in a font that comes with Pillow or OpenCV;
+    and its name."""
     if rng.random() < 0.6:
         font = ImageFont.load_default(size_px)
         left, top, right, bottom = font.getbbox(text)
@@ -216,7 +231,8 @@ def written(rng: np.random.Generator, text: str, size_px: int) -> tuple[np.ndarr
 
 @dataclass(frozen=True, slots=True)
 class Written(Scene):
-    """`area` is, of each frame, the share that the boxes around lines cover; `lines` are those that stand still."""
+    """`area` is, of each frame, the share that the boxes around lines cover; `lines` are those that stand
+    still."""
 
     area: np.ndarray
     lines: list[str]
@@ -224,8 +240,9 @@ class Written(Scene):
 
 TEXTS = ("none", "subtitle", "title", "lower third", "ticker", "scores", "page")
 _STORY = (
-    "the river runs under an old bridge and nobody asks why it takes so long to cross when morning comes with rain "
-    "Live from Lisbon minister says budget holds markets 2.4% higher after quiet Friday in Tokyo weather Sunday 18 degrees"
+    "the river runs under an old bridge and nobody asks why it takes so long to cross when morning comes "
+    "with rain Live from Lisbon minister says budget holds markets 2.4% higher after quiet Friday in Tokyo "
+    "weather Sunday 18 degrees"
 )
 _WORDS = _STORY.split()
 _COLOURS = ((255, 255, 255), (250, 230, 60), (120, 230, 250), (250, 120, 90), (20, 20, 20))
@@ -233,8 +250,8 @@ _TEXT_SIZES = ((1280, 720), (854, 480), (640, 360), (720, 576), (480, 854), (192
 
 
 def written_on(rng: np.random.Generator, takes: list[Take], kind: str, count: int = 9) -> Written:
-    """A scene with text of a kind in `TEXTS`. Varied: frame size, fonts, sizes, colours, outline, shadow or a box behind, number
-    of lines, place, when it is there, what is behind it, codec and quality.
+    """A scene with text of a kind in `TEXTS`. Varied: frame size, fonts, sizes, colours, outline, shadow or a
+    box behind, number of lines, place, when it is there, what is behind it, codec and quality.
     """
     width, height = _TEXT_SIZES[int(rng.integers(len(_TEXT_SIZES)))]
     canvas = film(rng, takes, count, height, width).astype(np.float32)
@@ -260,9 +277,15 @@ def _style(rng: np.random.Generator) -> tuple[np.ndarray, str]:
 
 
 def _put(
-    canvas: np.ndarray, truth: np.ndarray, shown: range, line: np.ndarray, place: tuple[int, int], style: tuple
+    canvas: np.ndarray,
+    truth: np.ndarray,
+    shown: range,
+    line: np.ndarray,
+    place: tuple[int, int],
+    style: tuple,
 ) -> None:
-    """A line of text with its upper left corner at a place, in these frames; ink is truth, not what surrounds it."""
+    """A line of text with its upper left corner at a place, in these frames; ink is truth, not what surrounds
+    it."""
     colour, effect = style
     h = len(line)
     margin = max(2, h // 8)
@@ -282,7 +305,9 @@ def _put(
 def _fitting(rng: np.random.Generator, text: str, size: float, most: float) -> np.ndarray:
     line, _ = written(rng, text, max(9, round(size)))
     if line.shape[1] > most:
-        line = cv2.resize(line, None, fx=most / line.shape[1], fy=most / line.shape[1], interpolation=cv2.INTER_AREA)
+        line = cv2.resize(
+            line, None, fx=most / line.shape[1], fy=most / line.shape[1], interpolation=cv2.INTER_AREA
+        )
     return line
 
 
@@ -300,7 +325,9 @@ def _rows(rng, canvas, truth, shown, texts, size, top, align) -> list[str]:
 
 def _subtitle(rng, canvas, truth, shown):
     texts = [_sentence(rng, 3, 6) for _ in range(int(rng.integers(1, 3)))]
-    return _rows(rng, canvas, truth, shown, texts, rng.uniform(0.045, 0.075), rng.uniform(0.76, 0.8), "centre")
+    return _rows(
+        rng, canvas, truth, shown, texts, rng.uniform(0.045, 0.075), rng.uniform(0.76, 0.8), "centre"
+    )
 
 
 def _title(rng, canvas, truth, shown):
@@ -325,7 +352,9 @@ def _ticker(rng, canvas, truth, shown):
     band, y = np.array(rng.uniform(0, 120, 3)), height - 2 * line.shape[0]
     for k in shown:
         canvas[k, y - line.shape[0] // 2 : y + round(1.5 * line.shape[0])] = band
-        left, top, right, bottom = _blend(canvas[k], line, (width // 3 - k * width // 12, y), np.full(3, 245.0))
+        left, top, right, bottom = _blend(
+            canvas[k], line, (width // 3 - k * width // 12, y), np.full(3, 245.0)
+        )
         truth[k, top:bottom, left:right] = True
     return []
 

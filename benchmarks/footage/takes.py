@@ -1,9 +1,9 @@
 """Footage that holds still between cuts: the takes that composites are made of.
 
-In: videos that come with Python packages, and folders of one's own. Out: takes, stretches of one shot each, as small
-frames. Those of the packages were looked at by eye, frame by frame where they begin and end; those of a folder are where
-TransNetV2 and the content measure agree that nothing happens. Takes are dealt alternately to development and held-out
-sets, so that nothing is reported on what thresholds were chosen by.
+In: videos that come with Python packages, and folders of one's own. Out: takes, stretches of one shot each,
+as small frames. Those of the packages were looked at by eye, frame by frame where they begin and end; those
+of a folder are where TransNetV2 and the content measure agree that nothing happens. Takes are dealt
+alternately to development and held-out sets, so that nothing is reported on what thresholds were chosen by.
 """
 
 from __future__ import annotations

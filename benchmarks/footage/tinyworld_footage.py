@@ -1,8 +1,10 @@
-"""A world small enough to learn in minutes: one coloured shape on a plain dark ground, moving left, right, up or down.
+"""A world small enough to learn in minutes: one coloured shape on a plain dark ground, moving left, right, up
+or down.
 
-In: a seed and a vocabulary. Out: videos with a list of their captions (`a red circle moves left`), and the truth of every frame.
-Lengths are shares of the frame's side and areas shares of the frame, so that what is true holds at whatever size it is looked at.
-All shapes have one area: what a caption leaves open (where, how fast, how dark the ground) is not what anyone is judged by.
+In: a seed and a vocabulary. Out: videos with a list of their captions (`a red circle moves left`), and the
+truth of every frame. Lengths are shares of the frame's side and areas shares of the frame, so that what is
+true holds at whatever size it is looked at. All shapes have one area: what a caption leaves open (where, how
+fast, how dark the ground) is not what anyone is judged by.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ STEP_XY = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 AREA = 0.1
 SIDE_PX, FPS, CLIP_FRAMES = 64, 12, 24
 _MARGIN = 0.036
-_BLUR = 1 / 32  # of the frame's side: how far an edge takes from the ground's colour to the shape's, as a lens does
+# of the frame's side: how far an edge takes from the ground's colour to the shape's, as a lens does
+_BLUR = 1 / 32
 _TRAVEL = (0.36, 0.44)  # of the frame's side, over a clip
 _SHADES = (20, 70)
 
@@ -59,7 +62,9 @@ class World:
             d for _, d in shown
         }
         if lonely:
-            raise ValueError(f"heldout leaves nothing that shows {', '.join(sorted(lonely))}; hold out fewer pairs")
+            raise ValueError(
+                f"heldout leaves nothing that shows {', '.join(sorted(lonely))}; hold out fewer pairs"
+            )
 
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs that are shown, in a fixed order."""
@@ -68,7 +73,8 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one clip shows. The middle of the shape's area is at `start_xy` + frame number × `speed` along the direction."""
+    """What one clip shows. The middle of the shape's area is at `start_xy` + frame number × `speed` along the
+    direction."""
 
     colour: str
     shape: str
@@ -107,7 +113,9 @@ def _scene(rng: random.Random, colour: str, direction: str, shape: str) -> Scene
         low = _MARGIN - corners[:, axis].min() + travel * (step < 0)
         high = 1 - _MARGIN - corners[:, axis].max() - travel * (step > 0)
         start.append(float(rng.uniform(low, high)))
-    return Scene(colour, shape, direction, (start[0], start[1]), travel / (CLIP_FRAMES - 1), rng.randint(*_SHADES))
+    return Scene(
+        colour, shape, direction, (start[0], start[1]), travel / (CLIP_FRAMES - 1), rng.randint(*_SHADES)
+    )
 
 
 def render(scene: Scene, side_px: int = SIDE_PX) -> np.ndarray:
@@ -134,7 +142,8 @@ def _cover(scene: Scene, frame: int, side_px: int) -> np.ndarray:
 
 
 def _corners(shape: str) -> np.ndarray:
-    """(K, 2) corners of a convex shape of area 1 about its middle, clockwise as seen; a circle's four extremes."""
+    """(K, 2) corners of a convex shape of area 1 about its middle, clockwise as seen; a circle's four
+    extremes."""
     if shape == "circle":
         return np.array([(1, 0), (0, 1), (-1, 0), (0, -1)]) / math.sqrt(math.pi)
     if shape == "square":

@@ -1,4 +1,5 @@
-"""How well a generated video keeps what it was given, measured on what was decoded: nothing given is pasted in.
+"""How well a generated video keeps what it was given, measured on what was decoded: nothing given is pasted
+in.
 
 In: uint8 videos (T, H, W, 3), and which of their frames were given. Out: decibels and ratios of steps.
 """
@@ -32,7 +33,9 @@ class Condition:
 
     def ends(self, num_frames: int) -> list[slice]:
         """The frames given, one slice for each end."""
-        return [slice(0, self.head)] * bool(self.head) + [slice(num_frames - self.tail, num_frames)] * bool(self.tail)
+        return [slice(0, self.head)] * bool(self.head) + [slice(num_frames - self.tail, num_frames)] * bool(
+            self.tail
+        )
 
     def seams(self, num_frames: int) -> list[int]:
         """The steps between a given and a generated frame; step k leads from frame k to k + 1."""
@@ -61,7 +64,8 @@ def psnr_db(truth_THWC: np.ndarray, made_THWC: np.ndarray) -> float:
 def gap_db(
     truths: Sequence[np.ndarray], references: Sequence[np.ndarray], made: Sequence[np.ndarray], frames: slice
 ) -> float:
-    """By how much the given frames came back worse than in the references, mean over videos; below 0 they came back better."""
+    """By how much the given frames came back worse than in the references, mean over videos; below 0 they
+    came back better."""
     return float(
         np.mean(
             [
@@ -77,7 +81,9 @@ def step_ratio(videos: Sequence[np.ndarray], condition: Condition, seam: int) ->
 
     A step is the mean absolute change of all pixels from a frame to the next, summed over videos.
     """
-    steps_K = np.mean([np.abs(np.diff(video.astype(float), axis=0)).mean((1, 2, 3)) for video in videos], axis=0)
+    steps_K = np.mean(
+        [np.abs(np.diff(video.astype(float), axis=0)).mean((1, 2, 3)) for video in videos], axis=0
+    )
     seams = condition.seams(len(steps_K) + 1)
     assert seam in seams, (seam, seams)
     first, last = condition.head, len(steps_K) - condition.tail  # the generated frames are first … last

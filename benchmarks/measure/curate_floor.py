@@ -1,7 +1,8 @@
 """The floor: every frame of the footage decoded, and nothing else done; how long that takes.
 
-In: files. Out: seconds, by the faster of two ways: a process per core that decodes one file after another on one thread, and one
-process that lets FFmpeg's own threads decode file after file. The first is faster for many files, the second for one long one.
+In: files. Out: seconds, by the faster of two ways: a process per core that decodes one file after another on
+one thread, and one process that lets FFmpeg's own threads decode file after file. The first is faster for
+many files, the second for one long one.
 """
 
 from __future__ import annotations

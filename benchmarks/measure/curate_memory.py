@@ -1,9 +1,9 @@
 """The memory and the processor's time of everything that a benchmark started, looked at every second.
 
-In: environment variables that mark what is started; children inherit them, Ray's too. Out: MiB, the largest sum over the
-processes. Of memory that several share, each counts its part (PSS), so that Ray's object store and forks count once.
-And processor seconds, Ray's and those of imports included, up to the last look: unlike times on the wall they hardly depend on
-what else the machine does.
+In: environment variables that mark what is started; children inherit them, Ray's too. Out: MiB, the largest
+sum over the processes. Of memory that several share, each counts its part (PSS), so that Ray's object store
+and forks count once. And processor seconds, Ray's and those of imports included, up to the last look: unlike
+times on the wall they hardly depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _EVERY_S = 1.0
 
 
 class Peak:
-    """Looks while its block runs. What is started with `env` counts, and what that starts, and what that starts …"""
+    """Looks while its block runs. What is started with `env` counts, and what that starts, and what that
+    starts …"""
 
     def __init__(self) -> None:
         self.env = {_MARK: uuid.uuid4().hex}
@@ -34,7 +35,9 @@ class Peak:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._done.set()
         self._thread.join()
 

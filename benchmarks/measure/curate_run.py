@@ -2,8 +2,8 @@
 
     python -m benchmarks.measure.curate_run footage=… dataset=… [key=value …]
 
-In: what `rushes curate` takes. Out: the last line is JSON: seconds from the job's start to its end, with imports, Ray's start
-and its end apart; and the ledger's count of clips.
+In: what `rushes curate` takes. Out: the last line is JSON: seconds from the job's start to its end, with
+imports, Ray's start and its end apart; and the ledger's count of clips.
 """
 
 import importlib

@@ -2,9 +2,10 @@
 
     python -m benchmarks.measure.curate_stages footage=… dataset=… [key=value …]
 
-In: a configuration of `rushes curate`. Out: seconds by stage, and how long the footage is. The same work as a run's, in one
-process: without Ray, and with what decodes called directly instead of in a killable child, so that the processor's time can be
-taken around every function. What is taken around a function is its own, without what it calls that has a name here.
+In: a configuration of `rushes curate`. Out: seconds by stage, and how long the footage is. The same work as a
+run's, in one process: without Ray, and with what decodes called directly instead of in a killable child, so
+that the processor's time can be taken around every function. What is taken around a function is its own,
+without what it calls that has a name here.
 """
 
 from __future__ import annotations
@@ -184,7 +185,8 @@ def _instrument(clock: StageClock, stack: ExitStack) -> None:
 
 
 def main() -> None:
-    """Takes what `rushes curate` takes; the last line is JSON, processor seconds per hour of footage by stage."""
+    """Takes what `rushes curate` takes; the last line is JSON, processor seconds per hour of footage by
+    stage."""
     composed = compose(job_named("curate"), sys.argv[1:])
     jobs.curate.check(composed.cfg)
     run = open_run("curate", jobs.curate.run_folder(composed.cfg), composed.yaml)

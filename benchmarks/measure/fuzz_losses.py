@@ -1,13 +1,14 @@
-"""What a dataset shows of each damaged file, beside what FFmpeg's decoders show of it and what was in it before the damage.
+"""What a dataset shows of each damaged file, beside what FFmpeg's decoders show of it and what was in it
+before the damage.
 
 In: mutants of kinds of damage, the sound files they were made of, and a dataset. Out: seconds, by mutant.
 
-- *by us*: footage that the dataset says is there: duration less what it says is lost, in clips of any status and in the
-  transitions between them; nothing, if the file is quarantined. Never more than the sound file has: damage to a
-  time may make a duration of anything.
-- *by FFmpeg*: pictures that decode when errors are passed over, each for as long as one of the sound file is shown;
-  without those that the decoder itself says it made up, which are *flagged*. Of the rest many are made up as well: grey, smeared,
-  or from another picture than was meant.
+- *by us*: footage that the dataset says is there: duration less what it says is lost, in clips of any status
+  and in the transitions between them; nothing, if the file is quarantined. Never more than the sound file
+  has: damage to a time may make a duration of anything.
+- *by FFmpeg*: pictures that decode when errors are passed over, each for as long as one of the sound file is
+  shown; without those that the decoder itself says it made up, which are *flagged*. Of the rest many are made
+  up as well: grey, smeared, or from another picture than was meant.
 - *right*: of either, what has exactly the samples that the sound file has; of ours by whole clips.
 """
 
@@ -78,7 +79,9 @@ class Comparison:
         sound = self._of_sound(mutant.base) if KINDS[mutant.kind].damage else ()
         if len(sound) < 2:
             return None
-        step_s = median(later - earlier for earlier, later in pairwise(sorted(sound[:, 0].tolist()))) / 1_000_000
+        step_s = (
+            median(later - earlier for earlier, later in pairwise(sorted(sound[:, 0].tolist()))) / 1_000_000
+        )
         most_s, hashes = len(sound) * step_s, sound[:, 1].tolist()
         pictures = shown_by_ffmpeg(path)
         kept = pictures[pictures[:, 2] == 0]
@@ -86,7 +89,9 @@ class Comparison:
         clips = list(clips)
         return Shown(
             ours_s=min(most_s, _there_s(source, clips)),
-            ours_right_s=min(most_s, step_s * sum(clip["num_frames"] for clip in clips if _is_right(clip, hashes))),
+            ours_right_s=min(
+                most_s, step_s * sum(clip["num_frames"] for clip in clips if _is_right(clip, hashes))
+            ),
             ffmpeg_s=len(kept) * step_s,
             ffmpeg_right_s=right * step_s,
             flagged_s=(len(pictures) - len(kept)) * step_s,
@@ -117,4 +122,6 @@ def _is_right(clip: Row, hashes: Sequence[int]) -> bool:
     """Whether its pictures follow each other so in the sound file."""
     count = clip["num_frames"]
     as_told = [value + (1 << 63) for value in hashes]
-    return any(frames_hash(as_told[at : at + count]) == clip["frames_hash"] for at in range(len(hashes) - count + 1))
+    return any(
+        frames_hash(as_told[at : at + count]) == clip["frames_hash"] for at in range(len(hashes) - count + 1)
+    )

@@ -1,7 +1,7 @@
 """One kill of a run of curation: run, kill, run again, compare with what an uninterrupted run made.
 
-In: who is killed when, and a rehearsal to compare with. Out: what became of it, and what was left running. Runs are
-`rushes curate` in processes of their own, over small rendered footage, each into a new dataset.
+In: who is killed when, and a rehearsal to compare with. Out: what became of it, and what was left running.
+Runs are `rushes curate` in processes of their own, over small rendered footage, each into a new dataset.
 """
 
 import hashlib
@@ -25,13 +25,21 @@ from pipelines.storage.open_store import open_store
 from tests.support.footage import film, pan, write
 
 ROOT = Path(__file__).resolve().parents[2]
-_DEADLINE_S, _DEADLINE_LENGTHS = 120.0, 6  # the later of these: a run on a busy machine is not a run that hangs
+# the later of these: a run on a busy machine is not a run that hangs
+_DEADLINE_S, _DEADLINE_LENGTHS = 120.0, 6
 _LOOK_EVERY_S = 0.05
 _GONE_WITHIN_S = 120.0  # agents of a killed Ray try for a minute to tell somebody, and then end
 _OPTIONS = ("recipe=permissive", "recipe.min.duration_s=1.3", "unit_s=1", "signals.native_every_s=0.5")
 _FEW_SCORES = ("scores.nsfw=false", "scores.text=false")
 # Of the processes that Ray calls ray::…, those that are its own and not the run's.
-_RAYS_OWN = ("IDLE", "DashboardAgent", "RuntimeEnvAgent", "ActorLocationTracker", "_StatsActor", "_Autoscaling")
+_RAYS_OWN = (
+    "IDLE",
+    "DashboardAgent",
+    "RuntimeEnvAgent",
+    "ActorLocationTracker",
+    "_StatsActor",
+    "_Autoscaling",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,8 @@ class Rehearsal:
 
 @dataclass(slots=True)
 class Ended:
-    """How a run ended. `code` is None if it did not, by its deadline; `struck` is who was killed from outside."""
+    """How a run ended. `code` is None if it did not, by its deadline; `struck` is who was killed from
+    outside."""
 
     code: int | None
     seconds: float
@@ -95,13 +104,17 @@ class Result:
 
 
 def render(folder: Path) -> None:
-    """Three videos of several units, of whose clips most can be copied, one must be encoded, one is too short; a copy; half a file."""
+    """Three videos of several units, of whose clips most can be copied, one must be encoded, one is too
+    short; a copy; half a file."""
     folder.mkdir(parents=True)
     write(folder / "a.mp4", film(pan(1, 40, 48, 64), pan(2, 35, 48, 64, -1.0)))
-    one_keyframe = {"x264-params": "keyint=250:scenecut=0"}  # far ahead of the second shot: a copy would hide too much
+    # far ahead of the second shot: a copy would hide too much
+    one_keyframe = {"x264-params": "keyint=250:scenecut=0"}
     write(folder / "b.mp4", film(pan(3, 125, 48, 64, 0.5), pan(4, 35, 48, 64)), options=one_keyframe)
     short = pan(6, 30, 64, 48)
-    write(folder / "c.avi", film(pan(5, 40, 64, 48), short), codec="mpeg4", options={"qmin": "2", "qmax": "2"})
+    write(
+        folder / "c.avi", film(pan(5, 40, 64, 48), short), codec="mpeg4", options={"qmin": "2", "qmax": "2"}
+    )
     shutil.copyfile(folder / "a.mp4", folder / "copy.mp4")
     whole = (folder / "a.mp4").read_bytes()
     (folder / "half.mp4").write_bytes(whole[: len(whole) // 2])
@@ -109,12 +122,17 @@ def render(folder: Path) -> None:
 
 
 def truth(dataset: Path) -> str:
-    """Hash of the newest manifest, and of the index and shards that it names, byte for byte; empty before there is one."""
+    """Hash of the newest manifest, and of the index and shards that it names, byte for byte; empty before
+    there is one."""
     store = open_store(str(dataset))
     number, manifest = newest(store)
     if manifest is None:
         return ""
-    keys = [f"manifests/{number:06d}.json", *sorted(manifest.index), *sorted(shard.key for shard in manifest.shards)]
+    keys = [
+        f"manifests/{number:06d}.json",
+        *sorted(manifest.index),
+        *sorted(shard.key for shard in manifest.shards),
+    ]
     return hashlib.sha256(b"".join(hashlib.sha256(store.read(key)).digest() for key in keys)).hexdigest()
 
 
@@ -149,7 +167,8 @@ class Ground:
             )
 
     def kill(self, kill: Kill, rehearsal: Rehearsal) -> Result:
-        """Run, kill, run again, compare. A random moment at which nobody was there to be killed is moved forward.
+        """Run, kill, run again, compare. A random moment at which nobody was there to be killed is moved
+        forward.
 
         Args:
             rehearsal: of the same scores, on a Ray of the same kind.
@@ -178,7 +197,8 @@ class Ground:
             share *= 0.8
 
     def left_behind(self) -> tuple[str, ...]:
-        """What processes of runs with a Ray of their own have not ended by themselves by now, or within two minutes."""
+        """What processes of runs with a Ray of their own have not ended by themselves by now, or within two
+        minutes."""
         return left(self._started)
 
     @contextmanager
@@ -212,7 +232,9 @@ class Ground:
         command = [str(Path(sys.prefix) / "bin" / "rushes"), "curate", f"footage={self._folder / 'footage'}"]
         command += [f"dataset={place / 'dataset'}", *_OPTIONS, *(() if everything else _FEW_SCORES)]
         command.append("ray.num_cpus=2" if own_ray else f"ray.address={self._address}")
-        env = {name: value for name, value in os.environ.items() if name not in (drill.VARIABLE, "RAY_ADDRESS")}
+        env = {
+            name: value for name, value in os.environ.items() if name not in (drill.VARIABLE, "RAY_ADDRESS")
+        }
         env |= {"PYTHONPATH": str(ROOT)} | ({drill.VARIABLE: str(file)} if file else {})
         if own_ray:
             env["RAY_TMPDIR"] = str(place)
@@ -232,7 +254,9 @@ class Ground:
         return ended
 
 
-def _watched(process: subprocess.Popen, own_ray: bool, deadline_s: float, at_s: float | None, victim: str) -> Ended:
+def _watched(
+    process: subprocess.Popen, own_ray: bool, deadline_s: float, at_s: float | None, victim: str
+) -> Ended:
     started, struck = time.monotonic(), ""
     driver, seen = psutil.Process(process.pid), set()
     strike = _STRIKES.get(victim)
@@ -262,7 +286,8 @@ def _strike_worker(driver: psutil.Process) -> str:
 
 
 def _at_work(one: psutil.Process) -> str:
-    """What a process of Ray is at; empty if it isn't, or is no worker of ours. Forks of a decoding server are left to it."""
+    """What a process of Ray is at; empty if it isn't, or is no worker of ours. Forks of a decoding server are
+    left to it."""
     try:
         command = " ".join(one.cmdline())
         if "child_server" in command:
@@ -322,7 +347,8 @@ def left(started: set[psutil.Process]) -> tuple[str, ...]:
 
 
 def _lives(one: psutil.Process) -> bool:
-    """Looked at rather than waited for: `psutil.wait_procs` raises FileNotFoundError for processes that end in between."""
+    """Looked at rather than waited for: `psutil.wait_procs` raises FileNotFoundError for processes that end
+    in between."""
     try:
         return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
 """A damaged file → what FFmpeg's own decoders show of it, with nothing of ours between: what players show.
 
-In: a path. Out: a row per picture. Errors are passed over packet by packet, as FFmpeg's program passes over them. Runs in a
-killable child: see `shown_by_ffmpeg`.
+In: a path. Out: a row per picture. Errors are passed over packet by packet, as FFmpeg's program passes over
+them. Runs in a killable child: see `shown_by_ffmpeg`.
 """
 
 from pathlib import Path
@@ -23,8 +23,8 @@ _MOST_ERRORS = 100  # of reading, not of decoding, in a file
 
 
 def shown_by_ffmpeg(path: Path) -> np.ndarray:
-    """A row for each picture, in the order in which they come: time in µs (-1 if none is told), hash of its samples, and 1 if
-    the decoder says that it made some of it up; int64 (N, 3).
+    """A row for each picture, in the order in which they come: time in µs (-1 if none is told), hash of its
+    samples, and 1 if the decoder says that it made some of it up; int64 (N, 3).
 
     A file that FFmpeg can't open, or that ends it, shows nothing.
     """
@@ -40,12 +40,15 @@ def decode(path: Path) -> np.ndarray:
 
     rows: list[tuple[int, int, int]] = []
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        with av.open(
+            str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        ) as container:
             stream = container.streams.best("video")
             if stream is not None and stream.codec_context is not None:
                 stream.codec_context.thread_count = 1
                 _read(container, stream, rows)
-    except (av.error.FFmpegError, IndexError):  # it does not open; or PyAV met a stream that the header had not named
+    # it does not open; or PyAV met a stream that the header had not named
+    except (av.error.FFmpegError, IndexError):
         pass
     return np.array(rows, np.int64).reshape(-1, 3)
 

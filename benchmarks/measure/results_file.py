@@ -1,6 +1,7 @@
 """The one form of every benchmark's result: a table on the screen and a JSON beside the others.
 
-In: named figures. Out: `benchmarks/results/<name>.json` with the hardware, date and commit that they were measured on.
+In: named figures. Out: `benchmarks/results/<name>.json` with the hardware, date and commit that they were
+measured on.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from pipelines.precision import AUTO, decide
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
-_TOLD = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16")  # of what a processor can: what its speed here hangs on
+# of what a processor can: what its speed here hangs on
+_TOLD = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16")
 
 
 def hardware() -> dict[str, Any]:
-    """What it ran on, as far as it matters to a reader: the processor's name says little of what it, or a virtual machine
-    around it, can.
+    """What it ran on, as far as it matters to a reader: the processor's name says little of what it, or a
+    virtual machine around it, can.
     """
     import torch
 
@@ -33,7 +35,11 @@ def hardware() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         cpu = next(
-            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            (
+                line.split(":", 1)[1].strip()
+                for line in info.read_text().splitlines()
+                if line.startswith("model name")
+            ),
             cpu,
         )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
@@ -56,7 +62,10 @@ def _commit() -> str:
 
 
 def report(
-    name: str, figures: Mapping[str, float], rows: Sequence[Sequence[object]] = (), headings: Sequence[str] = ()
+    name: str,
+    figures: Mapping[str, float],
+    rows: Sequence[Sequence[object]] = (),
+    headings: Sequence[str] = (),
 ) -> Path:
     """Print the table and write the JSON.
 

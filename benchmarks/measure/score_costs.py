@@ -1,7 +1,7 @@
 """What each score costs: processor seconds per clip of five seconds, on the embedded real clips, one core.
 
-In: nothing. Out: by what measures, the processor seconds of a clip, decoding apart. Each is measured in a decode of its own,
-the decode's own time taken off; models are loaded before.
+In: nothing. Out: by what measures, the processor seconds of a clip, decoding apart. Each is measured in a
+decode of its own, the decode's own time taken off; models are loaded before.
 """
 
 import time

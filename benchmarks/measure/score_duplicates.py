@@ -1,19 +1,22 @@
-"""Duplicates: which pairs of clips are joined, of copies and look-alikes whose truth is known by construction.
+"""Duplicates: which pairs of clips are joined, of copies and look-alikes whose truth is known by
+construction.
 
 `python -m benchmarks.measure.score_duplicates [seed=<n>] [size=small] [clips=<n>]`
 
-Footage is described in `benchmarks.footage.duplicate_footage`. Every clip is written to a file by a real encoder and measured from
-that file as curation does: dense signals, native frames for the safe rectangle, scores, the look; then all pairs among
-all clips are judged with the default settings.
+Footage is described in `benchmarks.footage.duplicate_footage`. Every clip is written to a file by a real
+encoder and measured from that file as curation does: dense signals, native frames for the safe rectangle,
+scores, the look; then all pairs among all clips are judged with the default settings.
 
-- `dup_recall`: of the pairs of an original and its copy that share at least 0.55 of the shorter one, how many are found.
-- `dup_precision`: of all pairs that are found, how many show the same scene at the same time. Pairs that share less than
-  that, and pairs of two copies (whose crops may share less than what copies are said to share), count for neither if they
-  are found, or for precision only, as right.
-- `dup_captions_joined`: pairs of the same footage with another caption, which are neither copies nor none, that are joined.
-  They count nowhere else.
+- `dup_recall`: of the pairs of an original and its copy that share at least 0.55 of the shorter one, how many
+  are found.
+- `dup_precision`: of all pairs that are found, how many show the same scene at the same time. Pairs that
+  share less than that, and pairs of two copies (whose crops may share less than what copies are said to
+  share), count for neither if they are found, or for precision only, as right.
+- `dup_captions_joined`: pairs of the same footage with another caption, which are neither copies nor none,
+  that are joined. They count nowhere else.
 
-`clips=<n>` measures `find_pairs` instead, on so many synthetic looks of 5 s, a tenth of them copies: seconds, memory.
+`clips=<n>` measures `find_pairs` instead, on so many synthetic looks of 5 s, a tenth of them copies: seconds,
+memory.
 """
 
 import resource
@@ -151,7 +154,8 @@ def _judged(shown: list[Shown], contents: Mapping[str, str], pairs: list[Pair]) 
 
 
 def scale(number: int) -> dict[str, float]:
-    """What `find_pairs` takes for so many clips of 5 s: pictures with the spectrum of natural ones, which drift and change."""
+    """What `find_pairs` takes for so many clips of 5 s: pictures with the spectrum of natural ones, which
+    drift and change."""
     rng = np.random.default_rng(2)
     frames = round(_SCALE_S * _THUMBS_PER_S)
     copies = round(number * _SCALE_COPIES)
@@ -198,13 +202,17 @@ def scale(number: int) -> dict[str, float]:
         "scale_find_cpu_s": time.process_time() - started,
         "scale_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "scale_peak_before_mib": before,
-        "scale_copies_found": len({p for p in pairs if int(p.b) - int(p.a) == number - copies}) / max(1, copies),
-        "scale_others_found": float(len(pairs) - len({p for p in pairs if int(p.b) - int(p.a) == number - copies})),
+        "scale_copies_found": len({p for p in pairs if int(p.b) - int(p.a) == number - copies})
+        / max(1, copies),
+        "scale_others_found": float(
+            len(pairs) - len({p for p in pairs if int(p.b) - int(p.a) == number - copies})
+        ),
     }
 
 
 def _natural(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """A picture with amplitudes like 1/f over a slower vertical shade, seen by a moving camera; something else moves in it."""
+    """A picture with amplitudes like 1/f over a slower vertical shade, seen by a moving camera; something
+    else moves in it."""
     wide = SIDE * 2
     frequency = np.hypot(np.fft.fftfreq(wide)[:, None], np.fft.rfftfreq(wide)[None]) + 1 / wide
     spectrum = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)

@@ -1,16 +1,19 @@
-"""Motion and camera against rendered truth; and whether static, black and flicker follow what is done to real clips.
+"""Motion and camera against rendered truth; and whether static, black and flicker follow what is done to real
+clips.
 
-`python -m benchmarks.measure.score_motion [small] [seed]`; seed 0 is what is reported, on shots that no other seed sees.
+`python -m benchmarks.measure.score_motion [small] [seed]`; seed 0 is what is reported, on shots that no other
+seed sees.
 
-- `motion_error`: mean over scenes of |motion_mean ÷ truth − 1|; truth is the mean length of the flow between every
-  two consecutive frames inside the bars, by the matrices that the scene was rendered with. Scenes that move by less
-  than 0.01 of the diagonal per second have no relative error and are left out. `motion_error_p95` is the 95th
-  percentile over scenes, `motion_bias` the mean with its sign.
-- `camera`: share of right labels over as many scenes of each of the nine (`moving_scenes` says what is varied).
-- `ratio_error`: mean absolute error of `static_ratio` and `black_ratio` where a known share of the frames of a take of
-  real clips is frozen or black.
-- `monotone_light`: lowest Spearman correlation over takes between the share of frozen frames, of black frames, the
-  size of a flicker, and their scores.
+- `motion_error`: mean over scenes of |motion_mean ÷ truth − 1|; truth is the mean length of the flow between
+  every two consecutive frames inside the bars, by the matrices that the scene was rendered with. Scenes that
+  move by less than 0.01 of the diagonal per second have no relative error and are left out.
+  `motion_error_p95` is the 95th percentile over scenes, `motion_bias` the mean with its sign.
+- `camera`: share of right labels over as many scenes of each of the nine (`moving_scenes` says what is
+  varied).
+- `ratio_error`: mean absolute error of `static_ratio` and `black_ratio` where a known share of the frames of
+  a take of real clips is frozen or black.
+- `monotone_light`: lowest Spearman correlation over takes between the share of frozen frames, of black
+  frames, the size of a flicker, and their scores.
 """
 
 from __future__ import annotations

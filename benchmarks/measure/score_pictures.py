@@ -1,17 +1,21 @@
 """What native frames tell, against known truth: bars, text, and technical quality as real clips are degraded.
 
-`python -m benchmarks.measure.score_pictures [small] [seed]`; seed 0 is what is reported, on takes that no other seed sees.
+`python -m benchmarks.measure.score_pictures [small] [seed]`; seed 0 is what is reported, on takes that no
+other seed sees.
 
-Every figure goes the whole way: frames are encoded, decoded, measured as curation measures them, and scored as one clip.
+Every figure goes the whole way: frames are encoded, decoded, measured as curation measures them, and scored
+as one clip.
 
-- `letterbox`: share of scenes in which all four edges of the safe rectangle are within 2 px (`picture_scenes.barred` says
-  what is varied).
-- `text_area_error`: mean absolute error of `text_area` in percentage points, against the union of the boxes around rendered
-  lines, over as many scenes of each kind of text, and without (`picture_scenes.written_on`).
-- `monotone`: by measure, the lowest Spearman correlation over takes of the real clips between a degradation's level and the
-  score: Gaussian blur (sharpness, blur), quantiser of MPEG-2 and Motion JPEG (blockiness), added noise (noise), gain
-  (luma_mean). `monotone_min` is the least of sharpness, blockiness, noise and brightness.
-- `cpu_ms_per_frame`: processor time of each meter for a native frame at 1280 × 720; conversion to RGB and luma apart.
+- `letterbox`: share of scenes in which all four edges of the safe rectangle are within 2 px
+  (`picture_scenes.barred` says what is varied).
+- `text_area_error`: mean absolute error of `text_area` in percentage points, against the union of the boxes
+  around rendered lines, over as many scenes of each kind of text, and without (`picture_scenes.written_on`).
+- `monotone`: by measure, the lowest Spearman correlation over takes of the real clips between a degradation's
+  level and the score: Gaussian blur (sharpness, blur), quantiser of MPEG-2 and Motion JPEG (blockiness),
+  added noise (noise), gain (luma_mean). `monotone_min` is the least of sharpness, blockiness, noise and
+  brightness.
+- `cpu_ms_per_frame`: processor time of each meter for a native frame at 1280 × 720; conversion to RGB and
+  luma apart.
 """
 
 from __future__ import annotations
@@ -78,7 +82,9 @@ def scored(path: Path, meters: tuple[str, ...]) -> tuple[dict, Clock]:
     wanted = ("signals", *meters)
     shots = ShotConfig(detector="content")
     precision = decide(AUTO).name
-    tables = measure_pictures(enumerate(pictures), clock, 0, total, SignalConfig(), shots, cfg, wanted, precision)
+    tables = measure_pictures(
+        enumerate(pictures), clock, 0, total, SignalConfig(), shots, cfg, wanted, precision
+    )
     signals = tables.pop("signals")
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
     return score_clip(signals, tables, pictures[0].width, pictures[0].height, span, cfg), clock
@@ -89,7 +95,8 @@ def _encoded(scene: Scene, folder: Path) -> Path:
     path = folder / f"scene.{suffix}"
     if scene.codec != "mpeg2":
         return write(path, scene.frames, FPS, encoder, pixel_format=pixel_format, options=scene.options)
-    pts = [k * 25 // FPS for k in range(len(scene.frames))]  # its frame rates are a short list; frames may be missing
+    # its frame rates are a short list; frames may be missing
+    pts = [k * 25 // FPS for k in range(len(scene.frames))]
     return write(path, scene.frames, 25, encoder, pts, pixel_format=pixel_format, options=scene.options)
 
 
@@ -183,7 +190,9 @@ def _monotone(seed: int, takes: list[Take], folder: Path) -> dict[str, float]:
 def _cpu_ms(count: int) -> dict[str, float]:
     """Of frames of a real clip at 1280 × 720; models are loaded, and have looked once."""
     with av.open(str(real_clips()["bigbuckbunny.mp4"])) as container:
-        pictures = [picture for k, picture in enumerate(container.decode(video=0)) if k % 10 == 0][: count + 1]
+        pictures = [picture for k, picture in enumerate(container.decode(video=0)) if k % 10 == 0][
+            : count + 1
+        ]
     spent: dict[str, float] = defaultdict(float)
     looks = load_meters(ScoreConfig(), ("bars", "quality", "text", "nsfw"), "fp32")
     for k, picture in enumerate(pictures):

@@ -1,7 +1,8 @@
-"""Found shots against the truth: purity, coverage, recall per kind, and which distractors were taken for transitions.
+"""Found shots against the truth: purity, coverage, recall per kind, and which distractors were taken for
+transitions.
 
-In: the stretches [start, end) of frames that a detector hands on as clips, and the truth of a composite. Out: counts that
-add up over composites.
+In: the stretches [start, end) of frames that a detector hands on as clips, and the truth of a composite. Out:
+counts that add up over composites.
 """
 
 from __future__ import annotations

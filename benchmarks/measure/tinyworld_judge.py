@@ -1,8 +1,10 @@
-"""What a video of the tiny world shows, as anyone would say who looks at it: how many objects, of which colour, going where.
+"""What a video of the tiny world shows, as anyone would say who looks at it: how many objects, of which
+colour, going where.
 
-In: uint8 frames of any size, from wherever they come. Out: what is seen in them, and whether that is what was told. Knows nothing of how
-footage is rendered but the names of colours and directions and the one area of all shapes. A judge that never says no proves nothing:
-what it can't tell (no object, two of them, one that stands still or goes astray) is None, which no prompt asks for.
+In: uint8 frames of any size, from wherever they come. Out: what is seen in them, and whether that is what was
+told. Knows nothing of how footage is rendered but the names of colours and directions and the one area of all
+shapes. A judge that never says no proves nothing: what it can't tell (no object, two of them, one that stands
+still or goes astray) is None, which no prompt asks for.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy as np
 from benchmarks.footage.tinyworld_footage import AREA, RGB, STEP_XY
 
 _APART = (
-    80  # levels between an object and the ground, in the channel that differs most: about half of what they are apart
+    # levels between an object and the ground, in the channel that differs most: about half of what they are
+    # apart
+    80
 )
 _SIDE_PX = 128  # frames are looked at about this large
 _SPECK = 0.05  # of the true area: what is smaller is no object
@@ -32,7 +36,8 @@ _FILLS = {"circle": np.pi / 4, "square": 1.0, "triangle": 0.5}  # of the box aro
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """An object in a frame: its share of the frame, its middle as shares of the sides, its mean colour and what it fills of its box."""
+    """An object in a frame: its share of the frame, its middle as shares of the sides, its mean colour and
+    what it fills of its box."""
 
     area: float
     middle_xy: tuple[float, float]
@@ -42,7 +47,8 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A video in words; `area_ok` says of each frame whether it shows exactly one object of 50 to 150% of the true area."""
+    """A video in words; `area_ok` says of each frame whether it shows exactly one object of 50 to 150% of the
+    true area."""
 
     colour: str | None
     direction: str | None
@@ -62,9 +68,14 @@ def look(frames_THWC: np.ndarray, colours: Sequence[str]) -> Seen:
 
 
 def _enlarged(frame_HWC: np.ndarray) -> np.ndarray:
-    """Small frames enlarged, so that half a pixel of motion is seen: where an edge lies is in its pixels' values."""
+    """Small frames enlarged, so that half a pixel of motion is seen: where an edge lies is in its pixels'
+    values."""
     factor = max(1, _SIDE_PX // min(frame_HWC.shape[:2]))
-    return cv2.resize(frame_HWC, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else frame_HWC
+    return (
+        cv2.resize(frame_HWC, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        if factor > 1
+        else frame_HWC
+    )
 
 
 def things(frame_HWC: np.ndarray) -> list[Thing]:
@@ -72,7 +83,9 @@ def things(frame_HWC: np.ndarray) -> list[Thing]:
     height, width = frame_HWC.shape[:2]
     ground = np.median(frame_HWC.reshape(-1, 3), axis=0)
     apart = np.abs(frame_HWC - ground).max(axis=2)
-    count, labels, stats, middles = cv2.connectedComponentsWithStats((apart > _APART).astype(np.uint8), connectivity=8)
+    count, labels, stats, middles = cv2.connectedComponentsWithStats(
+        (apart > _APART).astype(np.uint8), connectivity=8
+    )
     found = []
     for label in range(1, count):
         pixels = int(stats[label, cv2.CC_STAT_AREA])

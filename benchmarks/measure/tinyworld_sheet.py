@@ -42,7 +42,9 @@ def _drawn(row: Row) -> np.ndarray:
         cell = np.full((cell_h, cell_w, 3), _PAPER, np.uint8)
         if number in given:
             cell[1:-1, 1:-1] = _GIVEN
-        frame = cv2.resize(row.frames_THWC[number], None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
+        frame = cv2.resize(
+            row.frames_THWC[number], None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST
+        )
         cell[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX] = frame
         cells.append(cell)
     return np.concatenate(cells, axis=1)

@@ -1,10 +1,12 @@
-"""How much memory the VAE takes to encode and decode, by length and by size: in chunks and tiles it should not grow.
+"""How much memory the VAE takes to encode and decode, by length and by size: in chunks and tiles it should
+not grow.
 
-The C library is told to give large blocks back at once (MALLOC_MMAP_THRESHOLD_): by default it keeps some, more of them the longer
-it runs, and that is not what the network needs.
+The C library is told to give large blocks back at once (MALLOC_MMAP_THRESHOLD_): by default it keeps some,
+more of them the longer it runs, and that is not what the network needs.
 
-In: frames and side of a video. Out: the most MiB that a fresh process held above what it held before. What goes in takes no
-memory (one frame, repeated), and what comes out is thrown away piece by piece: the network's own is left.
+In: frames and side of a video. Out: the most MiB that a fresh process held above what it held before. What
+goes in takes no memory (one frame, repeated), and what comes out is thrown away piece by piece: the network's
+own is left.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ def by_length_and_size() -> dict[str, float]:
 
 def _child(what: str, frames: int, side: int) -> float:
     code = "from benchmarks.measure.vae_memory import child; child()"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "-c", code, what, str(frames), str(side)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,10 +1,12 @@
-"""What a recipe of `train_vae` reaches in a given time, from footage to decibels, by the commands that a user would give.
+"""What a recipe of `train_vae` reaches in a given time, from footage to decibels, by the commands that a user
+would give.
 
-    python -m benchmarks.measure.vae_recipe [recipe=small_half_hour] [minutes=30] [folder=<where to keep it>] [footage=<folder>]
+    python -m benchmarks.measure.vae_recipe [recipe=small_half_hour] [minutes=30] [folder=<where to keep it>]
+    [footage=<folder>]
 
-In: a folder of videos. Out: figures on the clips' held-out ends, by frame size, and the trained VAE, both kept in `folder`, which
-`python -m benchmarks.vae folder=…` then takes. The time is that of `rushes train_vae`, from its start to its end; how many
-steps fit in it is measured first, by short runs of the same.
+In: a folder of videos. Out: figures on the clips' held-out ends, by frame size, and the trained VAE, both
+kept in `folder`, which `python -m benchmarks.vae folder=…` then takes. The time is that of `rushes
+train_vae`, from its start to its end; how many steps fit in it is measured first, by short runs of the same.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Trained:
 
     Attributes:
         vae: folder of its weights.
-        figures: `heldout_psnr_db` and its like, with `heldout_psnr_db_<side>` for frames of at most side × side pixels.
+        figures: `heldout_psnr_db` and its like, with `heldout_psnr_db_<side>` for frames of at most side ×
+        side pixels.
     """
 
     vae: Path
@@ -53,7 +56,12 @@ def train(footage: str, folder: Path, recipe: str, minutes: float) -> Trained:
         return Trained(weights, json.loads(kept.read_text()))
     dataset = folder / "dataset"
     _rushes("curate", f"footage={footage}", f"dataset={dataset}", *CURATE)
-    common = (f"dataset={dataset}", f"experiment={recipe}", "validate_every=100000000", "sample_every=100000000")
+    common = (
+        f"dataset={dataset}",
+        f"experiment={recipe}",
+        "validate_every=100000000",
+        "sample_every=100000000",
+    )
     walls = []
     for steps in PROBE_STEPS:
         began_s = time.monotonic()
@@ -96,12 +104,15 @@ def main() -> None:
     options = given({"recipe": "small_half_hour", "minutes": "30", "footage": "", "folder": ""})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options["folder"] or scratch)
-        trained = train(listed(options["footage"], folder), folder, options["recipe"], float(options["minutes"]))
+        trained = train(
+            listed(options["footage"], folder), folder, options["recipe"], float(options["minutes"])
+        )
         report("vae_recipe", trained.figures)
 
 
 def listed(footage: str, folder: Path) -> str:
-    """What `footage=` takes: the folder given, or a list of the clips that come with the packages, written into `folder`."""
+    """What `footage=` takes: the folder given, or a list of the clips that come with the packages, written
+    into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     if footage:
         return footage

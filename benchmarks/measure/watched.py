@@ -1,7 +1,9 @@
-"""A job of ours under strace: what the processes that decode opened, connected to and started; how long, and with what memory.
+"""A job of ours under strace: what the processes that decode opened, connected to and started; how long, and
+with what memory.
 
-In: a command that decodes through `pipelines.sandbox.child`. Out: a `Call` for each fork that looked at a file. What is known
-comes from the kernel's side of each process, so FFmpeg's own opening and connecting is seen as well as Python's.
+In: a command that decodes through `pipelines.sandbox.child`. Out: a `Call` for each fork that looked at a
+file. What is known comes from the kernel's side of each process, so FFmpeg's own opening and connecting is
+seen as well as Python's.
 """
 
 import os
@@ -29,8 +31,8 @@ _LOOK_EVERY_S = 0.25
 class Call:
     """One fork that did one thing with one file, and the threads and processes that it made.
 
-    `begun_s` and `ended_s` in seconds of the epoch; `peak_bytes` is its resident memory, 0 where it was killed. `opened`
-    are the paths it tried to open, whether there was anything or not.
+    `begun_s` and `ended_s` in seconds of the epoch; `peak_bytes` is its resident memory, 0 where it was
+    killed. `opened` are the paths it tried to open, whether there was anything or not.
     """
 
     pid: int
@@ -39,7 +41,8 @@ class Call:
     peak_bytes: int = 0
     opened: list[str] = field(default_factory=list)
     sockets: list[str] = field(default_factory=list)
-    """The lines in which a socket was made or connected. What the decoder's filter refuses it is refused before strace sees it."""
+    """The lines in which a socket was made or connected. What the decoder's filter refuses it is refused
+    before strace sees it."""
     started: list[str] = field(default_factory=list)
     """The lines in which a program was started."""
 
@@ -50,16 +53,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a command did. `code` is its exit status, None if it was ended after its time; `lines` what it said."""
+    """What a command did. `code` is its exit status, None if it was ended after its time; `lines` what it
+    said."""
 
     code: int | None
     lines: str
     calls: list[Call]
     peaks: Mapping[str, int]
-    """Greatest resident memory seen of its processes, by what they are: `worker` (Ray's) or `decoder`; bytes."""
+    """Greatest resident memory seen of its processes, by what they are: `worker` (Ray's) or `decoder`;
+    bytes."""
 
 
-def watch(command: Sequence[str], trace: Path, timeout_s: float, env: Mapping[str, str] | None = None) -> Watched:
+def watch(
+    command: Sequence[str], trace: Path, timeout_s: float, env: Mapping[str, str] | None = None
+) -> Watched:
     """Run a command to its end.
 
     Args:
@@ -102,7 +109,8 @@ def watch(command: Sequence[str], trace: Path, timeout_s: float, env: Mapping[st
 
 @dataclass(slots=True)
 class _Life:
-    """A process or thread from its first line to its last; a number may be given to several, one after the other."""
+    """A process or thread from its first line to its last; a number may be given to several, one after the
+    other."""
 
     pid: int
     begun_s: float
@@ -137,10 +145,15 @@ def calls(trace: Iterable[str]) -> list[Call]:
                 orphans[pid] = life
         elif new := _NEW_PROCESS.match(text):
             number = int(new[1])
-            child = living.get(number) or orphans.pop(number, None) or living.setdefault(number, _Life(number, at_s))
+            child = (
+                living.get(number)
+                or orphans.pop(number, None)
+                or living.setdefault(number, _Life(number, at_s))
+            )
             child.begun_s, child.claimed = min(child.begun_s, at_s), True
             life.made.append(child)
-            if "CLONE_VM" not in text and not text.startswith("vfork"):  # no thread, and no program that is started
+            # no thread, and no program that is started
+            if "CLONE_VM" not in text and not text.startswith("vfork"):
                 life.forks.append(child)
         elif _SERVER in text and text.startswith("execve") and not life.serves:
             life.serves = True
@@ -209,7 +222,9 @@ def _look(pid: int, done: threading.Event, peaks: dict[str, int]) -> None:
 def libraries() -> tuple[str, ...]:
     """Where programs may read what belongs to themselves: Python, its packages, the system's libraries."""
     root = Path(__file__).resolve().parents[2]
-    prefixes = {path for prefix in (sys.prefix, sys.base_prefix) for path in (prefix, os.path.realpath(prefix))}
+    prefixes = {
+        path for prefix in (sys.prefix, sys.base_prefix) for path in (prefix, os.path.realpath(prefix))
+    }
     packages = (f"{root / name}/" for name in ("pipelines", "recaption", "model", "jobs", "conf"))
     return (
         *(f"{prefix}/" for prefix in prefixes),

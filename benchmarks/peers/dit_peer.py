@@ -1,15 +1,17 @@
-"""Our DiT and diffusers' Wan transformer of the same width, depth, heads, feed-forward, tokens and text, each in a process of its own.
+"""Our DiT and diffusers' Wan transformer of the same width, depth, heads, feed-forward, tokens and text, each
+in a process of its own.
 
-In: a `Pair`. Out: seconds and memory of a forward and a backward pass, by side and precision. Alike: the kinds of layers
-(adaptive norms from one time MLP, normalised queries and keys, 3D rotation, attention to the text, GELU feed-forward),
-their sizes, the patches, the loss. What stays unlike:
+In: a `Pair`. Out: seconds and memory of a forward and a backward pass, by side and precision. Alike: the
+kinds of layers (adaptive norms from one time MLP, normalised queries and keys, 3D rotation, attention to the
+text, GELU feed-forward), their sizes, the patches, the loss. What stays unlike:
 
 - Theirs normalises queries and keys over all heads, ours over each.
-- Theirs maps the text at its width in every block as ours does, but queries, keys and values by three matrices.
+- Theirs maps the text at its width in every block as ours does, but queries, keys and values by three
+  matrices.
 - Theirs takes a batch of equal videos, ours a row of tokens with segments.
 
-"ours" is trained as our trainer does it: fp32 weights, bf16 products by autocast. Theirs is measured in every way that it runs
-in (autocast, and all its weights in bf16), and the fastest counts.
+"ours" is trained as our trainer does it: fp32 weights, bf16 products by autocast. Theirs is measured in every
+way that it runs in (autocast, and all its weights in bf16), and the fastest counts.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ THEIRS = ("theirs fp32", "theirs bf16 autocast", "theirs bf16 weights")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two networks to compare, and what goes through them: `videos` of latents (16, T, H, W) with `text_tokens` each."""
+    """Two networks to compare, and what goes through them: `videos` of latents (16, T, H, W) with
+    `text_tokens` each."""
 
     width: int = 384
     depth: int = 12
@@ -50,14 +53,18 @@ class Pair:
         return self.videos * t * (h // 2) * (w // 2)
 
 
-def measure(side: str, pair: Pair, device: str = "cpu", steps: int = 6, threads: int = 2) -> Mapping[str, float]:
-    """Figures of one process: `step_s` (median of forward + backward, the first two not counted), `mib` at its peak above
-    what the libraries took, `gflop` of the products, `parameters`.
+def measure(
+    side: str, pair: Pair, device: str = "cpu", steps: int = 6, threads: int = 2
+) -> Mapping[str, float]:
+    """Figures of one process: `step_s` (median of forward + backward, the first two not counted), `mib` at
+    its peak above what the libraries took, `gflop` of the products, `parameters`.
 
     Raises:
         RuntimeError: the process failed; with what it said.
     """
-    asked = json.dumps({"side": side, "pair": asdict(pair), "device": device, "steps": steps, "threads": threads})
+    asked = json.dumps(
+        {"side": side, "pair": asdict(pair), "device": device, "steps": steps, "threads": threads}
+    )
     command = [sys.executable, "-c", "from benchmarks.peers.dit_peer import child; child()", asked]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -77,7 +84,12 @@ def child() -> None:
     settings = asked["pair"]
     pair = Pair(**{**settings, "latents_THW": tuple(settings["latents_THW"])})
     side, precision = asked["side"].split(" ", 1)
-    Step(side, precision, Pair(width=48, depth=1, heads=1, ffn_width=48, latents_THW=(1, 2, 2)), asked["device"])()
+    Step(
+        side,
+        precision,
+        Pair(width=48, depth=1, heads=1, ffn_width=48, latents_THW=(1, 2, 2)),
+        asked["device"],
+    )()
     with Peak() as peak:
         step = Step(side, precision, pair, asked["device"])
         seconds = [step() for _ in range(asked["steps"])]
@@ -91,7 +103,8 @@ def child() -> None:
 
 
 class Step:
-    """A network with fresh weights and one batch; calling it does a forward and a backward pass and says how long they took."""
+    """A network with fresh weights and one batch; calling it does a forward and a backward pass and says how
+    long they took."""
 
     def __init__(self, side: str, precision: str, pair: Pair, device: str) -> None:
         import torch
@@ -99,7 +112,9 @@ class Step:
         self.device, self.autocast = torch.device(device), precision in ("bf16", "bf16 autocast")
         torch.manual_seed(0)
         build = _ours if side == "ours" else _theirs
-        self.network, self.inputs = build(pair, self.device, torch.bfloat16 if precision == "bf16 weights" else None)
+        self.network, self.inputs = build(
+            pair, self.device, torch.bfloat16 if precision == "bf16 weights" else None
+        )
 
     def __call__(self) -> float:
         self.network.zero_grad(set_to_none=True)
@@ -148,7 +163,9 @@ def _ours(pair: Pair, device: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:
         text_dim=pair.text_dim,
     )
     samples = [
-        Sample(torch.randn(pair.channels, *pair.latents_THW), 24.0, torch.randn(pair.text_tokens, pair.text_dim))
+        Sample(
+            torch.randn(pair.channels, *pair.latents_THW), 24.0, torch.randn(pair.text_tokens, pair.text_dim)
+        )
         for _ in range(pair.videos)
     ]
     packed = pack(samples, cfg.patch).to(device)
@@ -170,16 +187,21 @@ def _theirs(pair: Pair, device: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:
         num_layers=pair.depth,
     ).to(device, dtype)
     inputs = {
-        "hidden_states": torch.randn(pair.videos, pair.channels, *pair.latents_THW, device=device, dtype=dtype),
+        "hidden_states": torch.randn(
+            pair.videos, pair.channels, *pair.latents_THW, device=device, dtype=dtype
+        ),
         "timestep": torch.full((pair.videos,), 500, device=device),
-        "encoder_hidden_states": torch.randn(pair.videos, pair.text_tokens, pair.text_dim, device=device, dtype=dtype),
+        "encoder_hidden_states": torch.randn(
+            pair.videos, pair.text_tokens, pair.text_dim, device=device, dtype=dtype
+        ),
         "return_dict": False,
     }
     return network, inputs
 
 
 def _awake(network: Any) -> Any:
-    """What starts at zero, started at random: a product with zeros takes as long, but gradients of zeros may not be made."""
+    """What starts at zero, started at random: a product with zeros takes as long, but gradients of zeros may
+    not be made."""
     import torch
 
     with torch.no_grad():

@@ -1,15 +1,18 @@
-"""NeMo Curator's own video pipeline over a folder, on its Ray Data backend; run by the python of its own environment.
+"""NeMo Curator's own video pipeline over a folder, on its Ray Data backend; run by the python of its own
+environment.
 
     <peer's python> nemo_pipeline.py <footage> <out> <encoder> <cpus> <ray's folder>
 
-In: a folder of videos. Out: clips and their metadata in a folder, and one line of JSON: seconds from the pipeline's start to
-its end, with imports, Ray's start and its end apart; how many clips it wrote, of how many videos; at how many it failed; and
-how many have no motion: it measures none in pictures with a side under 256 px.
+In: a folder of videos. Out: clips and their metadata in a folder, and one line of JSON: seconds from the
+pipeline's start to its end, with imports, Ray's start and its end apart; how many clips it wrote, of how many
+videos; at how many it failed; and how many have no motion: it measures none in pictures with a side under 256
+px.
 
-Its stages as its tutorial sets them up, with nothing that needs a GPU: read, a clip every 10 s, transcode, motion from codec
-vectors, write. Motion is a score and rejects nothing, so that there is as much to write as there is with our recipe that
-keeps everything. Of its encoders libopenh264 is the one for processors that it recommends; libx264, which it does not know,
-takes the place of that one's name in the command it runs, all else the same.
+Its stages as its tutorial sets them up, with nothing that needs a GPU: read, a clip every 10 s, transcode,
+motion from codec vectors, write. Motion is a score and rejects nothing, so that there is as much to write as
+there is with our recipe that keeps everything. Of its encoders libopenh264 is the one for processors that it
+recommends; libx264, which it does not know, takes the place of that one's name in the command it runs, all
+else the same.
 """
 
 import json
@@ -21,7 +24,10 @@ from unittest import mock
 import ray
 from nemo_curator.backends.ray_data import RayDataExecutor
 from nemo_curator.pipeline import Pipeline
-from nemo_curator.stages.video.clipping.clip_extraction_stages import ClipTranscodingStage, FixedStrideExtractorStage
+from nemo_curator.stages.video.clipping.clip_extraction_stages import (
+    ClipTranscodingStage,
+    FixedStrideExtractorStage,
+)
 from nemo_curator.stages.video.filtering.motion_filter import MotionFilterStage, MotionVectorDecodeStage
 from nemo_curator.stages.video.io.clip_writer import ClipWriterStage
 from nemo_curator.stages.video.io.video_reader import VideoReader
@@ -48,7 +54,9 @@ def pipeline(footage: str, out: str, encoder: str) -> Pipeline:
     made = Pipeline(name="cut_motion_write")
     made.add_stage(VideoReader(input_video_path=footage))
     made.add_stage(
-        FixedStrideExtractorStage(clip_len_s=STRIDE_S, clip_stride_s=STRIDE_S, min_clip_length_s=0.5, limit_clips=0)
+        FixedStrideExtractorStage(
+            clip_len_s=STRIDE_S, clip_stride_s=STRIDE_S, min_clip_length_s=0.5, limit_clips=0
+        )
     )
     made.add_stage(transcoding)
     made.add_stage(MotionVectorDecodeStage())

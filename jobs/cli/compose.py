@@ -1,8 +1,9 @@
 """From what a user typed to a checked config instance, through Hydra.
 
 In: a job and `key=value` arguments. Out: an instance of the job's config dataclass, and the same as YAML.
-Text is what was typed, byte for byte: it goes through no grammar and nothing in it is interpolated. Numbers, lists and maps are read by
-Hydra's grammar. Whatever is wrong becomes one ConfigError that names the key as typed, with the near miss.
+Text is what was typed, byte for byte: it goes through no grammar and nothing in it is interpolated. Numbers,
+lists and maps are read by Hydra's grammar. Whatever is wrong becomes one ConfigError that names the key as
+typed, with the near miss.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Composed:
 class Typed:
     """One argument as typed: `name=value`, or `+name=value`, which adds to a map.
 
-    `key` is the key that it is about: the one of that name, the map that an entry is of, or None for `experiment`.
+    `key` is the key that it is about: the one of that name, the map that an entry is of, or None for
+    `experiment`.
     """
 
     name: str
@@ -85,7 +87,9 @@ def _typed(job: Job, argument: str, known: dict[str, Key]) -> Typed:
         return Typed(name, value, adds, None)
     if name not in known and f"{name}.name" in known:  # `recipe=opensora`: what is chosen by name may be
         name = f"{name}.name"
-    key = known.get(name) or next((k for p, k in known.items() if k.is_map and name.startswith(f"{p}.")), None)
+    key = known.get(name) or next(
+        (k for p, k in known.items() if k.is_map and name.startswith(f"{p}.")), None
+    )
     if key is None:
         guess = near_miss(name, known) or f" (rushes {job.name} --help lists them)"
         raise ConfigError(f"{job.name} has no key '{name}'{guess}")
@@ -113,7 +117,8 @@ def compose(job: Job, arguments: list[str]) -> Composed:
     """Compose, convert and check the configuration of a job.
 
     Raises:
-        ConfigError: an unknown key, a value of the wrong type or out of its limits, a required key that is missing.
+        ConfigError: an unknown key, a value of the wrong type or out of its limits, a required key that is
+        missing.
     """
     given = typed(job, arguments)
     values = _composed(job, [one for one in given if one.key is None or not (one.is_text or one.key.is_map)])
@@ -160,7 +165,8 @@ def _composed(job: Job, given: list[Typed]) -> dict[str, Any]:
 
 
 def _register(job: Job) -> None:
-    """Make a job's config dataclass known to Hydra, which finds a wrong key or type before anything runs, and an experiment of it."""
+    """Make a job's config dataclass known to Hydra, which finds a wrong key or type before anything runs, and
+    an experiment of it."""
     from hydra.core.config_store import ConfigStore
 
     schema = f"{job.name}_schema"
@@ -180,7 +186,8 @@ def _check_read(job: Job, one: Typed) -> None:
     if chosen not in names and override.value() is not None:
         listed = ", ".join(names) or "none exist for this job"
         raise ConfigError(
-            f"experiment '{chosen}' is not known{near_miss(chosen, names)} (experiments of {job.name}: {listed})"
+            f"experiment '{chosen}' is not known{near_miss(chosen, names)} (experiments of {job.name}: "
+            f"{listed})"
         )
 
 
@@ -208,7 +215,9 @@ def _set_map(values: dict[str, Any], one: Typed) -> None:
             raise ConfigError(f"{one.name}={one.value} is not {in_words(kind.__args__[1])}")
         value = {name: value}
     elif not fits(value, kind):
-        raise ConfigError(f"{one.name}={one.value} is not a {one.key.type_name}, such as {one.name}={{name: 1}}")
+        raise ConfigError(
+            f"{one.name}={one.value} is not a {one.key.type_name}, such as {one.name}={{name: 1}}"
+        )
     before = _get(values, one.key.path) if one.is_entry or one.adds else {}
     _set(values, one.key.path, {**before, **value})
 
@@ -239,7 +248,8 @@ def _require(job: Job, values: dict[str, Any], typed_texts: set[str]) -> None:
 
 
 def _check_no_keys(cfg: Any) -> None:
-    """Whatever is configured is printed by `--cfg`, written to config.yaml and shown by Ray: no address in it may hold a key."""
+    """Whatever is configured is printed by `--cfg`, written to config.yaml and shown by Ray: no address in it
+    may hold a key."""
     for key in keys(type(cfg), instance=cfg):
         if not key.words:
             for one in _texts(key.default):
@@ -260,7 +270,9 @@ def _explain(error: BaseException) -> str:
         error = error.__cause__
     text = str(error)
     key = re.search(r"full_key: (\S+)", text)
-    reason = next((line.strip() for line in text.splitlines() if line.strip() and not line.startswith("In '")), text)
+    reason = next(
+        (line.strip() for line in text.splitlines() if line.strip() and not line.startswith("In '")), text
+    )
     wrong = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason)
     if wrong and key:
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}

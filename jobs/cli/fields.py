@@ -1,6 +1,7 @@
 """Config dataclasses as data: every key with its type, default, unit, meaning and limits.
 
-In: a config dataclass (or an instance). Out: flat `Key`s for help, completion and near misses; errors about values out of their limits.
+In: a config dataclass (or an instance). Out: flat `Key`s for help, completion and near misses; errors about
+values out of their limits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ REQUIRED = "???"
 class Key:
     """One key of a job as a user types it, such as `shots.detector`.
 
-    `path_like` if it takes a path; `words` if it takes what a person writes, which is no address whatever it looks like.
+    `path_like` if it takes a path; `words` if it takes what a person writes, which is no address whatever it
+    looks like.
     """
 
     path: str
@@ -85,8 +87,8 @@ def keys(config: Any, prefix: str = "", instance: Any = None, without: Collectio
     Args:
         config: the dataclass type.
         instance: where given, `default` is taken from it (nested defaults that a parent overrides).
-        without: its fields that are none of the user's, because the config that it is a part of sets them: what that says of
-            a part as `wired` in the field's metadata.
+        without: its fields that are none of the user's, because the config that it is a part of sets them:
+            what that says of a part as `wired` in the field's metadata.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -114,7 +116,8 @@ def keys(config: Any, prefix: str = "", instance: Any = None, without: Collectio
 
 
 def with_absolute_paths(instance: Any) -> Any:
-    """A copy of a config whose paths hold wherever they are read: workers have a working folder of their own."""
+    """A copy of a config whose paths hold wherever they are read: workers have a working folder of their
+    own."""
     changed: dict[str, Any] = {}
     hints = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
@@ -150,7 +153,9 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is Any:
         return True
     if origin is dict:
-        return isinstance(value, dict) and all(isinstance(k, str) and fits(v, arguments[1]) for k, v in value.items())
+        return isinstance(value, dict) and all(
+            isinstance(k, str) and fits(v, arguments[1]) for k, v in value.items()
+        )
     if origin is list:
         return isinstance(value, list | tuple) and all(fits(one, arguments[0]) for one in value)
     if kind in (int, float):

@@ -1,7 +1,7 @@
 """One process at a time works in a folder, from whichever machine or container it comes.
 
-In: a file in that folder. Out: a lock on it that lasts as long as the process that holds it: nothing has to be tidied up after one
-that was killed.
+In: a file in that folder. Out: a lock on it that lasts as long as the process that holds it: nothing has to
+be tidied up after one that was killed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def hold(file: Path, patience_s: float) -> int | None:
         patience_s: how long to wait for another to let go.
 
     Returns:
-        The lock's file descriptor, which ends it when it is closed; None where the file system knows no locks.
+        The lock's file descriptor, which ends it when it is closed; None where the file system knows no
+        locks.
 
     Raises:
         HeldError: another goes on holding it.
@@ -39,7 +40,9 @@ def hold(file: Path, patience_s: float) -> int | None:
         return lock
     os.close(lock)
     if held is None:
-        logger.warning("%s: its file system knows no locks; a second run in its folder would not be noticed", file)
+        logger.warning(
+            "%s: its file system knows no locks; a second run in its folder would not be noticed", file
+        )
         return None
     raise HeldError(f"{file} is held by another process")
 

@@ -1,4 +1,5 @@
-"""What `--help` prints, taken from the registry and the config dataclasses, so that it can't fall behind them.
+"""What `--help` prints, taken from the registry and the config dataclasses, so that it can't fall behind
+them.
 
 In: a job's name or nothing. Out: text.
 """
@@ -63,8 +64,10 @@ def reference(experiments: Callable[[Job], Iterable[str]]) -> str:
     lines = [
         "# Reference",
         "",
-        "Every job and every key, taken from the configs: `python -m jobs.cli.help > docs/reference.md` writes this page anew.",
-        "`rushes <job> --help` prints the same. A key is given as `key=value`; what is required has no default.",
+        "Every job and every key, taken from the configs: `python -m jobs.cli.help > docs/reference.md` "
+        "writes this page anew.",
+        "`rushes <job> --help` prints the same. A key is given as `key=value`; what is required has no "
+        "default.",
     ]
     for job in JOBS.values():
         lines += ["", f"## {job.name}", "", f"{job.summary[0].upper()}{job.summary[1:]}."]

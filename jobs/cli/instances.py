@@ -1,6 +1,7 @@
 """Plain values → an instance of a config dataclass, checked, with nothing interpreted: text stays what it is.
 
-In: nested maps, as YAML and JSON have them. Out: the instance, or an error that names the key as a user types it. The way back is `as_yaml`.
+In: nested maps, as YAML and JSON have them. Out: the instance, or an error that names the key as a user types
+it. The way back is `as_yaml`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> An
     """An instance of a config dataclass; what `values` leaves out has its default.
 
     Raises:
-        ValueError: a key is not known, or its value of another kind; or what the dataclass itself finds wrong.
+        ValueError: a key is not known, or its value of another kind; or what the dataclass itself finds
+        wrong.
     """
     hints = typing.get_type_hints(config)
     names = [field.name for field in dataclasses.fields(config)]
@@ -40,7 +42,8 @@ def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> An
 
 
 def _as_kind(value: Any, kind: Any) -> Any:
-    """Whole numbers become numbers where those are wanted, so that equal settings are equal however they were typed."""
+    """Whole numbers become numbers where those are wanted, so that equal settings are equal however they were
+    typed."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is list:
         return [_as_kind(one, arguments[0]) for one in value]

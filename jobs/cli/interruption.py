@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM, remembered: an exception raised inside somebody's callback or finaliser is swallowed there, a flag is not."""
+"""Ctrl-C and SIGTERM, remembered: an exception raised inside somebody's callback or finaliser is swallowed
+there, a flag is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The `rushes` command: finds the job, composes its configuration, runs it, and turns what happens into an exit code.
+"""The `rushes` command: finds the job, composes its configuration, runs it, and turns what happens into an
+exit code.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted (state is kept).
 Imports nothing heavy: `rushes --help` answers at once.
@@ -131,7 +132,8 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
 
 
 def _reader_is_gone() -> bool:
-    """Whether it is our own stdout that nobody reads any more, and not some other pipe or connection that broke."""
+    """Whether it is our own stdout that nobody reads any more, and not some other pipe or connection that
+    broke."""
     import select
 
     if sys.stdout is None:
@@ -142,7 +144,10 @@ def _reader_is_gone() -> bool:
 
 
 def _interrupted(kept: str = "") -> int:
-    print(f"\ninterrupted; {as_message(kept) or 'state is kept'}: run the same command to go on", file=sys.stderr)
+    print(
+        f"\ninterrupted; {as_message(kept) or 'state is kept'}: run the same command to go on",
+        file=sys.stderr,
+    )
     return INTERRUPTED
 
 

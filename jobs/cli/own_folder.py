@@ -1,7 +1,8 @@
 """A folder that the user named for a run, and that the run has to itself while it lasts.
 
-In: what `out=` names. Out: the folder, made if it was not there, with a lock on it. One that is there already may be anybody's: of
-somebody else, or with links in it that lead elsewhere (a run that was downloaded), it would decide what is written over.
+In: what `out=` names. Out: the folder, made if it was not there, with a lock on it. One that is there already
+may be anybody's: of somebody else, or with links in it that lead elsewhere (a run that was downloaded), it
+would decide what is written over.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def own_folder(folder: Path) -> Path:
 
     Raises:
         ValueError: another run holds it.
-        PermissionError: it is a link, belongs to somebody else, can be written to by everybody, or links in it lead out.
+        PermissionError: it is a link, belongs to somebody else, can be written to by everybody, or links in
+        it lead out.
         NotADirectoryError: it is none.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,9 @@ def own_folder(folder: Path) -> Path:
     try:
         _held[path] = hold(path / _LOCK, _PATIENCE_S)
     except HeldError as error:
-        raise ValueError(f"another run writes into {folder}; wait until it ends, or give another folder") from error
+        raise ValueError(
+            f"another run writes into {folder}; wait until it ends, or give another folder"
+        ) from error
     return folder
 
 
@@ -54,12 +58,15 @@ def _check(folder: Path) -> None:
     about = folder.lstat()
     if stat.S_ISLNK(about.st_mode):
         raise PermissionError(
-            f"{folder} is a link to {os.readlink(folder)}, and a run writes through none; give that folder itself"
+            f"{folder} is a link to {os.readlink(folder)}, and a run writes through none; give that folder "
+            "itself"
         )
     if not stat.S_ISDIR(about.st_mode):
         raise NotADirectoryError(f"{folder} is no folder; give another")
     if about.st_uid != os.geteuid():
-        raise PermissionError(f"{folder} belongs to somebody else, who could change what a run relies on; give another")
+        raise PermissionError(
+            f"{folder} belongs to somebody else, who could change what a run relies on; give another"
+        )
     if about.st_mode & stat.S_IWOTH:
         raise PermissionError(
             f"{folder} can be written to by everybody; take that away (chmod o-w), or give another folder"
@@ -68,8 +75,8 @@ def _check(folder: Path) -> None:
     for link in _links(folder, _DEPTH, without=_DATASET):
         if not Path(os.path.realpath(link)).is_relative_to(root):
             raise PermissionError(
-                f"{link} is a link to {os.readlink(link)}, out of the run's folder, where nothing is written; put what it "
-                "leads to in its place, or give another folder"
+                f"{link} is a link to {os.readlink(link)}, out of the run's folder, where nothing is "
+                "written; put what it leads to in its place, or give another folder"
             )
 
 

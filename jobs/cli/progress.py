@@ -94,7 +94,9 @@ class _LineBar(Bar):
     def _show(self) -> None:
         now_s = time.monotonic()
         if now_s >= self._next_s and not 0 < self.total <= self.done:
-            self._next_s = now_s + min(_LAST_EVERY_S, max(_FIRST_LINE_S, (now_s - self._start_s) / _LINES_APART))
+            self._next_s = now_s + min(
+                _LAST_EVERY_S, max(_FIRST_LINE_S, (now_s - self._start_s) / _LINES_APART)
+            )
             self._print(self.left() if self.done else "starting")
 
     def _print(self, ending: str) -> None:

@@ -1,6 +1,7 @@
 """The jobs by name. Light: `rushes --help` reads this and nothing else.
 
-Each job is a module `jobs.<name>` with `check(cfg)`, `run(cfg, run)` and `run_folder(cfg)`, and a config dataclass in a light module.
+Each job is a module `jobs.<name>` with `check(cfg)`, `run(cfg, run)` and `run_folder(cfg)`, and a config
+dataclass in a light module.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from jobs.cli.fields import near_miss
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: its one-line summary, its config dataclass as `module:Class`, and the key that says where its result goes."""
+    """One job: its one-line summary, its config dataclass as `module:Class`, and the key that says where its
+    result goes."""
 
     name: str
     summary: str
@@ -86,8 +88,17 @@ JOBS: dict[str, Job] = {
             "print what a diffusion transformer costs: parameters, operations, memory",
             "jobs.sizing.config:ModelConfig",
         ),
-        Job("encode", "cache the latents and text embeddings of a dataset", "jobs.encoding.config:EncodeConfig"),
-        Job("train", "train the diffusion transformer on cached latents", "jobs.training.config:TrainConfig", "out"),
+        Job(
+            "encode",
+            "cache the latents and text embeddings of a dataset",
+            "jobs.encoding.config:EncodeConfig",
+        ),
+        Job(
+            "train",
+            "train the diffusion transformer on cached latents",
+            "jobs.training.config:TrainConfig",
+            "out",
+        ),
         Job("generate", "make a video from a sentence", "jobs.generation.config:GenerateConfig", "out"),
         Job(
             "evaluate",
@@ -111,7 +122,9 @@ JOBS: dict[str, Job] = {
 }
 
 SUBMIT = "submit"
-SUBMIT_SUMMARY = "run any job above on a Ray cluster: rushes submit <job> key=value … ray.address=http://host:8265"
+SUBMIT_SUMMARY = (
+    "run any job above on a Ray cluster: rushes submit <job> key=value … ray.address=http://host:8265"
+)
 
 
 def job_named(name: str) -> Job:
@@ -121,5 +134,7 @@ def job_named(name: str) -> Job:
         ValueError: with the near miss.
     """
     if name not in JOBS:
-        raise ValueError(f"job '{name}' is not known{near_miss(name, [*JOBS, SUBMIT])} (rushes --help lists the jobs)")
+        raise ValueError(
+            f"job '{name}' is not known{near_miss(name, [*JOBS, SUBMIT])} (rushes --help lists the jobs)"
+        )
     return JOBS[name]

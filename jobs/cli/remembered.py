@@ -1,7 +1,9 @@
-"""Footage that this user has curated on this machine: what other jobs may go back to without being given it again.
+"""Footage that this user has curated on this machine: what other jobs may go back to without being given it
+again.
 
-In: footage as it was given to `rushes curate`. Out: the same, in later jobs of the same user. It is kept in the user's own folder for
-state, never in a dataset: a dataset of somebody else can't say what this user gave. What can't be kept has to be given again.
+In: footage as it was given to `rushes curate`. Out: the same, in later jobs of the same user. It is kept in
+the user's own folder for state, never in a dataset: a dataset of somebody else can't say what this user gave.
+What can't be kept has to be given again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _MOST_BYTES = 16 * 1024**2
 
 def remember(footage: str, uri_column: str) -> None:
     """Keep what was given."""
-    root = Root(footage if is_s3(footage) else str(local_path(footage, what="footage").absolute()), uri_column)
+    root = Root(
+        footage if is_s3(footage) else str(local_path(footage, what="footage").absolute()), uri_column
+    )
     if root in remembered()[-_MOST // 2 :]:
         return
     line = json.dumps({"footage": root.footage, "uri_column": root.uri_column}) + "\n"
@@ -32,7 +36,9 @@ def remember(footage: str, uri_column: str) -> None:
         with os.fdopen(_opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
             file.write(line.encode())
     except (OSError, RuntimeError) as error:
-        logger.info("what footage was given can't be kept for later jobs (%s): they need footage= again", error)
+        logger.info(
+            "what footage was given can't be kept for later jobs (%s): they need footage= again", error
+        )
 
 
 def remembered() -> list[Root]:
@@ -59,7 +65,8 @@ def remembered() -> list[Root]:
 
 
 def given_to(footage: str | None, uri_column: str) -> Given:
-    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated here before."""
+    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated
+    here before."""
     now = () if footage is None else (Root(footage, uri_column),)
     return Given((*now, *remembered()), through_links=True)
 

@@ -1,7 +1,8 @@
 """Where one run of a job keeps its config, log and results, and how it speaks to the person who started it.
 
-In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the console. A run has its
-folder to itself: it makes a new one, or holds the one that the user named. How folders are had is `own_folder`'s matter.
+In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the
+console. A run has its folder to itself: it makes a new one, or holds the one that the user named. How folders
+are had is `own_folder`'s matter.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Scratch:
 class Run:
     """One run of one job: a block, at whose end its folder is where it belongs, however it ended.
 
-    `remote` is the URI where what is written to `folder` goes at the end; None where the folder is in its place already.
-    `passing`: nobody wants the folder afterwards, unless the job failed.
+    `remote` is the URI where what is written to `folder` goes at the end; None where the folder is in its
+    place already. `passing`: nobody wants the folder afterwards, unless the job failed.
     """
 
     job: str
@@ -68,7 +69,8 @@ class Run:
         return self.remote or str(self.folder)
 
     def _hand_in(self, remote: str) -> None:
-        """Put the run's files into the dataset, and remove them here. What can't be put stays here, and is said so."""
+        """Put the run's files into the dataset, and remove them here. What can't be put stays here, and is
+        said so."""
         _log_to(logging.NullHandler())
         try:
             store, prefix = _place(remote)
@@ -76,7 +78,8 @@ class Run:
                 store.put_new(prefix + path.relative_to(self.folder).as_posix(), path)
         except (OSError, ValueError) as error:
             self.say(
-                f"{self.job}: the files of this run could not be put into {remote} ({error}); they are in {self.folder}"
+                f"{self.job}: the files of this run could not be put into {remote} ({error}); they are in "
+                f"{self.folder}"
             )
         else:
             shutil.rmtree(self.folder)
@@ -107,7 +110,8 @@ class Run:
         return path
 
     def log_here(self) -> None:
-        """Send the logs of this process to the run's `log`: again, after another run in it had one of its own."""
+        """Send the logs of this process to the run's `log`: again, after another run in it had one of its
+        own."""
         handler = _LogFile(self.log, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(LogFormatter())
         _log_to(handler)
@@ -116,8 +120,8 @@ class Run:
 def new_run_folder(dataset: str, job: str) -> str:
     """URI for a folder of its own for one run of a job on a dataset: `<dataset>/runs/<time>-<job>-<random>`.
 
-    Of containers each has a process 1, and they may start in one second: only chance tells their runs apart, and that nobody
-    else has the name is seen by `open_run`.
+    Of containers each has a process 1, and they may start in one second: only chance tells their runs apart,
+    and that nobody else has the name is seen by `open_run`.
     """
     started = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     return f"{open_store(dataset).uri}/runs/{started}-{job}-{_by_chance()}"
@@ -134,7 +138,8 @@ def open_run(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
     The console stays for what a person reads: warnings of libraries go to the log, not to the screen.
 
     Args:
-        folder: a path that the user named, which may be there already; the URI of a new one; or of none that stays.
+        folder: a path that the user named, which may be there already; the URI of a new one; or of none that
+        stays.
 
     Raises:
         ValueError: another run is in the folder.
@@ -166,29 +171,35 @@ def _in_its_folder(job: str, folder: Path | str | Scratch, config_yaml: str) -> 
 
 
 def _by_chance() -> str:
-    """The end of a folder's name: the microsecond first, so that runs of one job in one second sort by time, too."""
+    """The end of a folder's name: the microsecond first, so that runs of one job in one second sort by time,
+    too."""
     return f"{int(time.time() % 1 * 1e6):05x}{secrets.token_hex(4)}"
 
 
 class _LogFile(logging.FileHandler):
-    """A log on a disk that may be full: then it is said once, where logging would print a traceback for every line."""
+    """A log on a disk that may be full: then it is said once, where logging would print a traceback for every
+    line."""
 
     def _open(self) -> TextIOWrapper:
         """Called by logging. Of a link that was put there nothing is written."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace")
+        return os.fdopen(
+            os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8", errors="backslashreplace"
+        )
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Called by logging inside the exception that writing a line has raised."""
         if not getattr(self, "_said", False):
             self._said = True
             print(
-                f"rushes: {self.baseFilename} can't be written ({sys.exception()}); going on without", file=sys.stderr
+                f"rushes: {self.baseFilename} can't be written ({sys.exception()}); going on without",
+                file=sys.stderr,
             )
 
 
 def _place(uri: str) -> tuple[Store, str]:
-    """The store that a run's folder is in, and how keys begin there: of its dataset, where `rushes clean` finds what is left."""
+    """The store that a run's folder is in, and how keys begin there: of its dataset, where `rushes clean`
+    finds what is left."""
     dataset, runs, name = uri.rpartition("/runs/")
     return (open_store(dataset), f"runs/{name}/") if runs else (open_store(uri), "")
 

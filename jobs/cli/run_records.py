@@ -20,9 +20,9 @@ _RECORDED = {"fingerprint", "digest", "path", "result", "seconds"}
 
 
 def read_record(out: Path, job: str) -> dict[str, Any] | None:
-    """What a node left when it finished: fingerprint, digest, path, result, seconds; None too if that is damaged, so that the node
-    is run again. `path` is in this folder, whatever the record says: it may have been moved, and nothing is opened elsewhere
-    because a file says so.
+    """What a node left when it finished: fingerprint, digest, path, result, seconds; None too if that is
+    damaged, so that the node is run again. `path` is in this folder, whatever the record says: it may have
+    been moved, and nothing is opened elsewhere because a file says so.
     """
     path = out / RECORDS / f"{job}.json"
     try:

@@ -1,8 +1,10 @@
-"""Texts of somebody else's → the same for a terminal and a log: what would be taken for a command, or hidden, is spelled out.
+"""Texts of somebody else's → the same for a terminal and a log: what would be taken for a command, or hidden,
+is spelled out.
 
-In: names of files, captions, messages. Out: text in which control characters (of C0, C1, and DEL), marks of writing direction, line
-and paragraph separators, characters of no width and halves of surrogate pairs stand as Python and JSON spell them: `\\x1b`, `\\u202e`.
-`guard` does it for all that this process prints, `LogFormatter` for its logs; so nobody who prints has to think of it.
+In: names of files, captions, messages. Out: text in which control characters (of C0, C1, and DEL), marks of
+writing direction, line and paragraph separators, characters of no width and halves of surrogate pairs stand
+as Python and JSON spell them: `\\x1b`, `\\u202e`. `guard` does it for all that this process prints,
+`LogFormatter` for its logs; so nobody who prints has to think of it.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ def _in_json(letter: str) -> str:
 
 
 def guard() -> None:
-    """From now on all that this process prints is shown like that; what the terminal's encoding lacks is spelled out too, where Python
-    would stop with an error.
+    """From now on all that this process prints is shown like that; what the terminal's encoding lacks is
+    spelled out too, where Python would stop with an error.
     """
     codecs.register_error(_ERRORS, _replaced)
     for name in ("stdout", "stderr"):
@@ -108,7 +110,8 @@ class _Guarded:
 
 
 class LogFormatter(logging.Formatter):
-    """Lines of a log: keys are redacted, and only a line that begins with a time is a record; what else it has is indented."""
+    """Lines of a log: keys are redacted, and only a line that begins with a time is a record; what else it
+    has is indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")

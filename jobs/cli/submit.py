@@ -1,7 +1,9 @@
-"""`rushes submit <job> key=value … ray.address=http://host:8265`: the same job, run as a Ray job on a cluster.
+"""`rushes submit <job> key=value … ray.address=http://host:8265`: the same job, run as a Ray job on a
+cluster.
 
-In: a job's command line. Out: its logs, followed here, and its exit code. The submission id is the job and the hash of its
-configuration, so that submitting the same thing twice is one job: the second time its logs are followed.
+In: a job's command line. Out: its logs, followed here, and its exit code. The submission id is the job and
+the hash of its configuration, so that submitting the same thing twice is one job: the second time its logs
+are followed.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 ADDRESS = "ray.address"
 _READY_WITHIN_S = 180.0  # the agent of a busy machine takes more than one minute
 _LOOKED_AT_EVERY_S = 2.0
-# Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an environment. Ray asks for the
-# folder itself too, as ".".
+# Of the folder that the packages lie in nothing else goes to the cluster, whatever it is: notes, keys, an
+# environment. Ray asks for the folder itself too, as ".".
 _EXCLUDED = [
     "/[!.]*",
     "/.?*",
@@ -79,9 +81,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _entrypoint(arguments: list[str]) -> str:
-    """A shell line: this very Python where the cluster has it too (one machine, a shared file system), else the cluster's own."""
+    """A shell line: this very Python where the cluster has it too (one machine, a shared file system), else
+    the cluster's own."""
     own = shlex.quote(sys.executable)
-    return f"if [ -x {own} ]; then exec {own} {shlex.join(arguments)}; else exec python {shlex.join(arguments)}; fi"
+    return (
+        f"if [ -x {own} ]; then exec {own} {shlex.join(arguments)}; else exec python "
+        f"{shlex.join(arguments)}; fi"
+    )
 
 
 def _absolute(override: str, known: Mapping[str, Key]) -> str:
@@ -113,7 +119,9 @@ def _submit(address: str, submission_id: str, entrypoint: str) -> int:
     else:
         runtime_env = {"working_dir": str(project_root()), "excludes": _EXCLUDED}
         _when_ready(
-            lambda: client.submit_job(entrypoint=entrypoint, submission_id=submission_id, runtime_env=runtime_env)
+            lambda: client.submit_job(
+                entrypoint=entrypoint, submission_id=submission_id, runtime_env=runtime_env
+            )
         )
         print(f"submit: {submission_id} on {address}", flush=True)
     return asyncio.run(_follow(client, submission_id))
@@ -138,8 +146,9 @@ def _when_ready(submit: Callable[[], object]) -> None:
 
 
 async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
-    """Show the job's log as it grows, and say how the job ended. Where the log can't be followed (a proxy that passes no
-    websockets, a dashboard that was started again), the rest of it is shown once the job has ended.
+    """Show the job's log as it grows, and say how the job ended. Where the log can't be followed (a proxy
+    that passes no websockets, a dashboard that was started again), the rest of it is shown once the job has
+    ended.
     """
     import aiohttp
 
@@ -150,7 +159,8 @@ async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
             shown += len(lines)
     except (aiohttp.ClientError, RuntimeError, OSError) as error:
         print(
-            f"submit: the log can't be followed ({as_message(str(error))}); the job goes on, and its log is shown when it ends",
+            f"submit: the log can't be followed ({as_message(str(error))}); the job goes on, and its log is "
+            "shown when it ends",
             flush=True,
         )
         while not client.get_job_status(submission_id).is_terminal():

@@ -1,7 +1,8 @@
 """`-m`: one job over every combination of swept values, one child process after another.
 
-In: arguments with choices such as `optim.lr=1e-4,3e-4`; a key of free text, in which a comma is a comma, is given once for each value. Out: each
-combination run; where all would write to one place, each gets a folder of its own.
+In: arguments with choices such as `optim.lr=1e-4,3e-4`; a key of free text, in which a comma is a comma, is
+given once for each value. Out: each combination run; where all would write to one place, each gets a folder
+of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _MOST_LABEL = 100  # characters of a name of a file or folder
 
 
 def combinations(job: Job, arguments: list[str]) -> list[list[tuple[str, str]]]:
-    """The product of all choices, in the order typed: of each run its arguments, and beside each how it is called among
-    its choices; empty where there is no choice.
+    """The product of all choices, in the order typed: of each run its arguments, and beside each how it is
+    called among its choices; empty where there is no choice.
 
     Raises:
         ConfigError: an argument can't be read.
@@ -76,8 +77,8 @@ def sweep(job: Job, arguments: list[str]) -> int:
     runs = combinations(job, arguments)
     if len(runs) < 2:
         raise ConfigError(
-            f"nothing to sweep: give several values, as in 'rushes {job.name} -m key=1,2'; text is taken as typed, so give its key once "
-            "for each text"
+            f"nothing to sweep: give several values, as in 'rushes {job.name} -m key=1,2'; text is taken as "
+            "typed, so give its key once for each text"
         )
     swept = {argument.partition("=")[0] for argument, name in runs[0] if name}
     shared = job.output is not None and job.output not in swept
@@ -87,7 +88,9 @@ def sweep(job: Job, arguments: list[str]) -> int:
     worst = 0
     for number, command in enumerate(commands, start=1):
         print(f"[{number}/{len(runs)}] rushes {shlex.join([job.name, *command])}", flush=True)
-        code = subprocess.run([sys.executable, "-m", "jobs.cli.main", job.name, *command], check=False).returncode
+        code = subprocess.run(
+            [sys.executable, "-m", "jobs.cli.main", job.name, *command], check=False
+        ).returncode
         if code == 130:
             raise KeyboardInterrupt
         worst = worst or code

@@ -36,7 +36,11 @@ def size(num_bytes: float) -> str:
     """940 bytes, 1.2 MB, 31 GB (powers of 1000)."""
     for unit in _BYTES:
         if num_bytes < 999.5 or unit == _BYTES[-1]:
-            return f"{num_bytes:.0f} {unit}" if unit == "bytes" or num_bytes >= 99.5 else f"{num_bytes:.1f} {unit}"
+            return (
+                f"{num_bytes:.0f} {unit}"
+                if unit == "bytes" or num_bytes >= 99.5
+                else f"{num_bytes:.1f} {unit}"
+            )
         num_bytes /= 1000
     raise AssertionError("unreachable: the last unit takes everything")
 

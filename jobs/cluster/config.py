@@ -10,13 +10,19 @@ class RayConfig:
     address: str | None = field(
         default=None,
         metadata={
-            "doc": "a running cluster (ray://host:10001, host:6379 or auto); null starts a local Ray, if there is enough to do, and stops it"
+            "doc": (
+                "a running cluster (ray://host:10001, host:6379 or auto); null starts a local Ray, if "
+                "there is enough to do, and stops it"
+            )
         },
     )
     num_cpus: int | None = field(
         default=None,
         metadata={
-            "doc": "CPUs of a local Ray, which is then started for small work, too; null takes all of the machine",
+            "doc": (
+                "CPUs of a local Ray, which is then started for small work, too; null takes all of the "
+                "machine"
+            ),
             "unit": "cores",
             "min": 1,
         },

@@ -1,6 +1,7 @@
 """The door to Ray: a local one that is started and stopped with the job, or a running cluster.
 
-In: a RayConfig. Out: a block in which `ray` is connected, with this project's code importable on every worker.
+In: a RayConfig. Out: a block in which `ray` is connected, with this project's code importable on every
+worker.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from pipelines import drill
 from pipelines.redact import check_no_key
 
 PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
-_S3_ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
+_S3_ENVIRONMENT = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
 
 
 def project_root() -> Path:
@@ -38,8 +45,8 @@ def _worker_env() -> dict[str, str]:
 
 
 def _s3_env() -> dict[str, str]:
-    """Where a cluster's workers find S3. Never keys: a job's environment is shown by Ray's dashboard, and workers of a cluster have
-    credentials of their own.
+    """Where a cluster's workers find S3. Never keys: a job's environment is shown by Ray's dashboard, and
+    workers of a cluster have credentials of their own.
 
     Raises:
         ValueError: an address has a password in it.
@@ -52,10 +59,12 @@ def _s3_env() -> dict[str, str]:
 
 @contextmanager
 def connect(cfg: RayConfig) -> Iterator[None]:
-    """Connect to Ray for the length of a block; a Ray that was there before stays, one that is started here is stopped.
+    """Connect to Ray for the length of a block; a Ray that was there before stays, one that is started here
+    is stopped.
 
     Raises:
-        ConnectionError: the cluster at `ray.address` does not answer, or not to those who have no token of it.
+        ConnectionError: the cluster at `ray.address` does not answer, or not to those who have no token of
+        it.
         RuntimeError: a local Ray did not start, however often it was tried.
     """
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -72,15 +81,17 @@ def connect(cfg: RayConfig) -> Iterator[None]:
     logger = logging.getLogger("ray")
     logger.handlers.clear()
     logger.propagate = True  # into the run's log; without handlers of its own it would print to the console
-    with local_ray(cfg.num_cpus, {"env_vars": _worker_env()}) if cfg.address is None else _cluster(cfg.address):
+    with (
+        local_ray(cfg.num_cpus, {"env_vars": _worker_env()}) if cfg.address is None else _cluster(cfg.address)
+    ):
         _quiet_data()
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which exits at once
         yield
 
 
 def resources(cfg: RayConfig) -> dict[str, float] | None:
-    """CPUs and GPUs of the Ray that a job would run on, as Ray counts them; None if that is a cluster that we are not
-    connected to yet.
+    """CPUs and GPUs of the Ray that a job would run on, as Ray counts them; None if that is a cluster that we
+    are not connected to yet.
     """
     import ray
 
@@ -90,7 +101,10 @@ def resources(cfg: RayConfig) -> dict[str, float] | None:
         return None
     import torch
 
-    return {"CPU": float(cfg.num_cpus or len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
+    return {
+        "CPU": float(cfg.num_cpus or len(os.sched_getaffinity(0))),
+        "GPU": float(torch.cuda.device_count()),
+    }
 
 
 def check_gpu(gpu: bool) -> None:
@@ -137,7 +151,9 @@ def _is(count: float, what: str) -> str:
 def _cluster(address: str) -> Iterator[None]:
     """Connect to a running cluster for the length of a block, or say at once why not."""
     import ray
-    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
 
     # A cluster need not have this version installed, or any: the code travels with the job.
     code = [str(project_root() / name) for name in PACKAGES]

@@ -1,19 +1,29 @@
 """What went wrong on a Ray worker, in one line, and whether trying again could help.
 
-In: an exception as Ray hands it on, its traceback in its message. Out: the words of whoever raised it. The whole story goes to
-a run's log.
+In: an exception as Ray hands it on, its traceback in its message. Out: the words of whoever raised it. The
+whole story goes to a run's log.
 """
 
 from __future__ import annotations
 
 import errno
 
-# Errors of the code or of what it was given: the same again would end the same way. What may pass is everything else: a
-# worker that died, a connection that broke, a collective that timed out.
-_LASTING = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError, ImportError, EOFError)
+# Errors of the code or of what it was given: the same again would end the same way. What may pass is
+# everything else: a worker that died, a connection that broke, a collective that timed out.
+_LASTING = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    EOFError,
+)
 _LASTING_FILES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 _LASTING_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-# Of libraries that need not be imported: torch's of a GPU's memory, and whatever safetensors can't read or write.
+# Of libraries that need not be imported: torch's of a GPU's memory, and whatever safetensors can't read or
+# write.
 _LASTING_NAMES = ("OutOfMemoryError", "SafetensorError")
 
 

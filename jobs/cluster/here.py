@@ -1,8 +1,8 @@
 """Small work, in this process: what is small, and how it is done where no Ray is started for it.
 
-In: how much there is to do. Out: whether it is done here; what a function makes of each item, in as many threads as there are
-cores. Footage of others is decoded in the killable children of this process, exactly as on a worker of Ray, and with the
-same results. To start Ray and its workers takes longer than all of it.
+In: how much there is to do. Out: whether it is done here; what a function makes of each item, in as many
+threads as there are cores. Footage of others is decoded in the killable children of this process, exactly as
+on a worker of Ray, and with the same results. To start Ray and its workers takes longer than all of it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def footage_s(rows: Iterable[dict[str, Any]]) -> float:
 
 
 def each(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The function's result of every item, in their order. Close it, and what is being done is given up at once.
+    """The function's result of every item, in their order. Close it, and what is being done is given up at
+    once.
 
     Raises:
         Exception: what the function raised; the items behind that one are given up.

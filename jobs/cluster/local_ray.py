@@ -1,9 +1,9 @@
 """A Ray for one run alone: nobody else reaches it, and it asks nobody else for anything.
 
-In: its number of CPUs. Out: a block in which `ray` is connected to it. Everything of it listens on loopback and wants a token that is
-drawn for this run and stands in the environment of Ray's own processes only; its sockets and logs lie in a folder that is this user's
-alone, and go with it. It starts neither the dashboard, which looks for a cloud's metadata whatever it is told, nor the autoscaler, and
-serves no metrics.
+In: its number of CPUs. Out: a block in which `ray` is connected to it. Everything of it listens on loopback
+and wants a token that is drawn for this run and stands in the environment of Ray's own processes only; its
+sockets and logs lie in a folder that is this user's alone, and go with it. It starts neither the dashboard,
+which looks for a cloud's metadata whatever it is told, nor the autoscaler, and serves no metrics.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def local_ray(num_cpus: int | None, runtime_env: Mapping[str, Any]) -> Iterator[
         if not keeps_logs:
             undone.callback(shutil.rmtree, folder, ignore_errors=True)
         undone.callback(read_environment)  # when the environment is again what it was
-        # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data that is none of ours.
+        # Ray's C++ part writes its errors to this process's stderr, above all one about actors of Ray Data
+        # that is none of ours.
         with _environment({_LOG_LEVEL: "fatal", **_ENVIRONMENT} if not keeps_logs else _ENVIRONMENT):
             undone.callback(ray.shutdown)
             with _alone():
@@ -66,7 +67,8 @@ def local_ray(num_cpus: int | None, runtime_env: Mapping[str, Any]) -> Iterator[
                     configure_logging=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
                     runtime_env=dict(runtime_env),
-                    _temp_dir=str(folder / "r"),  # which Ray opens to all users; the folder around it is closed
+                    # which Ray opens to all users; the folder around it is closed
+                    _temp_dir=str(folder / "r"),
                     _system_config={"enable_metrics_collection": False},
                 )
         yield
@@ -90,14 +92,15 @@ def _private_folder() -> Path:
         except OSError as error:
             why = str(error)
     raise OSError(
-        f"a local Ray finds no folder for its sockets ({why}); set RAY_TMPDIR to one that can be written, with a short path"
+        f"a local Ray finds no folder for its sockets ({why}); set RAY_TMPDIR to one that can be written, "
+        "with a short path"
     )
 
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """A block in which the environment, which Ray's processes take over, has these values and a new token. At its end it is as it was:
-    what this process starts later knows no token.
+    """A block in which the environment, which Ray's processes take over, has these values and a new token. At
+    its end it is as it was: what this process starts later knows no token.
     """
     names = (*values, *_TOKEN)
     before = {name: os.environ.get(name) for name in names}
@@ -127,8 +130,8 @@ def read_environment() -> None:
 def _alone() -> Iterator[None]:
     """A block in which a Ray that is started is on loopback and has no dashboard and no autoscaler.
 
-    Ray has no arguments for it: without dashboard it starts its process all the same, to see whether this is a cloud's machine;
-    and it takes 127.0.0.1 for the machine's own address, which others reach.
+    Ray has no arguments for it: without dashboard it starts its process all the same, to see whether this is
+    a cloud's machine; and it takes 127.0.0.1 for the machine's own address, which others reach.
     """
     from ray._private import ray_constants
     from ray._private.node import Node
@@ -137,7 +140,8 @@ def _alone() -> Iterator[None]:
         """In place of what starts a process."""
 
     changes = (
-        (ray_constants, "ENABLE_RAY_CLUSTER", False),  # the environment has it for processes that are yet to start
+        # the environment has it for processes that are yet to start
+        (ray_constants, "ENABLE_RAY_CLUSTER", False),
         (Node, "start_api_server", nothing),
         (Node, "start_monitor", nothing),
     )
@@ -152,7 +156,8 @@ def _alone() -> Iterator[None]:
 
 
 def _start(**how: Any) -> None:
-    """Start a local Ray, again if it did not come up in its own time: on a busy machine it takes longer than it allows itself."""
+    """Start a local Ray, again if it did not come up in its own time: on a busy machine it takes longer than
+    it allows itself."""
     import ray
 
     for attempt in range(1, _STARTS + 1):
@@ -167,18 +172,21 @@ def _start(**how: Any) -> None:
                 raise
         if attempt < _STARTS:
             print(
-                f"ray: it did not start within 30 s, all cores are busy; trying again ({attempt + 1} of {_STARTS})",
+                f"ray: it did not start within 30 s, all cores are busy; trying again ({attempt + 1} of "
+                f"{_STARTS})",
                 file=sys.stderr,
                 flush=True,
             )
     raise RuntimeError(
-        f"a local Ray did not start in {_STARTS} attempts of 30 s; is this machine too busy, or its memory full?"
+        f"a local Ray did not start in {_STARTS} attempts of 30 s; is this machine too busy, or its memory "
+        "full?"
     )
 
 
 @contextmanager
 def _without_banner() -> Iterator[None]:
-    """Ray's C++ part says on the console that it was told how much to say. What else it says comes through, at the end."""
+    """Ray's C++ part says on the console that it was told how much to say. What else it says comes through,
+    at the end."""
     console = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)

@@ -1,6 +1,8 @@
-"""Whether a Ray answers at an address, found out in seconds: Ray itself asks for up to nine minutes, and in silence.
+"""Whether a Ray answers at an address, found out in seconds: Ray itself asks for up to nine minutes, and in
+silence.
 
-In: an address as `ray.address` takes it. Out: nothing, or an error that says what is there instead, and what to do.
+In: an address as `ray.address` takes it. Out: nothing, or an error that says what is there instead, and what
+to do.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ def check_answers(address: str) -> None:
     """Ask whoever is there.
 
     Raises:
-        ConnectionError: nothing listens there, what listens is no Ray, or it wants another token than this machine has.
+        ConnectionError: nothing listens there, what listens is no Ray, or it wants another token than this
+        machine has.
         ValueError: it is no address.
     """
     host, port = _endpoint(address)
@@ -31,8 +34,8 @@ def check_answers(address: str) -> None:
         socket.create_connection((host, port), timeout=_ANSWER_S).close()
     except OSError as error:
         raise ConnectionError(
-            f"nothing listens at {host}:{port} ({error.strerror or error}); start a Ray there (ray start --head), "
-            "or leave the key out for a local one"
+            f"nothing listens at {host}:{port} ({error.strerror or error}); start a Ray there (ray start "
+            "--head), or leave the key out for a local one"
         ) from error
     _ask(address, host, port)
 
@@ -41,7 +44,8 @@ def check_dashboard(address: str) -> None:
     """The same of a cluster's dashboard, as `rushes submit` takes its address.
 
     Raises:
-        ConnectionError: nothing listens there, what listens is no dashboard, or it wants another token than this machine has.
+        ConnectionError: nothing listens there, what listens is no dashboard, or it wants another token than
+        this machine has.
         ValueError: it is no such address.
     """
     parts = urlsplit(address)
@@ -69,8 +73,10 @@ def check_dashboard(address: str) -> None:
 
 def _token_wanted(token: str) -> ConnectionError:
     return ConnectionError(
-        f"this cluster wants a token, and {'that of this machine is another' if token else 'this machine has none'}; set "
-        "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to what `ray get-auth-token` prints on its head"
+        "this cluster wants a token, and "
+        f"{'that of this machine is another' if token else 'this machine has none'}; set "
+        "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to what `ray get-auth-token` "
+        "prints on its head"
     )
 
 
@@ -112,7 +118,9 @@ def _ask(address: str, host: str, port: int) -> None:
     if code == grpc.StatusCode.UNIMPLEMENTED and not client:
         raise ConnectionError(f"this is not a head's port; if it is the one for clients, give ray://{where}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        raise ConnectionError("something listens there, but no Ray; its head prints its address when it starts")
+        raise ConnectionError(
+            "something listens there, but no Ray; its head prints its address when it starts"
+        )
 
 
 def _token() -> str:

@@ -1,8 +1,9 @@
-"""How the workers of a training find each other: on a Ray of one machine alone through a file, and they speak over loopback.
+"""How the workers of a training find each other: on a Ray of one machine alone through a file, and they speak
+over loopback.
 
-In: the backend of their collectives. Out: what Ray Train is told. PyTorch's own rendezvous is a server that listens on all interfaces and
-asks nobody who they are; what it is told decides whom the workers connect to. On a cluster it is used all the same: that network is
-taken to be the cluster's own.
+In: the backend of their collectives. Out: what Ray Train is told. PyTorch's own rendezvous is a server that
+listens on all interfaces and asks nobody who they are; what it is told decides whom the workers connect to.
+On a cluster it is used all the same: that network is taken to be the cluster's own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class _AloneBackend(ray_torch._TorchBackend):
     def on_start(self, worker_group: object, backend_config: BackendConfig) -> None:
         """Called by Ray Train when the workers are there."""
         assert isinstance(backend_config, TorchConfig)
-        file = Path(ray._private.worker._global_node.get_session_dir_path()) / f"rendezvous-{secrets.token_hex(8)}"
+        file = (
+            Path(ray._private.worker._global_node.get_session_dir_path())
+            / f"rendezvous-{secrets.token_hex(8)}"
+        )
         worker_group.execute(ray_torch._set_torch_distributed_env_vars)
         worker_group.execute(_speak_over_loopback)
         ray.get(

@@ -1,7 +1,7 @@
 """Rows through Ray Data, watched: what every graph of jobs does alike.
 
-In: values as JSON can say them, so that a block has the same type whatever is null in it. Out: the values that come back, as
-they are finished; and how much memory a task may ask for.
+In: values as JSON can say them, so that a block has the same type whatever is null in it. Out: the values
+that come back, as they are finished; and how much memory a task may ask for.
 """
 
 import json
@@ -14,7 +14,8 @@ from jobs.cluster.failures import in_a_line
 from jobs.cluster.watch import Pulse, watched
 
 Row = dict[str, str]
-_MAX_BLOCKS = 4096  # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
+# a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
+_MAX_BLOCKS = 4096
 _LARGEST_SHARE = 0.9  # of the memory of the largest node, that a task may ask for: on a small machine, too
 
 
@@ -25,7 +26,9 @@ def items(values: Sequence[dict[str, Any]]) -> Any:
     # Its detectors take the shared object store, which each worker maps, for memory that the worker uses.
     ray.data.DataContext.get_current().issue_detectors_config.detectors = []
     _keep_console()
-    return ray.data.from_items([pack(value) for value in values], override_num_blocks=min(len(values), _MAX_BLOCKS))
+    return ray.data.from_items(
+        [pack(value) for value in values], override_num_blocks=min(len(values), _MAX_BLOCKS)
+    )
 
 
 def values(
@@ -66,7 +69,8 @@ def named(what: str) -> Iterator[None]:
 
 
 def fitting(want: int) -> int:
-    """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for more."""
+    """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for
+    more."""
     import ray
 
     largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
@@ -82,7 +86,8 @@ def unpack(row: Row) -> dict[str, Any]:
 
 
 def _keep_console() -> None:
-    """The console is for what a person reads. What Ray Data says stays in its own log, and failures are raised."""
+    """The console is for what a person reads. What Ray Data says stays in its own log, and failures are
+    raised."""
     logger = logging.getLogger("ray.data")
     for handler in [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]:
         logger.removeHandler(handler)

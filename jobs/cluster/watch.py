@@ -1,9 +1,11 @@
-"""Who is at work on what, and how far: finds the one that kills its workers, and tells what a stage waits for when nothing moves.
+"""Who is at work on what, and how far: finds the one that kills its workers, and tells what a stage waits for
+when nothing moves.
 
-In: workers say what they begin, how far they are and what they end. Out: an item over which a worker died again and again is
-given up, alone; how much footage is measured; lines for the person at the console.
+In: workers say what they begin, how far they are and what they end. Out: an item over which a worker died
+again and again is given up, alone; how much footage is measured; lines for the person at the console.
 
-Ray starts a dead worker's task again, for ever. What is open when its worker begins it once more was open when a worker died.
+Ray starts a dead worker's task again, for ever. What is open when its worker begins it once more was open
+when a worker died.
 """
 
 import logging
@@ -32,7 +34,8 @@ class WorkerLostError(MediaError):
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `far_s` of footage measured in it."""
+    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `far_s` of footage
+    measured in it."""
 
     stage: str
     item: str
@@ -46,7 +49,8 @@ class AtWork:
 class Far:
     """How far measuring is.
 
-    `read` sources are known, `known_s` seconds of footage are to be measured of them, and `done_s` are: finished units.
+    `read` sources are known, `known_s` seconds of footage are to be measured of them, and `done_s` are:
+    finished units.
     """
 
     read: int = 0
@@ -67,7 +71,8 @@ class Pulse:
 
 
 class Desk:
-    """Where workers report. One per run, an actor in Ray; a plain object where all work is done in one process."""
+    """Where workers report. One per run, an actor in Ray; a plain object where all work is done in one
+    process."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], AtWork] = {}
@@ -100,7 +105,9 @@ class Desk:
         self._far += far
 
     def pulse(self) -> Pulse:
-        return Pulse(self._moves, tuple(sorted(self._open.copy().values(), key=lambda at: at.since_s)), self._far)
+        return Pulse(
+            self._moves, tuple(sorted(self._open.copy().values(), key=lambda at: at.since_s)), self._far
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,8 @@ class Watch:
 
     @contextmanager
     def over(self, stage: str, item: str) -> Iterator[None]:
-        """For the time of a block, this process is at work on an item, which no other process may name at the same time.
+        """For the time of a block, this process is at work on an item, which no other process may name at the
+        same time.
 
         Raises:
             WorkerLostError: its workers died too often. It is not begun.
@@ -127,8 +135,8 @@ class Watch:
         if deaths >= MOST_DEATHS:
             raise WorkerLostError(
                 Reason.CRASHED,
-                f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, most "
-                "often); rushes requeue tries it again",
+                f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, "
+                "most often); rushes requeue tries it again",
             )
         try:
             yield
@@ -163,7 +171,8 @@ _telling = threading.Lock()  # threads that report to one desk in this process
 
 
 def open_desk() -> Any:
-    """The desk of a run, an actor. It takes no core, and starts again if its node is lost; deaths are counted anew then."""
+    """The desk of a run, an actor. It takes no core, and starts again if its node is lost; deaths are counted
+    anew then."""
     import ray
 
     return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Desk).remote()

@@ -1,8 +1,10 @@
-"""A source → its clips with their scores: hash, header, signals unit by unit, shots, clips. One decode, or none if it was done.
+"""A source → its clips with their scores: hash, header, signals unit by unit, shots, clips. One decode, or
+none if it was done.
 
-In: one source, or one unit of a video. Out: its video and clips, or why it is quarantined. Each step looks first whether
-its stage has the work already; what it finds out it commits before it goes on. Whoever commits a video's last unit finds
-its shots: no worker waits for another. Runs inside a Ray task, and without Ray in tests.
+In: one source, or one unit of a video. Out: its video and clips, or why it is quarantined. Each step looks
+first whether its stage has the work already; what it finds out it commits before it goes on. Whoever commits
+a video's last unit finds its shots: no worker waits for another. Runs inside a Ray task, and without Ray in
+tests.
 """
 
 import json
@@ -39,11 +41,11 @@ logger = logging.getLogger(__name__)
 class Analysis:
     """What is known of a source so far.
 
-    `as_listed` is what its source was when it was listed: of another, nothing counts.
-    `lost` are rows of stretches that are lost, with reason, message, start_s and end_s, `lost_s` how long they are together:
-    None where nobody knows; `others` says which other films its file has.
-    `units` is how many its video was divided into, `unit` the one this is about; `finished` tells that `clips` are all
-    there are; `decoded_s` is how many seconds of footage were decoded for it now.
+    `as_listed` is what its source was when it was listed: of another, nothing counts. `lost` are rows of
+    stretches that are lost, with reason, message, start_s and end_s, `lost_s` how long they are together:
+    None where nobody knows; `others` says which other films its file has. `units` is how many its video was
+    divided into, `unit` the one this is about; `finished` tells that `clips` are all there are; `decoded_s`
+    is how many seconds of footage were decoded for it now.
     """
 
     source_uri: str
@@ -98,8 +100,8 @@ class Analyst:
         return found if found.finished else None
 
     def identify(self, source: Source, work: bool = True) -> Analysis:
-        """Hash, and read the header; with the clips if they are known. What begins like no video is refused before its bytes are
-        read, and has no video_id.
+        """Hash, and read the header; with the clips if they are known. What begins like no video is refused
+        before its bytes are read, and has no video_id.
         """
         found = Analysis(source.uri, as_listed=(source.size_bytes, source.etag))
         most = self._cfg.footage_options.max_bytes
@@ -126,7 +128,8 @@ class Analyst:
         return found
 
     def units(self, found: Analysis) -> list[Analysis]:
-        """A copy of an identified source for each unit of its video; the source itself if nothing is left to measure."""
+        """A copy of an identified source for each unit of its video; the source itself if nothing is left to
+        measure."""
         if found.finished:
             self._watch.went(Far(read=1))
             return [found]
@@ -148,7 +151,8 @@ class Analyst:
         ]
 
     def measure(self, found: Analysis) -> Analysis:
-        """Signals of the unit that an analysis names; with the video's clips if it was the last one missing."""
+        """Signals of the unit that an analysis names; with the video's clips if it was the last one
+        missing."""
         if found.finished:
             return found
         header = self._headers.lookup(found.video_id)
@@ -176,18 +180,23 @@ class Analyst:
             found.quarantined = bad  # tried again by the next run
             return found
         clock = confined.header_clock(header)
-        names = [unit_name(found.video_id, unit) for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)]
+        names = [
+            unit_name(found.video_id, unit)
+            for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
+        ]
         units = [stage.units(f"{found.video_id}/") for stage in self._measured.values()]
         if set.intersection(*units) >= set(names):
             self._take(
-                found, _attempt(self._clips, found.video_id, found, lambda: self._find_clips(found, header, names))
+                found,
+                _attempt(self._clips, found.video_id, found, lambda: self._find_clips(found, header, names)),
             )
         return found
 
     def _attempt_unit(
         self, name: str, found: Analysis, header: pa.Table, wanted: tuple[str, ...], bad: Quarantined | None
     ) -> Quarantined | None:
-        """Measure what is wanted of a unit in one decode, and commit it, or why it can't be; the latter, if it is so.
+        """Measure what is wanted of a unit in one decode, and commit it, or why it can't be; the latter, if
+        it is so.
 
         Args:
             bad: why the unit can't be measured, if that is known already: others need not try.
@@ -242,7 +251,9 @@ class Analyst:
     def _read_header(self, found: Analysis) -> pa.Table:
         with self._watch.over("probing", found.source_uri), self._file(found) as file:
             limits = confined.header_limits(self._cfg.limits, found.as_listed[0])
-            return child.call(confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits)
+            return child.call(
+                confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits
+            )
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
         from pipelines.measure.measure import preload
@@ -272,7 +283,8 @@ class Analyst:
 
     def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
         outcomes = {what: [stage.lookup(name) for name in names] for what, stage in self._measured.items()}
-        for unit in zip(*outcomes.values(), strict=True):  # of several bad units the first in time, whoever was first
+        # of several bad units the first in time, whoever was first
+        for unit in zip(*outcomes.values(), strict=True):
             if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
                 raise MediaError(Reason(bad.reason), bad.message)
         measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
@@ -294,7 +306,8 @@ class Analyst:
 def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
     """What is told of a video's gaps: rows, and how many seconds are lost.
 
-    Times are those of the clips: of the container's own clock. Of very many gaps the first have rows of their own.
+    Times are those of the clips: of the container's own clock. Of very many gaps the first have rows of their
+    own.
     """
 
     def seconds(pts: int | None) -> float | None:
@@ -332,7 +345,9 @@ def _length_s(clock: Clock, unit: Unit) -> float:
     return float((end_pts - int(clock.pts[first])) * clock.time_base)
 
 
-def _attempt(stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]) -> pa.Table | Quarantined:
+def _attempt(
+    stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]
+) -> pa.Table | Quarantined:
     made = _tried(stage.name, found, make)
     passing = isinstance(made, Quarantined) and not Reason(made.reason).lasting
     return made if passing else stage.commit(unit, made)

@@ -1,7 +1,8 @@
 """Analyses of a run + the newest manifest → the rows of the next one. Pure: no Ray, no store, no clock.
 
-In: what is known of each source, and the tables the dataset has already. Out: source, quarantine and clip rows. Sources
-and videos that are not part of this run stay as they are; the recipe decides over all clips alike, old and new.
+In: what is known of each source, and the tables the dataset has already. Out: source, quarantine and clip
+rows. Sources and videos that are not part of this run stay as they are; the recipe decides over all clips
+alike, old and new.
 """
 
 from collections import defaultdict
@@ -43,8 +44,8 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What a run decides over: rows of sources, rows of the quarantine so far, candidates; and how many sources it saw, by status, with
-    `clips`: the candidates.
+    """What a run decides over: rows of sources, rows of the quarantine so far, candidates; and how many
+    sources it saw, by status, with `clips`: the candidates.
     """
 
     sources: tuple[Row, ...]
@@ -77,9 +78,19 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
     measured: list[Row] = []
     for found in sorted(analyses, key=lambda a: a.source_uri):
         source = about[found.source_uri]
-        row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": found.video_id}
+        row = {
+            "uri": source.uri,
+            "size_bytes": source.size_bytes,
+            "etag": source.etag,
+            "video_id": found.video_id,
+        }
         told = _told(source)
-        row |= told | {"status": "video", "why": found.others, "duration_s": found.duration_s, "lost_s": found.lost_s}
+        row |= told | {
+            "status": "video",
+            "why": found.others,
+            "duration_s": found.duration_s,
+            "lost_s": found.lost_s,
+        }
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
             quarantine.append(asdict(found.quarantined))
@@ -132,8 +143,8 @@ def _source(uri: str, size_bytes: int | None, status: str, why: str) -> dict[str
 
 
 def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
-    """Which source stands for each video: the one the dataset names already, unless it is another or gone by now; else the
-    first by URI."""
+    """Which source stands for each video: the one the dataset names already, unless it is another or gone by
+    now; else the first by URI."""
     named = {row["video_id"]: row["uri"] for row in base.sources if row["status"] == "video"}
     uris: dict[str, list[str]] = defaultdict(list)
     for found in analyses:
@@ -142,22 +153,27 @@ def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: Base) -
     seen = {found.source_uri for found in analyses} | {item.uri for item in footage.ignored}
     seen |= {item.source_uri for item in footage.missing}
     return {
-        video: named[video] if video in named and (named[video] in group or named[video] not in seen) else min(group)
+        video: named[video]
+        if video in named and (named[video] in group or named[video] not in seen)
+        else min(group)
         for video, group in uris.items()
     }
 
 
 def _candidates(base: Base, seen: set[str], measured: Iterable[Row]) -> list[Candidate]:
-    """Clips that this run measured, and those that it says nothing of: those of other videos from other sources.
+    """Clips that this run measured, and those that it says nothing of: those of other videos from other
+    sources.
 
-    What came from a source that this run saw is made again or gone, since its bytes may have changed. A clip made again takes over its
-    place in a shard.
+    What came from a source that this run saw is made again or gone, since its bytes may have changed. A clip
+    made again takes over its place in a shard.
     """
     stored = {row["clip_id"]: stored_of(row) for row in base.index}
     fresh = [Candidate(clip, stored.get(clip["clip_id"])) for clip in measured]
     videos = {clip.measured["video_id"] for clip in fresh}
     return fresh + [
-        of_manifest(row) for row in base.index if row["video_id"] not in videos and row["source_uri"] not in seen
+        of_manifest(row)
+        for row in base.index
+        if row["video_id"] not in videos and row["source_uri"] not in seen
     ]
 
 

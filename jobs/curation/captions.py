@@ -1,7 +1,8 @@
-"""Kept clips → captions: the actor that Ray keeps, one captioner each; or right here, where no frame is to be seen.
+"""Kept clips → captions: the actor that Ray keeps, one captioner each; or right here, where no frame is to be
+seen.
 
-In: a batch of clip rows of one source. Out: caption rows, committed as one unit of the stage before they are returned.
-Each answer carries its clip's id, and is checked to be the one that was asked for.
+In: a batch of clip rows of one source. Out: caption rows, committed as one unit of the stage before they are
+returned. Each answer carries its clip's id, and is checked to be the one that was asked for.
 """
 
 import logging
@@ -35,8 +36,9 @@ BLIND_CLIPS = 4096  # of any: nothing is read
 
 
 def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
-    """Hash of what a captioner is told of a clip besides its frames. A caption is made again where that is not the same:
-    not when a score is measured anew and stays what it was, nor when one that no caption tells of changes.
+    """Hash of what a captioner is told of a clip besides its frames. A caption is made again where that is
+    not the same: not when a score is measured anew and stays what it was, nor when one that no caption tells
+    of changes.
     """
     return fingerprint([clip["source_text"], *(clip[name] for name in scores_read(cfg))])
 
@@ -53,7 +55,8 @@ class CaptionWorker:
         self._captioner = load_captioner(cfg.captioner)
         if self._captioner.fingerprint != stage_fingerprint:
             raise RuntimeError(
-                "the captioner here differs from the one the run was planned with; install the same on all nodes"
+                "the captioner here differs from the one the run was planned with; install the same on all "
+                "nodes"
             )
 
     def blind(self, clip: Mapping[str, Any]) -> bool:
@@ -61,8 +64,8 @@ class CaptionWorker:
         return not self._captioner.frames_wanted(clip)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `source_uri` and `clips`, a list of index rows; no `source_uri` if all are `blind`. Returns {"rows": caption
-        rows}.
+        """batch: `source_uri` and `clips`, a list of index rows; no `source_uri` if all are `blind`. Returns
+        {"rows": caption rows}.
         """
         clips = batch["clips"]
         rows = [self._caption(clip, NO_FRAMES) for clip in clips if self.blind(clip)]

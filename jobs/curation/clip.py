@@ -1,6 +1,8 @@
-"""The clip under decision, in three records, of which a later stage makes a later one: `Candidate` → `Decided` → `Placed`.
+"""The clip under decision, in three records, of which a later stage makes a later one: `Candidate` →
+`Decided` → `Placed`.
 
-In: rows of measurements, and rows of the index. Out: rows of the index, and what the workers that caption and cut are told of a clip.
+In: rows of measurements, and rows of the index. Out: rows of the index, and what the workers that caption and
+cut are told of a clip.
 """
 
 from collections.abc import Mapping
@@ -20,7 +22,8 @@ STORED = tuple(name for name in CUTS.names if name in INDEX.names and name not i
 """Columns that tell where a clip's bytes lie, and how they were cut."""
 _DECISION = ("status", "reject_reasons", "duplicate_of", "duplicate_kind", "duplicate_similarity", "bucket")
 MEASURED = tuple(name for name in INDEX.names if name not in {*TEXT, *STORED, *_DECISION})
-"""All other columns: what a clip is, and its scores. Those of `CAPTIONED` belong to the text that the dataset has."""
+"""All other columns: what a clip is, and its scores. Those of `CAPTIONED` belong to the text that the dataset
+has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,9 @@ class Decided:
         }
 
     def order(self, as_listed: tuple[int, str] | None = None) -> dict[str, Any]:
-        """What the worker that writes shards is told of it, as JSON can say it: all columns of the index, the bucket that its bytes
-        lie in (`old_bucket`), whether it is `carried`, and what its source is now (`as_listed`).
+        """What the worker that writes shards is told of it, as JSON can say it: all columns of the index, the
+        bucket that its bytes lie in (`old_bucket`), whether it is `carried`, and what its source is now
+        (`as_listed`).
         """
         stored = self.candidate.stored
         columns: Row = stored.columns if stored else {}

@@ -1,8 +1,8 @@
 """A clip's row → what its .json in a shard says: identity, span, media, geometry and text.
 
-In: a row of the index. Out: the same fields for every clip, each of one type and never null, so that readers that guess
-types from the first samples (Hugging Face's `datasets` does) guess right. Scores and decisions live in the index, where
-they can change without rewriting shards.
+In: a row of the index. Out: the same fields for every clip, each of one type and never null, so that readers
+that guess types from the first samples (Hugging Face's `datasets` does) guess right. Scores and decisions
+live in the index, where they can change without rewriting shards.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,8 @@ PASSPORT = (
     "tag_motion",
     "tag_style",
 )
-"""What a clip is. The ids of shards depend on it: with another name here, every shard would be written again."""
+"""What a clip is. The ids of shards depend on it: with another name here, every shard would be written
+again."""
 
 MADE = ("cut_method", "cut_why", "lead_frames")
 """How a clip's mp4 was made: in the index and in its .json."""
@@ -67,15 +68,17 @@ def made_of(told: Mapping[str, Any]) -> dict[str, Any]:
 def differing(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Names of fields in which a .json says something else than a row of the index.
 
-    Earlier versions stored null and lists as the index has them, and lacked fields that are null in their rows: shards that
-    exist stay as they are.
+    Earlier versions stored null and lists as the index has them, and lacked fields that are null in their
+    rows: shards that exist stay as they are.
 
     Raises:
         ValueError: a number of the row is null.
     """
     now = clip_json(row)
     return sorted(
-        name for name in now.keys() | told.keys() if name not in now or told.get(name) not in (now[name], row[name])
+        name
+        for name in now.keys() | told.keys()
+        if name not in now or told.get(name) not in (now[name], row[name])
     )
 
 

@@ -1,6 +1,7 @@
 """The measurements of a whole video → its clips' rows: shots, clips, scores, and what they look like. Pure.
 
-In: what its header says, and the measurements of all its frames. Out: rows of the schemas `CLIPS` and `LOOKS`, in order.
+In: what its header says, and the measurements of all its frames. Out: rows of the schemas `CLIPS` and
+`LOOKS`, in order.
 """
 
 from collections.abc import Mapping
@@ -41,7 +42,10 @@ def clip_rows(
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
     rows, looks = [], []
     for start, clip in zip(starts, clips, strict=True):
-        dense, sparse = signals.slice(start, clip.num_frames), _inside(native, clip, cfg.signals.native_every_s)
+        dense, sparse = (
+            signals.slice(start, clip.num_frames),
+            _inside(native, clip, cfg.signals.native_every_s),
+        )
         row = _row(clip, video, dense, sparse, cfg)
         rows.append(row)
         looks.append(signature(dense, row) | _embeddings(sparse))
@@ -52,7 +56,9 @@ def _inside(native: Mapping[str, pa.Table], clip: Clip, every_s: float) -> dict[
     """The native rows inside a clip, each as often as it counts."""
     span, inside = clip.span, {}
     for name, rows in native.items():
-        rows = rows.filter(pc.and_(pc.greater_equal(rows["pts"], span.start_pts), pc.less(rows["pts"], span.end_pts)))
+        rows = rows.filter(
+            pc.and_(pc.greater_equal(rows["pts"], span.start_pts), pc.less(rows["pts"], span.end_pts))
+        )
         begins_s = (rows["pts"].to_numpy() - span.start_pts) * float(span.time_base)
         inside[name] = natives(rows, begins_s, span.duration_s, every_s)
     return inside
@@ -61,13 +67,16 @@ def _inside(native: Mapping[str, pa.Table], clip: Clip, every_s: float) -> dict[
 def _embeddings(native: Mapping[str, pa.Table]) -> dict[str, Any]:
     """Of what a clip shows, by the meters that have them; None where nothing measured it."""
     columns = {"embedding": "tags", "clip_embedding": "clip"}
-    return {name: clip_embedding(native[meter]) if meter in native else None for name, meter in columns.items()}
+    return {
+        name: clip_embedding(native[meter]) if meter in native else None for name, meter in columns.items()
+    }
 
 
 def _row(
     clip: Clip, video: Video, signals: pa.Table, native: Mapping[str, pa.Table], cfg: CurateConfig
 ) -> dict[str, Any]:
-    span, shown = clip.span, from_text(signals["picture_format"][0].as_py())  # the same in all: a change begins a shot
+    # the same in all: a change begins a shot
+    span, shown = clip.span, from_text(signals["picture_format"][0].as_py())
     return {
         "clip_id": clip.clip_id,
         "video_id": clip.video_id,

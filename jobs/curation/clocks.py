@@ -1,7 +1,8 @@
-"""When the frames of a video are shown: from its header as it was committed, or, if that is gone, from the footage again.
+"""When the frames of a video are shown: from its header as it was committed, or, if that is gone, from the
+footage again.
 
-In: a video's id and its file. Out: its clock. To read a clock is to read all of a file; captions, second looks and cuts need
-only a stretch of it.
+In: a video's id and its file. Out: its clock. To read a clock is to read all of a file; captions, second
+looks and cuts need only a stretch of it.
 """
 
 import pyarrow as pa

@@ -1,7 +1,8 @@
 """The rows of a run → tables and a manifest in the dataset, or nothing if they say nothing new.
 
-In: rows, shards, and what they were made with. Out: the number of the manifest that holds it. Tables are named by the hash of
-their bytes; the manifest is published last, create-if-absent, so readers see all of it or none.
+In: rows, shards, and what they were made with. Out: the number of the manifest that holds it. Tables are
+named by the hash of their bytes; the manifest is published last, create-if-absent, so readers see all of it
+or none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,8 @@ def read_base(store: Store) -> Base:
 
 
 def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
-    """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of ours."""
+    """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of
+    ours."""
     held: dict[str, list[Placed]] = {}
     for clip in outcome.clips:
         if clip.kept:
@@ -62,8 +64,8 @@ def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a manifest is made of. rows: of the index, the sources and the quarantine, in any order. captions: captioner and
-    fingerprint. settings: what the dataset was curated with.
+    """What a manifest is made of. rows: of the index, the sources and the quarantine, in any order. captions:
+    captioner and fingerprint. settings: what the dataset was curated with.
     """
 
     index: Sequence[Row]
@@ -86,7 +88,13 @@ def commit(store: Store, base: int, content: Content) -> int:
     sources = sorted(content.sources, key=lambda row: row["uri"])
     quarantine = sorted(
         ({**row, "message": redacted(row["message"])} for row in content.quarantine),
-        key=lambda row: (row["source_uri"], row["stage"], row["clip_id"] or "", row["start_s"] or 0.0, row["reason"]),
+        key=lambda row: (
+            row["source_uri"],
+            row["stage"],
+            row["clip_id"] or "",
+            row["start_s"] or 0.0,
+            row["reason"],
+        ),
     )
     manifest = Manifest(
         schema=SCHEMA_VERSION,

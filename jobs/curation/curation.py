@@ -1,7 +1,8 @@
-"""One run of curation, from footage to the committed manifest: which work is pending, in which order, on which Ray.
+"""One run of curation, from footage to the committed manifest: which work is pending, in which order, on
+which Ray.
 
-In: the config of a run. Out: its ledger, and counts of what had to be done. Ray starts only if much is to be done; little is
-done here, and a run that finds everything finished reads rows, decides and stops.
+In: the config of a run. Out: its ledger, and counts of what had to be done. Ray starts only if much is to be
+done; little is done here, and a run that finds everything finished reads rows, decides and stops.
 """
 
 import logging
@@ -95,8 +96,8 @@ class Curation:
         pending = [source for source, known in zip(self.footage.sources, found, strict=True) if known is None]
         analyses = [known for known in found if known is not None]
         self.run.say(
-            f"{count(len(self.footage.sources), 'source')}, {count(len(self.footage.ignored), 'file')} ignored; "
-            f"{len(analyses)} known, {len(pending)} to look at"
+            f"{count(len(self.footage.sources), 'source')}, {count(len(self.footage.ignored), 'file')} "
+            f"ignored; {len(analyses)} known, {len(pending)} to look at"
         )
         if pending:
             # The largest first: the end of a run then waits for a small one.
@@ -132,7 +133,8 @@ class Curation:
             measuring.moved(where, pulse)
 
     def _parts(self, pending: Sequence[Source]) -> Iterator[Analysis]:
-        """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known how much is to do."""
+        """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known
+        how much is to do."""
         size_bytes = sum(source.size_bytes for source in pending)
         if self.streams.on_ray or not is_small(self.cfg.ray, len(pending), size_bytes=size_bytes):
             yield from self.streams.need_ray().analyse(pending)
@@ -148,7 +150,8 @@ class Curation:
             yield from self.streams.of(len(todo), sum(lengths.values())).measure(todo)
 
     def finish(self, analyses: Sequence[Analysis]) -> Metrics:
-        """Decide, caption, cut and commit; once more on top of the other's manifest if another run was first."""
+        """Decide, caption, cut and commit; once more on top of the other's manifest if another run was
+        first."""
         while True:
             try:
                 return self._finish_once(analyses)
@@ -199,7 +202,8 @@ class Curation:
         }
 
     def _looks(self, analyses: Sequence[Analysis], assembly: Assembly, carried: pa.Table) -> pa.Table:
-        """What the clips look like: of this run's videos from their stage, of others as the dataset has it."""
+        """What the clips look like: of this run's videos from their stage, of others as the dataset has
+        it."""
         stage = Stage(self.store, "looks", self.prints.clips)
         videos = sorted({found.video_id for found in analyses if found.clips})
         with ThreadPoolExecutor(READERS) as readers:
@@ -216,21 +220,26 @@ class Curation:
 
     def _report_quarantine(self, quarantine: Sequence[Row]) -> None:
         for row in quarantine:
-            logger.warning("quarantined %(source_uri)s (clip %(clip_id)s) in %(stage)s: %(reason)s: %(message)s", row)
+            logger.warning(
+                "quarantined %(source_uri)s (clip %(clip_id)s) in %(stage)s: %(reason)s: %(message)s", row
+            )
         gaps = [row for row in quarantine if is_gap(row)]
         if gaps:
             known_s = sum(row["end_s"] - row["start_s"] for row in gaps if row["end_s"] is not None)
             torn = len({row["source_uri"] for row in gaps})
             self.run.say(
-                f"damage: {length(known_s)} of {count(torn, 'video')} lost, in {count(len(gaps), 'place')}: see the quarantine"
+                f"damage: {length(known_s)} of {count(torn, 'video')} lost, in {count(len(gaps), 'place')}: "
+                "see the quarantine"
             )
         ours = sum(row["reason"] == Reason.INTERNAL for row in quarantine)
         if ours:
             self.run.say(
-                f"{ours} sources or clips failed by a fault of ours (see {self.run.log_uri}); the next run tries them again"
+                f"{ours} sources or clips failed by a fault of ours (see {self.run.log_uri}); the next run "
+                "tries them again"
             )
 
 
 def settings_of(cfg: CurateConfig) -> dict[str, Any]:
-    """What of a configuration changes what is made: all but where it is, which part, how it is divided, and the recipe."""
+    """What of a configuration changes what is made: all but where it is, which part, how it is divided, and
+    the recipe."""
     return {name: value for name, value in asdict(cfg).items() if name not in NO_SETTINGS}

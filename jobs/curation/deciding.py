@@ -1,8 +1,10 @@
-"""Candidates → which are kept, with which text, and where they lie. One function; what it asks of the world is a protocol.
+"""Candidates → which are kept, with which text, and where they lie. One function; what it asks of the world
+is a protocol.
 
-In: candidates, a recipe, pairs of copies, and the effects: captions, matches, shards. Out: every candidate placed, or a reason why it is
-out. The outcome depends on the candidates, the recipe and what the effects answer; not on the order of candidates, nor on what earlier
-runs kept. No clip is captioned, matched or written twice for one answer.
+In: candidates, a recipe, pairs of copies, and the effects: captions, matches, shards. Out: every candidate
+placed, or a reason why it is out. The outcome depends on the candidates, the recipe and what the effects
+answer; not on the order of candidates, nor on what earlier runs kept. No clip is captioned, matched or
+written twice for one answer.
 """
 
 from collections import defaultdict
@@ -25,8 +27,8 @@ CAPTIONS_STAGE, CUT_STAGE = "captions", "cut"
 
 @dataclass(frozen=True, slots=True)
 class Shelved:
-    """What became of clips that were to lie in shards: the ids of existing shards that stay, and a row for each clip that was written
-    now, by clip id: where it lies, or with a `reason` why it can't be cut.
+    """What became of clips that were to lie in shards: the ids of existing shards that stay, and a row for
+    each clip that was written now, by clip id: where it lies, or with a `reason` why it can't be cut.
     """
 
     staying: Collection[str]
@@ -34,7 +36,8 @@ class Shelved:
 
 
 class Effects(Protocol):
-    """What deciding asks for. Answers are rows by clip id; a row with a `reason` says why there is no answer."""
+    """What deciding asks for. Answers are rows by clip id; a row with a `reason` says why there is no
+    answer."""
 
     def caption(self, clips: Sequence[Decided]) -> Mapping[str, Row]:
         """A caption for each of them."""
@@ -53,8 +56,8 @@ class Outcome:
     Attributes:
         clips: those that the dataset has a row of.
         written: rows of the clips that were written now, by clip id.
-        quarantined: why clips could not be captioned or cut; of some of them something else is to blame, such as a source that is not
-            there now: those are among `clips`, too, rejected.
+        quarantined: why clips could not be captioned or cut; of some of them something else is to blame, such
+            as a source that is not there now: those are among `clips`, too, rejected.
         gone: how many are in the quarantine only.
     """
 
@@ -74,9 +77,9 @@ def decide(
 ) -> Outcome:
     """Decide over all candidates alike, and have captions made and shards written of those that are kept.
 
-    A clip that falls for its caption, or can't be cut, may have stood for a copy: all is decided again then, without it. One that can
-    never be cut is left out of the plan of shards, too, so that this run's shards are those that a run would make that knew it from the
-    start.
+    A clip that falls for its caption, or can't be cut, may have stood for a copy: all is decided again then,
+    without it. One that can never be cut is left out of the plan of shards, too, so that this run's shards
+    are those that a run would make that knew it from the start.
 
     Args:
         failures: rows of clips that earlier runs found can't be cut, by clip id.
@@ -129,7 +132,8 @@ class Deciding:
 
     def __post_init__(self) -> None:
         self.candidates = {clip.clip_id: clip for clip in self.given}
-        # Of what this run says nothing of, who has captions keeps them, whoever wrote them: its footage may be gone.
+        # Of what this run says nothing of, who has captions keeps them, whoever wrote them: its footage may
+        # be gone.
         self.captions = {
             clip.clip_id: {"reason": None} | dict(clip.text)
             for clip in self.candidates.values()
@@ -137,8 +141,8 @@ class Deciding:
         }
 
     def settled(self) -> list[Decided]:
-        """Recipe and copies decide, captions are made of what they keep, and what captions tell decides once more, until no clip
-        falls.
+        """Recipe and copies decide, captions are made of what they keep, and what captions tell decides once
+        more, until no clip falls.
         """
         while True:
             decided = self._decided()
@@ -162,10 +166,12 @@ class Deciding:
             self.against |= fallen
 
     def _decided(self) -> list[Decided]:
-        """By recipe and copies. Of copies, one is kept of those that pass the recipe: the best of all might not pass."""
+        """By recipe and copies. Of copies, one is kept of those that pass the recipe: the best of all might
+        not pass."""
         clips = self.candidates.values()
         reasons = {
-            clip.clip_id: self.against.get(clip.clip_id) or tuple(self.recipe.against(clip.measured, pending=CAPTIONED))
+            clip.clip_id: self.against.get(clip.clip_id)
+            or tuple(self.recipe.against(clip.measured, pending=CAPTIONED))
             for clip in clips
         }
         copies = duplicates([clip.measured for clip in clips if not reasons[clip.clip_id]], self.pairs)
@@ -180,13 +186,17 @@ class Deciding:
         ]
 
     def _with_text(self, clip: Decided) -> Decided:
-        """With the caption and what depends on it, if it is kept, or fell only after it had been captioned."""
+        """With the caption and what depends on it, if it is kept, or fell only after it had been
+        captioned."""
         told = clip.kept or clip.clip_id in self.against
         text = self.captions.get(clip.clip_id, {}) if told else {}
         matches = self.matches.get(clip.clip_id, {}) if told else {}
         gaps = [gap for gap in clip.candidate.measured["score_gaps"] if gap["score"] not in CAPTIONED]
         gaps += [
-            {"score": name, "why": missing(name, self.scores) or "only clips that have captions are compared with them"}
+            {
+                "score": name,
+                "why": missing(name, self.scores) or "only clips that have captions are compared with them",
+            }
             for name in sorted(CAPTIONED)
             if matches.get(name) is None
         ]
@@ -198,8 +208,9 @@ class Deciding:
         )
 
     def set_aside(self, failures: Mapping[str, Row], stage: str) -> None:
-        """Take out clips that would always fail. Those that something else hinders, such as a source that is not there now, stay with
-        all that is known of them, and are rejected. All of them have a row in the quarantine.
+        """Take out clips that would always fail. Those that something else hinders, such as a source that is
+        not there now, stay with all that is known of them, and are rejected. All of them have a row in the
+        quarantine.
 
         Args:
             failures: by clip id, with reason and message.
@@ -208,7 +219,12 @@ class Deciding:
             clip, failure = self.candidates[clip_id], failures[clip_id]
             self.quarantined.append(
                 Quarantined(
-                    clip.source_uri, stage, failure["reason"], failure["message"], clip.measured["video_id"], clip_id
+                    clip.source_uri,
+                    stage,
+                    failure["reason"],
+                    failure["message"],
+                    clip.measured["video_id"],
+                    clip_id,
                 )
             )
             if Reason(failure["reason"]).lasting:
@@ -218,14 +234,16 @@ class Deciding:
                 self.against[clip_id] = (UNAVAILABLE,)
 
     def take_over(self, written: Mapping[str, Row]) -> None:
-        """Let clips be copied from shards that were just written, as they are from those of the newest manifest."""
+        """Let clips be copied from shards that were just written, as they are from those of the newest
+        manifest."""
         for clip_id, row in written.items():
             stored = Stored({name: row[name] for name in STORED}, row["bucket"])
             self.candidates[clip_id] = replace(self.candidates[clip_id], stored=stored)
 
 
 def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[str, Row]:
-    """Of clips that were written, those of shards whose clips are all still kept: the others are packed again.
+    """Of clips that were written, those of shards whose clips are all still kept: the others are packed
+    again.
 
     Args:
         written: rows with `shard`, by clip id.

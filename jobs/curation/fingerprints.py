@@ -1,7 +1,7 @@
 """What each stage's work depends on: its version, its settings, its weights and the stages before it.
 
-In: the config of a run. Out: a fingerprint per stage. A key enters where it first changes something, so changing the
-captioner makes only captions again, and changing the recipe nothing at all.
+In: the config of a run. Out: a fingerprint per stage. A key enters where it first changes something, so
+changing the captioner makes only captions again, and changing the recipe nothing at all.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,9 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
             [find_shots.VERSION, cfg.shots, cfg.clips.max_s, registry.VERSION, cfg.scores, looks.VERSION],
             *(measured[name] for name in sorted(measured)),
         ),
-        dover=None if dover.missing(cfg.scores) else stage_fingerprint(dover.VERSION, dover.settings(cfg.scores)),
+        dover=None
+        if dover.missing(cfg.scores)
+        else stage_fingerprint(dover.VERSION, dover.settings(cfg.scores)),
         captions=captioner_fingerprint(cfg.captioner),
         match=None
         if match.missing(cfg.scores)

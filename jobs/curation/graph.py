@@ -1,15 +1,16 @@
 """The Ray Data graph of curation: streams of rows, with a barrier between them.
 
-    sources ──identify──▶ units ──measure──▶ clips with scores  (barrier: copies and the recipe decide over all clips)
-    clips, a batch per source ──look again (actors)──▶ DOVER's score, where its weights are given
+    sources ──identify──▶ units ──measure──▶ clips with scores  (barrier: copies and the recipe decide over
+    all clips) clips, a batch per source ──look again (actors)──▶ DOVER's score, where its weights are given
     kept clips, a batch per source ──caption (actors)──▶ text   (barrier: captions may decide once more)
-    captioned clips ──match (actors)──▶ text_match, where a CLIP is configured
-    planned shards ──cut and write──▶ where each clip lies      (barrier: packing needs every kept clip of a bucket)
+    captioned clips ──match (actors)──▶ text_match, where a CLIP is configured planned shards ──cut and
+    write──▶ where each clip lies      (barrier: packing needs every kept clip of a bucket)
 
-In and out: URIs, spans and rows, as JSON, so that a block has the same type whatever is null in it; never frames or
-video. Frames live and die inside one operator. Errors are rows: an operator raises nothing for a bad file. CPU shares
-are fractional and memory is set, so that two cores make progress and a large machine is not overrun. Workers report what they
-are at: an item that kills them is given up, and a stage in which nothing moves says what it waits for.
+In and out: URIs, spans and rows, as JSON, so that a block has the same type whatever is null in it; never
+frames or video. Frames live and die inside one operator. Errors are rows: an operator raises nothing for a
+bad file. CPU shares are fractional and memory is set, so that two cores make progress and a large machine is
+not overrun. Workers report what they are at: an item that kills them is given up, and a stage in which
+nothing moves says what it waits for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,12 @@ from jobs.curation.shard_writer import ShardWriter
 from pipelines.records import Quarantined, Source
 
 _MIB = 1024**2
-_IDENTIFY_BYTES, _MEASURE_BYTES, _MODEL_BYTES, _WRITE_BYTES = 512 * _MIB, 1536 * _MIB, 1536 * _MIB, 1024 * _MIB
+_IDENTIFY_BYTES, _MEASURE_BYTES, _MODEL_BYTES, _WRITE_BYTES = (
+    512 * _MIB,
+    1536 * _MIB,
+    1536 * _MIB,
+    1024 * _MIB,
+)
 
 
 class Graph:
@@ -91,7 +97,8 @@ class Graph:
     def _actors(
         self, what: str, batches: Sequence[dict[str, Any]], worker: type, args: tuple[Any, ...]
     ) -> Iterator[list[dict[str, Any]]]:
-        """Each batch through one of at most `captioner.actors` workers, each of which has its model loaded."""
+        """Each batch through one of at most `captioner.actors` workers, each of which has its model
+        loaded."""
         from ray.data import ActorPoolStrategy
 
         memory = fitting(_MODEL_BYTES)
@@ -112,7 +119,9 @@ class Graph:
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
-        return values(rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s, self._moved)
+        return values(
+            rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s, self._moved
+        )
 
 
 class _Actor:
@@ -141,7 +150,9 @@ def identify(args: Args, row: Row) -> list[Row]:
 def measure(args: Args, row: Row) -> Row:
     """A part → the same, measured."""
     found = analysis(unpack(row))
-    with named(f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}" if found.unit else found.source_uri):
+    with named(
+        f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}" if found.unit else found.source_uri
+    ):
         return pack(asdict(Analyst(*args).measure(found)))
 
 
@@ -169,5 +180,7 @@ def analysis(value: dict[str, Any]) -> Analysis:
     """The one in an unpacked row."""
     bad, listed = value.pop("quarantined"), value.pop("as_listed")
     return Analysis(
-        **value, quarantined=Quarantined(**bad) if bad else None, as_listed=(listed[0], listed[1]) if listed else None
+        **value,
+        quarantined=Quarantined(**bad) if bad else None,
+        as_listed=(listed[0], listed[1]) if listed else None,
     )

@@ -1,7 +1,7 @@
 """Captioned clips → how well each caption tells what its clip shows: the actor that Ray keeps, one CLIP each.
 
-In: a batch of clip ids with their captions, and the embeddings that their frames have from the one decode. Out: a row with
-`text_match` per clip, committed as one unit of the stage. No footage is touched.
+In: a batch of clip ids with their captions, and the embeddings that their frames have from the one decode.
+Out: a row with `text_match` per clip, committed as one unit of the stage. No footage is touched.
 """
 
 import base64
@@ -42,7 +42,8 @@ class MatchWorker:
         self._matcher = Matcher(cfg.scores)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows of `MATCHES`}.
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows
+        of `MATCHES`}.
 
         Raises:
             WorkerLostError: no footage is touched here, so it is the model that is too much for its worker.

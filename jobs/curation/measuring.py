@@ -1,7 +1,8 @@
-"""How far the measuring of footage is → a bar that moves within a video, too; and what is kept when it is interrupted.
+"""How far the measuring of footage is → a bar that moves within a video, too; and what is kept when it is
+interrupted.
 
-In: what moves on the desks of those who measure. Out: seconds of footage measured of those that are known so far, on the bar; while there
-are none yet, what is being worked on.
+In: what moves on the desks of those who measure. Out: seconds of footage measured of those that are known so
+far, on the bar; while there are none yet, what is being worked on.
 """
 
 from collections import defaultdict
@@ -39,7 +40,10 @@ class Measuring:
         open_items = [at for pulse in self._pulses.values() for at in pulse.open]
         # A unit that ends is closed a moment before it is counted.
         self._shown_s = max(self._shown_s, far.done_s + sum(at.far_s for at in open_items))
-        self._bar.total, self._bar.settled = round(max(far.known_s, self._shown_s), 1), far.read >= self._sources
+        self._bar.total, self._bar.settled = (
+            round(max(far.known_s, self._shown_s), 1),
+            far.read >= self._sources,
+        )
         note = f"{far.read} of {self._sources} sources read"
         if open_items and not self._shown_s:
             oldest = min(open_items, key=lambda at: at.since_s)
@@ -71,7 +75,12 @@ def whole(parts: Iterable[Analysis]) -> Iterator[Analysis]:
 def _joined(parts: list[Analysis]) -> Analysis:
     parts = sorted(parts, key=lambda part: part.unit or (0, 0))
     # Without a finished one, some unit failed for a reason that may pass.
-    final = next((part for part in parts if part.finished), None) or next(part for part in parts if part.quarantined)
+    final = next((part for part in parts if part.finished), None) or next(
+        part for part in parts if part.quarantined
+    )
     return replace(
-        final, unit=None, hashed=any(part.hashed for part in parts), decoded_s=sum(part.decoded_s for part in parts)
+        final,
+        unit=None,
+        hashed=any(part.hashed for part in parts),
+        decoded_s=sum(part.decoded_s for part in parts),
     )

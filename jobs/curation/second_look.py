@@ -1,8 +1,9 @@
-"""Clips of one source → scores that need a second look at them: DOVER, which sees more frames than the one decode shows.
+"""Clips of one source → scores that need a second look at them: DOVER, which sees more frames than the one
+decode shows.
 
-In: a batch of clip rows of one source. Out: a row with `technical` per clip, or why it has none, committed as one unit of the
-stage. The actor that Ray keeps holds the network; frames are read in the killable child, and only what the network sees of
-them comes out.
+In: a batch of clip rows of one source. Out: a row with `technical` per clip, or why it has none, committed as
+one unit of the stage. The actor that Ray keeps holds the network; frames are read in the killable child, and
+only what the network sees of them comes out.
 """
 
 import logging
@@ -66,7 +67,13 @@ class SecondLook:
             with self._watch.over("looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"):
                 limits = confined.limits(self._cfg.limits, clip["duration_s"])
                 seen = child.call(
-                    views, file, clock, clip["start_pts"], clip["num_frames"], self._dover.windows, limits=limits
+                    views,
+                    file,
+                    clock,
+                    clip["start_pts"],
+                    clip["num_frames"],
+                    self._dover.windows,
+                    limits=limits,
                 )
                 return {"clip_id": clip["clip_id"], "technical": self._dover.score(seen), "why": None}, True
         except MediaError as error:
@@ -77,5 +84,9 @@ class SecondLook:
 
 
 def _none(clip: dict[str, Any], error: Exception) -> tuple[dict[str, Any], bool]:
-    why = str(error) if isinstance(error, MediaError) else f"{Reason.INTERNAL}: {type(error).__name__}: {error}"
-    return {"clip_id": clip["clip_id"], "technical": None, "why": why}, isinstance(error, MediaError) and error.lasting
+    why = (
+        str(error) if isinstance(error, MediaError) else f"{Reason.INTERNAL}: {type(error).__name__}: {error}"
+    )
+    return {"clip_id": clip["clip_id"], "technical": None, "why": why}, isinstance(
+        error, MediaError
+    ) and error.lasting

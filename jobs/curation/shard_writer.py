@@ -1,7 +1,7 @@
 """A planned shard → a tar in the dataset: cut each clip, or copy the bytes an older shard has of it; publish.
 
-In: the plan of one shard with its clips' rows. Out: a row per clip with where it lies, or why it could not be cut,
-committed as one unit. A clip that fails is left out of the shard and takes no neighbour with it.
+In: the plan of one shard with its clips' rows. Out: a row per clip with where it lies, or why it could not be
+cut, committed as one unit. A clip that fails is left out of the shard and takes no neighbour with it.
 """
 
 import json
@@ -51,8 +51,9 @@ class Written:
 
 
 def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
-    """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it. Nor is how its
-    .json writes what the row says: another way of writing must not write again what every earlier version wrote.
+    """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it.
+    Nor is how its .json writes what the row says: another way of writing must not write again what every
+    earlier version wrote.
     """
     return fingerprint(
         [{name: row[name] for name in PASSPORT}, row["frames_hash"], cut_print(row, prints), prints.shards]
@@ -60,8 +61,9 @@ def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
 
 
 def cut_print(clip: dict[str, Any], prints: Fingerprints) -> str:
-    """What a clip's mp4 is cut with: the settings of now, or of a clip that is `carried` those it was cut with. A run that says
-    nothing of a source does not cut its clips again, though this version would cut them in another way.
+    """What a clip's mp4 is cut with: the settings of now, or of a clip that is `carried` those it was cut
+    with. A run that says nothing of a source does not cut its clips again, though this version would cut them
+    in another way.
     """
     return clip["encode_fingerprint"] if clip.get("carried") and clip["shard"] else prints.cut
 
@@ -84,7 +86,8 @@ class ShardWriter:
         self._clocks = Clocks(self._store, cfg)
 
     def __call__(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "cut": how many of them were cut now}."""
+        """plan: `unit`, `bucket` and `clips`, index rows in order. Returns {"rows", "cut": how many of them
+        were cut now}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
             # Rows that were committed before there was such a column lack it.
@@ -106,7 +109,8 @@ class ShardWriter:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
         boundary("shard:before")
         if not self._store.put_new(shard_key(bucket, shard), path):
-            # Of a run that was killed, or another: the same clips, but cut on another machine they may be other bytes.
+            # Of a run that was killed, or another: the same clips, but cut on another machine they may be
+            # other bytes.
             self._store.fetch(shard_key(bucket, shard), path.with_name("there.tar"))
             path = path.with_name("there.tar")
         boundary("shard:after")
@@ -114,7 +118,9 @@ class ShardWriter:
             where = members(path)
         except (tarfile.TarError, ValueError) as error:
             key = f"{shard_key(bucket, shard)} in {self._store.uri}"
-            raise RuntimeError(f"{key} is damaged ({error}), and no manifest refers to it: remove it") from error
+            raise RuntimeError(
+                f"{key} is damaged ({error}), and no manifest refers to it: remove it"
+            ) from error
         sha256, size_bytes = sha256_file(path), path.stat().st_size
         rows = []
         for clip in kept:
@@ -168,11 +174,14 @@ class ShardWriter:
         """The mp4 from the shard that the index names, if it was cut as it is wanted now."""
         if not has_bytes(clip, self._prints):
             return None
-        return self._store.read_range(shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"])
+        return self._store.read_range(
+            shard_key(clip["old_bucket"], clip["shard"]), clip["offset"], clip["size"]
+        )
 
     def _cut(self, clip: dict[str, Any], scratch: Path) -> tuple[bytes, dict[str, Any], str | None]:
         """A clip's mp4; how it was made, and what became of its sound."""
-        # A folder of its own: what decodes one source has neither the shard nor other sources' clips in its reach.
+        # A folder of its own: what decodes one source has neither the shard nor other sources' clips in its
+        # reach.
         with TemporaryDirectory(dir=scratch) as folder:
             out = Path(folder) / "clip.mp4"
             how, sound = self._cut_to(clip, out)
@@ -187,7 +196,9 @@ class ShardWriter:
             if cfg.audio != "keep" or not (ours or error.reason in _OF_A_PROCESS):
                 raise
             if ours:
-                logger.exception("cutting clip %s of %s with its sound failed", clip["clip_id"], clip["source_uri"])
+                logger.exception(
+                    "cutting clip %s of %s with its sound failed", clip["clip_id"], clip["source_uri"]
+                )
             # Perhaps it was the sound; if not, the pictures fail again.
             made = self._cut_with(replace(cfg, audio="drop"), clip, out) | {"sound": f"left out: {error}"}
         if made["sound"] not in (None, KEPT):
@@ -207,9 +218,12 @@ class ShardWriter:
             most = limits(cfg.limits, span.duration_s, self._most_bytes(clip))
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
-            return call(cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most, writes=out.parent)
+            return call(
+                cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most, writes=out.parent
+            )
 
     def _most_bytes(self, clip: dict[str, Any]) -> int:
-        """Of a clip's mp4: not more than the source, or than its pixels as they are, even if it is encoded without loss."""
+        """Of a clip's mp4: not more than the source, or than its pixels as they are, even if it is encoded
+        without loss."""
         raw_bytes = 3 * clip["width"] * clip["height"] * clip["num_frames"]
         return max(clip["as_listed"][0], raw_bytes) + 64 * _MIB

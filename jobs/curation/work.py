@@ -1,6 +1,7 @@
 """The work that deciding asks for, done: captions, second looks, matches and shards, here or on Ray.
 
-In: clips. Out: rows by clip id. What earlier runs finished is looked up first; what is little is done in this process.
+In: clips. Out: rows by clip id. What earlier runs finished is looked up first; what is little is done in this
+process.
 """
 
 from collections import defaultdict
@@ -44,7 +45,8 @@ READERS = 8  # threads that look up finished work; they wait for storage, not fo
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all work of a run shares: the dataset, the configuration with its fingerprints, and where the run speaks."""
+    """What all work of a run shares: the dataset, the configuration with its fingerprints, and where the run
+    speaks."""
 
     store: Store
     cfg: CurateConfig
@@ -93,20 +95,29 @@ class Work:
     """
 
     def __init__(
-        self, context: Context, streams: Streams, opens: "Opens", base: Base, looks: pa.Table, did: dict[str, float]
+        self,
+        context: Context,
+        streams: Streams,
+        opens: "Opens",
+        base: Base,
+        looks: pa.Table,
+        did: dict[str, float],
     ):
         self._store, self._cfg, self._prints = context.store, context.cfg, context.prints
         self._streams, self._opens, self._base, self._looks, self._did = streams, opens, base, looks, did
         self._captions: dict[tuple[str, str], Row] | None = None
 
     def caption(self, clips: Sequence[Decided]) -> dict[str, Row]:
-        """Caption rows. What need not be looked at is captioned in this process, without Ray and without its source."""
+        """Caption rows. What need not be looked at is captioned in this process, without Ray and without its
+        source."""
         rows = {clip.clip_id: clip.row() for clip in clips}
         if self._captions is None:
             stage = Stage(self._store, "captions", self._prints.captions)
             self._captions = {(row["clip_id"], row["shown"]): row for row in stage.rows()}
         known = self._captions
-        finished = {clip_id: known.get((clip_id, shown(row, self._cfg.captioner))) for clip_id, row in rows.items()}
+        finished = {
+            clip_id: known.get((clip_id, shown(row, self._cfg.captioner))) for clip_id, row in rows.items()
+        }
         made: dict[str, Row] = {clip_id: row for clip_id, row in finished.items() if row is not None}
         wanted = [row for clip_id, row in rows.items() if clip_id not in made]
         if not wanted:
@@ -126,7 +137,9 @@ class Work:
         """The same with DOVER's score, where its weights are given."""
         if self._prints.dover is None:
             return list(clips)
-        known: dict[str, Row] = {row["clip_id"]: row for row in Stage(self._store, "dover", self._prints.dover).rows()}
+        known: dict[str, Row] = {
+            row["clip_id"]: row for row in Stage(self._store, "dover", self._prints.dover).rows()
+        }
         seen, gone = self._opens.of([dict(clip.measured) for clip in clips if clip.clip_id not in known])
         known |= {clip_id: {"technical": None, "why": row["message"]} for clip_id, row in gone.items()}
         known |= self._by_source("curate: DOVER", seen, "look_again")
@@ -135,7 +148,8 @@ class Work:
     def match(self, clips: Sequence[Decided], captions: Mapping[str, Row]) -> dict[str, Row]:
         """How well captions tell what their clips show, where a CLIP is configured; nothing is decoded.
 
-        A clip that another CLIP saw keeps what that one said of the same caption: embeddings of two can't be compared.
+        A clip that another CLIP saw keeps what that one said of the same caption: embeddings of two can't be
+        compared.
         """
         told = {clip.clip_id: captions[clip.clip_id]["caption_short"] for clip in clips}
         matches = {clip.clip_id: _earlier_match(clip.candidate, told[clip.clip_id]) for clip in clips}
@@ -177,13 +191,16 @@ class Work:
             if there:  # named by what they hold: a unit must not stand for clips whose source was not there
                 unit = shard_id([(row["clip_id"], content_of(row, self._prints)) for row in there])
                 orders.append({"unit": unit, "bucket": plan.bucket, "clips": there})
-        # The longest first: else the last to be taken up may be the one that all the others have to be waited for with.
+        # The longest first: else the last to be taken up may be the one that all the others have to be waited
+        # for with.
         orders.sort(key=lambda order: -sum(row["duration_s"] for row in order["clips"]))
         if orders:
             new = [row for order in orders for row in order["clips"] if not has_bytes(row, self._prints)]
             streams = self._streams.of(len(orders), footage_s(new))
             with (
-                progress("curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips") as bar,
+                progress(
+                    "curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips"
+                ) as bar,
                 closing(streams.write(orders)) as shards,
             ):
                 for done in shards:
@@ -237,20 +254,28 @@ class Opens:
         """Rows of the sources that clips name, by URI."""
 
     def of(self, clips: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Row]]:
-        """Rows of clips whose source is what they were measured on, with what it is now (`as_listed`): whoever opens it takes nothing
-        else for it; and of the others, rows that say why not, by clip id.
+        """Rows of clips whose source is what they were measured on, with what it is now (`as_listed`):
+        whoever opens it takes nothing else for it; and of the others, rows that say why not, by clip id.
         """
         uris = sorted({clip["source_uri"] for clip in clips})
         with ThreadPoolExecutor(READERS) as readers:
-            now = dict(zip(uris, readers.map(lambda uri: self._found_again(self.sources[uri]), uris), strict=True))
+            now = dict(
+                zip(uris, readers.map(lambda uri: self._found_again(self.sources[uri]), uris), strict=True)
+            )
         if not_given := sum(found == NOT_GIVEN for found in now.values()):
-            self._run.say(f"{count(not_given, 'source')} not opened, as nobody gave them here: give them with footage=")
+            self._run.say(
+                f"{count(not_given, 'source')} not opened, as nobody gave them here: give them with footage="
+            )
         there: list[dict[str, Any]] = []
         gone: dict[str, Row] = {}
         for clip in clips:
             found = now[clip["source_uri"]]
             if isinstance(found, str):
-                gone[clip["clip_id"]] = {"clip_id": clip["clip_id"], "reason": Reason.MISSING.value, "message": found}
+                gone[clip["clip_id"]] = {
+                    "clip_id": clip["clip_id"],
+                    "reason": Reason.MISSING.value,
+                    "message": found,
+                }
             else:
                 there.append({**clip, "as_listed": found})
         return there, gone
@@ -282,5 +307,8 @@ def _earlier_match(clip: Candidate, caption: str) -> Row:
 
 def _unchecked(clip: Row) -> Row:
     """Why a clip can't be cut whose frames nobody knows."""
-    message = "an early version measured it and noted no hash of its frames, which cuts are checked by: curate its footage again"
+    message = (
+        "an early version measured it and noted no hash of its frames, which cuts are checked by: curate "
+        "its footage again"
+    )
     return {"clip_id": clip["clip_id"], "reason": Reason.MISSING.value, "message": message}

@@ -17,13 +17,18 @@ class EncodeConfig:
     vae: str = field(
         default="???",
         metadata={
-            "doc": "a trained VAE: the out= of train_vae, its export/vae folder, or a Wan or CogVideoX VAE of diffusers",
+            "doc": (
+                "a trained VAE: the out= of train_vae, its export/vae folder, or a Wan or CogVideoX VAE of "
+                "diffusers"
+            ),
             "path": True,
         },
     )
     text_encoder: str = field(
         default="minilm",
-        metadata={"doc": "minilm, or t5: umt5: hf: clip: with a model, @ with options; several joined with +"},
+        metadata={
+            "doc": "minilm, or t5: umt5: hf: clip: with a model, @ with options; several joined with +"
+        },
     )
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)

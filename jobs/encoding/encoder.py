@@ -1,7 +1,7 @@
 """One encoder: turns the clips of a chunk into cached latents and text embeddings.
 
-In: rows of the dataset's index. Out: a finished shard in the store, and which clips could not be read. Lives in a Ray actor, or
-anywhere else.
+In: rows of the dataset's index. Out: a finished shard in the store, and which clips could not be read. Lives
+in a Ray actor, or anywhere else.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from pipelines.storage.open_store import open_store
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of a chunk: the part of it that is in a shard now, how many captions were cut short, and by clip id why
-    others could not be read.
+    """What became of a chunk: the part of it that is in a shard now, how many captions were cut short, and by
+    clip id why others could not be read.
     """
 
     made: Chunk | None
@@ -53,7 +53,8 @@ class Encoder:
         self._cfg, self._fingerprint, self._device = cfg, fingerprint, device
         self._vae = load_vae(vae, device)
         self._store = open_store(cfg.dataset)
-        text = CachedTextEncoder(text_encoder(cfg.text_encoder, device=device))  # short captions come again and again
+        # short captions come again and again
+        text = CachedTextEncoder(text_encoder(cfg.text_encoder, device=device))
         self._texts = TextStore(self._store, text, text_fingerprint)
         self._frames = FrameReader(open_dataset(cfg.dataset), cfg.shapes.fps, cache_bytes=1 << 28)
 
@@ -61,7 +62,8 @@ class Encoder:
         """Encode and store what of a chunk can be read.
 
         Raises:
-            RuntimeError: it can be read and not encoded, or not stored; names the clip or the shard, and the cause.
+            RuntimeError: it can be read and not encoded, or not stored; names the clip or the shard, and the
+            cause.
         """
         clips: dict[str, tuple] = {}
         unread: dict[str, str] = {}
@@ -88,7 +90,11 @@ class Encoder:
         embedded = self._texts.embedded(text for one in texts.values() for text in one.values())
         encoded = [
             EncodedClip(
-                clip_id, windows, pieces, {k: embedded[text].tokens for k, text in texts[clip_id].items()}, facts
+                clip_id,
+                windows,
+                pieces,
+                {k: embedded[text].tokens for k, text in texts[clip_id].items()},
+                facts,
             )
             for clip_id, (windows, pieces, facts) in clips.items()
         ]

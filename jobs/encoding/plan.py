@@ -1,8 +1,8 @@
 """Which latent shards a dataset needs, and which of them are still to be made.
 
-In: the kept clips of a dataset, in its shards. Out: chunks, each of which becomes a latent shard named by what is encoded: the bytes of its
-clips and their texts. A chunk is a part of one shard of the dataset, so clips that join the dataset touch no chunk but
-those of shards that were written for them.
+In: the kept clips of a dataset, in its shards. Out: chunks, each of which becomes a latent shard named by
+what is encoded: the bytes of its clips and their texts. A chunk is a part of one shard of the dataset, so
+clips that join the dataset touch no chunk but those of shards that were written for them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def captions(row: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Clips that are encoded together: rows of the index, and beside each the hash of the shard that its bytes are in."""
+    """Clips that are encoded together: rows of the index, and beside each the hash of the shard that its
+    bytes are in."""
 
     bucket: str
     rows: tuple[Mapping[str, Any], ...]
@@ -66,8 +67,8 @@ def chunks(dataset: Dataset) -> list[Chunk]:
 def divided(store: Store, fingerprint: str, wanted: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
     """(finished, missing) chunks.
 
-    Where an earlier run could not read some clips of a chunk, its other clips are finished, and those are missing: they alone are
-    tried again.
+    Where an earlier run could not read some clips of a chunk, its other clips are finished, and those are
+    missing: they alone are tried again.
     """
     finished: list[Chunk] = []
     missing: list[Chunk] = []

@@ -1,10 +1,11 @@
-"""Text embeddings of a shard's clips, kept under a name of their own: a new VAE doesn't have a million captions encoded again.
+"""Text embeddings of a shard's clips, kept under a name of their own: a new VAE doesn't have a million
+captions encoded again.
 
     texts/<text encoder's fingerprint>/<hash of the texts>.safetensors
 
-In: texts. Out: their embeddings and whether they were cut, from the store if they are there. An object holds the different texts
-of one shard, sorted; its name depends on them and on the text encoder alone, not on VAE, shapes or windows. No manifest names it:
-what is missing is made again.
+In: texts. Out: their embeddings and whether they were cut, from the store if they are there. An object holds
+the different texts of one shard, sorted; its name depends on them and on the text encoder alone, not on VAE,
+shapes or windows. No manifest names it: what is missing is made again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class TextStore:
     """Embeddings of one text encoder in a dataset.
 
     Args:
-        fingerprint: that the encoder must have. It is looked at when something is encoded, not before: that reads its weights.
+        fingerprint: that the encoder must have. It is looked at when something is encoded, not before: that
+        reads its weights.
     """
 
     def __init__(self, store: Store, encoder: TextEncoder, fingerprint: str) -> None:
@@ -58,8 +60,9 @@ class TextStore:
     def _made(self, texts: list[str]) -> Mapping[str, Embedded]:
         if self._encoder.fingerprint != self._fingerprint:
             raise ValueError(
-                f"text encoder '{self._encoder.name}' has other weights on this worker ({self._encoder.fingerprint}) than where the "
-                f"job was started ({self._fingerprint}); give all machines the same"
+                f"text encoder '{self._encoder.name}' has other weights on this worker "
+                f"({self._encoder.fingerprint}) than where the job was started ({self._fingerprint}); give "
+                "all machines the same"
             )
         made = {}
         for text in texts:
@@ -67,8 +70,9 @@ class TextStore:
             half = tokens.numpy().astype(np.float16)
             if not np.isfinite(half).all():
                 raise ValueError(
-                    f"text encoder '{self._encoder.name}' gives numbers up to {tokens.abs().max():.3g}, which float16 can't hold; "
-                    "choose a layer whose states are normalised: the last, which is taken without @layer"
+                    f"text encoder '{self._encoder.name}' gives numbers up to {tokens.abs().max():.3g}, "
+                    "which float16 can't hold; choose a layer whose states are normalised: the last, which "
+                    "is taken without @layer"
                 )
             made[text] = Embedded(half, cut)
         return made
@@ -103,4 +107,7 @@ def _unpack(texts: list[str], data: bytes) -> Mapping[str, Embedded]:
     kept = load(data)
     assert len(kept["lengths"]) == len(texts), "the name is a hash of the texts"
     pieces = np.split(kept["tokens"], np.cumsum(kept["lengths"])[:-1])
-    return {text: Embedded(tokens, bool(cut)) for text, tokens, cut in zip(texts, pieces, kept["cut"], strict=True)}
+    return {
+        text: Embedded(tokens, bool(cut))
+        for text, tokens, cut in zip(texts, pieces, kept["cut"], strict=True)
+    }

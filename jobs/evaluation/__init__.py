@@ -1,1 +1,2 @@
-"""Evaluation: distances of videos from their originals, retrieval, and how the video compression network does on held-out clips."""
+"""Evaluation: distances of videos from their originals, retrieval, and how the video compression network does
+on held-out clips."""

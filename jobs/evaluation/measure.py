@@ -1,7 +1,7 @@
 """What is measured of a reconstruction, and means of it.
 
-In: original and reconstruction of windows. Out: figures by name, of a window and of many. A figure that a window
-doesn't have (flicker where nothing stands still) is None and left out of means.
+In: original and reconstruction of windows. Out: figures by name, of a window and of many. A figure that a
+window doesn't have (flicker where nothing stands still) is None and left out of means.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Figures = Mapping[str, float | None]
 
 
 def measure(x_1CTHW: Tensor, recon_1CTHW: Tensor, perceptual: Distance) -> Figures:
-    """The figures of one window, (1, 3, T, H, W) in [-1, 1]; the reconstruction is clamped to that, as it is shown."""
+    """The figures of one window, (1, 3, T, H, W) in [-1, 1]; the reconstruction is clamped to that, as it is
+    shown."""
     recon = recon_1CTHW.clamp(-1, 1)
     measured = {
         "psnr_db": psnr_db(x_1CTHW, recon),

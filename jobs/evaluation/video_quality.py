@@ -1,8 +1,10 @@
-"""How near a reconstruction comes to its original beyond mean error: structure, stillness, sharpness in motion.
+"""How near a reconstruction comes to its original beyond mean error: structure, stillness, sharpness in
+motion.
 
-In: original and reconstruction, each (B, 3, T, H, W) in [-1, 1]; the reconstruction is clamped to that. Out: one figure
-per video, (B,). NaN where a video has nothing to measure, which the caller leaves out of a mean. A level is 1/255 of
-the range from black to white, as in 8-bit video. Shapes: B batch, T frames, H W height and width.
+In: original and reconstruction, each (B, 3, T, H, W) in [-1, 1]; the reconstruction is clamped to that. Out:
+one figure per video, (B,). NaN where a video has nothing to measure, which the caller leaves out of a mean. A
+level is 1/255 of the range from black to white, as in 8-bit video. Shapes: B batch, T frames, H W height and
+width.
 """
 
 import torch
@@ -15,10 +17,11 @@ _LEVELS = 127.5  # of one unit
 
 
 def ssim(x_BCTHW: Tensor, y_BCTHW: Tensor) -> Tensor:
-    """Structural similarity of luma, mean over positions and frames: 1 for equal videos, about 0 for unrelated ones.
+    """Structural similarity of luma, mean over positions and frames: 1 for equal videos, about 0 for
+    unrelated ones.
 
-    Wang, Bovik, Sheikh & Simoncelli 2004: windows of 11 × 11 weighted by a Gaussian of σ 1.5 that lie wholly inside the
-    frame, K1 0.01, K2 0.03. Symmetric but for the clamp.
+    Wang, Bovik, Sheikh & Simoncelli 2004: windows of 11 × 11 weighted by a Gaussian of σ 1.5 that lie wholly
+    inside the frame, K1 0.01, K2 0.03. Symmetric but for the clamp.
 
     Returns:
         (B,) in [-1, 1]; NaN where a side is under 11 pixels, which is no window.
@@ -35,17 +38,18 @@ def ssim(x_BCTHW: Tensor, y_BCTHW: Tensor) -> Tensor:
 
 
 def flicker(x_BCTHW: Tensor, y_BCTHW: Tensor, still_levels: float = 2.0, min_share: float = 0.01) -> Tensor:
-    """How much more the reconstruction changes from frame to frame than the original, where the original stands still.
+    """How much more the reconstruction changes from frame to frame than the original, where the original
+    stands still.
 
-    A pixel stands still from one frame to the next when none of its channels changes by more than `still_levels`. Over
-    all of them: mean |yₜ − yₜ₋₁| − mean |xₜ − xₜ₋₁|.
+    A pixel stands still from one frame to the next when none of its channels changes by more than
+    `still_levels`. Over all of them: mean |yₜ − yₜ₋₁| − mean |xₜ − xₜ₋₁|.
 
     Args:
         min_share: least share of pixels that stand still; fewer are chance, not a scene.
 
     Returns:
-        (B,) in levels, 0 … 255: 0 for the original itself, below 0 where noise that the original has was smoothed away.
-        NaN for a single frame, and where nothing stands still.
+        (B,) in levels, 0 … 255: 0 for the original itself, below 0 where noise that the original has was
+        smoothed away. NaN for a single frame, and where nothing stands still.
     """
     if x_BCTHW.shape[2] < 2:
         return _nothing(x_BCTHW)
@@ -55,19 +59,22 @@ def flicker(x_BCTHW: Tensor, y_BCTHW: Tensor, still_levels: float = 2.0, min_sha
     return _where_enough(still_BTHW, excess / _sum(still_BTHW), min_share)
 
 
-def motion_sharpness(x_BCTHW: Tensor, y_BCTHW: Tensor, moving_levels: float = 8.0, min_share: float = 0.01) -> Tensor:
-    """How much detail is left in what moves: energy of the luma's gradient in the reconstruction over the original's.
+def motion_sharpness(
+    x_BCTHW: Tensor, y_BCTHW: Tensor, moving_levels: float = 8.0, min_share: float = 0.01
+) -> Tensor:
+    """How much detail is left in what moves: energy of the luma's gradient in the reconstruction over the
+    original's.
 
-    A pixel moves when the original's luma has changed by at least `moving_levels` since the frame before. The energy is
-    the sum of squared differences to the right and to the lower neighbour (energy of gradient; Subbarao, Choi & Nikzad
-    1993).
+    A pixel moves when the original's luma has changed by at least `moving_levels` since the frame before. The
+    energy is the sum of squared differences to the right and to the lower neighbour (energy of gradient;
+    Subbarao, Choi & Nikzad 1993).
 
     Args:
         min_share: least share of pixels that move; fewer are chance, not a motion.
 
     Returns:
-        (B,): 1 for the original itself, less where motion is blurred, more where the reconstruction adds edges or
-        noise. NaN for a single frame, and where nothing moves.
+        (B,): 1 for the original itself, less where motion is blurred, more where the reconstruction adds
+        edges or noise. NaN for a single frame, and where nothing moves.
     """
     if x_BCTHW.shape[2] < 2:
         return _nothing(x_BCTHW)

@@ -1,6 +1,7 @@
 """A clip → the name of its file: which footage, where in it, and which clip.
 
-In: a row of the index. Out: `walk_0m04.00s_a0ae2e26.mp4`, which no other clip of the dataset has, on any file system.
+In: a row of the index. Out: `walk_0m04.00s_a0ae2e26.mp4`, which no other clip of the dataset has, on any file
+system.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def file_name(row: Mapping[str, Any], digits: int) -> str:
         ValueError: the id is none, and would lead elsewhere.
     """
     if not _ID.fullmatch(row["clip_id"]):
-        raise ValueError(f"clip {row['clip_id'][:100]!r} has no id that rushes gives; who wrote this dataset?")
+        raise ValueError(
+            f"clip {row['clip_id'][:100]!r} has no id that rushes gives; who wrote this dataset?"
+        )
     return f"{_stem(row['source_uri'])}_{_moment(row['start_s'])}_{row['clip_id'][:digits]}.mp4"
 
 

@@ -57,7 +57,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Files by path with the row of the clip that each shows; how many of the clips that are meant have none, being rejected."""
+    """Files by path with the row of the clip that each shows; how many of the clips that are meant have none,
+    being rejected."""
 
     dataset: Dataset
     files: dict[Path, Row]
@@ -89,8 +90,8 @@ def make_plan(cfg: ExportConfig) -> Plan:
         return Plan(dataset, {Path(cfg.out) / file_name(row, digits): row for row in kept}, rejected)
     if len(kept) > 1:
         raise ValueError(
-            f"out={cfg.out} is one file, and {count(len(kept), 'clip')} are meant; give clip=, or source= and at_s=, or a "
-            f"folder for all of them: out={cfg.out.removesuffix(SUFFIX)}/"
+            f"out={cfg.out} is one file, and {count(len(kept), 'clip')} are meant; give clip=, or source= "
+            f"and at_s=, or a folder for all of them: out={cfg.out.removesuffix(SUFFIX)}/"
         )
     path = Path(cfg.out)
     if path.exists() and not cfg.replace:
@@ -124,8 +125,14 @@ def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int
     if not found and cfg.clip is not None:
         bad = [row for row in dataset.quarantine().to_pylist() if (row["clip_id"] or "").startswith(cfg.clip)]
         if bad:
-            return f"clip={cfg.clip} is in quarantine: {bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']}"
-        return f"clip={cfg.clip}: no clip that is meant has an id that begins so; rushes clips dataset={cfg.dataset} lists them"
+            return (
+                f"clip={cfg.clip} is in quarantine: {bad[0]['stage']}: {bad[0]['reason']}: "
+                f"{bad[0]['message']}"
+            )
+        return (
+            f"clip={cfg.clip}: no clip that is meant has an id that begins so; rushes clips "
+            f"dataset={cfg.dataset} lists them"
+        )
     if not found:
         return f"no clip of {cfg.dataset} is meant; rushes clips dataset={cfg.dataset} lists what there is"
     if len(found) == 1:
@@ -134,6 +141,6 @@ def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int
         return why_no_file(dataset, row, digits, cfg.dataset)
     reasons = Counter(reason for row in found for reason in row["reject_reasons"])
     return (
-        f"all {count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and rejected clips have no "
-        f"file; rushes select dataset={cfg.dataset} with a looser recipe keeps them"
+        f"all {count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and rejected "
+        f"clips have no file; rushes select dataset={cfg.dataset} with a looser recipe keeps them"
     )

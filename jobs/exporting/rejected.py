@@ -26,8 +26,13 @@ def why_no_file(dataset: Dataset, row: Mapping[str, Any], digits: int, uri: str)
     words = ", ".join(in_words(reason) for reason in reasons)
     said = f"clip {row['clip_id'][:digits]} was rejected ({words}), and rejected clips have no file"
     if DUPLICATE in reasons:
-        return f"{said}; {row['duplicate_of'][:digits]} is kept in its place: clip={row['duplicate_of'][:digits]}"
+        return (
+            f"{said}; {row['duplicate_of'][:digits]} is kept in its place: "
+            f"clip={row['duplicate_of'][:digits]}"
+        )
     if UNAVAILABLE in reasons:
-        return f"{said}; rushes select dataset={uri} cuts it once its source {row['source_uri']} is there again"
+        return (
+            f"{said}; rushes select dataset={uri} cuts it once its source {row['source_uri']} is there again"
+        )
     overrides = " ".join(loosened(dataset.manifest.recipe.get("rules", ()), row))
     return f"{said}; it gets one if it is kept: rushes select dataset={uri} {overrides}".rstrip()

@@ -1,6 +1,7 @@
 """One clip → its file: read from its shard, made to play anywhere, verified, and only then given its name.
 
-In: a dataset, a row of its index, a path. Out: the file, whole or not at all. Everything that decodes runs in the killable child.
+In: a dataset, a row of its index, a path. Out: the file, whole or not at all. Everything that decodes runs in
+the killable child.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         # Its lead is decoded, too; without loss it may take as much as its pixels do.
         frames = row["num_frames"] + (row["lead_frames"] or 0)
         raw_bytes = 3 * row["width"] * row["height"] * row["num_frames"]
-        most = limits(cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB)
+        most = limits(
+            cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB
+        )
         args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
         told = call(export_clip, *args, limits=most, writes=Path(folder).absolute())
         size_bytes = _accept(made)
@@ -70,7 +73,9 @@ def _accept(made: Path) -> int:
     """
     about = made.lstat()
     if not stat.S_ISREG(about.st_mode):
-        raise MediaError(Reason.CRASHED, "the process that decodes left something else than the file it was to make")
+        raise MediaError(
+            Reason.CRASHED, "the process that decodes left something else than the file it was to make"
+        )
     made.chmod(about.st_mode & 0o666)  # nothing that runs, whoever made it so
     return about.st_size
 

@@ -29,15 +29,16 @@ from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from pipelines.precision import FP32, autocast
 
 FORMAT_VERSION = 1
-# What a file may say was trained on, and is then made where nobody says otherwise: an hour of HD would be more memory than machines
-# have. Of each number from, to; and of pixels × frames.
+# What a file may say was trained on, and is then made where nobody says otherwise: an hour of HD would be
+# more memory than machines have. Of each number from, to; and of pixels × frames.
 _BOUNDS = {"fps": (0.01, 1000.0), "max_frames": (1, 2**16), "max_pixels": (1, 2**26), "multiple": (1, 2**12)}
 _MOST_VALUES = 2**32
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is asked for, in pixels and frames; the model makes the next size it can and the rest is cut off."""
+    """What is asked for, in pixels and frames; the model makes the next size it can and the rest is cut
+    off."""
 
     width: int
     height: int
@@ -54,7 +55,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     facts = read_object(path)
     if facts.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format {str(facts.get('format_version'))[:80]}, this version reads {FORMAT_VERSION}; export it again"
+            f"{path} has format {str(facts.get('format_version'))[:80]}, this version reads "
+            f"{FORMAT_VERSION}; export it again"
         )
     for name in ("text_encoder", "text_encoder_fingerprint"):
         if not isinstance(facts.get(name), str) or len(facts[name]) > 4096:
@@ -67,8 +69,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
             )
     if facts["max_frames"] * facts["max_pixels"] > _MOST_VALUES:
         raise ValueError(
-            f"{path}: {facts['max_frames']:,} frames of {facts['max_pixels']:,} pixels are more than any model is trained on; "
-            "export it again"
+            f"{path}: {facts['max_frames']:,} frames of {facts['max_pixels']:,} pixels are more than any "
+            "model is trained on; export it again"
         )
     for name, kind in (("flow", FlowConfig), ("sample", SampleConfig)):
         config_of(kind, facts.get(name), f"{path}, {name}")
@@ -76,7 +78,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def check_text(folder: Path, given: str | None) -> None:
-    """Whether the text encoder may be used: what the user gave, or what the checkpoint brings along or may name.
+    """Whether the text encoder may be used: what the user gave, or what the checkpoint brings along or may
+    name.
 
     Raises:
         ValueError: it may not, and which key confirms it.
@@ -89,8 +92,8 @@ class Pipeline:
     """Loaded once, asked often.
 
     Args:
-        text: where the text encoder is on this machine, as `text_encoder` takes it; by default as the checkpoint calls it, if it
-            may be used for that alone: see `check_named`.
+        text: where the text encoder is on this machine, as `text_encoder` takes it; by default as the
+            checkpoint calls it, if it may be used for that alone: see `check_named`.
         precision: of matrix products, bf16 or fp32; of the DiT and the VAE.
 
     Raises:
@@ -109,11 +112,14 @@ class Pipeline:
         try:
             self.text = CachedTextEncoder(text_encoder(text, device=device, home=home))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}; or say where it is on this machine with text_encoder=") from error
+            raise FileNotFoundError(
+                f"{error}; or say where it is on this machine with text_encoder="
+            ) from error
         if self.text.fingerprint != self.facts["text_encoder_fingerprint"]:
             raise ValueError(
-                f"checkpoint {folder} was trained with text encoder '{self.facts['text_encoder']}', and '{text}' has other weights, "
-                "options or tokenizer than that had; say where the same one is with text_encoder="
+                f"checkpoint {folder} was trained with text encoder '{self.facts['text_encoder']}', and "
+                f"'{text}' has other weights, options or tokenizer than that had; say where the same one is "
+                "with text_encoder="
             )
         self.flow = config_of(FlowConfig, self.facts["flow"], f"{folder / PIPELINE}, flow")
         self.sampling = config_of(SampleConfig, self.facts["sample"], f"{folder / PIPELINE}, sample")
@@ -144,9 +150,11 @@ class Pipeline:
 
         Args:
             progress: called with (solver steps done, in all).
-            given: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what starts later
-                is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted in.
-            sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they are given.
+            given: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what
+                starts later is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted
+                in.
+            sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they
+            are given.
 
         Raises:
             ValueError: given frames are not of the video's size, not 4k + 1 many, or don't lie within it.
@@ -161,7 +169,16 @@ class Pipeline:
         known = None if given is None else [self._known(frames, size, shape, fps) for frames in given]
         with torch.no_grad(), autocast(self.device.type, self.precision):
             latents = sample(
-                self.dit, [shape] * len(prompts), texts, sampling, self.flow, list(seeds), fps, stride, progress, known
+                self.dit,
+                [shape] * len(prompts),
+                texts,
+                sampling,
+                self.flow,
+                list(seeds),
+                fps,
+                stride,
+                progress,
+                known,
             )
         return [self._decode(z, size) for z in latents]
 
@@ -173,16 +190,19 @@ class Pipeline:
             count, height, width = one.frames_THWC.shape[:3]
             if (height, width) != (size.height, size.width):
                 raise ValueError(
-                    f"given frames are {width} × {height}, the video shall be {size.width} × {size.height}; scale them to that"
+                    f"given frames are {width} × {height}, the video shall be {size.width} × {size.height}; "
+                    "scale them to that"
                 )
             if count % stride != 1:
                 near = (count - 1) // stride * stride + 1
                 raise ValueError(
-                    f"{count} frames are given from {one.start_s:g} s on, but the VAE takes {stride}k + 1; give {near}"
+                    f"{count} frames are given from {one.start_s:g} s on, but the VAE takes {stride}k + 1; "
+                    f"give {near}"
                 )
             if not 0 <= one.start_s <= one.start_s + count / fps <= length_s + 0.5 / fps:
                 raise ValueError(
-                    f"{count} frames are given from {one.start_s:g} s on, which is not within the video's {length_s:g} s"
+                    f"{count} frames are given from {one.start_s:g} s on, which is not within the video's "
+                    f"{length_s:g} s"
                 )
             if one.start_s == 0 and head is not None:
                 raise ValueError("two stretches are given from 0 s on; give one")
@@ -195,7 +215,8 @@ class Pipeline:
         return Known(head, pieces)
 
     def _padded(self, frames_THWC: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """Frames at the size that the model makes, of which `_decode` cuts out the middle: their edges are repeated."""
+        """Frames at the size that the model makes, of which `_decode` cuts out the middle: their edges are
+        repeated."""
         stride = self.vae.cfg.stride_space
         sides = []
         for have, latents in zip(frames_THWC.shape[1:3], shape[2:], strict=True):
@@ -204,7 +225,8 @@ class Pipeline:
         return np.pad(frames_THWC, ((0, 0), *sides, (0, 0)), mode="edge")
 
     def texts(self, prompts: Sequence[str]) -> tuple[list[torch.Tensor], int]:
-        """A prompt's tokens (L, E), none of an empty one, and how many of the prompts were cut. The newest are remembered."""
+        """A prompt's tokens (L, E), none of an empty one, and how many of the prompts were cut. The newest
+        are remembered."""
         embedded, cut = self.text.encode_counted(prompts)
         return [e if prompt.strip() else e[:0] for prompt, e in zip(prompts, embedded, strict=True)], cut
 
@@ -227,7 +249,9 @@ class Pipeline:
             for place, piece in self._pieces(z):
                 pixels[place] = to_pixels(piece)[0]
         top, left = (pixels.shape[1] - size.height) // 2, (pixels.shape[2] - size.width) // 2
-        return np.ascontiguousarray(pixels[: size.num_frames, top : top + size.height, left : left + size.width])
+        return np.ascontiguousarray(
+            pixels[: size.num_frames, top : top + size.height, left : left + size.width]
+        )
 
     def _pieces(self, z_BCTHW: torch.Tensor) -> Iterator[tuple[tuple[slice, ...], torch.Tensor]]:
         """Pieces of a decoded video, and where each lies in (T, H, W)."""
@@ -235,7 +259,9 @@ class Pipeline:
         if isinstance(self.vae, VAE):
             yield from decode_tiles(self.vae, z_BCTHW, TILE_PX // cfg.stride_space, chunk)
             return
-        done = 0  # what others published has attention or statistics over space: its tiles would not give what the whole gives
+        # what others published has attention or statistics over space: its tiles would not give what the
+        # whole gives
+        done = 0
         with torch.no_grad():
             for piece in self.vae.decode_stream(z_BCTHW, chunk):
                 yield (slice(done, done + piece.shape[2]),), piece

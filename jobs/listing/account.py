@@ -1,7 +1,7 @@
 """What became of a dataset's footage: counts, reasons and seconds, for the console.
 
-In: the tables of the newest manifest. Out: an `Account`, and lines that a person reads. Reasons are counted by clip: a clip
-that is rejected for two of them is counted under both.
+In: the tables of the newest manifest. Out: an `Account`, and lines that a person reads. Reasons are counted
+by clip: a clip that is rejected for two of them is counted under both.
 """
 
 from __future__ import annotations

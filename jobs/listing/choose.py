@@ -1,6 +1,7 @@
 """Which clips of a dataset are meant: filters, an order and a limit over its index.
 
-In: a dataset and a `Choice`. Out: rows of the index, with the columns that are wanted; of the index nothing else is read.
+In: a dataset and a `Choice`. Out: rows of the index, with the columns that are wanted; of the index nothing
+else is read.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def choose(dataset: Dataset, choice: Choice, columns: Sequence[str]) -> Chosen:
         has = [choice.reason in reasons for reasons in rows["reject_reasons"].to_pylist()]
         rows = rows.filter(pa.array(has, pa.bool_()))
     if choice.source is not None:
-        rows = rows.filter(pc.is_in(rows["source_uri"], pa.array(videos_of(dataset, choice.source), pa.string())))
+        rows = rows.filter(
+            pc.is_in(rows["source_uri"], pa.array(videos_of(dataset, choice.source), pa.string()))
+        )
     if choice.bucket is not None:
         rows = rows.filter(pc.is_in(rows["bucket"], pa.array(_buckets(index, choice.bucket), pa.string())))
     if choice.clip is not None:
@@ -99,7 +102,9 @@ def _order(sort: str | None) -> tuple[str | None, str]:
     if name not in sortable():
         known = INDEX.names
         why = (
-            "has no order: it is a list" if name in known else f"is no column of the index{near_miss(name, sortable())}"
+            "has no order: it is a list"
+            if name in known
+            else f"is no column of the index{near_miss(name, sortable())}"
         )
         raise ValueError(f"sort={sort}: {name} {why}")
     return name, "descending" if sort.startswith("-") else "ascending"

@@ -1,4 +1,5 @@
-"""What can be told of a clip in a list: every column of the index as it is, and a few that are made for reading.
+"""What can be told of a clip in a list: every column of the index as it is, and a few that are made for
+reading.
 
 In: names as typed. Out: columns, each with the columns of the index that it is made from, and how.
 """
@@ -26,7 +27,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What all rows of a list have in common: how many digits of an id are enough, and the folder that all sources are in."""
+    """What all rows of a list have in common: how many digits of an id are enough, and the folder that all
+    sources are in."""
 
     digits: int
     folder: str
@@ -50,8 +52,18 @@ _MADE = {
     column.name: column
     for column in (
         Column("clip", "clip", ("clip_id",), lambda row, shown: row["clip_id"][: shown.digits]),
-        Column("source", "source", ("source_uri",), lambda row, shown: row["source_uri"].removeprefix(shown.folder)),
-        Column("time", "start–end, s", ("start_s", "end_s"), lambda row, _: f"{row['start_s']:.2f}–{row['end_s']:.2f}"),
+        Column(
+            "source",
+            "source",
+            ("source_uri",),
+            lambda row, shown: row["source_uri"].removeprefix(shown.folder),
+        ),
+        Column(
+            "time",
+            "start–end, s",
+            ("start_s", "end_s"),
+            lambda row, _: f"{row['start_s']:.2f}–{row['end_s']:.2f}",
+        ),
         Column("picture", "picture", ("width", "height"), lambda row, _: f"{row['width']}×{row['height']}"),
         Column("why", "why", ("reject_reasons",), _why),
         Column("caption", "caption", ("caption_short",), lambda row, _: row["caption_short"]),
@@ -94,11 +106,14 @@ def columns_of(typed: str) -> list[Column]:
     """
     names: dict[str, None] = {}
     for one in (part.strip() for part in typed.strip("[]").split(",")):
-        found = [one] if one in _MADE or one in INDEX.names else [n for n in INDEX.names if fnmatchcase(n, one)]
+        found = (
+            [one] if one in _MADE or one in INDEX.names else [n for n in INDEX.names if fnmatchcase(n, one)]
+        )
         if not found:
             guess = near_miss(one, [*INDEX.names, *_MADE])
             raise ValueError(
-                f"columns={typed}: no column is called '{one}'{guess or '; columns=* with format=json has them all'}"
+                f"columns={typed}: no column is called "
+                f"'{one}'{guess or '; columns=* with format=json has them all'}"
             )
         names |= dict.fromkeys(found)
     return [column(name) for name in names]

@@ -14,17 +14,23 @@ class ClipsConfig:
     status: str | None = field(
         default=None, metadata={"doc": "only clips that are this; null: all", "choices": ("kept", "rejected")}
     )
-    reason: str | None = field(default=None, metadata={"doc": "only clips rejected for this, such as too_short"})
+    reason: str | None = field(
+        default=None, metadata={"doc": "only clips rejected for this, such as too_short"}
+    )
     source: str | None = field(
-        default=None, metadata={"doc": "only clips of files of this name, end of a path, or pattern such as '*walk*'"}
+        default=None,
+        metadata={"doc": "only clips of files of this name, end of a path, or pattern such as '*walk*'"},
     )
     bucket: str | None = field(
-        default=None, metadata={"doc": "only clips of this bucket, or of buckets of this pattern, such as '16x9_*'"}
+        default=None,
+        metadata={"doc": "only clips of this bucket, or of buckets of this pattern, such as '16x9_*'"},
     )
     clip: str | None = field(default=None, metadata={"doc": "only clips whose id begins so"})
     columns: str | None = field(
         default=None,
-        metadata={"doc": "of the index, or patterns of them, with commas between; null: what tells a clip best"},
+        metadata={
+            "doc": "of the index, or patterns of them, with commas between; null: what tells a clip best"
+        },
     )
     sort: str | None = field(
         default=None,
@@ -46,24 +52,33 @@ class ExportConfig:
     dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
     out: str = field(
         default="???",
-        metadata={"doc": "the file to write, ending in .mp4, for one clip; or a folder, for any number", "path": True},
+        metadata={
+            "doc": "the file to write, ending in .mp4, for one clip; or a folder, for any number",
+            "path": True,
+        },
     )
-    clip: str | None = field(default=None, metadata={"doc": "the clip of this id, or clips whose id begins so"})
+    clip: str | None = field(
+        default=None, metadata={"doc": "the clip of this id, or clips whose id begins so"}
+    )
     source: str | None = field(
-        default=None, metadata={"doc": "only clips of files of this name, end of a path, or pattern such as '*walk*'"}
+        default=None,
+        metadata={"doc": "only clips of files of this name, end of a path, or pattern such as '*walk*'"},
     )
     at_s: float | None = field(
         default=None, metadata={"doc": "with source: the clip that is shown at this time", "unit": "s"}
     )
     bucket: str | None = field(
-        default=None, metadata={"doc": "only clips of this bucket, or of buckets of this pattern, such as '16x9_*'"}
+        default=None,
+        metadata={"doc": "only clips of this bucket, or of buckets of this pattern, such as '16x9_*'"},
     )
     sort: str | None = field(
         default=None, metadata={"doc": "with limit: a column, upwards, or with - before it downwards"}
     )
     limit: int | None = field(default=None, metadata={"doc": "at most so many; null: all", "min": 1})
     replace: bool = field(default=False, metadata={"doc": "write files anew that are there already"})
-    verify: bool = field(default=True, metadata={"doc": "decode each file, and compare what it shows with the index"})
+    verify: bool = field(
+        default=True, metadata={"doc": "decode each file, and compare what it shows with the index"}
+    )
     min_db: float = field(
         default=40.0,
         metadata={

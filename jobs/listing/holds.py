@@ -34,7 +34,10 @@ def as_text(holds: Holds) -> str:
     ]
     lines += _reasons(holds)
     lines += [_line("quarantine", _quarantine(holds["quarantine_reasons"])), *_some_of_it(holds)]
-    lines += [_line("recipe", f"{recipe['name']} {recipe['hash']}"), *(f"  {rule_text(r)}" for r in recipe["rules"])]
+    lines += [
+        _line("recipe", f"{recipe['name']} {recipe['hash']}"),
+        *(f"  {rule_text(r)}" for r in recipe["rules"]),
+    ]
     lines += [_line("captions by", holds["captioner"] or "nobody")]
     lines += [_line("shards", f"{holds['shards']:,}, {size(holds['bytes'])}")]
     lines += [_line("buckets", f"{len(holds['buckets']):,}"), *_buckets(holds["buckets"])]
@@ -50,7 +53,9 @@ def _manifest(manifest: Holds) -> str:
     if manifest["after"] is None:
         before = "the first one"
     else:
-        before = f"after {manifest['after']}" + ("" if manifest["after_there"] else ", which was cleaned away")
+        before = f"after {manifest['after']}" + (
+            "" if manifest["after_there"] else ", which was cleaned away"
+        )
     return f"{manifest['number']}, written {written}, {before}"
 
 
@@ -76,10 +81,15 @@ def _shares(holds: Holds) -> list[str]:
         ("kept", holds["kept_s"], ""),
         ("rejected", holds["rejected_s"], ""),
         ("damaged", holds["lost_s"], "and lost"),
-        ("in no clip", max(0.0, holds["between_clips_s"] - holds["lost_s"]), "transitions, and clips in quarantine"),
+        (
+            "in no clip",
+            max(0.0, holds["between_clips_s"] - holds["lost_s"]),
+            "transitions, and clips in quarantine",
+        ),
     )
     return [
-        f"  {name:<10} {length(seconds):>12} {share(seconds / whole) if whole else '':>5}  {note if seconds else ''}"
+        f"  {name:<10} {length(seconds):>12} {share(seconds / whole) if whole else '':>5}  "
+        f"{note if seconds else ''}"
         for name, seconds, note in parts
         if seconds or name != "damaged"
     ]
@@ -119,7 +129,8 @@ def _some_of_it(holds: Holds) -> list[str]:
     """Some rows of the quarantine, each with why."""
     some = holds["quarantine_some"]
     lines = [
-        plain(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}") for row in some
+        plain(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}")
+        for row in some
     ]
     more = holds["quarantined"] + holds["gaps"] - len(some)
     return lines + ([f"  … and {more:,} more, in the quarantine table"] if more else [])

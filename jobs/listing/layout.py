@@ -1,7 +1,7 @@
 """Rows → what is printed: a table as wide as the terminal, CSV, or JSON.
 
-In: heads and values. Out: text. In CSV a null is an empty field and an empty text is "", as PostgreSQL and Arrow write it; lists
-are JSON. In JSON every key is there, and null if nothing is known.
+In: heads and values. Out: text. In CSV a null is an empty field and an empty text is "", as PostgreSQL and
+Arrow write it; lists are JSON. In JSON every key is there, and null if nothing is known.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def as_json(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str
     yield "]"
 
 
-def as_table(names: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None) -> list[str]:
+def as_table(
+    names: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None
+) -> list[str]:
     """Aligned columns: numbers to the right, text to the left.
 
     Args:
@@ -78,7 +80,9 @@ def _cell(value: Any) -> str:
 
 def _is_number(values: Sequence[Any]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
+    return bool(known) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in known
+    )
 
 
 def _narrow(wide: list[int], names: Sequence[str], right: Sequence[bool], width: int) -> None:

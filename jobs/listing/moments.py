@@ -1,7 +1,7 @@
 """A source and a time → the clip that shows it, or which clips are before and behind and what lies between.
 
-In: a source of a dataset as a person names it, and seconds of its own clock. Out: the id of a clip, kept or rejected; or one
-line that says why no clip is there.
+In: a source of a dataset as a person names it, and seconds of its own clock. Out: the id of a clip, kept or
+rejected; or one line that says why no clip is there.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def clip_at(dataset: Dataset, source: str, at_s: float | None) -> str:
     """The clip of a source that is shown at a time; its only clip, if no time is given.
 
     Raises:
-        ValueError: no source, or more than one, is called so; no clip is there, and what is; it has several clips, and
-            no time is given.
+        ValueError: no source, or more than one, is called so; no clip is there, and what is; it has several
+            clips, and no time is given.
     """
     uri = the_video(dataset, source)
     index = dataset.index(_COLUMNS)
@@ -44,7 +44,9 @@ def clip_at(dataset: Dataset, source: str, at_s: float | None) -> str:
     for clip in clips:
         if clip["start_s"] - _JOINED_S / 2 <= at_s < clip["end_s"] - _JOINED_S / 2:
             return clip["clip_id"]
-    raise ValueError(f"{name_of(uri)} at {at_s:g} s is in no clip: {_around(dataset, uri, clips, at_s, size)}")
+    raise ValueError(
+        f"{name_of(uri)} at {at_s:g} s is in no clip: {_around(dataset, uri, clips, at_s, size)}"
+    )
 
 
 def _which(uri: str, clips: Sequence[Row], size: int) -> str:
@@ -69,10 +71,14 @@ def _around(dataset: Dataset, uri: str, clips: Sequence[Row], at_s: float, size:
 def _outside(dataset: Dataset, uri: str, before: Row | None, behind: Row | None, lost: str, size: int) -> str:
     """Before the first clip or behind the last."""
     if behind is not None:
-        where = lost or ("before the video begins" if behind["start_kind"] == _EDGE else _in_quarantine(dataset, uri))
+        where = lost or (
+            "before the video begins" if behind["start_kind"] == _EDGE else _in_quarantine(dataset, uri)
+        )
         return f"{where or 'left out as part of a transition'}; its first clip is {_named(behind, size)}"
     assert before is not None
-    where = lost or ("behind the video's end" if before["end_kind"] == _EDGE else _in_quarantine(dataset, uri))
+    where = lost or (
+        "behind the video's end" if before["end_kind"] == _EDGE else _in_quarantine(dataset, uri)
+    )
     return f"{where or 'left out as part of a transition'}; its last clip is {_named(before, size)}"
 
 

@@ -16,14 +16,41 @@ from pipelines.recipes.recipe import load_recipe, rules_of
 from pipelines.scores.registry import SCORES
 
 _GROUPS = {
-    "identity": ("clip_id", "video_id", "source_uri", "source_text", "source_license", "source_dataset", "frames_hash"),
+    "identity": (
+        "clip_id",
+        "video_id",
+        "source_uri",
+        "source_text",
+        "source_license",
+        "source_dataset",
+        "frames_hash",
+    ),
     "span": (
         *("shot_index", "start_s", "end_s", "num_frames", "start_pts", "end_pts", "time_base"),
         *("start_kind", "start_confidence", "end_kind", "end_confidence"),
     ),
     "media": (
-        *("width", "height", "coded_width", "coded_height", "pixel_aspect", "rotation_deg", "mirrored", "interlaced"),
-        *("pixel_format", "bit_depth", "transfer", "fps", "codec", "safe_x", "safe_y", "safe_width", "safe_height"),
+        *(
+            "width",
+            "height",
+            "coded_width",
+            "coded_height",
+            "pixel_aspect",
+            "rotation_deg",
+            "mirrored",
+            "interlaced",
+        ),
+        *(
+            "pixel_format",
+            "bit_depth",
+            "transfer",
+            "fps",
+            "codec",
+            "safe_x",
+            "safe_y",
+            "safe_width",
+            "safe_height",
+        ),
     ),
 }
 _NEAR = 5
@@ -75,14 +102,18 @@ def _find(dataset: Dataset, clip: str) -> dict[str, Any]:
         return found.to_pylist()[0]
     if len(found):
         some = ", ".join(found["clip_id"].to_pylist()[:_NEAR])
-        raise ValueError(f"clip={clip}: {len(found)} clips have an id that begins so ({some} …); give more of it")
+        raise ValueError(
+            f"clip={clip}: {len(found)} clips have an id that begins so ({some} …); give more of it"
+        )
     bad = [row for row in dataset.quarantine().to_pylist() if (row["clip_id"] or "").startswith(clip)]
     if bad:
         raise ValueError(
-            f"clip={clip} is quarantined: {bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']} ({bad[0]['source_uri']})"
+            f"clip={clip} is quarantined: {bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']} "
+            f"({bad[0]['source_uri']})"
         )
     raise ValueError(
-        f"clip={clip}: no clip of {dataset.store.uri} has an id that begins so; the column clip_id of its index has them all"
+        f"clip={clip}: no clip of {dataset.store.uri} has an id that begins so; the column clip_id of its "
+        "index has them all"
     )
 
 
@@ -91,21 +122,29 @@ def _scores(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     models = {entry["source"]: entry["model"] for entry in row["score_models"] or ()}
     told = {}
     for name, score in SCORES.items():
-        told[name] = {"value": row[name], "unit": score.unit, "model": models.get(score.source), "doc": score.doc}
+        told[name] = {
+            "value": row[name],
+            "unit": score.unit,
+            "model": models.get(score.source),
+            "doc": score.doc,
+        }
         if row[name] is None:
             told[name]["why_null"] = why.get(name)
     return told
 
 
 def _rules(dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every rule of the recipe, and whether this clip is within it; None where it was not asked. Empty if they are not known."""
+    """Every rule of the recipe, and whether this clip is within it; None where it was not asked. Empty if
+    they are not known."""
     if rules_of(dataset.manifest.recipe) is None:
         return []
     recipe = load_recipe(RecipeConfig(name="current"), dataset.manifest.recipe)
     told = []
     for rule, bounds in zip(recipe.rules, recipe.as_rows(), strict=True):
         value = row[rule.score]
-        told.append(bounds | {"value": value, "within": None if value is None else rule.min <= value <= rule.max})
+        told.append(
+            bounds | {"value": value, "within": None if value is None else rule.min <= value <= rule.max}
+        )
     return told
 
 
@@ -130,7 +169,8 @@ def as_text(told: Mapping[str, Any]) -> str:
     lines += [
         "",
         "decision",
-        f"  {decision['status']}{because} by recipe {decision['recipe']['name']} {decision['recipe']['hash']}",
+        f"  {decision['status']}{because} by recipe {decision['recipe']['name']} "
+        f"{decision['recipe']['hash']}",
     ]
     lines += [_rule_line(rule) for rule in decision["rules"]]
     lines += ["", "copies", *_copy_lines(told["copies"])]
@@ -152,7 +192,9 @@ def _score_line(name: str, score: Mapping[str, Any]) -> str:
 
 def _rule_line(rule: Mapping[str, Any]) -> str:
     low, high = rule.get("min"), rule.get("max")
-    bounds = f"{_shown(low)} ≤ " * (low is not None) + rule["score"] + f" ≤ {_shown(high)}" * (high is not None)
+    bounds = (
+        f"{_shown(low)} ≤ " * (low is not None) + rule["score"] + f" ≤ {_shown(high)}" * (high is not None)
+    )
     verdict = {True: "within", False: "outside", None: "not measured"}[rule["within"]]
     return f"  {bounds:<44} {verdict}" + ("" if rule["value"] is None else f" at {_shown(rule['value'])}")
 
@@ -161,11 +203,13 @@ def _copy_lines(copies: Mapping[str, Any]) -> list[str]:
     lines = []
     if copies["duplicate_of"]:
         lines.append(
-            f"  a copy of {copies['duplicate_of']} ({copies['duplicate_kind']}, {copies['duplicate_similarity']:.4f}), which is kept instead"
+            f"  a copy of {copies['duplicate_of']} ({copies['duplicate_kind']}, "
+            f"{copies['duplicate_similarity']:.4f}), which is kept instead"
         )
     for other in copies["stands_for"]:
         lines.append(
-            f"  stands for {other['clip_id']} of {other['source_uri']} ({other['duplicate_kind']}, {other['duplicate_similarity']:.4f})"
+            f"  stands for {other['clip_id']} of {other['source_uri']} ({other['duplicate_kind']}, "
+            f"{other['duplicate_similarity']:.4f})"
         )
     return lines or ["  none"]
 

@@ -20,7 +20,8 @@ def rule_text(rule: Mapping[str, Any]) -> str:
 
 
 def loosened(rules: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> list[str]:
-    """The overrides of `rushes select` under which a clip passes the rules that it breaks; none if it breaks none."""
+    """The overrides of `rushes select` under which a clip passes the rules that it breaks; none if it breaks
+    none."""
     overrides = []
     for rule in rules:
         score, value = rule["score"], row[rule["score"]]

@@ -1,7 +1,7 @@
 """A source as a person names it → its URIs in a dataset.
 
-In: a file's name, the end of its path, a path, a URI, or a pattern of one of these. Out: the URIs that it means; or one line
-that says what is there instead.
+In: a file's name, the end of its path, a path, a URI, or a pattern of one of these. Out: the URIs that it
+means; or one line that says what is there instead.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ def matching(name: str, uris: Iterable[str]) -> list[str]:
 
 
 def videos_of(dataset: Dataset, name: str) -> list[str]:
-    """Videos that a name means, sorted: of files with the same bytes the one that stands for them, whose URI clips have.
+    """Videos that a name means, sorted: of files with the same bytes the one that stands for them, whose URI
+    clips have.
 
     Raises:
-        ValueError: there is none; says what became of the sources that are called so, or which has nearly that name.
+        ValueError: there is none; says what became of the sources that are called so, or which has nearly
+        that name.
     """
     sources = dataset.sources().select(["uri", "status", "why", "video_id"]).to_pylist()
     found = set(matching(name, (row["uri"] for row in sources)))
@@ -55,7 +57,9 @@ def the_video(dataset: Dataset, name: str) -> str:
     videos = videos_of(dataset, name)
     if len(videos) > 1:
         some = ", ".join(map(plain, videos[:_SHOWN])) + (" …" if len(videos) > _SHOWN else "")
-        raise ValueError(f"source={name}: {len(videos)} sources are called so ({some}); give more of the path")
+        raise ValueError(
+            f"source={name}: {len(videos)} sources are called so ({some}); give more of the path"
+        )
     return videos[0]
 
 
@@ -82,4 +86,6 @@ def _near(name: str, sources: list[dict[str, Any]]) -> str:
     for own in (name_of(row["uri"]) for row in sources):
         known |= {own.lower(): own, PurePosixPath(own).stem.lower(): own}
     near = nearest(PurePosixPath(name).name.strip("*").lower(), known)
-    return f"; did you mean '{known[near]}'?" if near else "; rushes clips columns=source dataset=… lists them"
+    return (
+        f"; did you mean '{known[near]}'?" if near else "; rushes clips columns=source dataset=… lists them"
+    )

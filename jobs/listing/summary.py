@@ -33,7 +33,9 @@ def say_clips(
         told = ", ".join(f"{what} in {count}" for what, count in metrics["sound"].items())
         run.say(f"their sound was {told} (cut_sound in the index)")
     news = (
-        f"manifest {metrics['manifest']}" if metrics["changed"] else f"nothing new since manifest {metrics['manifest']}"
+        f"manifest {metrics['manifest']}"
+        if metrics["changed"]
+        else f"nothing new since manifest {metrics['manifest']}"
     )
     shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
     run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")

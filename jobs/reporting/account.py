@@ -1,7 +1,7 @@
 """The books: what came in and where it went, how the kept clips are stored, and what could not be processed.
 
-In: the tables and the manifest of a dataset, the ledger of its newest curation. Out: two accounts whose sides add up,
-buckets, shards, lists.
+In: the tables and the manifest of a dataset, the ledger of its newest curation. Out: two accounts whose sides
+add up, buckets, shards, lists.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class BooksView:
-    """The ledger (of a run, or counted from the tables), storage, and what was left out; `quarantine_reasons` are
-    (stage, reason, rows), the most frequent first.
+    """The ledger (of a run, or counted from the tables), storage, and what was left out; `quarantine_reasons`
+    are (stage, reason, rows), the most frequent first.
     """
 
     accounts: list[Account]
@@ -91,12 +91,18 @@ def books_view(
 
     Args:
         clips: of the index, with the columns that tell where they are and what became of them.
-        ledger: (id of the run, its ledger.json); None where no curation run left one, then the tables are counted.
+        ledger: (id of the run, its ledger.json); None where no curation run left one, then the tables are
+        counted.
     """
     reasons = Counter((q["stage"], q["reason"]) for q in quarantine)
     troubles = [
         Trouble(
-            PurePosixPath(q["source_uri"]).name, q["source_uri"], q["stage"], q["reason"], q["message"], q["clip_id"]
+            PurePosixPath(q["source_uri"]).name,
+            q["source_uri"],
+            q["stage"],
+            q["reason"],
+            q["message"],
+            q["clip_id"],
         )
         for q in spread(quarantine, _MOST_ROWS)
     ]
@@ -123,7 +129,9 @@ def _with_status(sources: Sequence[Mapping[str, Any]], status: str) -> list[tupl
 
 
 def _count(
-    sources: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
+    sources: Sequence[Mapping[str, Any]],
+    clips: Sequence[Mapping[str, Any]],
+    quarantine: Sequence[Mapping[str, Any]],
 ) -> dict[str, int]:
     """The ledger's figures from the tables."""
     of = lambda status: sum(s["status"] == status for s in sources)  # noqa: E731
@@ -150,7 +158,12 @@ def _accounts(ledger: Mapping[str, int]) -> list[Account]:
                 ("videos", ledger["videos"], "read, and divided into clips", "kept"),
                 ("duplicates", ledger["duplicates"], "the same bytes as another source", "quiet"),
                 ("ignored", ledger["ignored"], "not media: notes, lists, captions", "quiet"),
-                ("quarantined", ledger["sources_quarantined"], "could not be processed; see below", "quarantined"),
+                (
+                    "quarantined",
+                    ledger["sources_quarantined"],
+                    "could not be processed; see below",
+                    "quarantined",
+                ),
             ],
         ),
         Account(
@@ -159,7 +172,12 @@ def _accounts(ledger: Mapping[str, int]) -> list[Account]:
             [
                 ("kept", ledger["clips_kept"], "captioned, cut, in a shard", "kept"),
                 ("rejected", ledger["clips_rejected"], "against the recipe; a row in the index", "rejected"),
-                ("quarantined", ledger["clips_quarantined"], "could not be captioned or cut; see below", "quarantined"),
+                (
+                    "quarantined",
+                    ledger["clips_quarantined"],
+                    "could not be captioned or cut; see below",
+                    "quarantined",
+                ),
             ],
         ),
     ]

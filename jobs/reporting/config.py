@@ -17,13 +17,17 @@ class ReportConfig:
     footage: str | None = field(
         default=None,
         metadata={
-            "doc": "footage that rejected clips are shown from: a folder, file, glob, list or s3:// prefix; null: none is opened",
+            "doc": (
+                "footage that rejected clips are shown from: a folder, file, glob, list or s3:// prefix; "
+                "null: none is opened"
+            ),
             "path": True,
         },
     )
     uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
     out: str | None = field(
-        default=None, metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"}
+        default=None,
+        metadata={"doc": "file to write; null: report.html in the dataset, or in the workflow's folder"},
     )
     clips: int = field(
         default=200,

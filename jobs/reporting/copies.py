@@ -1,6 +1,7 @@
 """Clips that were found to be copies, beside the best copy that is kept for all of them.
 
-In: the index. Out: a group per kept clip, with kind and similarity of each of its copies. Of many groups, a sample spread over all.
+In: the index. Out: a group per kept clip, with kind and similarity of each of its copies. Of many groups, a
+sample spread over all.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ def copies_view(clips: Clips, thumbs: Thumbs) -> CopiesView:
         best = clips.row(best_id)
         ordered = sorted(held[best_id], key=lambda c: (-(c["duplicate_similarity"] or 0.0), c["clip_id"]))
         copies = [
-            Copy(thumbs.of(clips.row(c["clip_id"])), c["duplicate_kind"] or "", figure(c["duplicate_similarity"]))
+            Copy(
+                thumbs.of(clips.row(c["clip_id"])),
+                c["duplicate_kind"] or "",
+                figure(c["duplicate_similarity"]),
+            )
             for c in ordered[:_MOST_COPIES]
         ]
         groups.append(Group(best_id, thumbs.of(best) if best else None, copies, len(ordered)))

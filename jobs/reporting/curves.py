@@ -54,24 +54,37 @@ def vae_view(folder: Path, clips: Mapping[str, Mapping[str, Any]]) -> TrainingVi
         clips: rows of the index by clip_id, to say where a picture is from.
     """
     entries = read_metrics(folder)
-    losses = {"training": ("train", _series(entries, "loss")), "held out": ("held", _series(entries, "val_loss"))}
+    losses = {
+        "training": ("train", _series(entries, "loss")),
+        "held out": ("held", _series(entries, "val_loss")),
+    }
     charts = [
         line_chart("Loss", "L1 + KL; held-out: whole frames of moments that training never saw", losses),
         line_chart(
-            "Held-out PSNR, dB", "higher is better", {"held out": ("held", _series(entries, "val_psnr_db"))}, log=False
+            "Held-out PSNR, dB",
+            "higher is better",
+            {"held out": ("held", _series(entries, "val_psnr_db"))},
+            log=False,
         ),
         _learning_rate(entries),
     ]
-    return TrainingView("VAE", _facts(folder, "vae", entries), [c for c in charts if c], _pictures(folder, clips))
+    return TrainingView(
+        "VAE", _facts(folder, "vae", entries), [c for c in charts if c], _pictures(folder, clips)
+    )
 
 
 def dit_view(folder: Path) -> TrainingView:
-    """The diffusion transformer's training: losses over steps, and held-out losses taken apart by time and by shape."""
+    """The diffusion transformer's training: losses over steps, and held-out losses taken apart by time and by
+    shape."""
     entries = read_metrics(folder)
-    losses = {"training": ("train", _series(entries, "loss")), "held out": ("held", _series(entries, "val_loss"))}
+    losses = {
+        "training": ("train", _series(entries, "loss")),
+        "held out": ("held", _series(entries, "val_loss")),
+    }
     times = sorted({m[1] for e in entries for name in e if (m := _TIME.match(name))}, key=float)
     shapes = sorted(
-        {m[1] for e in entries for name in e if (m := _SHAPE.match(name))}, key=lambda s: [int(n) for n in s.split("x")]
+        {m[1] for e in entries for name in e if (m := _SHAPE.match(name))},
+        key=lambda s: [int(n) for n in s.split("x")],
     )
     by_time = {f"t = {t}": (f"ramp{k % 5}", _series(entries, f"val_loss_t{t}")) for k, t in enumerate(times)}
     by_shape = {
@@ -82,10 +95,13 @@ def dit_view(folder: Path) -> TrainingView:
     charts = [
         line_chart(
             "Loss",
-            "mean squared error of the velocity; held-out: moments that training never saw, at five fixed times",
+            "mean squared error of the velocity; held-out: moments that training never saw, at five fixed "
+            "times",
             losses,
         ),
-        line_chart("Held-out loss by time", "t = 0 is data, t = 1 is noise; times are before the shift", by_time),
+        line_chart(
+            "Held-out loss by time", "t = 0 is data, t = 1 is noise; times are before the shift", by_time
+        ),
         line_chart("Held-out loss by shape", f"width × height × frames{more}", by_shape),
         _learning_rate(entries),
     ]
@@ -143,7 +159,9 @@ def _pictures(folder: Path, clips: Mapping[str, Mapping[str, Any]]) -> list[Pict
     pictures = []
     for tag in sorted(t for t in events.Tags()[IMAGES] if t.startswith(_PICTURES)):
         coded = events.Images(tag)[-1].encoded_image_string
-        frame = cv2.cvtColor(cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        frame = cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+        )
         clip_id = tag.removeprefix(_PICTURES)
         source = Path(clips[clip_id]["source_uri"]).name if clip_id in clips else ""
         pictures.append(Picture(clip_id, source, jpeg_uri(frame, quality=92), frame.shape[1], frame.shape[0]))

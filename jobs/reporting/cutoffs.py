@@ -1,6 +1,7 @@
 """The clips just below and just above each threshold of the recipe: what its number means, to the eye.
 
-In: the index, the recipe. Out: by score and side, the nearest clips on both sides of the bound, in the order of their values.
+In: the index, the recipe. Out: by score and side, the nearest clips on both sides of the bound, in the order
+of their values.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """The clips around one bound of the recipe: `below` and `above` are by value; which of them is refused, the side says."""
+    """The clips around one bound of the recipe: `below` and `above` are by value; which of them is refused,
+    the side says."""
 
     side: str
     bound: str
@@ -40,7 +42,9 @@ class CutOff:
 
 def bounds_of(recipe: Recipe) -> list[tuple[Rule, str, float]]:
     """(rule, min or max, bound) of every threshold that gets pictures."""
-    every = [(rule, side, value) for rule in recipe.rules for side, value in (("min", rule.min), ("max", rule.max))]
+    every = [
+        (rule, side, value) for rule in recipe.rules for side, value in (("min", rule.min), ("max", rule.max))
+    ]
     return [bound for bound in every if math.isfinite(bound[2])][:_MOST_BOUNDS]
 
 
@@ -52,7 +56,8 @@ def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs) -> dict[str, list[CutO
             values = clips.numbers(rule.score)
             below, above = nearest(values, side, bound)
             sides = (
-                [_neighbour(clips, float(values[k]), k, bound, thumbs) for k in places] for places in (below, above)
+                [_neighbour(clips, float(values[k]), k, bound, thumbs) for k in places]
+                for places in (below, above)
             )
             found.setdefault(rule.score, []).append(CutOff(side, figure(bound), *sides))
     return found
@@ -78,4 +83,6 @@ def apart(value: float, bound: float) -> str:
     """A value with as many digits as tell it from the bound."""
     if value == bound or figure(value) != figure(bound):
         return figure(value)
-    return next((text for digits in range(4, 17) if float(text := f"{value:.{digits}g}") != bound), repr(value))
+    return next(
+        (text for digits in range(4, 17) if float(text := f"{value:.{digits}g}") != bound), repr(value)
+    )

@@ -1,8 +1,9 @@
 """The rows over which the page decides anew, packed for a browser.
 
-In: the index, the recipe. Out: base64 of little-endian columns. Up to `MOST_ROWS` clips are all there, and what the page counts is
-exact; of more, kept and rejected clips are sampled apart, evenly spread, and each sampled clip stands for its share of its kind, so
-that at the recipe's own bounds an estimate is the true number.
+In: the index, the recipe. Out: base64 of little-endian columns. Up to `MOST_ROWS` clips are all there, and
+what the page counts is exact; of more, kept and rejected clips are sampled apart, evenly spread, and each
+sampled clip stands for its share of its kind, so that at the recipe's own bounds an estimate is the true
+number.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def packed(column: np.ndarray) -> str:
 def comparable(values: np.ndarray, bounds: Sequence[float]) -> np.ndarray:
     """Numbers in half the bytes that still decide as the whole ones do.
 
-    A value is on the same side of a bound, or equal to it, after both are rounded to single precision: for each of `bounds`, and for
-    every bound of up to `DIGITS` significant digits (magnitudes 1e-30 to 1e30, and 0).
+    A value is on the same side of a bound, or equal to it, after both are rounded to single precision: for
+    each of `bounds`, and for every bound of up to `DIGITS` significant digits (magnitudes 1e-30 to 1e30, and
+    0).
 
     Args:
         values: float64 (N), NaN where there is none.

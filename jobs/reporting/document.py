@@ -1,7 +1,7 @@
 """A template, styles and scripts → one HTML document that fetches nothing.
 
-Pictures and videos in it are data URIs; style and script are inside and named by hash in a content security policy that
-forbids everything else. The template escapes every value.
+Pictures and videos in it are data URIs; style and script are inside and named by hash in a content security
+policy that forbids everything else. The template escapes every value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ def document(template: str, styles: Sequence[str], scripts: Sequence[str], **val
 
     style, script = "".join(map(_read, styles)), "".join(map(_read, scripts))
     environment = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template(template).render(
         style=style, script=script, policy=_policy(style, script), **values

@@ -1,7 +1,8 @@
-"""Where the parts of what is reported on lie: the dataset, its newest ledger, the trainings, the generated videos.
+"""Where the parts of what is reported on lie: the dataset, its newest ledger, the trainings, the generated
+videos.
 
-In: the folder of a dataset, or of a `rushes run`. Out: paths and what their JSON files say. What has not been made yet
-is None.
+In: the folder of a dataset, or of a `rushes run`. Out: paths and what their JSON files say. What has not been
+made yet is None.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def find_run(folder: str) -> Found:
         raise FileNotFoundError(
             f"run={folder}: its dataset {records['curate']['path']} is gone; run the workflow again"
         )
-    return Found(root.name, str(dataset), records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate"))
+    return Found(
+        root.name, str(dataset), records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate")
+    )
 
 
 def _path(root: Path, record: Mapping[str, Any]) -> Path | None:
@@ -79,4 +82,8 @@ def newest_ledger(dataset: str) -> tuple[str, dict[str, int]] | None:
     """(id, ledger.json) of the newest curation run that finished, or None."""
     store = open_store(dataset)
     found = max((key for key in store.list("runs/") if key.endswith("/ledger.json")), default=None)
-    return (PurePosixPath(found).parent.name, parse_object(store.read(found, JSON_BYTES), found)) if found else None
+    return (
+        (PurePosixPath(found).parent.name, parse_object(store.read(found, JSON_BYTES), found))
+        if found
+        else None
+    )

@@ -47,8 +47,11 @@ class Stage:
         return sum(part.share for part in self.parts if part.goes_on)
 
 
-def funnel(clips: Clips, sources: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]) -> list[Stage]:
-    """The four stages. Sources and clips are counted, videos are measured in time: that is what cutting loses of them."""
+def funnel(
+    clips: Clips, sources: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
+) -> list[Stage]:
+    """The four stages. Sources and clips are counted, videos are measured in time: that is what cutting loses
+    of them."""
     status = Counter(source["status"] for source in sources)
     lost = [row for row in quarantine if row["clip_id"] is not None]
     footage_s = sum(source["duration_s"] or 0.0 for source in sources if source["status"] == "video")
@@ -65,7 +68,9 @@ def funnel(clips: Clips, sources: Sequence[Mapping[str, Any]], quarantine: Seque
         ],
     )
     between_s = max(0.0, footage_s - all_s)
-    between = "in transitions, and between shots" + (", or lost to damage" if any(map(is_gap, quarantine)) else "")
+    between = "in transitions, and between shots" + (
+        ", or lost to damage" if any(map(is_gap, quarantine)) else ""
+    )
     second = _stage(
         "videos",
         f"{count(status['video'], 'video')}, {length(footage_s)}",
@@ -95,7 +100,9 @@ def _stage(name: str, total: str, parts: Sequence[tuple[float, str, str, str]]) 
 
 def _troubles(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str, str, str]]:
     reasons = Counter(row["reason"] for row in rows).most_common()
-    said = [(n, f"quarantined: {words([reason])}") for reason, n in sorted(reasons, key=lambda r: (-r[1], r[0]))]
+    said = [
+        (n, f"quarantined: {words([reason])}") for reason, n in sorted(reasons, key=lambda r: (-r[1], r[0]))
+    ]
     return [(n, "quarantined", what, f"{n:,}") for n, what in said]
 
 

@@ -1,7 +1,7 @@
 """The clips one by one: what each looks like, what is said of it, what was measured.
 
-In: the index of a dataset. Out: cards of kept clips with a filmstrip, and of rejected ones with the reason. Of many, a
-sample spread over all.
+In: the index of a dataset. Out: cards of kept clips with a filmstrip, and of rejected ones with the reason.
+Of many, a sample spread over all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pipelines.spread import spread
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
 _MOST_ITEMS = 12  # of a list, like the boxes of text
 _STRIP_HEIGHT = 104
-_STRIP_ASPECT = 7.0  # of a whole filmstrip: wide pictures get few frames, upright ones many, and cards are equally high
+# of a whole filmstrip: wide pictures get few frames, upright ones many, and cards are equally high
+_STRIP_ASPECT = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class GalleryView:
     no_picture: str = ""
 
 
-def choose(clips: Iterable[Mapping[str, Any]], most: int) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def choose(
+    clips: Iterable[Mapping[str, Any]], most: int
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Kept and rejected clips to show, `most` of each at the most, in the order of the footage."""
     ordered = sorted(clips, key=lambda c: (c["source_uri"], c["start_s"], c["clip_id"]))
     return (
@@ -136,7 +139,9 @@ def _measures(row: Mapping[str, Any]) -> list[Measure]:
         value = row.get(name)
         found.append(
             Measure(
-                words([name.removesuffix("_s")]), as_text(value), unit if value is not None else missing.get(name, "")
+                words([name.removesuffix("_s")]),
+                as_text(value),
+                unit if value is not None else missing.get(name, ""),
             )
         )
     return found
@@ -145,7 +150,9 @@ def _measures(row: Mapping[str, Any]) -> list[Measure]:
 def as_text(value: Any) -> str:
     """A value of any score: a number, words, boxes, tags, lists of them."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None)
+        return ", ".join(
+            f"{words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None
+        )
     if isinstance(value, list | tuple):
         more = [f"and {len(value) - _MOST_ITEMS:,} more"] if len(value) > _MOST_ITEMS else []
         return "; ".join([*(as_text(inner) for inner in value[:_MOST_ITEMS]), *more]) or "none"

@@ -1,7 +1,8 @@
 """The index of a dataset as the page reads it: columns for what is counted of all, rows for what is shown.
 
-In: the Arrow table of the index. Out: numbers, labels and decisions as arrays; of a clip a short row (where it is, what became of
-it), and the full row of those few that are shown one by one. So a hundred thousand clips never become a hundred thousand full rows.
+In: the Arrow table of the index. Out: numbers, labels and decisions as arrays; of a clip a short row (where
+it is, what became of it), and the full row of those few that are shown one by one. So a hundred thousand
+clips never become a hundred thousand full rows.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the template draws; a part that has not been made is None. `select` is the command that decides anew, to which the
-    page adds what was changed.
+    """What the template draws; a part that has not been made is None. `select` is the command that decides
+    anew, to which the page adds what was changed.
     """
 
     title: str
@@ -101,7 +101,9 @@ def make_view(found: Found, most_clips: int, footage: Given) -> View:
     quarantine = dataset.quarantine().to_pylist()
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
     scores = scores_view(clips, recipe)
-    pictures = Pictures(dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources}, footage)
+    pictures = Pictures(
+        dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources}, footage
+    )
     evaluation = read_evaluation(found.videos) if found.videos else None
     trainings = [vae_view(found.vae, by_id)] if found.vae else []
     trainings += [dit_view(found.dit)] if found.dit else []
@@ -153,8 +155,8 @@ def _no_picture(footage: Given) -> str:
 
 
 def _curated(dataset: str) -> CurateConfig:
-    """What the dataset was curated with: where its headers are, and what decoding may take. The defaults where this version does
-    not know its settings: then headers are read again.
+    """What the dataset was curated with: where its headers are, and what decoding may take. The defaults
+    where this version does not know its settings: then headers are read again.
     """
     try:
         return as_curated(dataset)
@@ -166,7 +168,8 @@ def _curated(dataset: str) -> CurateConfig:
 def _summary(found: Found, videos: VideosView | None) -> str:
     if videos:
         return (
-            "What went in, what was kept and why, what was learned, and what comes out: the first seed of each caption."
+            "What went in, what was kept and why, what was learned, and what comes out: the first seed of "
+            "each caption."
         )
     return "What went in, what was kept and why" + (", and what was learned from it." if found.vae else ".")
 
@@ -226,10 +229,13 @@ def _change(loss: tuple[float, float]) -> str:
 def _steps(records: Mapping[str, Mapping[str, Any]]) -> list[Step]:
     total = sum(r["seconds"] for r in records.values()) or 1.0
     return [
-        Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2)) for job, r in records.items()
+        Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2))
+        for job, r in records.items()
     ]
 
 
 def render(view: View) -> str:
     """The page."""
-    return document("page.html", ("page.css", "decide.css"), ("page.js", "decision.js", "decide.js"), view=view)
+    return document(
+        "page.html", ("page.css", "decide.css"), ("page.js", "decision.js", "decide.js"), view=view
+    )

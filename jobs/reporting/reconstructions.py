@@ -1,4 +1,5 @@
-"""The page of a VAE's evaluation: figures per shape, and originals beside reconstructions beside their difference.
+"""The page of a VAE's evaluation: figures per shape, and originals beside reconstructions beside their
+difference.
 
 In: what was measured, and pixels of some windows. Out: one HTML document that fetches nothing.
 The three stand in one video, so that they never drift apart, and in one picture per still frame.
@@ -33,7 +34,8 @@ class Still:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A window of one clip; `width` and `height` are of a row of three on the page. A single frame has no video."""
+    """A window of one clip; `width` and `height` are of a row of three on the page. A single frame has no
+    video."""
 
     clip_id: str
     source: str
@@ -112,7 +114,10 @@ def compared(
         f"{clock(row['start_s'] + start_s)}, {count(num, 'frame')}",
         [(m.name, m.with_unit(figures[m.key])) for m in MEASURES],
         _video_uri(beside, fps) if num > 1 else None,
-        [Still(f"frame {k + 1} of {num}", jpeg_uri(beside[k], _JPEG_QUALITY)) for k in sorted({0, num // 2, num - 1})],
+        [
+            Still(f"frame {k + 1} of {num}", jpeg_uri(beside[k], _JPEG_QUALITY))
+            for k in sorted({0, num // 2, num - 1})
+        ],
         round(width * scale),
         round(height * scale),
     )

@@ -1,4 +1,5 @@
-"""The recipe that decided a dataset, and what of a clip it refuses: the same law as `Recipe.against`, by columns.
+"""The recipe that decided a dataset, and what of a clip it refuses: the same law as `Recipe.against`, by
+columns.
 
 In: the manifest, the index. Out: the rules, and for each of them which clips it refuses.
 """
@@ -21,14 +22,16 @@ def recipe_of(manifest_recipe: Mapping[str, Any]) -> Recipe:
 
 
 def refused_by(clips: Clips, rule: Rule) -> np.ndarray:
-    """bool (N): the clips that a rule refuses; one without the value is refused, unless its caption must come first."""
+    """bool (N): the clips that a rule refuses; one without the value is refused, unless its caption must come
+    first."""
     values = clips.numbers(rule.score) if clips.has(rule.score) else np.full(len(clips), np.nan)
     later = np.isnan(values) if rule.score in CAPTIONED else False
     return ~((values >= rule.min) & (values <= rule.max) | later)
 
 
 def fixed(clips: Clips, recipe: Recipe) -> np.ndarray:
-    """bool (N): rejected for something that is no rule, as copies are, so that no other bound brings them back.
+    """bool (N): rejected for something that is no rule, as copies are, so that no other bound brings them
+    back.
 
     Raises:
         ValueError: the index keeps a clip that the rules refuse.

@@ -1,7 +1,7 @@
 """The scores of all clips, where the recipe draws its lines, and what the page needs to draw others.
 
-In: the index of a dataset, and the recipe that decided it. Out: a card per measured score: a histogram with the sides that can be
-bounded, or a bar per label; the scores that nobody measured, and why.
+In: the index of a dataset, and the recipe that decided it. Out: a card per measured score: a histogram with
+the sides that can be bounded, or a bar per label; the scores that nobody measured, and why.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class ScoreCard:
         gaps: why it is null, for how many clips.
         by: what measured it.
         bins: of the clips that the page holds, uint8; kept and rejected clips of all by bin are in `counts`.
-        asked_later: whether a clip without a value is not refused, as it is measured once the clip is kept and captioned.
+        asked_later: whether a clip without a value is not refused, as it is measured once the clip is kept
+        and captioned.
         values: of the clips that the page holds, float32, of a score with sides; empty else.
     """
 
@@ -194,7 +195,13 @@ def _number_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, com
 def _side(name: str, bound: float | None, reason: str, chart: Histogram) -> Side:
     end = 0.0 if name == "min" else 100.0
     at = end if bound is None else round(float(places(chart.axis, np.array([bound]))[0]), 2)
-    return Side(name, "" if bound is None else figure(bound), "" if bound is None else repr(bound), at, words([reason]))
+    return Side(
+        name,
+        "" if bound is None else figure(bound),
+        "" if bound is None else repr(bound),
+        at,
+        words([reason]),
+    )
 
 
 def _label_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, common: Mapping) -> ScoreCard:

@@ -1,7 +1,7 @@
 """Each source as a timeline: its shots and clips in time, with pictures, kept and rejected marked.
 
-In: the sources and clips of a dataset. Out: sources with segments placed in percent of the source's length, with
-filmstrips inside.
+In: the sources and clips of a dataset. Out: sources with segments placed in percent of the source's length,
+with filmstrips inside.
 """
 
 from __future__ import annotations
@@ -79,10 +79,15 @@ def footage_view(
     by_source: dict[str, list[Mapping[str, Any]]] = {}
     for row in clips:
         by_source.setdefault(row["source_uri"], []).append(row)
-    shown = spread(sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES)
+    shown = spread(
+        sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES
+    )
     each = max(1, most // max(1, len(shown)))
     lost = Counter(q["source_uri"] for q in quarantine if q["clip_id"])
-    views = [_source_view(source, by_source[source["uri"]], lost[source["uri"]], pictures, each) for source in shown]
+    views = [
+        _source_view(source, by_source[source["uri"]], lost[source["uri"]], pictures, each)
+        for source in shown
+    ]
     return FootageView(views, len(videos))
 
 
@@ -97,7 +102,9 @@ def _source_view(
     drawn = clips[:_MOST_SEGMENTS]
     begin_s, end_s = drawn[0]["start_s"], max(c["end_s"] for c in drawn)
     whole_s = max(max(c["end_s"] for c in clips) - begin_s, source["duration_s"] or 0.0)
-    scale = Axis(begin_s, max(end_s, begin_s + (whole_s if len(drawn) == len(clips) else 0.0), begin_s + 1e-3))
+    scale = Axis(
+        begin_s, max(end_s, begin_s + (whole_s if len(drawn) == len(clips) else 0.0), begin_s + 1e-3)
+    )
     pictured = {c["clip_id"] for c in spread(drawn, most)}
     segments = [_segment(c, scale, pictures, c["clip_id"] in pictured) for c in drawn]
     first = clips[0]
@@ -115,7 +122,9 @@ def _source_view(
         count(len(clips) + quarantined, "clip"),
         *(f"{n:,} {what}" for what, n in became if n),
     ]
-    ticks = [Tick(t.at, clock(scale.value(t.at) - begin_s)) for t in Axis(0.0, scale.high - scale.low).ticks(6)]
+    ticks = [
+        Tick(t.at, clock(scale.value(t.at) - begin_s)) for t in Axis(0.0, scale.high - scale.low).ticks(6)
+    ]
     uri = source["uri"]
     return SourceView(
         PurePosixPath(uri).name,

@@ -1,7 +1,7 @@
 """Generated videos beside the training clips they are nearest to.
 
-In: what `rushes evaluate` left, and the dataset. Out: a row per caption with its own clip and every seed's video, all
-as data URIs, and the table of distances. Of many captions, a sample spread over all.
+In: what `rushes evaluate` left, and the dataset. Out: a row per caption with its own clip and every seed's
+video, all as data URIs, and the table of distances. Of many captions, a sample spread over all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from pipelines.spread import spread
 _LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24
 _MOST_COLUMNS = 64
-_MOST_BYTES, _MOST_VALUES = 128 * 2**20, 10_000_000  # of metrics.json: the distance of each video to each clip
+# of metrics.json: the distance of each video to each clip
+_MOST_BYTES, _MOST_VALUES = 128 * 2**20, 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class VideoView:
 
 @dataclass(frozen=True, slots=True)
 class SeedView:
-    """One generated video: whether its caption's own clip is the nearest, how far off it is, the nearer one if not."""
+    """One generated video: whether its caption's own clip is the nearest, how far off it is, the nearer one
+    if not."""
 
     seed: int
     video: VideoView
@@ -189,7 +191,8 @@ class _Stretches:
         small, clip = thumbnails(made_THWC), thumbnails(frames)
         length = min(num, len(clip))
         first = min(
-            range(len(clip) - length + 1), key=lambda o: float(np.mean((small[:length] - clip[o : o + length]) ** 2))
+            range(len(clip) - length + 1),
+            key=lambda o: float(np.mean((small[:length] - clip[o : o + length]) ** 2)),
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stretch.mp4"
@@ -198,7 +201,10 @@ class _Stretches:
 
 
 def _caption(
-    stretches: _Stretches, clips: Mapping[str, Mapping[str, Any]], folder: Path, videos: Sequence[Mapping[str, Any]]
+    stretches: _Stretches,
+    clips: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    videos: Sequence[Mapping[str, Any]],
 ) -> CaptionView:
     own = clips[videos[0]["clip_id"]]
     seeds, all_made = [], []
@@ -222,7 +228,11 @@ def _caption(
         )
     best = min(all_made, key=lambda m: m[:2])[2]
     return CaptionView(
-        videos[0]["prompt"], own["clip_id"], Path(own["source_uri"]).name, stretches.nearest_to(best, own), seeds
+        videos[0]["prompt"],
+        own["clip_id"],
+        Path(own["source_uri"]).name,
+        stretches.nearest_to(best, own),
+        seeds,
     )
 
 

@@ -15,18 +15,27 @@ class ModelConfig:
     """What a diffusion transformer costs."""
 
     size: str = field(
-        default=ALL, metadata={"doc": "named size of the network; all is a table of them", "choices": (ALL, *DIT_SIZES)}
+        default=ALL,
+        metadata={"doc": "named size of the network; all is a table of them", "choices": (ALL, *DIT_SIZES)},
     )
     model: dict[str, Any] = field(
-        default_factory=dict, metadata={"doc": "changes to the size, as train takes them, such as model.ffn=swiglu"}
+        default_factory=dict,
+        metadata={"doc": "changes to the size, as train takes them, such as model.ffn=swiglu"},
     )
-    width: int = field(default=832, metadata={"doc": "of the video that is counted for", "unit": "pixels", "min": 1})
-    height: int = field(default=480, metadata={"doc": "of the video that is counted for", "unit": "pixels", "min": 1})
-    frames: int = field(default=81, metadata={"doc": "of the video that is counted for", "unit": "frames", "min": 1})
+    width: int = field(
+        default=832, metadata={"doc": "of the video that is counted for", "unit": "pixels", "min": 1}
+    )
+    height: int = field(
+        default=480, metadata={"doc": "of the video that is counted for", "unit": "pixels", "min": 1}
+    )
+    frames: int = field(
+        default=81, metadata={"doc": "of the video that is counted for", "unit": "frames", "min": 1}
+    )
     stride_time: int = field(default=4, metadata={"doc": "frames per latent frame of the VAE", "min": 1})
     stride_space: int = field(default=8, metadata={"doc": "pixels per latent of the VAE, each way", "min": 1})
     tokens: int | None = field(
-        default=None, metadata={"doc": "video tokens, in place of what width, height and frames make", "min": 1}
+        default=None,
+        metadata={"doc": "video tokens, in place of what width, height and frames make", "min": 1},
     )
     text_tokens: int = field(default=256, metadata={"doc": "text tokens that come with the video", "min": 1})
     workers: int = field(default=8, metadata={"doc": "workers that train together", "min": 1})

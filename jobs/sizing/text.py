@@ -24,8 +24,8 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     """One size: parameters by part, operations, memory."""
     cfg, counts, flops = told["config"], told["parameters"], told["flops"]
     lines = [
-        f"{size}: {counts['total']:,} parameters; width {cfg['width']}, depth {cfg['depth']}, heads {cfg['heads']}, "
-        f"{cfg['ffn']} {cfg['ffn_width']} wide",
+        f"{size}: {counts['total']:,} parameters; width {cfg['width']}, depth {cfg['depth']}, heads "
+        f"{cfg['heads']}, {cfg['ffn']} {cfg['ffn_width']} wide",
         "",
         *_parts("parameters", counts["parts"]),
         "",
@@ -37,7 +37,8 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     named |= {f"training, recompute {way}": total for way, total in flops["training"].items()}
     for name, total in named.items():
         lines.append(
-            f"  {name:<30} {_rounded(total / 1e12):>9} TFLOP {_rounded(total / told['tokens'] / 1e9):>9} GFLOP"
+            f"  {name:<30} {_rounded(total / 1e12):>9} TFLOP {_rounded(total / told['tokens'] / 1e9):>9} "
+            "GFLOP"
         )
     workers = "the one worker" if told["workers"] == 1 else f"each of {told['workers']} workers"
     lines += ["", f"memory of {workers} that trains on one such video at a time, {told['precision']}, GiB"]
@@ -45,16 +46,22 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     stages = [told["training_bytes"][f"zero_{stage}"] for stage in (1, 2, 3)]
     rows = [(meaning, [held[name] for held in stages]) for name, meaning in _MEANING.items()]
     for name, meaning in (("activations", "activations"), ("total", "together")):
-        rows += [(f"{meaning}, recompute {way}", [held[name][way] for held in stages]) for way in flops["training"]]
-    lines += [f"  {meaning:<34} " + " ".join(f"{_gib(value):>9}" for value in values) for meaning, values in rows]
+        rows += [
+            (f"{meaning}, recompute {way}", [held[name][way] for held in stages]) for way in flops["training"]
+        ]
+    lines += [
+        f"  {meaning:<34} " + " ".join(f"{_gib(value):>9}" for value in values) for meaning, values in rows
+    ]
     made = told["generation_bytes"]
     return "\n".join(
         [
             *lines,
             "",
-            f"a saved state has {_gib(told['checkpoint_bytes'])} GiB, which worker 0 gathers in the machine's memory",
-            f"to generate such a video: {_gib(sum(made.values()))} GiB = weights {_gib(made['weights'])} + copies in bf16 "
-            f"{_gib(made['half'])} + activations {_gib(made['activations'])}; VAE and text encoder come on top",
+            f"a saved state has {_gib(told['checkpoint_bytes'])} GiB, which worker 0 gathers in the "
+            "machine's memory",
+            f"to generate such a video: {_gib(sum(made.values()))} GiB = weights {_gib(made['weights'])} + "
+            f"copies in bf16 {_gib(made['half'])} + activations {_gib(made['activations'])}; VAE and text "
+            "encoder come on top",
         ]
     )
 
@@ -93,7 +100,8 @@ def as_table(told: Mapping[str, Mapping[str, Any]]) -> str:
     widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
     aligned = [
         "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in (titles, *rows)
     ]
@@ -101,8 +109,9 @@ def as_table(told: Mapping[str, Mapping[str, Any]]) -> str:
         [
             *aligned,
             "",
-            f"counted for {_video(one)}. GFLOP/token: forward. TFLOP/step: forward and backward of that video. ZeRO 1, 2, 3: GiB of "
-            f"each of {one['workers']} workers, {one['precision']}, recompute full. generate: GiB, without VAE and text encoder.",
+            f"counted for {_video(one)}. GFLOP/token: forward. TFLOP/step: forward and backward of that "
+            f"video. ZeRO 1, 2, 3: GiB of each of {one['workers']} workers, {one['precision']}, recompute "
+            "full. generate: GiB, without VAE and text encoder.",
             "One size in full: rushes model size=<name>",
         ]
     )
@@ -110,7 +119,10 @@ def as_table(told: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _parts(title: str, parts: Mapping[str, int]) -> list[str]:
     total = sum(parts.values())
-    return [title, *(f"  {name:<24} {count:>22,} {100 * count / total:>6.1f} %" for name, count in parts.items())]
+    return [
+        title,
+        *(f"  {name:<24} {count:>22,} {100 * count / total:>6.1f} %" for name, count in parts.items()),
+    ]
 
 
 def _video(told: Mapping[str, Any]) -> str:

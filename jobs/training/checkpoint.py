@@ -1,8 +1,9 @@
-"""State of a training run on disk: safetensors and JSON, free of world size and ZeRO stage, whole or not there.
+"""State of a training run on disk: safetensors and JSON, free of world size and ZeRO stage, whole or not
+there.
 
-In: an engine. Out: `checkpoints/step_00000400/{state.safetensors, state.json}`; loaded again on any number of ranks.
-A folder gets its name only when it is complete and on the disk, so neither a killed save nor a power cut leaves anything that could be
-mistaken for a state; older ones go only then.
+In: an engine. Out: `checkpoints/step_00000400/{state.safetensors, state.json}`; loaded again on any number of
+ranks. A folder gets its name only when it is complete and on the disk, so neither a killed save nor a power
+cut leaves anything that could be mistaken for a state; older ones go only then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Config of training: what is trained, on what batches, with which optimiser, on how many workers. Light: read by `rushes --help`."""
+"""Config of training: what is trained, on what batches, with which optimiser, on how many workers. Light:
+read by `rushes --help`."""
 
 from __future__ import annotations
 
@@ -31,7 +32,11 @@ class OptimConfig:
     clip_norm: float = field(default=1.0, metadata={"doc": "largest norm of a step's gradient", "min": 0})
     ema_decay: float = field(
         default=0.9999,
-        metadata={"doc": "decay of the moving average of the weights; 0.99 for short runs", "min": 0, "max": 1},
+        metadata={
+            "doc": "decay of the moving average of the weights; 0.99 for short runs",
+            "min": 0,
+            "max": 1,
+        },
     )
 
 
@@ -53,10 +58,13 @@ class WorkersConfig:
     """The processes that train together."""
 
     num: int = field(default=1, metadata={"doc": "workers; one per GPU, or one per CPU core or so", "min": 1})
-    cpus: float = field(default=1, metadata={"doc": "CPUs of a worker, and its threads", "unit": "cores", "min": 0.1})
+    cpus: float = field(
+        default=1, metadata={"doc": "CPUs of a worker, and its threads", "unit": "cores", "min": 0.1}
+    )
     gpu: bool = field(default=False, metadata={"doc": "a GPU for each worker (nccl instead of gloo)"})
     max_failures: int = field(
-        default=2, metadata={"doc": "restarts from the newest checkpoint when workers die; -1 for ever", "min": -1}
+        default=2,
+        metadata={"doc": "restarts from the newest checkpoint when workers die; -1 for ever", "min": -1},
     )
 
 
@@ -65,7 +73,8 @@ class LoraConfig:
     """A low-rank adapter, trained in place of all weights."""
 
     rank: int = field(
-        default=0, metadata={"doc": "of the adapter of each linear map; 0 trains all weights instead", "min": 0}
+        default=0,
+        metadata={"doc": "of the adapter of each linear map; 0 trains all weights instead", "min": 0},
     )
     alpha: float | None = field(
         default=None, metadata={"doc": "the adapter is scaled by alpha / rank; null: by 1", "min": 0}
@@ -79,16 +88,24 @@ class TrainingConfig:
     dataset: str = field(default="???", metadata={"doc": "the dataset to train on", "path": True})
     out: str = field(
         default="???",
-        metadata={"doc": "folder of the run: checkpoints, logs, the exported model; run again to go on", "path": True},
+        metadata={
+            "doc": "folder of the run: checkpoints, logs, the exported model; run again to go on",
+            "path": True,
+        },
     )
-    max_steps: int = field(default=100_000, metadata={"doc": "optimiser steps in all", "unit": "steps", "min": 1})
+    max_steps: int = field(
+        default=100_000, metadata={"doc": "optimiser steps in all", "unit": "steps", "min": 1}
+    )
     seed: int = field(default=0, metadata={"doc": "key of every random draw"})
     model: dict[str, Any] = field(
         default_factory=dict, metadata={"doc": "changes to the size, such as model.latent_channels=16"}
     )
     precision: str = field(
         default=AUTO,
-        metadata={"doc": f"{DOC}; weights and moments are fp32. A run keeps what it began with", "choices": CHOICES},
+        metadata={
+            "doc": f"{DOC}; weights and moments are fp32. A run keeps what it began with",
+            "choices": CHOICES,
+        },
     )
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -99,7 +116,8 @@ class TrainingConfig:
         default=500, metadata={"doc": "held-out windows are evaluated", "unit": "steps", "min": 1}
     )
     validate_windows: int = field(
-        default=256, metadata={"doc": "most held-out windows evaluated, spread over all", "unit": "windows", "min": 1}
+        default=256,
+        metadata={"doc": "most held-out windows evaluated, spread over all", "unit": "windows", "min": 1},
     )
     sample_every: int = field(
         default=2000, metadata={"doc": "pictures are made for TensorBoard", "unit": "steps", "min": 1}
@@ -118,11 +136,16 @@ class PerceptualConfig:
 
     name: str = field(
         default="efficientnet",
-        metadata={"doc": "which: efficientnet comes with its package, lpips is your own", "choices": PERCEPTUAL},
+        metadata={
+            "doc": "which: efficientnet comes with its package, lpips is your own",
+            "choices": PERCEPTUAL,
+        },
     )
     weights: str | None = field(default=None, metadata={"doc": "file of weights, for lpips", "path": True})
     weight: float = field(default=0.02, metadata={"doc": "weight beside L1; 0 switches it off", "min": 0})
-    frames: int = field(default=4, metadata={"doc": "frames of a sample that it looks at", "unit": "frames", "min": 1})
+    frames: int = field(
+        default=4, metadata={"doc": "frames of a sample that it looks at", "unit": "frames", "min": 1}
+    )
 
 
 @dataclass
@@ -138,14 +161,18 @@ class AdversarialConfig:
     )
     start_step: int = field(default=0, metadata={"doc": "from this step on", "unit": "steps", "min": 0})
     channels: int = field(default=32, metadata={"doc": "channels of its first layer", "min": 4})
-    layers: int = field(default=3, metadata={"doc": "layers, each of which halves the picture", "min": 1, "max": 6})
+    layers: int = field(
+        default=3, metadata={"doc": "layers, each of which halves the picture", "min": 1, "max": 6}
+    )
 
 
 @dataclass
 class TrainVaeConfig(TrainingConfig):
     """The video compression network."""
 
-    size: str = field(default="small", metadata={"doc": "named size of the network", "choices": tuple(VAE_SIZES)})
+    size: str = field(
+        default="small", metadata={"doc": "named size of the network", "choices": tuple(VAE_SIZES)}
+    )
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     crop: int | None = field(
@@ -158,14 +185,23 @@ class TrainVaeConfig(TrainingConfig):
     )
     crop_aspects: list[float] = field(
         default_factory=lambda: [1.0, 1.6, 0.625],
-        metadata={"doc": "width over height of the crops, drawn for each window; all have about crop × crop pixels"},
+        metadata={
+            "doc": "width over height of the crops, drawn for each window; all have about crop × crop pixels"
+        },
     )
-    image_share: float = field(default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1})
-    kl_weight: float = field(default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0})
+    image_share: float = field(
+        default=0.2, metadata={"doc": "samples that are single frames", "min": 0, "max": 1}
+    )
+    kl_weight: float = field(
+        default=1e-6, metadata={"doc": "weight of the KL divergence beside L1", "min": 0}
+    )
     l1_softness: float = field(
         default=0.0,
         metadata={
-            "doc": "errors well below it (of [-1, 1]) count by their square, which lets edges on plain ground be learned sooner",
+            "doc": (
+                "errors well below it (of [-1, 1]) count by their square, which lets edges on plain ground "
+                "be learned sooner"
+            ),
             "min": 0,
         },
     )
@@ -179,16 +215,24 @@ class TrainConfig(TrainingConfig):
 
     latents: str | None = field(
         default=None,
-        metadata={"doc": "which cached latents (a folder name under latents/); null: the only ones there are"},
+        metadata={
+            "doc": "which cached latents (a folder name under latents/); null: the only ones there are"
+        },
     )
     size: str = field(
         default="B",
-        metadata={"doc": "named size of the network; with init= it is the checkpoint's", "choices": tuple(DIT_SIZES)},
+        metadata={
+            "doc": "named size of the network; with init= it is the checkpoint's",
+            "choices": tuple(DIT_SIZES),
+        },
     )
     init: str | None = field(
         default=None,
         metadata={
-            "doc": "a checkpoint to fine-tune: the out= of train, its export, or a folder of weights; null: random weights",
+            "doc": (
+                "a checkpoint to fine-tune: the out= of train, its export, or a folder of weights; null: "
+                "random weights"
+            ),
             "path": True,
         },
     )
@@ -196,20 +240,28 @@ class TrainConfig(TrainingConfig):
     recompute: str = field(
         default="none",
         metadata={
-            "doc": "what the backward pass makes again instead of keeping it: selective is all but attention, full is whole blocks",
+            "doc": (
+                "what the backward pass makes again instead of keeping it: selective is all but attention, "
+                "full is whole blocks"
+            ),
             "choices": RECOMPUTE,
         },
     )
     attention: str = field(
         default="auto",
         metadata={
-            "doc": "kernel for batches of different lengths; auto takes the fastest that this machine has and that passes a test",
+            "doc": (
+                "kernel for batches of different lengths; auto takes the fastest that this machine has and "
+                "that passes a test"
+            ),
             "choices": ATTENTION,
         },
     )
     compile: bool = field(
         default=False,
-        metadata={"doc": "compile the blocks (torch.compile): some minutes at the start, then faster on a GPU"},
+        metadata={
+            "doc": "compile the blocks (torch.compile): some minutes at the start, then faster on a GPU"
+        },
     )
     flow: FlowConfig = field(default_factory=FlowConfig)
     conditions: ConditionConfig = field(default_factory=ConditionConfig)

@@ -1,7 +1,7 @@
 """Whether a command goes on with the training in its folder, from where, and in which numbers.
 
-In: a training config, and what an earlier command left in `out=`: settings.json and checkpoints. Out: the config with its
-precision decided, what is to be said about going on, or why it can't be done.
+In: a training config, and what an earlier command left in `out=`: settings.json and checkpoints. Out: the
+config with its precision decided, what is to be said about going on, or why it can't be done.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jobs.training.states import BadStateError, damaged, newest, read_state_fact
 from pipelines.foreign import read_object
 from pipelines.precision import AUTO, Precision, decide
 
-# What may differ between a run and its continuation: none of it changes what a step computes, but max_steps, which
-# stretches the cosine of the learning rate: that is said.
+# What may differ between a run and its continuation: none of it changes what a step computes, but max_steps,
+# which stretches the cosine of the learning rate: that is said.
 _FREE = (
     "out",
     "workers",
@@ -80,7 +80,8 @@ def check_continues(cfg: TrainingConfig) -> None:
         for key in sorted(then.keys() | now.keys()):
             if then.get(key) != now.get(key):
                 raise ValueError(
-                    f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has {now.get(key)}; give it back, or another out="
+                    f"out={cfg.out} holds a run with {key}={then.get(key)}, and this one has "
+                    f"{now.get(key)}; give it back, or another out="
                 )
     try:
         newest(out)
@@ -89,7 +90,8 @@ def check_continues(cfg: TrainingConfig) -> None:
 
 
 def told(cfg: TrainingConfig) -> list[str]:
-    """What a person should know who goes on: from which step, what is left out, and a rate that is no longer the same."""
+    """What a person should know who goes on: from which step, what is left out, and a rate that is no longer
+    the same."""
     out = Path(cfg.out)
     state = newest(out)
     lines = [f"{path} can't be read ({why}) and is left out" for path, why in damaged(out)]
@@ -97,7 +99,10 @@ def told(cfg: TrainingConfig) -> list[str]:
         return lines
     facts = read_state_facts(state)
     if facts["step"] >= cfg.max_steps:
-        return [*lines, f"this run has {facts['step']} steps already; its last state is exported, nothing is trained"]
+        return [
+            *lines,
+            f"this run has {facts['step']} steps already; its last state is exported, nothing is trained",
+        ]
     lines.append(f"going on from step {facts['step']}")
     before = facts.get("max_steps")
     if before is None or before == cfg.max_steps:
@@ -105,8 +110,8 @@ def told(cfg: TrainingConfig) -> list[str]:
     then, now = (learning_rate(facts["step"], steps, cfg.optim) for steps in (before, cfg.max_steps))
     if then != now:
         lines.append(
-            f"max_steps is {cfg.max_steps} instead of {before}, which stretches the {cfg.optim.schedule}: the learning rate goes on "
-            f"at {now:.3g} instead of {then:.3g}"
+            f"max_steps is {cfg.max_steps} instead of {before}, which stretches the {cfg.optim.schedule}: "
+            f"the learning rate goes on at {now:.3g} instead of {then:.3g}"
         )
     return lines
 

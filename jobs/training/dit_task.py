@@ -1,8 +1,8 @@
-"""Training of the DiT on cached latents: rectified flow, text drawn among a clip's captions and sometimes dropped, and of the video
-itself what the drawn task gives.
+"""Training of the DiT on cached latents: rectified flow, text drawn among a clip's captions and sometimes
+dropped, and of the video itself what the drawn task gives.
 
-In: a dataset's latents. Out: the loss of a micro-batch, the held-out loss at fixed times, pictures sampled from captions, an exported
-checkpoint that generates on its own: DiT, VAE, and the name of the text encoder.
+In: a dataset's latents. Out: the loss of a micro-batch, the held-out loss at fixed times, pictures sampled
+from captions, an exported checkpoint that generates on its own: DiT, VAE, and the name of the text encoder.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class DitTask:
         return self._items(held_out=True)
 
     def _text(self, item: Item, key: int) -> Tensor:
-        """One of the clip's captions, drawn by the configured weights among those it has; without any, no token, as where
-        text is dropped.
+        """One of the clip's captions, drawn by the configured weights among those it has; without any, no
+        token, as where text is dropped.
         """
         texts = self.latents.texts(item.clip_id, item.window)
         kinds = sorted(kind for kind in texts if self.cfg.captions.get(kind, 0) > 0)
@@ -127,7 +127,9 @@ class DitTask:
             x0 = self._latents(item)
             times_T = sample_times(x0.shape[1], self.cfg.flow, generator)
             text = drop_text(self._text(item, key), self.config.text_drop, generator)
-            plan = draw_plan(x0.shape[1], self._stretches(item), self.cfg.conditions, generator, self.stride_time)
+            plan = draw_plan(
+                x0.shape[1], self._stretches(item), self.cfg.conditions, generator, self.stride_time
+            )
             t_T = times_T if plan.independent else times_T[:1].expand(x0.shape[1])
             noise = torch.randn(x0.shape, generator=generator)
             loaded.append(self._draw(item, x0, noise, text, t_T, plan, generator))
@@ -156,11 +158,16 @@ class DitTask:
             pieces.append(Piece(z, first / fps))
         return Draw(x0, noise, text, t_T, fps, plan, tuple(pieces))
 
-    def _velocities(self, network: Any, draws: Sequence[Draw], device: torch.device) -> tuple[Tensor, Tensor, Packed]:
-        """Predicted and true velocity of each token, (N, D) each, and the batch. Nothing is true of pieces: theirs is 0."""
+    def _velocities(
+        self, network: Any, draws: Sequence[Draw], device: torch.device
+    ) -> tuple[Tensor, Tensor, Packed]:
+        """Predicted and true velocity of each token, (N, D) each, and the batch. Nothing is true of pieces:
+        theirs is 0."""
         noisy, frame_times, targets = [], [], []
         for draw in draws:
-            t_T = shift_times(draw.t_T, [draw.x0_CTHW.shape] * len(draw.t_T), self.config.patch, self.cfg.flow)
+            t_T = shift_times(
+                draw.t_T, [draw.x0_CTHW.shape] * len(draw.t_T), self.config.patch, self.cfg.flow
+            )
             t_T[: draw.plan.head] = draw.plan.known_t
             noisy.append(
                 Sample(
@@ -187,10 +194,15 @@ class DitTask:
         weights_N = token_weights(packed.segment_N, known_N=packed.known_N)
         return flow_loss(predicted_ND, v_ND, weights_N, total=1.0), {}
 
-    def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
-        """The loss at fixed times with fixed noise: of text alone overall, per time and per shape; of what is given by task."""
+    def validate(
+        self, network: nn.Module, item: Item, device: torch.device
+    ) -> Mapping[str, tuple[float, float]]:
+        """The loss at fixed times with fixed noise: of text alone overall, per time and per shape; of what is
+        given by task."""
         x0, fps = self._latents(item), self.latents.rows[item.clip_id, item.window].fps
-        generator = torch.Generator().manual_seed(draw_key(self.cfg.seed, "held out", item.clip_id, item.window))
+        generator = torch.Generator().manual_seed(
+            draw_key(self.cfg.seed, "held out", item.clip_id, item.window)
+        )
         noise = torch.randn(x0.shape, generator=generator)
         text = self._judged_text(item)
         same = lambda t: torch.full((x0.shape[1],), t)  # noqa: E731
@@ -208,7 +220,9 @@ class DitTask:
             f"loss_{width}x{height}x{frames}": (sum(alone), float(len(alone))),
         }
         figures |= {f"loss_t{t}": (loss, 1.0) for t, loss in zip(_HELD_OUT_TIMES, alone, strict=True)}
-        return figures | {f"loss_{plan.task}": (loss, 1.0) for plan, loss in zip(plans, conditioned, strict=True)}
+        return figures | {
+            f"loss_{plan.task}": (loss, 1.0) for plan, loss in zip(plans, conditioned, strict=True)
+        }
 
     def _judged_text(self, item: Item) -> Tensor:
         """The short caption, or another that the clip has, or no token."""
@@ -284,16 +298,22 @@ class DitTask:
         text = card.dit_card(self._facts(weights, adapter, facts["steps"]), self.cfg.license)
         write_text(folder / card.FILE, text)
 
-    def _merged(self, adapter: Mapping[str, Tensor], folder: Path) -> tuple[Mapping[str, Tensor], card.LoraFacts]:
+    def _merged(
+        self, adapter: Mapping[str, Tensor], folder: Path
+    ) -> tuple[Mapping[str, Tensor], card.LoraFacts]:
         """Save a trained adapter; the weights of the network that has it in itself."""
         network, cfg = build_network(self.cfg, self.config), self.cfg.lora
         network.load_state_dict({**network.state_dict(), **adapter})
         save_lora(network, folder)
         count = sum(p.numel() for p in lora_parameters(network).values())
         merge_lora(network)
-        return network.state_dict(), card.LoraFacts(cfg.rank, cfg.rank if cfg.alpha is None else cfg.alpha, count)
+        return network.state_dict(), card.LoraFacts(
+            cfg.rank, cfg.rank if cfg.alpha is None else cfg.alpha, count
+        )
 
-    def _facts(self, weights: Mapping[str, Tensor], adapter: card.LoraFacts | None, steps: int) -> card.DiTFacts:
+    def _facts(
+        self, weights: Mapping[str, Tensor], adapter: card.LoraFacts | None, steps: int
+    ) -> card.DiTFacts:
         known = self.latents.manifest
         sizes = (known["fps"], known["max_frames"], known["max_pixels"])
         return card.DiTFacts(

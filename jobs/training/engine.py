@@ -1,7 +1,8 @@
 """DeepSpeed as this project uses it: ZeRO 1, 2 or 3 over a model, with the step's boundary drawn by us.
 
-In: a model and the training config, inside an initialised process group. Out: an engine; its full fp32 weights, moments and
-moving average by parameter name, gathered from the shards of any ZeRO stage and any number of ranks, and put back the same way.
+In: a model and the training config, inside an initialised process group. Out: an engine; its full fp32
+weights, moments and moving average by parameter name, gathered from the shards of any ZeRO stage and any
+number of ranks, and put back the same way.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Engine:
         self._engine.backward(loss, scale_wrt_gas=False)
 
     def step(self, lr: float) -> float:
-        """Average the gradients over ranks, clip, update; returns the norm of the gradient before clipping."""
+        """Average the gradients over ranks, clip, update; returns the norm of the gradient before
+        clipping."""
         for group in self._zero.param_groups:
             group["lr"] = lr
         self._engine.step()
@@ -101,7 +103,8 @@ class Engine:
         return self._step
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
-        """Weights, moments and average as `<key>/<parameter>`, full, fp32, on the CPU; one gather at a time."""
+        """Weights, moments and average as `<key>/<parameter>`, full, fp32, on the CPU; one gather at a
+        time."""
         for name, value in self.weights():
             yield f"weight/{name}", value
         if not self.adam_step:
@@ -142,7 +145,8 @@ class Engine:
             if "step" in state:
                 state["step"].fill_(float(step))
             if step == 0 and EMA in state:
-                del state[EMA]  # made by ZeRO 3's empty first step; the average starts with the first real one
+                # made by ZeRO 3's empty first step; the average starts with the first real one
+                del state[EMA]
 
     def _refresh_working_copy(self, state: Mapping[str, Tensor]) -> None:
         """Masters were set; the weights that the forward pass reads must follow."""

@@ -21,8 +21,8 @@ PERCEPTUAL = ("efficientnet", "lpips")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a path may lead to. places: below it, looked at in this order. missing: what is said when it is in none of them; hint:
-    what the user does then.
+    """What a path may lead to. places: below it, looked at in this order. missing: what is said when it is in
+    none of them; hint: what the user does then.
     """
 
     places: tuple[str, ...]
@@ -54,8 +54,8 @@ PARTS = {
         ("", "vae", f"{EXPORT}/vae"),
         _holds_vae,
         "holds no VAE",
-        "give the out= of rushes train_vae, or the folder of a published one, as this makes it: hf download <owner>/<name> "
-        "--include 'vae/*' --local-dir <folder>",
+        "give the out= of rushes train_vae, or the folder of a published one, as this makes it: hf "
+        "download <owner>/<name> --include 'vae/*' --local-dir <folder>",
     ),
     "dit": Part(
         ("", "dit", f"{EXPORT}/dit"),
@@ -79,7 +79,8 @@ PARTS = {
 
 
 def find(part: str, path: str, key: str) -> Path:
-    """The folder that holds what a user names by its own folder, or by a training run's or a published pipeline's.
+    """The folder that holds what a user names by its own folder, or by a training run's or a published
+    pipeline's.
 
     Args:
         part: vae, dit, pipeline (a checkpoint that generates on its own) or lora.

@@ -1,7 +1,8 @@
 """One training at a time writes into a run's folder, from whichever machine it comes.
 
-In: a run's folder. Out: a lock on a file in it, which lasts as long as the process that holds it. Of two trainings with one `out` the
-second would read a state that the first is about to remove; and workers go on for a moment after who started them was stopped.
+In: a run's folder. Out: a lock on a file in it, which lasts as long as the process that holds it. Of two
+trainings with one `out` the second would read a state that the first is about to remove; and workers go on
+for a moment after who started them was stopped.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Starts the workers of a training on Ray, shows how far they are, and brings back how it ended.
 
-In: a training config. Out: the run's folder, filled by the workers; the figures of its first and last entries.
+In: a training config. Out: the run's folder, filled by the workers; the figures of its first and last
+entries.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _ENDING_S = 20.0  # that workers may take to end
 
 
 def check_launch(cfg: TrainingConfig) -> None:
-    """What both trainings need: an `out` that can be written by workers and goes on as it began, and room for the workers.
+    """What both trainings need: an `out` that can be written by workers and goes on as it began, and room for
+    the workers.
 
     Raises:
         ValueError: what is wrong, and what to do.
@@ -53,7 +55,8 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
         notes: what else is to be said before it begins.
 
     Raises:
-        RuntimeError: workers failed for what would fail again, or died more often than `workers.max_failures`.
+        RuntimeError: workers failed for what would fail again, or died more often than
+        `workers.max_failures`.
     """
     out = Path(cfg.out).absolute()
     cfg, precision = decided(cfg)
@@ -69,10 +72,12 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
     unread = _unread(out)
     if unread:
         run.say(
-            f"{run.job}: {len(unread)} clips could not be read and were left out, such as {next(iter(unread.values()))}"
+            f"{run.job}: {len(unread)} clips could not be read and were left out, such as "
+            f"{next(iter(unread.values()))}"
         )
         run.say(
-            f"{run.job}: all of them are in {out / UNREAD}; look at the dataset with: rushes verify dataset={cfg.dataset}"
+            f"{run.job}: all of them are in {out / UNREAD}; look at the dataset with: rushes verify "
+            f"dataset={cfg.dataset}"
         )
     return summary(out) | {"precision": precision.name, "clips_unread": len(unread)}
 
@@ -95,7 +100,8 @@ def _fit_with_restarts(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> No
         state = newest(out)
         of = "" if allowed < 0 else f" of {allowed}"
         run.say(
-            f"{run.job}: {failure.line}; starting again from step {read_step(state) if state else 0} ({failures + 1}{of})"
+            f"{run.job}: {failure.line}; starting again from step {read_step(state) if state else 0} "
+            f"({failures + 1}{of})"
         )
 
 
@@ -140,14 +146,17 @@ def _train_worker(config: dict[str, Any]) -> None:
 def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failure | None:
     """Fit in a Ray task and follow the workers' metrics here, where Ctrl-C arrives.
 
-    In this process Ray Train would put its own handler in place of Ctrl-C's and end as if it had failed; in a thread of it,
-    the thread would still speak with Ray when Ray has been left, and Ray then ends the process itself.
+    In this process Ray Train would put its own handler in place of Ctrl-C's and end as if it had failed; in a
+    thread of it, the thread would still speak with Ray when Ray has been left, and Ray then ends the process
+    itself.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(_trainer(cfg, run.job))
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(
+        _trainer(cfg, run.job)
+    )
     say_s = time.monotonic() + _PATIENCE_S
     try:
         while not ray.wait([task], timeout=1.0)[0]:
@@ -173,7 +182,8 @@ def _lacking(cfg: TrainingConfig) -> str | None:
 
 
 def _waited_for(cfg: TrainingConfig) -> str | None:
-    """What keeps workers from starting, if they have no place yet: a cluster may grow, or others may leave it."""
+    """What keeps workers from starting, if they have no place yet: a cluster may grow, or others may leave
+    it."""
     import ray
     from ray.util import placement_group_table
 
@@ -183,14 +193,16 @@ def _waited_for(cfg: TrainingConfig) -> str | None:
     names = ("CPU", "GPU") if cfg.workers.gpu else ("CPU",)
     parts = [f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}s" for name in names]
     return _lacking(cfg) or (
-        f"needs {cfg.workers.num * cfg.workers.cpus:g} CPUs, and {' and '.join(parts)} are free: others are at work"
+        f"needs {cfg.workers.num * cfg.workers.cpus:g} CPUs, and {' and '.join(parts)} are free: others are "
+        "at work"
     )
 
 
 def _say_waiting(cfg: TrainingConfig, run: Run, short: str | None) -> None:
     if short is not None:
         run.say(
-            f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there are enough"
+            f"{run.job} waits for the cluster: workers.num={cfg.workers.num} {short}; it starts when there "
+            "are enough"
         )
 
 
@@ -198,7 +210,8 @@ def _say_where_it_stopped(run: Run, out: Path) -> None:
     entries, state = read_metrics(out), newest(out)
     reached, kept = entries[-1]["step"] if entries else 0, read_step(state) if state else 0
     run.say(
-        f"{run.job}: stopped at step {max(reached, kept)}; the same command goes on from step {kept}, the last that was saved"
+        f"{run.job}: stopped at step {max(reached, kept)}; the same command goes on from step {kept}, the "
+        "last that was saved"
     )
 
 
@@ -210,7 +223,8 @@ def _fit(trainer: Any) -> _Failure | None:
         failed = sorted(getattr(error, "worker_failures", {}).items())
         if not failed:
             return _Failure(in_a_line(error), str(error), lasting(error))
-        # Of several workers one failed first and the others lost it: who has an error of his own has the cause.
+        # Of several workers one failed first and the others lost it: who has an error of his own has the
+        # cause.
         rank, first = next(((rank, one) for rank, one in failed if lasting(one)), failed[0])
         line = f"worker {rank}: {with_type(first)}"
         return _Failure(line, str(error), lasting(first))
@@ -222,5 +236,8 @@ def _show_newest(out: Path, bar: Bar) -> None:
     if entries:
         loss = next((e["loss"] for e in reversed(entries) if "loss" in e), None)
         held = next((e["val_loss"] for e in reversed(entries) if "val_loss" in e), None)
-        parts = [f"loss {loss:.4f}" if loss is not None else "", f"held out {held:.4f}" if held is not None else ""]
+        parts = [
+            f"loss {loss:.4f}" if loss is not None else "",
+            f"held out {held:.4f}" if held is not None else "",
+        ]
         bar.update(entries[-1]["step"], note=", ".join(p for p in parts if p))

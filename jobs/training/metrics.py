@@ -1,6 +1,7 @@
 """What a training wrote down: a JSON line per entry, in its folder's metrics.jsonl.
 
-In: the folder. Out: the entries; first and last held-out figures. A line that a killed run left half written is no entry. Light.
+In: the folder. Out: the entries; first and last held-out figures. A line that a killed run left half written
+is no entry. Light.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""AdamW that keeps an exponential moving average beside its moments, and the learning rate as a function of the step.
+"""AdamW that keeps an exponential moving average beside its moments, and the learning rate as a function of
+the step.
 
-In: fp32 master parameters, as DeepSpeed hands them to the optimiser (flat, sharded at any ZeRO stage).
-Out: updated masters; `state[p]["ema"]`, sharded exactly as the moments are, so that it costs no gather and follows them into checkpoints.
+In: fp32 master parameters, as DeepSpeed hands them to the optimiser (flat, sharded at any ZeRO stage). Out:
+updated masters; `state[p]["ema"]`, sharded exactly as the moments are, so that it costs no gather and follows
+them into checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ STATE_KEYS = ("exp_avg", "exp_avg_sq", EMA)
 class AdamWEma(torch.optim.AdamW):
     """AdamW (Loshchilov & Hutter 2019) with a moving average of the weights.
 
-    The average of step k uses decay min(ema_decay, (1 + k) / (10 + k)), so that short runs forget their random start.
+    The average of step k uses decay min(ema_decay, (1 + k) / (10 + k)), so that short runs forget their
+    random start.
     """
 
     def __init__(self, params: Any, ema_decay: float, **adamw: Any):
@@ -44,7 +47,8 @@ class AdamWEma(torch.optim.AdamW):
 
 
 def learning_rate(step: int, max_steps: int, cfg: OptimConfig) -> float:
-    """The rate of a step (0-based): linear warm-up, then constant or a cosine down to `final_lr_share` of the peak."""
+    """The rate of a step (0-based): linear warm-up, then constant or a cosine down to `final_lr_share` of the
+    peak."""
     if step < cfg.warmup_steps:
         return cfg.lr * (step + 1) / cfg.warmup_steps
     if cfg.schedule == "constant":

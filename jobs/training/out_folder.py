@@ -1,4 +1,5 @@
-"""Whether a job may write where it was told to: in a folder of this machine, and over nothing that another job made.
+"""Whether a job may write where it was told to: in a folder of this machine, and over nothing that another
+job made.
 
 In: a key and what the user gave for it. Out: nothing, or why not.
 """
@@ -21,10 +22,12 @@ _OF_OTHERS = {
 
 
 def check_local(key: str, out: str) -> None:
-    """Raises ValueError if it isn't a path of this machine: a folder with the name of the URI would be made."""
+    """Raises ValueError if it isn't a path of this machine: a folder with the name of the URI would be
+    made."""
     if is_s3(out) or "://" in out:
         raise ValueError(
-            f"{key}={out}: this job writes to a path of this machine; give one, and copy what it makes where you want it"
+            f"{key}={out}: this job writes to a path of this machine; give one, and copy what it makes "
+            "where you want it"
         )
 
 
@@ -40,7 +43,9 @@ def check_free(key: str, out: str, own: Collection[str] = ()) -> None:
     check_local(key, out)
     for name, what in _OF_OTHERS.items():
         if name not in own and (Path(out) / name).exists():
-            raise ValueError(f"{key}={out} is the folder of {what}, whose files would be written over; give another")
+            raise ValueError(
+                f"{key}={out} is the folder of {what}, whose files would be written over; give another"
+            )
 
 
 def check_note(out: Path) -> None:
@@ -58,5 +63,6 @@ def check_note(out: Path) -> None:
         ours = False
     if not ours:
         raise ValueError(
-            f"out={out}: {note} would be written over, and it is no note of a generated video; give another name"
+            f"out={out}: {note} would be written over, and it is no note of a generated video; give another "
+            "name"
         )

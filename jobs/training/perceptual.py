@@ -1,7 +1,9 @@
-"""How different two videos look: distances of features, which blur and texture move more than they move a mean error.
+"""How different two videos look: distances of features, which blur and texture move more than they move a
+mean error.
 
-In: original and reconstruction, (B, 3, T, H, W) in [-1, 1]. Out: a distance per video, (B,), 0 for equal ones,
-differentiable in the reconstruction. A distance holds frozen weights and nothing that a checkpoint must keep.
+In: original and reconstruction, (B, 3, T, H, W) in [-1, 1]. Out: a distance per video, (B,), 0 for equal
+ones, differentiable in the reconstruction. A distance holds frozen weights and nothing that a checkpoint must
+keep.
 """
 
 from __future__ import annotations
@@ -41,25 +43,32 @@ def perceptual_distance(name: str, weights: str | Path | None = None) -> Distanc
     if name == "lpips":
         return LpipsDistance(weights)
     if weights is not None:
-        raise ValueError(f"perceptual distance '{name}' brings its weights along; leave out {weights}, or take 'lpips'")
+        raise ValueError(
+            f"perceptual distance '{name}' brings its weights along; leave out {weights}, or take 'lpips'"
+        )
     return EfficientNetDistance()
 
 
 class EfficientNetDistance:
     """Features of EfficientNet-Lite2 at four depths, compared as LPIPS does, but unweighted.
 
-    Tan & Le 2019; Zhang et al. 2018. At each depth features are scaled to length 1 over channels per position; squared differences are summed over
-    channels, averaged over positions, then summed over depths: 0 … 16. A video's distance is the mean of its frames'.
-    Frames are taken at their own size, unless the shorter side is under 64 pixels. Computed in float32 also under
-    autocast. Gradients reach the reconstruction only, so the original's features cost no memory.
+    Tan & Le 2019; Zhang et al. 2018. At each depth features are scaled to length 1 over channels per
+    position; squared differences are summed over channels, averaged over positions, then summed over depths:
+    0 … 16. A video's distance is the mean of its frames'. Frames are taken at their own size, unless the
+    shorter side is under 64 pixels. Computed in float32 also under autocast. Gradients reach the
+    reconstruction only, so the original's features cost no memory.
     """
 
     def __init__(self) -> None:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and must not move anybody's numbers
+        # initial weights are drawn, and must not move anybody's numbers
+        with torch.random.fork_rng(devices=[]):
             net = imagenet.network()
         blocks, stem = list(net._blocks), [net._conv_stem, net._swish]
         ends = [last + 1 for last in _LAST_BLOCKS]
-        stages = [nn.Sequential(*stem, *blocks[: ends[0]]), *(nn.Sequential(*blocks[a:b]) for a, b in pairwise(ends))]
+        stages = [
+            nn.Sequential(*stem, *blocks[: ends[0]]),
+            *(nn.Sequential(*blocks[a:b]) for a, b in pairwise(ends)),
+        ]
         self._stages = nn.ModuleList(stages).requires_grad_(False).to(memory_format=torch.channels_last)
 
     def __call__(self, x_BCTHW: Tensor, y_BCTHW: Tensor) -> Tensor:
@@ -90,7 +99,8 @@ class LpipsDistance:
             from lpips import LPIPS
         except ImportError as error:
             raise ValueError(
-                "perceptual distance 'lpips' needs the package of that name: pip install lpips; or take 'efficientnet'"
+                "perceptual distance 'lpips' needs the package of that name: pip install lpips; or take "
+                "'efficientnet'"
             ) from error
         if weights is None:
             raise ValueError(
@@ -120,7 +130,8 @@ class LpipsDistance:
 
 
 def _frames(x_BCTHW: Tensor) -> Tensor:
-    """All frames of all videos, float32 (B·T, 3, H, W); a shorter side under 64 pixels is enlarged to that."""
+    """All frames of all videos, float32 (B·T, 3, H, W); a shorter side under 64 pixels is enlarged to
+    that."""
     x_NCHW = x_BCTHW.float().transpose(1, 2).flatten(0, 1)
     side = min(x_NCHW.shape[-2:])
     if side >= _MIN_SIDE_PX:

@@ -1,7 +1,8 @@
-"""Where a training of the DiT starts: from random weights of a named size, or from a checkpoint (`init=`), whole or through an adapter.
+"""Where a training of the DiT starts: from random weights of a named size, or from a checkpoint (`init=`),
+whole or through an adapter.
 
-In: the config, and the facts of the latents. Out: the network's config, and the network. What does not go together is found before
-anything runs: another text encoder, another VAE, other channels.
+In: the config, and the facts of the latents. Out: the network's config, and the network. What does not go
+together is found before anything runs: another text encoder, another VAE, other channels.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def with_absolute_init(cfg: TrainConfig) -> TrainConfig:
 
 
 def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
-    """The network that is trained: the checkpoint's with `init=`, else of the named size for these latents; changed by `model.*`.
+    """The network that is trained: the checkpoint's with `init=`, else of the named size for these latents;
+    changed by `model.*`.
 
     Raises:
         ValueError: an unknown key, or the checkpoint was trained on latents or text of other channels.
@@ -65,17 +67,19 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: an adapter without `init=`, another size than the checkpoint has, other latents than it was trained on, a
-            network that can't be, or latents that don't fit it.
+        ValueError: an adapter without `init=`, another size than the checkpoint has, other latents than it
+            was trained on, a network that can't be, or latents that don't fit it.
     """
     if lacking := [name for name in _NEEDED if name not in latents.manifest]:
         raise ValueError(
-            f"latents {latents.fingerprint} of dataset={cfg.dataset} don't say their {lacking[0]}; encode again"
+            f"latents {latents.fingerprint} of dataset={cfg.dataset} don't say their {lacking[0]}; encode "
+            "again"
         )
     network = network_config(cfg, latents.manifest)
     if all(row.split == HELD_OUT for row in latents.rows.values()):
         raise ValueError(
-            f"dataset={cfg.dataset} has no window to train on: its latents were encoded with all of it held out, or have none; {_LONGER}"
+            f"dataset={cfg.dataset} has no window to train on: its latents were encoded with all of it held "
+            f"out, or have none; {_LONGER}"
         )
     _check_patch(network, cfg, latents)
     _check_captions(cfg)
@@ -91,7 +95,8 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
     for name, value in DIT_SIZES[cfg.size].items() if cfg.size != default else ():
         if name in ("width", "depth", "heads") and getattr(own, name) != value:
             raise ValueError(
-                f"size={cfg.size} has {name}={value}, and init={cfg.init} has {getattr(own, name)}; leave size out: a checkpoint has its own"
+                f"size={cfg.size} has {name}={value}, and init={cfg.init} has {getattr(own, name)}; leave "
+                "size out: a checkpoint has its own"
             )
     pipeline = folder.parent / PIPELINE
     if pipeline.is_file():  # bare weights don't say what they were trained on
@@ -104,8 +109,9 @@ def _check_patch(network: DiTConfig, cfg: TrainConfig, latents: Latents) -> None
         if row.latent_height % height or row.latent_width % width:
             stride = row.height // row.latent_height
             raise ValueError(
-                f"model.patch={network.patch} does not divide the latents of clip {row.clip_id}, {row.latent_height} × {row.latent_width}; "
-                f"encode the dataset with shapes.multiple={stride * math.lcm(height, width)}, or train with model.patch=[1,1,1]"
+                f"model.patch={network.patch} does not divide the latents of clip {row.clip_id}, "
+                f"{row.latent_height} × {row.latent_width}; encode the dataset with "
+                f"shapes.multiple={stride * math.lcm(height, width)}, or train with model.patch=[1,1,1]"
             )
 
 
@@ -116,7 +122,9 @@ def _check_captions(cfg: TrainConfig) -> None:
         if weight < 0:
             raise ValueError(f"captions.{kind}={weight} is negative; 0 leaves it out")
     if not any(cfg.captions.values()):
-        raise ValueError("captions has no kind with a weight above 0; to train without text give model.text_drop=1")
+        raise ValueError(
+            "captions has no kind with a weight above 0; to train without text give model.text_drop=1"
+        )
 
 
 def textless(cfg: TrainConfig, latents: Latents) -> tuple[int, int]:
@@ -132,8 +140,9 @@ def _check_same_latents(cfg: TrainConfig, store: Store, latents: Latents, pipeli
     key = "text_encoder_fingerprint"
     if facts.get(key) != latents.manifest[key]:
         raise ValueError(
-            f"init={cfg.init} was trained with text encoder '{str(facts.get('text_encoder'))[:200]}', and the dataset's latents are of "
-            f"'{latents.manifest['text_encoder']}' or of other weights of it; encode the dataset with that one"
+            f"init={cfg.init} was trained with text encoder '{str(facts.get('text_encoder'))[:200]}', and "
+            f"the dataset's latents are of '{latents.manifest['text_encoder']}' or of other weights of it; "
+            "encode the dataset with that one"
         )
     vae = pipeline.parent / "vae"
     weights, config = vae_files(vae)
@@ -141,13 +150,14 @@ def _check_same_latents(cfg: TrainConfig, store: Store, latents: Latents, pipeli
     for name in (weights,) if weights == "model.safetensors" else (weights, config):
         if (vae / name).read_bytes() != store.read(f"{ROOT}/{latents.fingerprint}/vae/{name}"):
             raise ValueError(
-                f"init={cfg.init} was trained on latents of another VAE than the dataset's; "
-                f"make them with: rushes encode dataset={cfg.dataset} vae={vae}, then choose them with latents="
+                f"init={cfg.init} was trained on latents of another VAE than the dataset's; make them with: "
+                f"rushes encode dataset={cfg.dataset} vae={vae}, then choose them with latents="
             )
 
 
 def build_network(cfg: TrainConfig, config: DiTConfig) -> DiT:
-    """The network at step 0, equal on every rank; with an adapter if one is asked for, beside which everything is frozen.
+    """The network at step 0, equal on every rank; with an adapter if one is asked for, beside which
+    everything is frozen.
 
     Raises:
         FileNotFoundError, ValueError: as `load_dit` and `add_lora`.

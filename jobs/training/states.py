@@ -2,8 +2,9 @@
 
     checkpoints/step_00000400/{state.safetensors, state.json}
 
-In: a run's folder. Out: its newest state that is whole; those that are not, and why. A disk that was full, or a copy that was cut off,
-leaves a state that is none: the one before it is gone on from, and `keep_checkpoints` keeps one for that.
+In: a run's folder. Out: its newest state that is whole; those that are not, and why. A disk that was full, or
+a copy that was cut off, leaves a state that is none: the one before it is gone on from, and
+`keep_checkpoints` keeps one for that.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class BadStateError(ValueError):
 
 
 def newest(out: Path) -> Path | None:
-    """The newest state of a run that can be read; None if it has none at all. Newer ones that can't be are passed over: see
-    `damaged`.
+    """The newest state of a run that can be read; None if it has none at all. Newer ones that can't be are
+    passed over: see `damaged`.
 
     Raises:
         BadStateError: it has some, and all are damaged.
@@ -37,8 +38,8 @@ def newest(out: Path) -> Path | None:
             return state
     if states:
         raise BadStateError(
-            f"no state of this run can be read: {states[-1]}: {why_bad(states[-1])}; restore it from a copy, or remove {out / FOLDER} "
-            "to start again"
+            f"no state of this run can be read: {states[-1]}: {why_bad(states[-1])}; restore it from a "
+            f"copy, or remove {out / FOLDER} to start again"
         )
     return None
 
@@ -109,12 +110,14 @@ def all_states(out: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     numbers = {path: int(path.name[5:]) for path in found if _NAME.fullmatch(path.name)}
-    return sorted((path for path in numbers if state_name(numbers[path]) == path.name), key=lambda path: numbers[path])
+    return sorted(
+        (path for path in numbers if state_name(numbers[path]) == path.name), key=lambda path: numbers[path]
+    )
 
 
 def is_ours(state: Path) -> bool:
-    """Whether a folder that is called as a state holds what a state holds and nothing else: one that a person has put something
-    into, or a link in place of it, is not ours to remove.
+    """Whether a folder that is called as a state holds what a state holds and nothing else: one that a person
+    has put something into, or a link in place of it, is not ours to remove.
     """
     try:
         if state.is_symlink() or not state.is_dir():

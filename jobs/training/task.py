@@ -1,6 +1,8 @@
-"""What the trainer needs to know of what it trains: one small protocol, which the VAE's and the DiT's tasks fulfil.
+"""What the trainer needs to know of what it trains: one small protocol, which the VAE's and the DiT's tasks
+fulfil.
 
-A task is a pure reader: everything random in it is keyed by (seed, epoch, clip, window, draw), so it has no state to save.
+A task is a pure reader: everything random in it is keyed by (seed, epoch, clip, window, draw), so it has no
+state to save.
 """
 
 from __future__ import annotations
@@ -33,17 +35,18 @@ class Task(Protocol):
         """What validation goes through; no moment of it is in `items`."""
 
     def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, Any]:
-        """Read a micro-batch from storage: what of it could be read, and the data of that; called ahead of time in another
-        thread. Where nothing could, the data are of the same shape and count for nothing.
+        """Read a micro-batch from storage: what of it could be read, and the data of that; called ahead of
+        time in another thread. Where nothing could, the data are of the same shape and count for nothing.
         """
 
     def loss(self, network: Any, loaded: Any, device: Any, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Sum over the micro-batch of each sample's loss at the run's so-manyth step, and sums of what else is worth logging.
-        `network` is called like the module.
+        """Sum over the micro-batch of each sample's loss at the run's so-manyth step, and sums of what else
+        is worth logging. `network` is called like the module.
         """
 
     def validate(self, network: nn.Module, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
-        """(sum, count) of each validation figure for one held-out window, `loss` among them; none if it can't be read."""
+        """(sum, count) of each validation figure for one held-out window, `loss` among them; none if it can't
+        be read."""
 
     def pictures(self, network: nn.Module, device: Any) -> Mapping[str, np.ndarray]:
         """Named pictures (H, W, 3) uint8 that show how far the network is."""

@@ -1,8 +1,8 @@
-"""Training of the VAE: random stretches and crops of the clips, and single frames, for L1 + perceptual distance + KL, and
-against a discriminator.
+"""Training of the VAE: random stretches and crops of the clips, and single frames, for L1 + perceptual
+distance + KL, and against a discriminator.
 
-In: a dataset. Out: the loss of a micro-batch, held-out PSNR on whole frames, reconstructions beside originals, exported weights with the
-mean and standard deviation of their latents.
+In: a dataset. Out: the loss of a micro-batch, held-out PSNR on whole frames, reconstructions beside
+originals, exported weights with the mean and standard deviation of their latents.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class VaeTask:
         return items
 
     def _cropped(self, height: int, width: int, rng: random.Random) -> tuple[int, int]:
-        """Height and width of a crop of one of the aspects, on the grid of the latents, as far as the frame goes."""
+        """Height and width of a crop of one of the aspects, on the grid of the latents, as far as the frame
+        goes."""
         if self.cfg.crop is None:
             return height, width
         root, stride = math.sqrt(rng.choice(self.cfg.crop_aspects)), self.config.stride_space
@@ -135,7 +136,11 @@ class VaeTask:
         return pixels[:, :, ::-1] if rng.random() < 0.5 else pixels
 
     def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, tuple[Tensor, int]]:
-        crops = {item: crop for item in batch.items if (crop := self._readable(item, self._crop, epoch)) is not None}
+        crops = {
+            item: crop
+            for item in batch.items
+            if (crop := self._readable(item, self._crop, epoch)) is not None
+        }
         frames = np.stack(list(crops.values()) or [np.zeros((*batch.shape, 3), np.uint8)])
         readable = replace(batch, items=tuple(crops))
         return readable, (to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior"))
@@ -154,12 +159,15 @@ class VaeTask:
         self, network: Any, loaded: tuple[Tensor, int], device: torch.device, step: int
     ) -> tuple[Tensor, Mapping[str, float]]:
         x_BCTHW, key = loaded[0].to(device), loaded[1]
-        loss, parts = network(x_BCTHW, torch.Generator(device).manual_seed(key), self._weights(key, x_BCTHW, step))
+        loss, parts = network(
+            x_BCTHW, torch.Generator(device).manual_seed(key), self._weights(key, x_BCTHW, step)
+        )
         count = len(x_BCTHW)
         return loss * count, {name: float(value) * count for name, value in parts.items()}
 
     def _weights(self, key: int, x_BCTHW: Tensor, step: int) -> Weights:
-        """What counts at a step; the perceptual network looks at some frames of a sample, drawn anew each time."""
+        """What counts at a step; the perceptual network looks at some frames of a sample, drawn anew each
+        time."""
         game, look = self.cfg.adversarial, self.cfg.perceptual
         playing = game.weight if step >= game.start_step else 0.0
         weights = Weights(self.cfg.kl_weight, adversarial=playing, softness=self.cfg.l1_softness)
@@ -186,7 +194,9 @@ class VaeTask:
         first = round(window.start_s * self.cfg.shapes.fps)
         return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
 
-    def validate(self, network: nn.Module, item: Item, device: torch.device) -> Mapping[str, tuple[float, float]]:
+    def validate(
+        self, network: nn.Module, item: Item, device: torch.device
+    ) -> Mapping[str, tuple[float, float]]:
         pixels = self._readable(item, self.held_out_pixels)
         if pixels is None:
             return {}
@@ -230,7 +240,9 @@ class VaeTask:
             for clip_id, window in self.measured():
                 first = round(window.start_s * self.cfg.shapes.fps)
                 try:
-                    pixels = self._frames.window(self._rows[clip_id], first, window.num_frames, *self._shape(clip_id))
+                    pixels = self._frames.window(
+                        self._rows[clip_id], first, window.num_frames, *self._shape(clip_id)
+                    )
                 except ClipError as error:
                     logger.warning("left out of the latents' mean and deviation: %s", error)
                     continue

@@ -1,8 +1,8 @@
 """What each training worker does: the same loop for every task.
 
-In: a config, inside the process group that Ray Train made. Out: in the run's folder metrics.jsonl, tensorboard/, checkpoints/, export/.
-A step is a function of its number: which micro-batches, on which rank, with which noise. So a run that is killed goes on from its
-newest checkpoint as if it had not been.
+In: a config, inside the process group that Ray Train made. Out: in the run's folder metrics.jsonl,
+tensorboard/, checkpoints/, export/. A step is a function of its number: which micro-batches, on which rank,
+with which noise. So a run that is killed goes on from its newest checkpoint as if it had not been.
 """
 
 from __future__ import annotations
@@ -65,9 +65,12 @@ def train(cfg: TrainingConfig) -> None:
     state = newest(out)
     start = checkpoint.load(engine, state) if state else 0
     recorder = Recorder(out, start) if rank == 0 else None
-    judge = task.build().to(engine.device)  # holds the moving average while it is looked at; whole at any ZeRO stage
+    # holds the moving average while it is looked at; whole at any ZeRO stage
+    judge = task.build().to(engine.device)
     parameters = sum(p.numel() for p in judge.parameters())
-    logger.info("rank %d of %d, %d parameters, ZeRO %d, from step %d", rank, world, parameters, cfg.zero.stage, start)
+    logger.info(
+        "rank %d of %d, %d parameters, ZeRO %d, from step %d", rank, world, parameters, cfg.zero.stage, start
+    )
     facts = {
         "parameters": parameters,
         "world": world,
@@ -85,7 +88,8 @@ def train(cfg: TrainingConfig) -> None:
         empty = 0 if samples else empty + 1
         if empty == _MOST_EMPTY_STEPS:
             raise ValueError(
-                f"step {step}: no clip of {empty} steps could be read, such as {next(iter(task.unread.values()), '')}"
+                f"step {step}: no clip of {empty} steps could be read, such as "
+                f"{next(iter(task.unread.values()), '')}"
             )
         for own, data in loaded:
             with autocast(engine.device.type, cfg.precision):
@@ -99,7 +103,8 @@ def train(cfg: TrainingConfig) -> None:
         norm = engine.step(lr)
         if not torch.isfinite(torch.tensor(norm)):
             raise FloatingPointError(
-                f"step {step}: the gradient is not finite; lower optim.lr, or use precision=fp32. The newest checkpoint is kept"
+                f"step {step}: the gradient is not finite; lower optim.lr, or use precision=fp32. The "
+                "newest checkpoint is kept"
             )
         seen_samples += samples
         seen_tokens += sum(i.tokens for b in batches for i in b.items)
@@ -111,7 +116,9 @@ def train(cfg: TrainingConfig) -> None:
             _write_unread(task, out, rank)
             if recorder:
                 shares = {
-                    k: v / totals.get("samples", 1) for k, v in totals.items() if k not in ("samples", "slots", "idle")
+                    k: v / totals.get("samples", 1)
+                    for k, v in totals.items()
+                    if k not in ("samples", "slots", "idle")
                 }
                 recorder.write(
                     done,
@@ -139,8 +146,8 @@ def train(cfg: TrainingConfig) -> None:
 def _read_ahead(task: Any, steps: Iterator[tuple[int, int, Step]], rank: int, world: int) -> Iterator[tuple]:
     """Steps with this rank's micro-batches loaded, read in a thread while the one before is computed.
 
-    An idle slot reads the step's first micro-batch, to go through the network with weight zero: ZeRO counts backward passes, and ZeRO 3
-    wants the same modules called everywhere.
+    An idle slot reads the step's first micro-batch, to go through the network with weight zero: ZeRO counts
+    backward passes, and ZeRO 3 wants the same modules called everywhere.
     """
 
     def read(step: tuple[int, int, Step]) -> tuple:
@@ -215,7 +222,9 @@ def _validate(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorde
     totals = sums.over_ranks(engine.device)
     names = sorted({name.split("\t")[0] for name in totals})
     if recorder and names:
-        recorder.write(step, {f"val_{n}": totals[f"{n}\tsum"] / max(totals[f"{n}\tcount"], 1e-12) for n in names})
+        recorder.write(
+            step, {f"val_{n}": totals[f"{n}\tsum"] / max(totals[f"{n}\tcount"], 1e-12) for n in names}
+        )
 
 
 def _show(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: Recorder | None) -> None:

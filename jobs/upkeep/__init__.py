@@ -1,1 +1,2 @@
-"""What `rushes verify` and `rushes clean` are made of: what a manifest names, what lies there, and where the two differ."""
+"""What `rushes verify` and `rushes clean` are made of: what a manifest names, what lies there, and where the
+two differ."""

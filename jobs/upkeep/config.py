@@ -11,7 +11,9 @@ class VerifyConfig:
     """Whether a dataset is what its newest manifest says."""
 
     dataset: str = field(default="???", metadata={"doc": "the dataset", "path": True})
-    decode: bool = field(default=True, metadata={"doc": "decode kept clips and compare what they show with the index"})
+    decode: bool = field(
+        default=True, metadata={"doc": "decode kept clips and compare what they show with the index"}
+    )
     sample: float = field(
         default=1.0,
         metadata={"doc": "share of the kept clips that is decoded, always the same ones", "min": 0, "max": 1},
@@ -29,7 +31,8 @@ class CleanConfig:
         default=False, metadata={"doc": "also all manifests but the newest, and what only they name"}
     )
     stages: bool = field(
-        default=False, metadata={"doc": "also finished work that the settings of the newest manifest don't use"}
+        default=False,
+        metadata={"doc": "also finished work that the settings of the newest manifest don't use"},
     )
     scores: GivenModels = field(
         default_factory=GivenModels,

@@ -1,7 +1,7 @@
 """Rows of a dataset's tables → what in them does not add up. Pure: nothing is read, nothing is decoded.
 
-In: index, sources, quarantine and looks, and the manifest's shards. Out: findings: every source and every clip is
-accounted for exactly once, and what one table says the others say too.
+In: index, sources, quarantine and looks, and the manifest's shards. Out: findings: every source and every
+clip is accounted for exactly once, and what one table says the others say too.
 """
 
 from collections import Counter
@@ -94,10 +94,14 @@ def _duplicates(index: Sequence[Row]) -> Iterator[Finding]:
         if row["duplicate_of"] is None:
             continue
         if row["status"] == KEPT:
-            yield Finding("duplicates", f"clip {row['clip_id']}", f"it is kept, and a copy of {row['duplicate_of']}")
+            yield Finding(
+                "duplicates", f"clip {row['clip_id']}", f"it is kept, and a copy of {row['duplicate_of']}"
+            )
         elif row["duplicate_of"] not in kept:
             yield Finding(
-                "duplicates", f"clip {row['clip_id']}", f"{row['duplicate_of']}, which stands for it, is not kept"
+                "duplicates",
+                f"clip {row['clip_id']}",
+                f"{row['duplicate_of']}, which stands for it, is not kept",
             )
 
 
@@ -119,12 +123,16 @@ def _placement(index: Sequence[Row], shards: Sequence[Shard]) -> Iterator[Findin
             )
         elif shard.bucket != row["bucket"]:
             yield Finding(
-                "placement", f"clip {row['clip_id']}", f"it is of bucket {row['bucket']}, its shard of {shard.bucket}"
+                "placement",
+                f"clip {row['clip_id']}",
+                f"it is of bucket {row['bucket']}, its shard of {shard.bucket}",
             )
     for shard in shards:
         if held[shard.id] != shard.clips:
             yield Finding(
-                "placement", shard.key, f"the manifest says {shard.clips} clips, the index has {held[shard.id]} in it"
+                "placement",
+                shard.key,
+                f"the manifest says {shard.clips} clips, the index has {held[shard.id]} in it",
             )
 
 
@@ -132,7 +140,9 @@ def _sources(sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Fi
     yield from _repeated("sources", "source", (row["uri"] for row in sources))
     for row in sources:
         if row["status"] not in STATUSES:
-            yield Finding("sources", f"source {row['uri']}", f"it is {row['status']!r}, none of {', '.join(STATUSES)}")
+            yield Finding(
+                "sources", f"source {row['uri']}", f"it is {row['status']!r}, none of {', '.join(STATUSES)}"
+            )
     videos = {row["uri"]: row["video_id"] for row in sources if row["status"] == "video"}
     for row in index or ():
         if row["source_uri"] not in videos:
@@ -145,18 +155,27 @@ def _sources(sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Fi
             )
 
 
-def _quarantine(quarantine: Sequence[Row], sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Finding]:
-    """Who is in quarantine is there by all tables. A clip that something passing hindered stays in the index, too."""
+def _quarantine(
+    quarantine: Sequence[Row], sources: Sequence[Row], index: Sequence[Row] | None
+) -> Iterator[Finding]:
+    """Who is in quarantine is there by all tables. A clip that something passing hindered stays in the index,
+    too."""
     status = {row["uri"]: row["status"] for row in sources}
     entire = {row["source_uri"] for row in quarantine if row["clip_id"] is None and not is_gap(row)}
     torn = {row["source_uri"] for row in quarantine if is_gap(row)}
     for uri, is_ in status.items():
         if is_ == "quarantined" and uri not in entire:
-            yield Finding("quarantine", f"source {uri}", "it is quarantined, and the quarantine has no row of it")
+            yield Finding(
+                "quarantine", f"source {uri}", "it is quarantined, and the quarantine has no row of it"
+            )
         if is_ != "quarantined" and uri in entire:
-            yield Finding("quarantine", f"source {uri}", f"it is in the quarantine, and {is_} among the sources")
+            yield Finding(
+                "quarantine", f"source {uri}", f"it is in the quarantine, and {is_} among the sources"
+            )
         if uri in torn and is_ != "video":
-            yield Finding("quarantine", f"source {uri}", f"stretches of it are lost, and it is {is_} among the sources")
+            yield Finding(
+                "quarantine", f"source {uri}", f"stretches of it are lost, and it is {is_} among the sources"
+            )
     for row in sources:
         if row["status"] == "video" and row["lost_s"] and row["uri"] not in torn:
             yield Finding(
@@ -167,12 +186,16 @@ def _quarantine(quarantine: Sequence[Row], sources: Sequence[Row], index: Sequen
     clips = {row["clip_id"] for row in index or ()}
     for row in quarantine:
         if row["source_uri"] not in status:
-            yield Finding("quarantine", f"source {row['source_uri']}", "it is in the quarantine, and no source")
+            yield Finding(
+                "quarantine", f"source {row['source_uri']}", "it is in the quarantine, and no source"
+            )
         if row["reason"] not in set(Reason):
             yield Finding("quarantine", f"source {row['source_uri']}", f"{row['reason']!r} is no reason")
         elif row["clip_id"] in clips and Reason(row["reason"]).lasting:
             yield Finding(
-                "quarantine", f"clip {row['clip_id']}", f"it is quarantined ({row['reason']}), and in the index"
+                "quarantine",
+                f"clip {row['clip_id']}",
+                f"it is quarantined ({row['reason']}), and in the index",
             )
 
 

@@ -1,7 +1,7 @@
 """Rows of the quarantine → their committed failures are taken back, so that the next run tries again.
 
-In: the rows to try again, and the fingerprints of what they would be tried with. Out: nothing of them is left in `stages/`; what
-succeeded stays. Stopped in the middle, whatever is left is taken back by the next.
+In: the rows to try again, and the fingerprints of what they would be tried with. Out: nothing of them is left
+in `stages/`; what succeeded stays. Stopped in the middle, whatever is left is taken back by the next.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,9 @@ def forget_clips(clip_ids: Iterable[str], store: Store, prints: Fingerprints) ->
     for unit, rows in _with_failures(captions, wanted):
         good = [row for row in rows if not (row["reason"] and row["clip_id"] in wanted)]
         if good:  # before the others are taken back: what is finished is finished at every moment
-            captions.commit(fingerprint(sorted([row["clip_id"], row["shown"]] for row in good)), table(good, CAPTIONS))
+            captions.commit(
+                fingerprint(sorted([row["clip_id"], row["shown"]] for row in good)), table(good, CAPTIONS)
+            )
         captions.forget(unit)
     for stage in (Stage(store, "shards", prints.shards), Stage(store, "cut", prints.cut)):
         for unit, _ in _with_failures(stage, wanted):

@@ -1,5 +1,5 @@
-"""Shards to be checked → what was found in each: on Ray Data a task per shard, as they are finished, in any order; here, where
-that is little work, one after another, with its clips side by side.
+"""Shards to be checked → what was found in each: on Ray Data a task per shard, as they are finished, in any
+order; here, where that is little work, one after another, with its clips side by side.
 
 In and out: rows as JSON. A shard's bytes live and die inside its task.
 """

@@ -1,7 +1,7 @@
 """The manifests of a dataset → what must stay, and what can go, in the order in which it can be removed.
 
-In: a store, and how much is wanted away. Out: entries by kind, as a stream. A crash between any two removals leaves every
-manifest that remains whole, and nothing that says a shard is finished which is not there.
+In: a store, and how much is wanted away. Out: entries by kind, as a stream. A crash between any two removals
+leaves every manifest that remains whole, and nothing that says a shard is finished which is not there.
 """
 
 import math
@@ -18,7 +18,14 @@ from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
 from pipelines.storage.base import Entry, Store
 from pipelines.storage.parquet import read_parquet
 
-MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = "manifests", "notes", "tables", "shards", "stages", "scratch"
+MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = (
+    "manifests",
+    "notes",
+    "tables",
+    "shards",
+    "stages",
+    "scratch",
+)
 KINDS: dict[str, str] = {
     MANIFESTS: "manifests but the newest",
     NOTES: "notes that a shard is finished, of shards that go or are gone",
@@ -46,7 +53,8 @@ class Wanted:
     """How much is to go.
 
     Attributes:
-        used: fingerprints in use, by stage; None if no finished work is to go. Of stages that it does not have, nothing goes.
+        used: fingerprints in use, by stage; None if no finished work is to go. Of stages that it does not
+        have, nothing goes.
         min_age_s: nothing younger goes.
     """
 
@@ -102,7 +110,9 @@ class Reachable:
                 yield from self._unnamed(TABLES, f"{folder}/")
         elif kind == SHARDS:
             held = self._notes()[1]
-            yield from ((entry, now and entry.key not in held) for entry, now in self._unnamed(SHARDS, "shards/"))
+            yield from (
+                (entry, now and entry.key not in held) for entry, now in self._unnamed(SHARDS, "shards/")
+            )
         elif kind == STAGES:
             yield from self._unused()
         else:
@@ -110,13 +120,16 @@ class Reachable:
             yield from ((entry, self._aged(entry)) for entry in self._store.abandoned(-math.inf))
 
     def strangers(self) -> Iterator[tuple[str, str]]:
-        """What lies in the folders of a dataset and is none of its own, or may not be removed: its name, and why."""
+        """What lies in the folders of a dataset and is none of its own, or may not be removed: its name, and
+        why."""
         for folder in _FOLDERS:
             yield from self._store.strays(f"{folder}/")
             for entry in self._store.entries(f"{folder}/"):
                 if entry.linked:
                     yield entry.key, "reached through a link"
-                elif not (_is_manifest(entry.key) or any(name.fullmatch(entry.key) for name in _NAMES.values())):
+                elif not (
+                    _is_manifest(entry.key) or any(name.fullmatch(entry.key) for name in _NAMES.values())
+                ):
                     yield entry.key, "not called as anything of a dataset's own"
         yield from ((key, "its rows can't be read") for key in self._unread)
         yield from ((key, "no folder of work in progress") for key in self._store.strange_scratch())
@@ -125,16 +138,19 @@ class Reachable:
         return entry.modified_s <= self._before
 
     def _unnamed(self, kind: str, folder: str) -> Iterator[tuple[Entry, bool]]:
-        """What no manifest names that stays in the end, and whether none names it now and it is old enough."""
+        """What no manifest names that stays in the end, and whether none names it now and it is old
+        enough."""
         for entry in self._store.entries(folder):
             if _NAMES[kind].fullmatch(entry.key) and not entry.linked and entry.key not in self._firm:
                 yield entry, entry.key not in self._named and self._aged(entry)
 
     def _notes(self) -> tuple[list[tuple[Entry, bool]], set[str]]:
-        """Notes that must go before their shards do, else a later run would take those for written; and the shards whose
-        notes are too young to go, so that they stay as well.
+        """Notes that must go before their shards do, else a later run would take those for written; and the
+        shards whose notes are too young to go, so that they stay as well.
         """
-        staying = {entry.key for entry in self._store.entries("shards/") if not self._aged(entry)} | self._named
+        staying = {
+            entry.key for entry in self._store.entries("shards/") if not self._aged(entry)
+        } | self._named
         found, held = [], set()
         for entry in self._store.entries("stages/shards/"):
             if not _NAMES[NOTES].fullmatch(entry.key) or entry.linked:
@@ -144,7 +160,8 @@ class Reachable:
                 shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
             except FileNotFoundError:  # taken back since it was listed
                 continue
-            except (pa.ArrowException, ValueError, KeyError):  # nor will a run find anything in it: it is no note then
+            # nor will a run find anything in it: it is no note then
+            except (pa.ArrowException, ValueError, KeyError):
                 self._unread += [] if entry.key in self._unread else [entry.key]
                 continue
             if shards - self._firm:
@@ -159,7 +176,12 @@ class Reachable:
             return
         for entry in self._store.entries("stages/"):
             name = _NAMES[STAGES].fullmatch(entry.key)
-            if name and not entry.linked and name["stage"] in used and name["print"] not in used[name["stage"]]:
+            if (
+                name
+                and not entry.linked
+                and name["stage"] in used
+                and name["print"] not in used[name["stage"]]
+            ):
                 yield entry, self._aged(entry)
 
 
@@ -179,6 +201,6 @@ def _named(store: Store, key: str) -> set[str]:
         return {*tables, *(shard["key"] for shard in value["shards"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{key} of {store.uri} can't be read ({error!r}), so what it refers to is not known and nothing is removed: "
-            "restore it, or remove it"
+            f"{key} of {store.uri} can't be read ({error!r}), so what it refers to is not known and nothing "
+            "is removed: restore it, or remove it"
         ) from error

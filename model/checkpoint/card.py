@@ -1,7 +1,7 @@
 """Model cards: what an exported folder says of itself to people and to a hub that keeps it.
 
-In: facts of a training, as plain numbers and names. Out: the text of a README.md: YAML that a hub reads, then Markdown. It
-says only what it was given. Equal facts give equal bytes, and no path of the machine is in them.
+In: facts of a training, as plain numbers and names. Out: the text of a README.md: YAML that a hub reads, then
+Markdown. It says only what it was given. Equal facts give equal bytes, and no path of the machine is in them.
 """
 
 import json
@@ -21,7 +21,8 @@ _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]+")
 class DataFacts:
     """What a network was trained on.
 
-    windows: stretches of clips, by (frames, height, width). captions: kind → weight in the mix of texts; {} without text.
+    windows: stretches of clips, by (frames, height, width). captions: kind → weight in the mix of texts; {}
+    without text.
     """
 
     clips: int
@@ -44,8 +45,8 @@ class LoraFacts:
 
 @dataclass(frozen=True, slots=True)
 class DiTFacts:
-    """A whole pipeline: the DiT and what it works with. vae: its latent_channels, stride_time and stride_space. precision: of
-    the training's matrix products, bf16 or fp32.
+    """A whole pipeline: the DiT and what it works with. vae: its latent_channels, stride_time and
+    stride_space. precision: of the training's matrix products, bf16 or fp32.
     """
 
     config: DiTConfig
@@ -85,12 +86,16 @@ def dit_card(facts: DiTFacts, license: str = "other") -> str:
     lora = facts.lora
     made = "fine-tuned from another checkpoint" if facts.fine_tuned else "trained from random weights"
     if lora:
-        made += f" through an adapter (LoRA, rank {lora.rank}, alpha {lora.alpha:g}, {lora.parameters:,} parameters)"
+        made += (
+            f" through an adapter (LoRA, rank {lora.rank}, alpha {lora.alpha:g}, {lora.parameters:,} "
+            "parameters)"
+        )
     sections = [
         _front_matter(license, "text-to-video", tags),
         "# A text-to-video model",
-        f"A diffusion transformer that makes video from text, {made} with Rushes: {facts.steps:,} optimiser steps. "
-        "The weights are the moving average of the run. Everything that generation needs is in this folder, but for the text encoder.",
+        f"A diffusion transformer that makes video from text, {made} with Rushes: {facts.steps:,} optimiser "
+        "steps. The weights are the moving average of the run. Everything that generation needs is in this "
+        "folder, but for the text encoder.",
         "## How to use it",
         '    rushes generate checkpoint=<this folder> prompt="…" out=video.mp4',
         _adapter_use() if lora else "",
@@ -102,8 +107,8 @@ def dit_card(facts: DiTFacts, license: str = "other") -> str:
             ("patch", f"{_times(cfg.patch)} latents (time × height × width)"),
             (
                 "VAE (`vae/`)",
-                f"{vae['latent_channels']} channels; {vae['stride_time']} × {vae['stride_space']} × {vae['stride_space']} "
-                "pixels a latent (time × height × width)",
+                f"{vae['latent_channels']} channels; {vae['stride_time']} × {vae['stride_space']} × "
+                f"{vae['stride_space']} pixels a latent (time × height × width)",
             ),
             ("text encoder", f"`{without_paths(facts.text_encoder)}`, {cfg.text_dim} channels"),
         ),
@@ -115,16 +120,21 @@ def dit_card(facts: DiTFacts, license: str = "other") -> str:
         "## How it samples",
         _table(
             ("flow", "rectified flow; times shifted by size and length"),
-            ("shift", f"{flow.alpha_low:g} at {flow.shift_tokens_low} tokens a frame to {flow.alpha_high:g} at {flow.shift_tokens_high}, "
-                      f"× latent frames ^ {flow.frames_power:g}, at most {flow.alpha_max:g}"),
+            ("shift", (
+                f"{flow.alpha_low:g} at {flow.shift_tokens_low} tokens a frame to {flow.alpha_high:g} at "
+                f"{flow.shift_tokens_high}, × latent frames ^ {flow.frames_power:g}, at most "
+                f"{flow.alpha_max:g}"
+            )),
             ("solver", f"{sample.solver}, {sample.steps} steps"),
             ("guidance", f"{sample.guidance:g}"),
         ),
         "## Limits",
         _list(
-            f"It has seen windows of at most {facts.data.max_frames} frames at {facts.data.fps:g} a second and of about "
-            f"{facts.data.max_pixels:,} pixels a frame. What is longer or larger is beyond its training.",
-            "It can be expected to show only what its training clips show and their captions name; what is rare there it makes badly.",
+            f"It has seen windows of at most {facts.data.max_frames} frames at {facts.data.fps:g} a second "
+            f"and of about {facts.data.max_pixels:,} pixels a frame. What is longer or larger is beyond its "
+            "training.",
+            "It can be expected to show only what its training clips show and their captions name; what is "
+            "rare there it makes badly.",
             "Detail is bounded by the VAE: what that blurs, this blurs.",
             "Neither quality, bias nor safety of what it makes was judged for this card.",
         ),
@@ -138,15 +148,18 @@ def vae_card(facts: VAEFacts, license: str = "other") -> str:
     sections = [
         _front_matter(license, None, ["video", "vae", "safetensors"]),
         "# A video VAE",
-        f"A causal video compression network, trained with Rushes: {facts.steps:,} optimiser steps. The weights are the moving "
-        "average of the run; mean and deviation of the latents travel with them.",
+        f"A causal video compression network, trained with Rushes: {facts.steps:,} optimiser steps. The "
+        "weights are the moving average of the run; mean and deviation of the latents travel with them.",
         "## How to use it",
         "    rushes encode dataset=<a dataset> vae=<this folder>",
         "## The network",
         _table(
             ("parameters", f"{facts.parameters:,}"),
             ("latents", f"{cfg.latent_channels} channels"),
-            ("a latent", f"{cfg.stride_time} × {cfg.stride_space} × {cfg.stride_space} pixels (time × height × width)"),
+            (
+                "a latent",
+                f"{cfg.stride_time} × {cfg.stride_space} × {cfg.stride_space} pixels (time × height × width)",
+            ),
             ("frames", f"{cfg.stride_time}k + 1; one frame is an image"),
         ),
         "## What it was trained on",
@@ -155,8 +168,10 @@ def vae_card(facts: VAEFacts, license: str = "other") -> str:
         _mix("Losses beside the absolute error", facts.losses, "with their weights"),
         "## Limits",
         _list(
-            f"It was trained on frames of about {facts.data.max_pixels:,} pixels at most and on crops of them, at {facts.data.fps:g} a second.",
-            "Fine texture, small text and fast motion are what such a network loses first; measure with `rushes evaluate_vae`.",
+            f"It was trained on frames of about {facts.data.max_pixels:,} pixels at most and on crops of "
+            f"them, at {facts.data.fps:g} a second.",
+            "Fine texture, small text and fast motion are what such a network loses first; measure with "
+            "`rushes evaluate_vae`.",
         ),
     ]
     return _joined(sections)
@@ -169,7 +184,9 @@ def without_paths(name: str) -> str:
 
 def _front_matter(license: str, task: str | None, tags: Sequence[str]) -> str:
     if not _ONE_LINE.fullmatch(license) or not license.strip():
-        raise ValueError(f"license={license!r} must be a name on one line, like apache-2.0; 'other' leaves it open")
+        raise ValueError(
+            f"license={license!r} must be a name on one line, like apache-2.0; 'other' leaves it open"
+        )
     lines = [f"license: {json.dumps(license, ensure_ascii=False)}", "library_name: rushes"]
     lines += [f"pipeline_tag: {task}"] if task else []
     return "\n".join(["---", *lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
@@ -203,8 +220,14 @@ def _numbers(precision: str) -> str:
 
 
 def _mix(title: str, weights: Mapping[str, float], meaning: str) -> str:
-    used = {name: weight for name, weight in sorted(weights.items(), key=lambda one: (-one[1], one[0])) if weight}
-    return f"{title} ({meaning}): {', '.join(f'{name} {weight:g}' for name, weight in used.items())}." if used else ""
+    used = {
+        name: weight for name, weight in sorted(weights.items(), key=lambda one: (-one[1], one[0])) if weight
+    }
+    return (
+        f"{title} ({meaning}): {', '.join(f'{name} {weight:g}' for name, weight in used.items())}."
+        if used
+        else ""
+    )
 
 
 def _table(*rows: tuple[str, str]) -> str:

@@ -1,7 +1,9 @@
-"""Low-rank adapters of a DiT (Hu et al. 2021), through peft: what fine-tuning changes, in a file a hundredth of the size.
+"""Low-rank adapters of a DiT (Hu et al. 2021), through peft: what fine-tuning changes, in a file a hundredth
+of the size.
 
-In: a DiT, or a folder that peft wrote. Out: the same DiT, changed in place: W·x + scale·B·A·x in every linear map of the
-blocks, of which only A and B are trained; or plain weights again. peft is loaded when one of these is called.
+In: a DiT, or a folder that peft wrote. Out: the same DiT, changed in place: W·x + scale·B·A·x in every linear
+map of the blocks, of which only A and B are trained; or plain weights again. peft is loaded when one of these
+is called.
 """
 
 import dataclasses
@@ -32,7 +34,8 @@ _OF_TRAINING = (
 _OF_MAP = re.compile(r"(?P<map>[\w.]+)\.lora_(?P<side>[AB])\.weight")
 _PLAIN = re.compile(r"\w+(\.\w+)*")
 _NAME = "default"
-_PREFIX = "base_model.model."  # peft's own wrapper around a network, which its files have in front of every name
+# peft's own wrapper around a network, which its files have in front of every name
+_PREFIX = "base_model.model."
 
 
 def add_lora(dit: DiT, rank: int, alpha: float | None = None, seed: int = 0) -> None:
@@ -51,7 +54,9 @@ def add_lora(dit: DiT, rank: int, alpha: float | None = None, seed: int = 0) -> 
     peft = _peft()
     if rank < 1:
         raise ValueError(f"lora.rank={rank} is too small: at least 1")
-    config = peft.LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=_targets(dit))
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=_targets(dit)
+    )
     _inject(dit, config, seed)
 
 
@@ -61,7 +66,8 @@ def lora_parameters(dit: DiT) -> dict[str, Tensor]:
 
 
 def save_lora(dit: DiT, folder: Path | str) -> None:
-    """Write the adapter as peft does, so that `PeftModel.from_pretrained` reads it too. The same adapter gives the same bytes.
+    """Write the adapter as peft does, so that `PeftModel.from_pretrained` reads it too. The same adapter
+    gives the same bytes.
 
     Raises:
         FileNotFoundError: peft is not installed.
@@ -84,15 +90,20 @@ def load_lora(dit: DiT, folder: Path | str, scale: float = 1.0) -> None:
 
     Raises:
         FileNotFoundError: there is no adapter, or peft is not installed.
-        ValueError: it is not LoRA, or does not fit, with the keys that differ. The network is not to be used then.
+        ValueError: it is not LoRA, or does not fit, with the keys that differ. The network is not to be used
+        then.
     """
     peft, folder = _peft(), Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"no adapter in '{folder}': it has no {name}; give the export/lora of a training")
+            raise FileNotFoundError(
+                f"no adapter in '{folder}': it has no {name}; give the export/lora of a training"
+            )
     told = read_object(folder / CONFIG)
     if told.get("peft_type") != "LORA":
-        raise ValueError(f"the adapter in '{folder}' is of kind '{str(told.get('peft_type'))[:80]}', not LORA")
+        raise ValueError(
+            f"the adapter in '{folder}' is of kind '{str(told.get('peft_type'))[:80]}', not LORA"
+        )
     given = {name.removeprefix(_PREFIX): shape for name, shape in state_shapes(folder, WEIGHTS).items()}
     config = _config(told, folder / CONFIG, _ranks(dit, given))
     try:
@@ -109,7 +120,8 @@ def load_lora(dit: DiT, folder: Path | str, scale: float = 1.0) -> None:
 
 
 def merge_lora(dit: DiT) -> None:
-    """Add the adapter to the weights and take it out: a plain DiT, as fast as before, that can be trained as a whole.
+    """Add the adapter to the weights and take it out: a plain DiT, as fast as before, that can be trained as
+    a whole.
 
     Raises:
         FileNotFoundError: peft is not installed.
@@ -147,8 +159,9 @@ def _ranks(dit: DiT, given: Mapping[str, Sequence[int]]) -> dict[str, int]:
 
 
 def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> Any:
-    """peft's config of plain LoRA on these maps. Which maps they are, their names in the weights say: no pattern of the file is
-    matched with anything, and nothing that it names (a base model, a module) is opened or imported.
+    """peft's config of plain LoRA on these maps. Which maps they are, their names in the weights say: no
+    pattern of the file is matched with anything, and nothing that it names (a base model, a module) is opened
+    or imported.
 
     Raises:
         ValueError: the file asks for more than that, or for other ranks.
@@ -162,8 +175,8 @@ def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> An
             raise ValueError(unknown_name(f"in {path}: setting", name[:80], _READ))
         if value and value not in (_default(known[name]), "none"):
             raise ValueError(
-                f"in {path}: {name}={str(value)[:80]} is more than plain LoRA, which is all that is read; merge the adapter "
-                "where it was trained"
+                f"in {path}: {name}={str(value)[:80]} is more than plain LoRA, which is all that is read; "
+                "merge the adapter where it was trained"
             )
     rank, alpha, rslora = told.get("r"), told.get("lora_alpha"), told.get("use_rslora") or False
     if type(rank) is not int or type(alpha) not in (int, float) or not isinstance(rslora, bool):
@@ -173,7 +186,9 @@ def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> An
     )
     for name, there in ranks.items():
         if there != own_ranks.get(name, rank):
-            raise ValueError(f"in {path}: {name} has rank {own_ranks.get(name, rank)}, and in the weights {there}")
+            raise ValueError(
+                f"in {path}: {name} has rank {own_ranks.get(name, rank)}, and in the weights {there}"
+            )
     return kind(
         r=rank,
         lora_alpha=alpha,
@@ -185,8 +200,8 @@ def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> An
 
 
 def _per_map(pattern: Any, what: str, path: Path, maps: Collection[str]) -> dict[str, float]:
-    """What the file says of single maps, by their names or the ends of those. peft would take a name for a regular expression,
-    and one can be written that takes years to match.
+    """What the file says of single maps, by their names or the ends of those. peft would take a name for a
+    regular expression, and one can be written that takes years to match.
     """
     if not isinstance(pattern, dict) or len(pattern) > len(maps):
         raise ValueError(f"in {path}: {what}_pattern is no object, or names more maps than the adapter has")
@@ -194,7 +209,8 @@ def _per_map(pattern: Any, what: str, path: Path, maps: Collection[str]) -> dict
     for end, value in pattern.items():
         if not _PLAIN.fullmatch(end) or type(value) not in (int, float):
             raise ValueError(
-                f"in {path}: {what}_pattern has '{end[:80]}', which is no name of a map with a number; patterns are not read"
+                f"in {path}: {what}_pattern has '{end[:80]}', which is no name of a map with a number; "
+                "patterns are not read"
             )
         for name in maps:
             if name == end or name.endswith(f".{end}"):

@@ -1,8 +1,8 @@
 """A state as one safetensors file, or as several with an index, as the Hugging Face hub names them.
 
-In: tensors by name. Out: `model.safetensors`, or `model-00001-of-00003.safetensors` … and `model.safetensors.index.json`,
-and from either the tensors again, one at a time. What a folder says it holds is there: an index is published after all
-that it names, and goes before any of it is replaced.
+In: tensors by name. Out: `model.safetensors`, or `model-00001-of-00003.safetensors` … and
+`model.safetensors.index.json`, and from either the tensors again, one at a time. What a folder says it holds
+is there: an index is published after all that it names, and goes before any of it is replaced.
 """
 
 import json
@@ -27,12 +27,13 @@ Shape = tuple[int, ...]
 def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> None:
     """Write a state in place of what was there under this name, whether that was one file or several.
 
-    Every file is written under a temporary name, and on the disk, before the first is renamed. Killed before the renaming, the old state
-    is still whole; killed during it, the folder has no state, and a reader says so. No reader finds parts of two. A copy
-    of no more than one shard is in memory at a time.
+    Every file is written under a temporary name, and on the disk, before the first is renamed. Killed before
+    the renaming, the old state is still whole; killed during it, the folder has no state, and a reader says
+    so. No reader finds parts of two. A copy of no more than one shard is in memory at a time.
 
     Args:
-        file: the name where one file is enough, like 'model.safetensors'; names of shards and index follow from it.
+        file: the name where one file is enough, like 'model.safetensors'; names of shards and index follow
+        from it.
         shard_bytes: the most that one file holds, but a tensor is never divided.
 
     Raises:
@@ -52,7 +53,8 @@ def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_byte
     try:
         for name, keys in zip(names, shards, strict=True):
             written[folder / name] = _temporary(folder / name)
-            tensors = {key: state[key].detach().cpu().contiguous().clone() for key in keys}  # clone: no shared memory
+            # clone: no shared memory
+            tensors = {key: state[key].detach().cpu().contiguous().clone() for key in keys}
             write_tensors(written[folder / name], tensors)
             _sync(written[folder / name])
         index.unlink(missing_ok=True)
@@ -67,7 +69,10 @@ def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_byte
     if len(shards) > 1:
         size = sum(_size(tensor) for tensor in state.values())
         places = {key: name for name, keys in zip(names, shards, strict=True) for key in keys}
-        text = json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=2, sort_keys=True) + "\n"
+        text = (
+            json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=2, sort_keys=True)
+            + "\n"
+        )
         publish(index, lambda path: path.write_text(text, encoding="utf-8"))
     _remove(folder, ours, keep=names)
 
@@ -100,7 +105,9 @@ def state_files(folder: Path, file: str) -> tuple[str, ...]:
     names = tuple(sorted(set(_places(index).values())))
     for name in names:
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{index} names {name}, which is not there; was the folder copied in full?")
+            raise FileNotFoundError(
+                f"{index} names {name}, which is not there; was the folder copied in full?"
+            )
     return (index.name, *names)
 
 
@@ -122,7 +129,8 @@ def read_state(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A safetensors file with the rights that the umask gives any new one: the package itself writes for the owner alone."""
+    """A safetensors file with the rights that the umask gives any new one: the package itself writes for the
+    owner alone."""
     path.touch()
     rights = path.stat().st_mode & 0o777
     save_file(dict(tensors), path, metadata={"format": "pt"})
@@ -141,7 +149,9 @@ def publish(path: Path, write: Callable[[Path], Any]) -> None:
     _sync(path.parent)
 
 
-def _each(folder: Path, file: str, device: torch.device | str, read: Callable[[Any, str], Any]) -> Iterator[tuple]:
+def _each(
+    folder: Path, file: str, device: torch.device | str, read: Callable[[Any, str], Any]
+) -> Iterator[tuple]:
     first, *shards = state_files(folder, file)
     wanted = _named_in(folder / first) if shards else {first: None}
     for shard, names in wanted.items():
@@ -193,7 +203,8 @@ def _size(tensor: Tensor) -> int:
 
 
 def _temporary(path: Path) -> Path:
-    """A new empty file beside the path, by a name that nobody could foresee: no other writer has it, and no link waits there."""
+    """A new empty file beside the path, by a name that nobody could foresee: no other writer has it, and no
+    link waits there."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return temporary

@@ -14,7 +14,8 @@ _MOST_PAIRS = 10_000  # of names that are compared with each other: a file made 
 
 
 def state_diff(wanted: Shapes, given: Shapes) -> str:
-    """Missing, unexpected and wrong-shape names, and which of the first two look like one tensor under two names."""
+    """Missing, unexpected and wrong-shape names, and which of the first two look like one tensor under two
+    names."""
     missing = sorted(wanted.keys() - given.keys())
     unexpected = sorted(given.keys() - wanted.keys())
     shapes = [
@@ -31,8 +32,9 @@ def state_diff(wanted: Shapes, given: Shapes) -> str:
 def renames(missing: Shapes, unexpected: Shapes) -> dict[str, str]:
     """Which unexpected name each missing one resembles most, one to one.
 
-    Two names are compared only if their tensors have one shape and the names the same numbers in them, such as the
-    block's: it keeps block 3 from being taken for block 4, and thousands of names from being compared each with each.
+    Two names are compared only if their tensors have one shape and the names the same numbers in them, such
+    as the block's: it keeps block 3 from being taken for block 4, and thousands of names from being compared
+    each with each.
     """
     groups: dict[tuple, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for side, names in enumerate((missing, unexpected)):

@@ -1,7 +1,8 @@
 """Weights on disk: safetensors beside a `config.json` that says what they are of.
 
-In: a mapping from name to tensor, and the config dataclass. Out: a folder, and from a folder the module again,
-strictly. Folders of VAEs that diffusers saved are read too. How one state is spread over files is `shards`' matter.
+In: a mapping from name to tensor, and the config dataclass. Out: a folder, and from a folder the module
+again, strictly. Folders of VAEs that diffusers saved are read too. How one state is spread over files is
+`shards`' matter.
 """
 
 import json
@@ -39,14 +40,15 @@ def save_weights(
 ) -> None:
     """Write a folder that `load_vae` or `load_dit` reads. Each file appears whole or not at all.
 
-    A state above `shard_bytes` becomes several files with an index, unless it is a VAE's: cached latents carry their VAE
-    along, as one file.
+    A state above `shard_bytes` becomes several files with an index, unless it is a VAE's: cached latents
+    carry their VAE along, as one file.
 
     Args:
         state: `module.state_dict()`, or averages by the same names.
         config: the VAEConfig or DiTConfig.
         kind: "vae" or "dit".
-        extra: JSON-able facts to keep with the weights (step, data, fingerprints of the VAE and text encoder).
+        extra: JSON-able facts to keep with the weights (step, data, fingerprints of the VAE and text
+        encoder).
 
     Raises:
         ValueError: for another kind, or a config of another kind.
@@ -54,11 +56,20 @@ def save_weights(
     if kind not in KINDS:
         raise ValueError(unknown_name("kind of weights", kind, KINDS))
     if not isinstance(config, KINDS[kind][0]):
-        raise ValueError(f"weights of kind '{kind}' need a {KINDS[kind][0].__name__}, not a {type(config).__name__}")
+        raise ValueError(
+            f"weights of kind '{kind}' need a {KINDS[kind][0].__name__}, not a {type(config).__name__}"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"format_version": FORMAT_VERSION, "kind": kind, "config": asdict(config), "extra": dict(extra or {})}
-    write_state(folder, WEIGHTS, state, sum(t.nbytes for t in state.values()) if kind == "vae" else shard_bytes)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "config": asdict(config),
+        "extra": dict(extra or {}),
+    }
+    write_state(
+        folder, WEIGHTS, state, sum(t.nbytes for t in state.values()) if kind == "vae" else shard_bytes
+    )
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     publish(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -92,7 +103,8 @@ def vae_files(folder: Path | str) -> tuple[str, str]:
 
 
 def read_vae_config(folder: Path | str) -> dict[str, Any]:
-    """A VAE's config, ours or published: latent_channels, stride_time, stride_space and more. Reads no weights.
+    """A VAE's config, ours or published: latent_channels, stride_time, stride_space and more. Reads no
+    weights.
 
     Raises:
         FileNotFoundError, ValueError: as `load_vae`.
@@ -140,7 +152,8 @@ def read_config(folder: Path | str, kind: str) -> Any:
     """The VAEConfig or DiTConfig of our own weights in a folder, held against its limits. Reads no weights.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_record`, or they are of another kind, or a setting is out of its limits.
+        FileNotFoundError, ValueError: as `read_record`, or they are of another kind, or a setting is out of
+        its limits.
     """
     record = read_record(folder)
     if record["kind"] != kind:
@@ -151,7 +164,8 @@ def read_config(folder: Path | str, kind: str) -> Any:
 def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:
     own = read_config(folder, kind)
     given, depth = len(state_shapes(Path(folder), WEIGHTS)), getattr(config or own, "depth", 0)
-    if given < _LEAST_OF_BLOCK * depth:  # said before so many blocks are built, which takes a second for a hundred
+    # said before so many blocks are built, which takes a second for a hundred
+    if given < _LEAST_OF_BLOCK * depth:
         raise ValueError(f"weights in '{folder}' don't fit their config: {given} tensors, and depth={depth}")
     with torch.device("meta"):  # shapes only: nothing is initialised to be overwritten
         module = KINDS[kind][1](config or own)
@@ -164,8 +178,8 @@ def _fill(
 ) -> None:
     """Give a module of the meta device the weights of a folder, as `dtype` if given.
 
-    The names and shapes are compared before a tensor is read, and what is read becomes the module's own: there is never
-    a second copy of the whole.
+    The names and shapes are compared before a tensor is read, and what is read becomes the module's own:
+    there is never a second copy of the whole.
 
     Raises:
         FileNotFoundError: when they aren't there.
@@ -180,10 +194,12 @@ def _fill(
 
 
 def _check_memory(folder: Path, file: str, device: torch.device | str) -> None:
-    """Weights of more than the machine's memory end a process without a word; a file with a hole in it can claim to be so large."""
+    """Weights of more than the machine's memory end a process without a word; a file with a hole in it can
+    claim to be so large."""
     size = sum((folder / name).stat().st_size for name in state_files(folder, file))
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if torch.device(device).type == "cpu" and size > there:
         raise ValueError(
-            f"weights in '{folder}' have {size / 2**30:,.0f} GiB, and this machine {there / 2**30:,.0f} GiB of memory"
+            f"weights in '{folder}' have {size / 2**30:,.0f} GiB, and this machine {there / 2**30:,.0f} GiB "
+            "of memory"
         )

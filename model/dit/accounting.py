@@ -1,8 +1,9 @@
 """What a DiT costs: parameters, floating-point operations and bytes, from its config alone.
 
 In: a DiTConfig, how many tokens, how many workers. Out: integers. Nothing is built and torch is not needed.
-Letters: D width, F inner width of the feed-forward, N video tokens of one video, M text tokens of one text, P parameters,
-W workers. One multiplication and one addition are two operations; a linear map of n rows from i to o channels is 2·n·i·o.
+Letters: D width, F inner width of the feed-forward, N video tokens of one video, M text tokens of one text, P
+parameters, W workers. One multiplication and one addition are two operations; a linear map of n rows from i
+to o channels is 2·n·i·o.
 """
 
 import math
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from model.config import RECOMPUTE, DiTConfig, unknown_name
 
 FP32, BF16 = 4, 2
-_REDUCE_BUCKET = 500_000_000  # numbers that DeepSpeed collects before it sends gradients; it takes the room at once
+# numbers that DeepSpeed collects before it sends gradients; it takes the room at once
+_REDUCE_BUCKET = 500_000_000
 _LIVE_PARAMETERS = 1_000_000_000  # most that ZeRO 3 keeps gathered, by DeepSpeed's default
 
 
@@ -65,7 +67,11 @@ def linear_maps(cfg: DiTConfig) -> list[LinearMap]:
 def vectors(cfg: DiTConfig) -> dict[str, int]:
     """Numbers that belong to no linear map, by the name of the parameter, those of all blocks together."""
     d, n = cfg.width, cfg.depth
-    norms = [f"blocks.*.{kind}.norm_{what}.weight" for kind in ("attention", "text_attention") for what in ("q", "k")]
+    norms = [
+        f"blocks.*.{kind}.norm_{what}.weight"
+        for kind in ("attention", "text_attention")
+        for what in ("q", "k")
+    ]
     return {
         "condition.null_D": d,
         "condition.known_D": d,
@@ -91,8 +97,8 @@ def parameters(cfg: DiTConfig) -> dict[str, int]:
 
 
 def part_of(name: str) -> str:
-    """The part that a parameter is counted in: `blocks.*.ffn.up` is in `blocks.ffn`, what scales and shifts by time in
-    `blocks.norms`, as the norms themselves."""
+    """The part that a parameter is counted in: `blocks.*.ffn.up` is in `blocks.ffn`, what scales and shifts
+    by time in `blocks.norms`, as the norms themselves."""
     first, _, rest = name.partition(".*.")
     if not rest:
         return name.split(".")[0]
@@ -103,10 +109,12 @@ def part_of(name: str) -> str:
 def video_tokens(
     cfg: DiTConfig, width: int, height: int, frames: int, stride_time: int = 4, stride_space: int = 8
 ) -> int:
-    """Tokens of a video in pixels and frames behind a VAE of these strides; what is off the stride is rounded up."""
+    """Tokens of a video in pixels and frames behind a VAE of these strides; what is off the stride is rounded
+    up."""
     times = math.ceil((frames - 1) / stride_time) + 1
     rows, columns = (
-        math.ceil(side / (stride_space * patch)) for side, patch in zip((height, width), cfg.patch[1:], strict=True)
+        math.ceil(side / (stride_space * patch))
+        for side, patch in zip((height, width), cfg.patch[1:], strict=True)
     )
     return times * rows * columns
 
@@ -114,8 +122,8 @@ def video_tokens(
 def forward_flops(cfg: DiTConfig, tokens: int, text_tokens: int) -> dict[str, int]:
     """Operations of one forward pass over one video at one time, by part.
 
-    `attention.scores` is what grows with the square of the tokens: q·kᵀ and the sum over v, 2·N·N·D each, in every block;
-    `text_attention.scores` is the same with the text's keys, 2·N·M·D each.
+    `attention.scores` is what grows with the square of the tokens: q·kᵀ and the sum over v, 2·N·N·D each, in
+    every block; `text_attention.scores` is the same with the text's keys, 2·N·M·D each.
     """
     rows = {"video": tokens, "text": text_tokens, "time": 1}
     parts: dict[str, int] = {}
@@ -126,14 +134,15 @@ def forward_flops(cfg: DiTConfig, tokens: int, text_tokens: int) -> dict[str, in
 
 
 def training_flops(cfg: DiTConfig, tokens: int, text_tokens: int, recompute: str = "none") -> int:
-    """Operations of forward and backward over one video, without what an attention kernel does twice to save memory.
+    """Operations of forward and backward over one video, without what an attention kernel does twice to save
+    memory.
 
-    Backward is twice forward: the gradient of what went in and that of the weights, but not of the input where that is
-    data.
+    Backward is twice forward: the gradient of what went in and that of the weights, but not of the input
+    where that is data.
 
     Args:
-        recompute: what the backward pass makes again: "none"; "selective", the linear maps of the blocks; "full", their
-            attention too.
+        recompute: what the backward pass makes again: "none"; "selective", the linear maps of the blocks;
+            "full", their attention too.
 
     Raises:
         ValueError: for another way, with the near miss.
@@ -142,7 +151,9 @@ def training_flops(cfg: DiTConfig, tokens: int, text_tokens: int, recompute: str
     forward = forward_flops(cfg, tokens, text_tokens)
     rows = {"video": tokens, "text": text_tokens, "time": 1}
     unneeded = sum(one.flops(rows) for one in linear_maps(cfg) if one.data)
-    again = {"none": (), "selective": ("blocks",), "full": ("blocks", "attention", "text_attention")}[recompute]
+    again = {"none": (), "selective": ("blocks",), "full": ("blocks", "attention", "text_attention")}[
+        recompute
+    ]
     remade = sum(n for part, n in forward.items() if part.split(".")[0] in again)
     return 3 * sum(forward.values()) - unneeded + remade
 
@@ -151,11 +162,12 @@ def training_flops(cfg: DiTConfig, tokens: int, text_tokens: int, recompute: str
 class TrainingMemory:
     """Bytes of one worker while it trains, at the moment when most is held.
 
-    weights: fp32, which the forward pass reads. gradients: fp32. masters, moments: fp32 copy of the weights that the
-    optimiser steps, and Adam's two averages. average: the moving average of the weights. judged: a network of its own, in
-    fp32, that the average is copied into to be looked at. half: the copies in bf16 that mixed precision makes of weights for one
-    pass. traffic: room in which gradients are collected to be sent, and at ZeRO 3 the weights that are gathered.
-    activations: what the forward pass keeps for the backward pass.
+    weights: fp32, which the forward pass reads. gradients: fp32. masters, moments: fp32 copy of the weights
+    that the optimiser steps, and Adam's two averages. average: the moving average of the weights. judged: a
+    network of its own, in fp32, that the average is copied into to be looked at. half: the copies in bf16
+    that mixed precision makes of weights for one pass. traffic: room in which gradients are collected to be
+    sent, and at ZeRO 3 the weights that are gathered. activations: what the forward pass keeps for the
+    backward pass.
     """
 
     weights: int
@@ -185,7 +197,8 @@ def training_memory(
     """Bytes of a worker that trains all weights on micro-batches of one such video.
 
     Args:
-        stage: of ZeRO: 1 divides masters, moments and average by the workers, 2 the gradients too, 3 the weights too.
+        stage: of ZeRO: 1 divides masters, moments and average by the workers, 2 the gradients too, 3 the
+        weights too.
         precision: of matrix products, "bf16" or "fp32".
         recompute: what the backward pass makes again, as `activation_bytes` takes it.
 
@@ -206,25 +219,28 @@ def training_memory(
         moments=2 * FP32 * share,
         average=FP32 * share,
         judged=FP32 * whole,
-        half=half if stage < 3 else 0,  # ZeRO 3 converts a weight when it has gathered it, and lets it go again
+        # ZeRO 3 converts a weight when it has gathered it, and lets it go again
+        half=half if stage < 3 else 0,
         traffic=FP32 * (_REDUCE_BUCKET + (min(whole, _LIVE_PARAMETERS) if stage == 3 else 0)),
         activations=activation_bytes(cfg, tokens, text_tokens, precision, recompute),
     )
 
 
 def checkpoint_bytes(cfg: DiTConfig) -> int:
-    """A saved state: weights, two moments and the average in fp32. Worker 0 gathers it in the machine's memory."""
+    """A saved state: weights, two moments and the average in fp32. Worker 0 gathers it in the machine's
+    memory."""
     return 4 * FP32 * sum(parameters(cfg).values())
 
 
-# These follow from how the operations are written, and are measured; tests/model/dit/test_accounting.py measures them again.
-# Bytes that a block keeps for the backward pass, per token and channel: of D channels, of text, and of F inner channels.
+# These follow from how the operations are written, and are measured; tests/model/dit/test_accounting.py
+# measures them again. Bytes that a block keeps for the backward pass, per token and channel: of D channels,
+# of text, and of F inner channels.
 _KEPT_WIDTH = {"bf16": 41, "fp32": 69}
 _KEPT_TEXT = {"bf16": 6, "fp32": 12}
 _KEPT_SELECTIVE = {"bf16": 24, "fp32": 40}  # of D: tokens, queries, keys, values, and what attention gave
 _KEPT_INNER = {("bf16", "gelu"): 4, ("bf16", "swiglu"): 8, ("fp32", "gelu"): 8, ("fp32", "swiglu"): 16}
-# Bytes alive at once while bf16 samples are made, per token and channel, where most are: in attention, of D channels; or at
-# the end of the feed-forward, of D and of F inner channels.
+# Bytes alive at once while bf16 samples are made, per token and channel, where most are: in attention, of D
+# channels; or at the end of the feed-forward, of D and of F inner channels.
 _ALIVE_ATTENTION, _ALIVE_FFN, _ALIVE_INNER = 42, 23, {"gelu": 4, "swiglu": 8}
 
 
@@ -234,8 +250,9 @@ def activation_bytes(
     """What a forward pass over one video keeps for the backward pass, to some 10%.
 
     Args:
-        recompute: "none": blocks keep everything; "selective": what goes into attention and comes out of it, and the tokens
-            between; "full": a block's input alone, N·D in fp32. With the last two, one block at a time has everything.
+        recompute: "none": blocks keep everything; "selective": what goes into attention and comes out of it,
+            and the tokens between; "full": a block's input alone, N·D in fp32. With the last two, one block
+            at a time has everything.
 
     Raises:
         ValueError: for another way, with the near miss.
@@ -257,7 +274,8 @@ def _check_recompute(recompute: str) -> None:
 
 
 def generation_bytes(cfg: DiTConfig, tokens: int, guided: bool = True) -> dict[str, int]:
-    """What sampling holds, without VAE and text encoder: fp32 weights, their copies in bf16, what is alive inside a block.
+    """What sampling holds, without VAE and text encoder: fp32 weights, their copies in bf16, what is alive
+    inside a block.
 
     guided: two guidance halves go through the network in one row, twice the tokens.
     """

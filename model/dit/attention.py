@@ -1,9 +1,10 @@
 """Attention within segments: the one door through which tokens see tokens.
 
-In: queries, keys and values in rows of tokens, and a `Layout` that says which of them belong together. Out: a row of
-values. Segments of equal length are one dense batch. A pack of different lengths goes to the fastest kernel this machine has
-for it (`attention_kernels`), or is a few dense batches: nothing is padded but texts of different lengths, whose padding is
-masked. All of them give the same results. Shapes: N queries, M keys, H heads, d channels of a head, G segments of a group.
+In: queries, keys and values in rows of tokens, and a `Layout` that says which of them belong together. Out: a
+row of values. Segments of equal length are one dense batch. A pack of different lengths goes to the fastest
+kernel this machine has for it (`attention_kernels`), or is a few dense batches: nothing is padded but texts
+of different lengths, whose padding is masked. All of them give the same results. Shapes: N queries, M keys, H
+heads, d channels of a head, G segments of a group.
 """
 
 from dataclasses import dataclass, field
@@ -34,8 +35,8 @@ class Group:
 class Layout:
     """Which query rows see which key rows. Made once per forward pass and used by every block.
 
-    groups: the work. inverse_N: puts the groups' rows, one after the other, back in order; None when they are in order.
-    kept: what a kernel makes of the segments once and every block uses.
+    groups: the work. inverse_N: puts the groups' rows, one after the other, back in order; None when they are
+    in order. kept: what a kernel makes of the segments once and every block uses.
     """
 
     groups: list[Group]
@@ -60,7 +61,9 @@ def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
     by_length: dict[int, list[int]] = {}
     for segment, rows in queries.items():
         if segment not in keys:
-            raise ValueError(f"segment {segment} has {len(rows)} queries but no keys; give it at least a null token")
+            raise ValueError(
+                f"segment {segment} has {len(rows)} queries but no keys; give it at least a null token"
+            )
         by_length.setdefault(len(rows), []).append(segment)
     order_N = torch.cat([queries[s] for group in by_length.values() for s in group])
     groups = []
@@ -71,7 +74,9 @@ def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
     in_order = _is_range(order_N)
     if in_order and len(groups) == 1:
         (only,) = groups
-        whole = only.key_mask is None and len(only.key_index) == len(key_segment_M) and _is_range(only.key_index)
+        whole = (
+            only.key_mask is None and len(only.key_index) == len(key_segment_M) and _is_range(only.key_index)
+        )
         groups = [Group(only.count, None, None if whole else only.key_index, only.key_mask)]
     return Layout(groups, None if in_order else torch.argsort(order_N), query_segment_N, key_segment_M)
 
@@ -83,7 +88,12 @@ def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: Layout) -> Tenso
         segments = layout.query_segment_N, layout.key_segment_M
         return attend_packed(kernel, q_NHd, k_MHd, v_MHd, *segments, layout.kept)
     parts = [
-        _dense(_take(q_NHd, group.query_index), _take(k_MHd, group.key_index), _take(v_MHd, group.key_index), group)
+        _dense(
+            _take(q_NHd, group.query_index),
+            _take(k_MHd, group.key_index),
+            _take(v_MHd, group.key_index),
+            group,
+        )
         for group in layout.groups
     ]
     row = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -104,7 +114,8 @@ def _take(x: Tensor, index: Tensor | None) -> Tensor:
 
 
 def _padded(rows: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Key rows of several segments, all brought to the longest one's number, and which of them are real if not all are."""
+    """Key rows of several segments, all brought to the longest one's number, and which of them are real if
+    not all are."""
     counts = [len(one) for one in rows]
     if len(set(counts)) == 1:
         return torch.cat(rows), None

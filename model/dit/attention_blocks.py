@@ -1,9 +1,10 @@
 """Attention in bfloat16 on a CPU, a block of queries at a time, out of matrix products.
 
-In: queries, keys and values of a dense batch. Out: values. torch's own kernel for a CPU multiplies bfloat16 at a third of the
-processor's rate; batched products reach it, and a block of scores is small enough to stay in its caches. Scores are rounded to
-bfloat16, as autocast rounds those of a plain softmax(q·kᵀ); the softmax itself is computed in fp32. Nothing but the inputs is kept for
-the backward pass. Shapes: B heads of all videos, N queries, M keys, d channels of a head.
+In: queries, keys and values of a dense batch. Out: values. torch's own kernel for a CPU multiplies bfloat16
+at a third of the processor's rate; batched products reach it, and a block of scores is small enough to stay
+in its caches. Scores are rounded to bfloat16, as autocast rounds those of a plain softmax(q·kᵀ); the softmax
+itself is computed in fp32. Nothing but the inputs is kept for the backward pass. Shapes: B heads of all
+videos, N queries, M keys, d channels of a head.
 """
 
 from collections.abc import Iterator

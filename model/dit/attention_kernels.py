@@ -1,9 +1,11 @@
-"""Kernels that attend a pack of different lengths in one go, and which of them this machine has and does right.
+"""Kernels that attend a pack of different lengths in one go, and which of them this machine has and does
+right.
 
-In: rows of tokens with segment ids. Out: rows of values. FlashAttention (torch's own, or the package flash-attn) takes half
-precision on a GPU, FlexAttention anything on a GPU. Before a kernel is used it is tried once on a small pack, forward and backward, and
-compared with the definition: one that fails or differs is left out, and the log says why. Without any, `attention` makes dense batches.
-Shapes: N queries, M keys, H heads, d channels of a head.
+In: rows of tokens with segment ids. Out: rows of values. FlashAttention (torch's own, or the package
+flash-attn) takes half precision on a GPU, FlexAttention anything on a GPU. Before a kernel is used it is
+tried once on a small pack, forward and backward, and compared with the definition: one that fails or differs
+is left out, and the log says why. Without any, `attention` makes dense batches. Shapes: N queries, M keys, H
+heads, d channels of a head.
 """
 
 import logging
@@ -50,7 +52,9 @@ def kernel_for(q_NHd: Tensor) -> str | None:
     if _wanted != AUTO:
         reason = _fault(_wanted, *kind)
         if reason:
-            raise RuntimeError(f"attention={_wanted} can't be used here: {reason}; attention=auto takes what can")
+            raise RuntimeError(
+                f"attention={_wanted} can't be used here: {reason}; attention=auto takes what can"
+            )
         return _wanted
     return _first(*kind)
 
@@ -74,13 +78,20 @@ def _fault(name: str, device: str, dtype: torch.dtype, heads: int, head_dim: int
     g = torch.Generator().manual_seed(0)
     query_segment = torch.tensor([0] * 37 + [1] * 150 + [2] * 5)
     key_segment = torch.tensor([0] * 9 + [1] * 150 + [2])
-    rows = [torch.randn(len(s), heads, head_dim, generator=g) for s in (query_segment, key_segment, key_segment)]
+    rows = [
+        torch.randn(len(s), heads, head_dim, generator=g) for s in (query_segment, key_segment, key_segment)
+    ]
     segments = query_segment.to(device), key_segment.to(device)
     try:
-        got = _with_gradients(lambda *x: attend_packed(name, *x, *segments, {}), [x.to(device, dtype) for x in rows])
-    except Exception as error:  # whatever a foreign kernel raises: the reason is reported, another kernel is taken
+        got = _with_gradients(
+            lambda *x: attend_packed(name, *x, *segments, {}), [x.to(device, dtype) for x in rows]
+        )
+    # whatever a foreign kernel raises: the reason is reported, another kernel is taken
+    except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    wanted = _with_gradients(lambda *x: attend_masked(*x, *segments), [x.to(device, dtype).float() for x in rows])
+    wanted = _with_gradients(
+        lambda *x: attend_masked(*x, *segments), [x.to(device, dtype).float() for x in rows]
+    )
     worst = max(float((a.float() - b).abs().max() / b.abs().max()) for a, b in zip(got, wanted, strict=True))
     limit = _TOLERANCE.get(dtype, 2e-2)
     return "" if worst <= limit else f"it differs from the definition by {worst:.2g} of the largest value"
@@ -96,19 +107,27 @@ def _with_gradients(attention: Callable[..., Tensor], rows: list[Tensor]) -> lis
 def attend_masked(
     q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, query_segment_N: Tensor, key_segment_M: Tensor
 ) -> Tensor:
-    """Attention by definition: all pairs, those of different segments masked. Slow; what all else is compared with."""
+    """Attention by definition: all pairs, those of different segments masked. Slow; what all else is compared
+    with."""
     mask_NM = query_segment_N[:, None] == key_segment_M[None]
     q, k, v = (x.transpose(0, 1)[None] for x in (q_NHd, k_MHd, v_MHd))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_NM)[0].transpose(0, 1)
 
 
 def attend_packed(
-    name: str, q: Tensor, k: Tensor, v: Tensor, query_segment: Tensor, key_segment: Tensor, kept: dict[str, Any]
+    name: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    query_segment: Tensor,
+    key_segment: Tensor,
+    kept: dict[str, Any],
 ) -> Tensor:
     """softmax(q·kᵀ/√d)·v inside each segment by that kernel, (N, H, d); rows in any order.
 
     Args:
-        kept: where the kernel keeps what it makes of the segments; the same for all calls with these segments.
+        kept: where the kernel keeps what it makes of the segments; the same for all calls with these
+        segments.
     """
     if name not in kept:
         kept[name] = _PREPARE[name](query_segment, key_segment)
@@ -116,7 +135,8 @@ def attend_packed(
 
 
 def _lengths(query_segment: Tensor, key_segment: Tensor) -> dict[str, Any]:
-    """Rows sorted by segment, and where segments begin, int32, as FlashAttention wants them. All segments with queries have keys."""
+    """Rows sorted by segment, and where segments begin, int32, as FlashAttention wants them. All segments
+    with queries have keys."""
     segments, query_counts = query_segment.unique(return_counts=True)
     mine = torch.isin(key_segment, segments)
     key_counts = key_segment[mine].unique(return_counts=True)[1]
@@ -145,8 +165,11 @@ def _flash_attn(q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Ten
     return _sorted(flash_attn_varlen_func, q, k, v, lengths)
 
 
-def _sorted(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:
-    """FlashAttention's call, which both packages share, on rows sorted by segment, and the rows in order again."""
+def _sorted(
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]
+) -> Tensor:
+    """FlashAttention's call, which both packages share, on rows sorted by segment, and the rows in order
+    again."""
     rows = q[lengths["query_order"]], k[lengths["key_order"]], v[lengths["key_order"]]
     starts = lengths["starts_q"], lengths["starts_k"], lengths["longest_q"], lengths["longest_k"]
     return attention(*rows, *starts)[lengths["inverse"]]
@@ -158,7 +181,9 @@ def _block_mask(query_segment: Tensor, key_segment: Tensor) -> Any:
     def same(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return query_segment[query] == key_segment[key]
 
-    return create_block_mask(same, None, None, len(query_segment), len(key_segment), device=query_segment.device.type)
+    return create_block_mask(
+        same, None, None, len(query_segment), len(key_segment), device=query_segment.device.type
+    )
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Tensor:

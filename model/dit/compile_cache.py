@@ -1,7 +1,7 @@
 """Where torch keeps what it compiles: a folder that nobody else can put code into.
 
-In: nothing. Out: TORCHINDUCTOR_CACHE_DIR in this process's environment, before anything is compiled. torch's own choice is a
-folder in /tmp by the user's name, which whoever comes first makes, and whose code it runs.
+In: nothing. Out: TORCHINDUCTOR_CACHE_DIR in this process's environment, before anything is compiled. torch's
+own choice is a folder in /tmp by the user's name, which whoever comes first makes, and whose code it runs.
 """
 
 import os
@@ -14,7 +14,8 @@ _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def keep_compiled_privately() -> Path:
-    """The folder: the one that the environment names, or ours in TMPDIR; a new one each time if that is not ours alone."""
+    """The folder: the one that the environment names, or ours in TMPDIR; a new one each time if that is not
+    ours alone."""
     if _VARIABLE not in os.environ:
         folder = Path(tempfile.gettempdir()) / f"rushes-compiled-{os.getuid()}"
         with suppress(FileExistsError):

@@ -1,8 +1,8 @@
 """A DiT whose phases are compiled: fewer passes over memory, and a number of graphs that no batch can raise.
 
-In: a DiT. Out: the same, faster on a GPU after some minutes of compiling. What depends on segments (layouts, attention) is not
-compiled. What is, takes rows of any length, so sizes are left open, and blocks share their graphs. A graph more each is made where one
-distinct time needs no choice; then no more, whatever comes.
+In: a DiT. Out: the same, faster on a GPU after some minutes of compiling. What depends on segments (layouts,
+attention) is not compiled. What is, takes rows of any length, so sizes are left open, and blocks share their
+graphs. A graph more each is made where one distinct time needs no choice; then no more, whatever comes.
 """
 
 import torch
@@ -14,9 +14,11 @@ MOST_GRAPHS = 12  # three phases, one time or several, with and without gradient
 
 
 def compile_phases(dit: DiT, backend: str = "inductor") -> DiT:
-    """Compile the phases of all blocks, in place; returns the DiT. Its weights and their names stay as they are."""
+    """Compile the phases of all blocks, in place; returns the DiT. Its weights and their names stay as they
+    are."""
     keep_compiled_privately()
-    torch._dynamo.config.inline_inbuilt_nn_modules = True  # weights are inputs of a graph, so blocks can share it
+    # weights are inputs of a graph, so blocks can share it
+    torch._dynamo.config.inline_inbuilt_nn_modules = True
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for block in dit.blocks:
         for phase in ("before", "between", "after"):

@@ -1,8 +1,9 @@
-"""The small parts of the transformer: linear maps with their initialisation, normalisation, feed-forward, time
-embedding.
+"""The small parts of the transformer: linear maps with their initialisation, normalisation, feed-forward,
+time embedding.
 
-In and out: rows of tokens (N, D) or times (K,). Every layer initialises itself in its constructor, so a partitioning
-constructor (ZeRO 3) sees finished weights. Shapes: N tokens, D channels, K times, H heads, d channels of a head.
+In and out: rows of tokens (N, D) or times (K,). Every layer initialises itself in its constructor, so a
+partitioning constructor (ZeRO 3) sees finished weights. Shapes: N tokens, D channels, K times, H heads, d
+channels of a head.
 """
 
 import math
@@ -17,7 +18,8 @@ from model.dit.norms import head_norm
 class Linear(nn.Linear):
     """A linear map that starts Xavier-uniform, or at zero, and takes inputs of any dtype.
 
-    Embeddings of time and text too: the usual N(0, .02) is about Xavier for a wide network, and starves a tiny one.
+    Embeddings of time and text too: the usual N(0, .02) is about Xavier for a wide network, and starves a
+    tiny one.
     """
 
     def __init__(self, in_features: int, out_features: int, zero: bool = False) -> None:
@@ -36,7 +38,8 @@ class Linear(nn.Linear):
 
 
 def product_dtype(linear: nn.Module) -> torch.dtype:
-    """In which a linear map multiplies: autocast's, or that of its weights. It may be one that an adapter wraps."""
+    """In which a linear map multiplies: autocast's, or that of its weights. It may be one that an adapter
+    wraps."""
     device = linear.weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else linear.weight.dtype
 

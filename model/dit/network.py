@@ -1,9 +1,9 @@
 """The diffusion transformer: noisy tokens to velocities, for videos of any shape in one row.
 
-In: a row of tokens with positions, segments and times, and a row of text tokens (`tokens.Packed.inputs` makes all of
-them). Out: the predicted velocity of every token. Sources: Peebles & Xie 2023 (DiT), Chen et al. 2023 (one time MLP
-shared by all blocks). Shapes: N tokens, D channels inside, P numbers of a token (C·ph·pw), K distinct times, M text
-tokens, E channels of text, H heads, d channels of a head.
+In: a row of tokens with positions, segments and times, and a row of text tokens (`tokens.Packed.inputs` makes
+all of them). Out: the predicted velocity of every token. Sources: Peebles & Xie 2023 (DiT), Chen et al. 2023
+(one time MLP shared by all blocks). Shapes: N tokens, D channels inside, P numbers of a token (C·ph·pw), K
+distinct times, M text tokens, E channels of text, H heads, d channels of a head.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,9 @@ class DiT(nn.Module):
     """See the module's docstring for shapes. Weights follow from `seed` alone.
 
     Attributes:
-        recompute: what the backward pass makes again instead of keeping it: "none"; "selective", all but attention, which is the
-            dearest to make again; "full", whole blocks, of which only the inputs are kept.
+        recompute: what the backward pass makes again instead of keeping it: "none"; "selective", all but
+            attention, which is the dearest to make again; "full", whole blocks, of which only the inputs are
+            kept.
         parallel: the processes that share the tokens of every row, if there are any.
     """
 
@@ -67,8 +68,10 @@ class DiT(nn.Module):
         Args:
             tokens_ND: noisy tokens (N, P).
             positions_N3: seconds, row and column in latents.
-            segment_N, text_segment_M: which sample a token is of, in any order; each video segment needs a text token.
-            times_K, time_index_N: the distinct (shifted) times, 0 data to 1 noise, and which of them each token has.
+            segment_N, text_segment_M: which sample a token is of, in any order; each video segment needs a
+            text token.
+            times_K, time_index_N: the distinct (shifted) times, 0 data to 1 noise, and which of them each
+            token has.
             text_ME: text embeddings; where text_null_M the learned null token stands instead.
             known_N: tokens that are given, not to be made; none by default.
             cache: of a sampler, which may know what all blocks but the first would add.
@@ -80,8 +83,12 @@ class DiT(nn.Module):
         rope = rope_table(share(positions_N3), cfg.head_dim, cfg.latent_rate_hz, cfg.rope_theta)
         time_KD, tables_K6D, text_MD = self.condition(times_K, text_ME, text_null_M)
         index_N = share(time_index_N)
-        x_ND = self.condition.mark_known(self.enter(share(tokens_ND)), None if known_N is None else share(known_N))
-        context = Context(tables_K6D, index_N, text_MD, rope, self_layout, text_layout, attention, self.recompute)
+        x_ND = self.condition.mark_known(
+            self.enter(share(tokens_ND)), None if known_N is None else share(known_N)
+        )
+        context = Context(
+            tables_K6D, index_N, text_MD, rope, self_layout, text_layout, attention, self.recompute
+        )
         first_ND = self.blocks[0](x_ND, context)
 
         def rest() -> Tensor:
@@ -125,7 +132,9 @@ class Conditioning(nn.Module):
         self.null_D = nn.Parameter(torch.randn(cfg.width) * 0.02)
         self.known_D = nn.Parameter(torch.zeros(cfg.width))
 
-    def forward(self, times_K: Tensor, text_ME: Tensor, text_null_M: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, times_K: Tensor, text_ME: Tensor, text_null_M: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Time vectors (K, D), the modulation all blocks start from (K, 6, D) in fp32, text tokens (M, D)."""
         time_KD = self.time(times_K)
         tables_K6D = self.modulation(F.silu(time_KD)).float().unflatten(-1, (6, -1))
@@ -140,10 +149,12 @@ class Conditioning(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention among the tokens of a video, attention to its text, feed-forward; time scales, shifts and gates.
+    """Attention among the tokens of a video, attention to its text, feed-forward; time scales, shifts and
+    gates.
 
-    Between the two attentions lie three phases, `before`, `between` and `after`, which know nothing of segments: they take
-    rows of any length, so they can be compiled once for all batches, and made again in the backward pass.
+    Between the two attentions lie three phases, `before`, `between` and `after`, which know nothing of
+    segments: they take rows of any length, so they can be compiled once for all batches, and made again in
+    the backward pass.
     """
 
     def __init__(self, cfg: DiTConfig) -> None:
@@ -176,7 +187,8 @@ class Block(nn.Module):
     def between(
         self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor, text_MD: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tokens with what they saw of each other; queries (N, H, d), keys and values (M, H, d) to their text."""
+        """The tokens with what they saw of each other; queries (N, H, d), keys and values (M, H, d) to their
+        text."""
         gate = self._tables(tables_K6D)[2]
         x_ND = gated_add(x_ND, gate, index_N, self.attention.out(seen_NHd.flatten(1)))
         return x_ND, *self.text_attention.enter(x_ND, text_MD)

@@ -1,9 +1,11 @@
-"""Normalisation with what belongs to it, fused: scale and shift by time, the gate of a residual, the rotation of a head.
+"""Normalisation with what belongs to it, fused: scale and shift by time, the gate of a residual, the rotation
+of a head.
 
-In: rows of tokens, and tables made once per distinct time. Out: rows in the dtype that the next matrix product takes. Each is
-one autograd function, because a chain of small operations reads and writes every token a dozen times and keeps as many
-copies for the backward pass; these keep what they were given. Backward passes are written out beside their formulas, and
-checked against autograd by the tests. Shapes: N tokens, D channels, K times, H heads, d channels of a head, h = d / 2.
+In: rows of tokens, and tables made once per distinct time. Out: rows in the dtype that the next matrix
+product takes. Each is one autograd function, because a chain of small operations reads and writes every token
+a dozen times and keeps as many copies for the backward pass; these keep what they were given. Backward passes
+are written out beside their formulas, and checked against autograd by the tests. Shapes: N tokens, D
+channels, K times, H heads, d channels of a head, h = d / 2.
 """
 
 from typing import Any
@@ -17,7 +19,8 @@ EPS = 1e-6
 def modulated_norm(
     x_ND: Tensor, shift_KD: Tensor, scale_KD: Tensor, time_index_N: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """Layer normalisation whose scale and shift come from time: x̂·(1 + scale) + shift, (N, D), computed in fp32.
+    """Layer normalisation whose scale and shift come from time: x̂·(1 + scale) + shift, (N, D), computed in
+    fp32.
 
     Args:
         x_ND: fp32. time_index_N: each token's row of the tables; with one row there is nothing to choose.
@@ -32,9 +35,11 @@ def gated_add(x_ND: Tensor, gate_KD: Tensor, time_index_N: Tensor, y_ND: Tensor)
 
 
 def head_norm(x_NHd: Tensor, weight_d: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """RMS normalisation of every head, times a weight, then rotated; computed in fp32, in the dtype and shape of x.
+    """RMS normalisation of every head, times a weight, then rotated; computed in fp32, in the dtype and shape
+    of x.
 
-    It bounds attention logits (Dehghani et al. 2023). Pair i = (channel i, channel i + h) is turned by the token's angle i.
+    It bounds attention logits (Dehghani et al. 2023). Pair i = (channel i, channel i + h) is turned by the
+    token's angle i.
 
     Args:
         rope: cosines and sines (N, 1, h) of `rope.rope_table`; None rotates nothing.
@@ -45,7 +50,9 @@ def head_norm(x_NHd: Tensor, weight_d: Tensor, rope: tuple[Tensor, Tensor] | Non
 
 class _ModulatedNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shift: Tensor, scale: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, shift: Tensor, scale: Tensor, index: Tensor, dtype: torch.dtype
+    ) -> Tensor:
         one = len(scale) == 1
         factor = 1 + scale
         affine = (factor[0], shift[0]) if one else (None, None)
@@ -121,7 +128,8 @@ def _at(table_KD: Tensor, time_index_N: Tensor) -> Tensor:
 
 
 def _sum_by_time(x_ND: Tensor, time_index_N: Tensor, times: int) -> Tensor:
-    """The sum of the rows of each time, (K, D). A matrix product, which, unlike adding by index, gives the same every time."""
+    """The sum of the rows of each time, (K, D). A matrix product, which, unlike adding by index, gives the
+    same every time."""
     if times == 1:
         return x_ND.sum(0, keepdim=True)
     ones_KN = torch.arange(times, device=x_ND.device)[:, None] == time_index_N

@@ -1,9 +1,11 @@
-"""One row of tokens over several processes: each has a share of the tokens, and in attention all tokens of a share of the heads.
+"""One row of tokens over several processes: each has a share of the tokens, and in attention all tokens of a
+share of the heads.
 
-In: rows that every process of a group has whole. Out: its share of them, and whole rows again. Everything but attention is done
-on the shares. The group's processes call the same things in the same order. Each one's gradients are those of its share:
-**sum the gradients of all parameters over the group**, and they are what one process would have. Source: Jacobs et al. 2023 (DeepSpeed
-Ulysses). Shapes: N tokens, n of this process, H heads, h of this process, d channels of a head, R processes.
+In: rows that every process of a group has whole. Out: its share of them, and whole rows again. Everything but
+attention is done on the shares. The group's processes call the same things in the same order. Each one's
+gradients are those of its share: **sum the gradients of all parameters over the group**, and they are what
+one process would have. Source: Jacobs et al. 2023 (DeepSpeed Ulysses). Shapes: N tokens, n of this process, H
+heads, h of this process, d channels of a head, R processes.
 """
 
 from collections.abc import Callable
@@ -39,7 +41,8 @@ class SequenceParallel:
         return x_N.split(self.counts(len(x_N)))[self.rank]
 
     def gather(self, x_nP: Tensor) -> Tensor:
-        """The whole row, (N, P), from everybody's rows. Its gradient is the own share of the whole's: all hold the same loss."""
+        """The whole row, (N, P), from everybody's rows. Its gradient is the own share of the whole's: all
+        hold the same loss."""
         return _Gather.apply(x_nP, self)
 
     def to_heads(self, x_nHd: Tensor, tokens: int) -> Tensor:
@@ -61,7 +64,8 @@ def attend_shared(parallel: SequenceParallel) -> Callable[[Tensor, Tensor, Tenso
         heads = q_nHd.shape[1]
         if heads % parallel.size:
             raise ValueError(
-                f"{heads} heads can't be shared by {parallel.size} processes; use a number that divides {heads}"
+                f"{heads} heads can't be shared by {parallel.size} processes; use a number that divides "
+                f"{heads}"
             )
         tokens = len(layout.query_segment_N)
         q, k, v = (parallel.to_heads(x, tokens) for x in (q_nHd, k_nHd, v_nHd))
@@ -116,7 +120,8 @@ class _Gather(torch.autograd.Function):
         total = torch.tensor([len(x)], device=x.device)
         dist.all_reduce(total, group=parallel.group)
         counts = parallel.counts(int(total))
-        sent = x.new_zeros(max(counts), *x.shape[1:])  # all send as much: not every backend gathers unequal parts
+        # all send as much: not every backend gathers unequal parts
+        sent = x.new_zeros(max(counts), *x.shape[1:])
         sent[: len(x)] = x
         parts = [torch.empty_like(sent) for _ in counts]
         dist.all_gather(parts, sent, group=parallel.group)

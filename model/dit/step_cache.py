@@ -1,8 +1,9 @@
 """Sampling steps that are not computed, because the network would hardly say anything new.
 
-In: what the first block adds to the tokens, at every step. Out: whether the other blocks need to run, and what they added
-when they last did. Source: first-block caching (ParaAttention, 2024) after TeaCache (Liu et al. 2024): the changes of
-skipped steps add up, so an error can't creep in slowly. Shapes: N tokens, D channels.
+In: what the first block adds to the tokens, at every step. Out: whether the other blocks need to run, and
+what they added when they last did. Source: first-block caching (ParaAttention, 2024) after TeaCache (Liu et
+al. 2024): the changes of skipped steps add up, so an error can't creep in slowly. Shapes: N tokens, D
+channels.
 """
 
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from torch import Tensor
 
 
 class StepCache:
-    """For one run of one sampler. Decides for the whole row, so what is in a batch matters, which it else does not.
+    """For one run of one sampler. Decides for the whole row, so what is in a batch matters, which it else
+    does not.
 
-    threshold: a step is skipped while the first block's residual has changed by less than this share, in all, since the
-    last step that was computed. 0 computes every step.
+    threshold: a step is skipped while the first block's residual has changed by less than this share, in all,
+    since the last step that was computed. 0 computes every step.
     """
 
     def __init__(self, threshold: float) -> None:

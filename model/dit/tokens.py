@@ -1,14 +1,15 @@
 """Videos of any shape as one row of tokens, and back.
 
-In: samples (latents, their place in time, text, what is known of them). Out: `Packed` tensors that the DiT takes;
-predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a token is of, so nothing
-is padded. A sample's tokens are its video, then its pieces: stretches given beside the video, encoded on their own.
+In: samples (latents, their place in time, text, what is known of them). Out: `Packed` tensors that the DiT
+takes; predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a token
+is of, so nothing is padded. A sample's tokens are its video, then its pieces: stretches given beside the
+video, encoded on their own.
 
-Time of a token: **the last frame its latent covers**. Latent k of a causal VAE covers the frames up to stride·k, so
-it stands at start_s + stride·k / fps: evenly spaced, an image stands where a video's first frame does, and a tail or
-keyframe that is encoded alone stands at its own frame. Space is measured in latents, at the middle of the patch.
-Shapes: C T H W a latent video, N tokens, D = C·ph·pw numbers of a token, M text tokens, E channels of text, S
-samples.
+Time of a token: **the last frame its latent covers**. Latent k of a causal VAE covers the frames up to
+stride·k, so it stands at start_s + stride·k / fps: evenly spaced, an image stands where a video's first frame
+does, and a tail or keyframe that is encoded alone stands at its own frame. Space is measured in latents, at
+the middle of the patch. Shapes: C T H W a latent video, N tokens, D = C·ph·pw numbers of a token, M text
+tokens, E channels of text, S samples.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Piece:
-    """A stretch that is given beside a video, encoded alone: a tail, or a keyframe. Its own frames lie as densely.
+    """A stretch that is given beside a video, encoded alone: a tail, or a keyframe. Its own frames lie as
+    densely.
 
     latents_CTHW: of the video's channels, height and width. start_s: when its first frame is shown.
     """
@@ -51,8 +53,9 @@ class Sample:
 class Packed:
     """A batch as the DiT takes it; sample i is segment i. See the module's docstring for the letters.
 
-    known_N: tokens that are given: of heads and of pieces. piece_N: of pieces, which are no part of what is made.
-    time_index_N: for S samples, i for unknown tokens of sample i and S + i for known ones; `times` makes the list.
+    known_N: tokens that are given: of heads and of pieces. piece_N: of pieces, which are no part of what is
+    made. time_index_N: for S samples, i for unknown tokens of sample i and S + i for known ones; `times`
+    makes the list.
     """
 
     tokens_ND: Tensor
@@ -68,7 +71,8 @@ class Packed:
     patch: tuple[int, int, int]
 
     def times(self, t_S: Tensor, known_t_S: Tensor | float = 0.0) -> Tensor:
-        """The distinct times `time_index_N` points into, (2S,): of unknown tokens, then of known ones, by sample."""
+        """The distinct times `time_index_N` points into, (2S,): of unknown tokens, then of known ones, by
+        sample."""
         return torch.cat([t_S, torch.as_tensor(known_t_S, dtype=t_S.dtype, device=t_S.device).expand_as(t_S)])
 
     def inputs(self, times_K: Tensor) -> dict[str, Tensor]:
@@ -86,14 +90,17 @@ class Packed:
         }
 
     def timed(self, frame_times: Sequence[Tensor], known_t: Sequence[float]) -> tuple["Packed", Tensor]:
-        """This batch with a time for every latent frame, and the distinct times (K,) that its index then points into.
+        """This batch with a time for every latent frame, and the distinct times (K,) that its index then
+        points into.
 
         Args:
             frame_times: (T,) of each sample, one for each of its latent frames.
             known_t: of the pieces of each sample.
         """
         parts = []
-        for shape, times_T, t, count in zip(self.shapes, frame_times, known_t, self._piece_counts(), strict=True):
+        for shape, times_T, t, count in zip(
+            self.shapes, frame_times, known_t, self._piece_counts(), strict=True
+        ):
             frame = token_count((shape[0], self.patch[0], *shape[2:]), self.patch)
             parts += [times_T.float().repeat_interleave(frame), torch.full((count,), t)]
         times_K, index_N = torch.cat(parts).unique(return_inverse=True)
@@ -118,8 +125,8 @@ def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_tim
     """Samples of any shapes into one row; sample i has segment i.
 
     Raises:
-        ValueError: when there are no samples, a height or width is not a multiple of the patch, a head is longer than its
-            video, or a piece is not of its video's size.
+        ValueError: when there are no samples, a height or width is not a multiple of the patch, a head is
+            longer than its video, or a piece is not of its video's size.
     """
     if not samples:
         raise ValueError("pack got no samples")
@@ -132,8 +139,12 @@ def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_tim
         own = token_count(sample.latents_CTHW.shape, size)
         video = [(sample.latents_CTHW, sample.start_s), *((p.latents_CTHW, p.start_s) for p in sample.pieces)]
         tokens += [patchify(latents, size) for latents, _ in video]
-        places += [positions(tuple(z.shape), sample.fps, start_s, size, stride_time, device) for z, start_s in video]
-        counts.append((sample.head * frame, own - sample.head * frame, sum(map(len, tokens[-len(video) :])) - own))
+        places += [
+            positions(tuple(z.shape), sample.fps, start_s, size, stride_time, device) for z, start_s in video
+        ]
+        counts.append(
+            (sample.head * frame, own - sample.head * frame, sum(map(len, tokens[-len(video) :])) - own)
+        )
     counts_S3 = torch.tensor(counts, device=device)
     kind_N = torch.arange(3, device=device).repeat(len(samples)).repeat_interleave(counts_S3.flatten())
     index_S = torch.arange(len(samples), device=device)
@@ -168,8 +179,8 @@ def _check_known(sample: Sample) -> None:
         c, _, h, w = piece.latents_CTHW.shape
         if (c, h, w) != (shape[0], *shape[2:]):
             raise ValueError(
-                f"a piece of {c} channels and {h}×{w} latents was given beside a video of {shape[0]} channels and "
-                f"{shape[2]}×{shape[3]}; encode both at one size with one VAE"
+                f"a piece of {c} channels and {h}×{w} latents was given beside a video of {shape[0]} "
+                f"channels and {shape[2]}×{shape[3]}; encode both at one size with one VAE"
             )
 
 
@@ -211,7 +222,8 @@ def positions(
     stride_time: int = 4,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Where each token of latents (C, T, H, W) is: (N, 3) of seconds, latent row and latent column, float32."""
+    """Where each token of latents (C, T, H, W) is: (N, 3) of seconds, latent row and latent column,
+    float32."""
     _, t, h, w = shape
     seconds = start_s + torch.arange(t // patch[0], device=device) * patch[0] * stride_time / fps
     rows = (torch.arange(h // patch[1], device=device) + 0.5) * patch[1]

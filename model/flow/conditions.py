@@ -1,12 +1,13 @@
 """What a sample may know before it is made: text, a head, tails and keyframes.
 
-In: what there is of a training window and a generator keyed by the caller, or frames that somebody gives. Out: which of it
-is known, and how surely. One way for training and sampling:
+In: what there is of a training window and a generator keyed by the caller, or frames that somebody gives.
+Out: which of it is known, and how surely. One way for training and sampling:
 
-- A **head** (the video's first latent frames) stays in place. A causal latent knows only the frames before it, so a head
-  encoded alone has the very latents that it has in the whole.
-- A **piece** (tail or keyframe) is encoded alone in training too, and joins as tokens beside the video's, at its true time.
-  Cut out of the whole's latents it would hold what the frames before it left in them: known in training, missing later.
+- A **head** (the video's first latent frames) stays in place. A causal latent knows only the frames before
+  it, so a head encoded alone has the very latents that it has in the whole.
+- A **piece** (tail or keyframe) is encoded alone in training too, and joins as tokens beside the video's, at
+  its true time. Cut out of the whole's latents it would hold what the frames before it left in them: known in
+  training, missing later.
 
 Shapes: L text tokens, E channels of text, C T H W latents.
 """
@@ -26,7 +27,8 @@ Stretch = tuple[int, int]  # first frame of a window, number of frames (4k+1)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Frames that somebody gives: uint8 (T, H, W, 3), T = 4k + 1, the first of them shown at `start_s` seconds."""
+    """Frames that somebody gives: uint8 (T, H, W, 3), T = 4k + 1, the first of them shown at `start_s`
+    seconds."""
 
     frames_THWC: np.ndarray
     start_s: float = 0.0
@@ -44,7 +46,8 @@ class Known:
 class Plan:
     """What a training sample is told of its video.
 
-    head: latent frames in place; pieces: stretches beside it; known_t: the time (noise) all that is given has.
+    head: latent frames in place; pieces: stretches beside it; known_t: the time (noise) all that is given
+    has.
     """
 
     task: str = "text"
@@ -69,11 +72,13 @@ def draw_plan(
 
     Args:
         latent_frames: length of the window.
-        stretches: what of it is encoded alone too; those that reach its last frame are tails, the others keyframes.
+        stretches: what of it is encoded alone too; those that reach its last frame are tails, the others
+        keyframes.
 
     Returns:
-        A plan that leaves at least one latent frame to be made. A window too short for the task drawn gets "text". Always
-        draws as many numbers, so what comes after it in the same generator doesn't depend on the outcome.
+        A plan that leaves at least one latent frame to be made. A window too short for the task drawn gets
+        "text". Always draws as many numbers, so what comes after it in the same generator doesn't depend on
+        the outcome.
     """
     task_u, drop_u, noisy_u, noise_u, first_u, second_u = torch.rand(6, generator=generator).tolist()
     weights = [cfg.mix.get(task, 0.0) for task in TASKS]
@@ -104,11 +109,14 @@ def draw_plan(
     return Plan()
 
 
-def plan_stretches(num_frames: int, tails: Sequence[int], keyframes: bool, stride_time: int = 4) -> list[Stretch]:
+def plan_stretches(
+    num_frames: int, tails: Sequence[int], keyframes: bool, stride_time: int = 4
+) -> list[Stretch]:
     """Which stretches of a window of `num_frames` are encoded alone, so that training can give them.
 
     Args:
-        tails: lengths in frames, 4k + 1; those that leave less than `stride_time` frames before them are left out.
+        tails: lengths in frames, 4k + 1; those that leave less than `stride_time` frames before them are left
+        out.
         keyframes: also the single frames at which latents end, but for the first and the last.
     """
     found = [(num_frames - n, n) for n in sorted(set(tails)) if num_frames - n >= stride_time]

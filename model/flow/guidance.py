@@ -1,13 +1,13 @@
 """Classifier-free guidance by text and by given frames.
 
-In: a DiT and samples with their conditions. Out: one velocity from up to three answers of the network: with everything,
-without text, and without text and given frames:
+In: a DiT and samples with their conditions. Out: one velocity from up to three answers of the network: with
+everything, without text, and without text and given frames:
 
     v = v_none + w_visual·(v_visual − v_none) + w_text·(v_all − v_visual)
 
-Only answers that count are asked for, all of them in one row. Shapes: S samples, N tokens of the videos, P numbers of a
-token. Source: Ho & Salimans 2022 (guidance), Brooks et al. 2023 (two conditions), Kynkäänniemi et al. 2024 (interval), Lin et
-al. 2024 (rescaling).
+Only answers that count are asked for, all of them in one row. Shapes: S samples, N tokens of the videos, P
+numbers of a token. Source: Ho & Salimans 2022 (guidance), Brooks et al. 2023 (two conditions), Kynkäänniemi
+et al. 2024 (interval), Lin et al. 2024 (rescaling).
 """
 
 from collections.abc import Callable, Sequence
@@ -34,9 +34,10 @@ class GuidedVelocity:
     """The guided network as a function of (tokens of the videos, time of each sample).
 
     Args:
-        samples: latents as the solver starts with them; head and pieces as they are given (with what noise they are given).
-        renoised: from times (N, 1), the videos' tokens with heads that are as noisy as all else: the answer without given
-            frames sees those, as a training sample does whose frames were dropped.
+        samples: latents as the solver starts with them; head and pieces as they are given (with what noise
+        they are given).
+        renoised: from times (N, 1), the videos' tokens with heads that are as noisy as all else: the answer
+            without given frames sees those, as a training sample does whose frames were dropped.
     """
 
     def __init__(
@@ -47,12 +48,19 @@ class GuidedVelocity:
         stride_time: int,
         renoised: Callable[[Tensor], Tensor],
     ) -> None:
-        self._dit, self._samples, self._cfg, self._stride, self._renoised = dit, samples, cfg, stride_time, renoised
+        self._dit, self._samples, self._cfg, self._stride, self._renoised = (
+            dit,
+            samples,
+            cfg,
+            stride_time,
+            renoised,
+        )
         visual = [bool(s.head or s.pieces) for s in samples]
         weights = [branch_weights(cfg.guidance, cfg.visual_guidance, has) for has in visual]
         device = samples[0].latents_CTHW.device
         self._weights_3S = torch.tensor(weights, device=device).T
-        self._plain_3S = torch.zeros_like(self._weights_3S)  # outside the interval: the answer with everything, alone
+        # outside the interval: the answer with everything, alone
+        self._plain_3S = torch.zeros_like(self._weights_3S)
         self._plain_3S[0] = 1.0
         self._video = pack([replace(s, pieces=()) for s in samples], dit.cfg.patch, stride_time)
         self._rows: dict[tuple[int, ...], tuple] = {}
@@ -88,7 +96,8 @@ class GuidedVelocity:
         return list(v[~packed.piece_N].split(len(x_NP)))
 
     def _row(self, branches: tuple[int, ...]) -> tuple:
-        """The branches' samples in one row; which token of the videos each of its video tokens is; which are without frames."""
+        """The branches' samples in one row; which token of the videos each of its video tokens is; which are
+        without frames."""
         if branches not in self._rows:
             without_text = [replace(s, text_LE=s.text_LE[:0]) for s in self._samples]
             nothing = [replace(s, head=0, pieces=()) for s in without_text]

@@ -1,8 +1,9 @@
 """Rectified flow: the path from data to noise, the loss on it, and how time is spent along it.
 
-In: clean latents and noise. Out: noisy latents, targets, weights, losses. Knows nothing of models or schedulers. Time
-is 0 at data and 1 at noise. Shapes: S samples, N tokens, D numbers of a token. Source: Liu et al. 2022 (rectified
-flow), Esser et al. 2024 (logit-normal times, shift), Open-Sora 2.0 (shift by size and length).
+In: clean latents and noise. Out: noisy latents, targets, weights, losses. Knows nothing of models or
+schedulers. Time is 0 at data and 1 at noise. Shapes: S samples, N tokens, D numbers of a token. Source: Liu
+et al. 2022 (rectified flow), Esser et al. 2024 (logit-normal times, shift), Open-Sora 2.0 (shift by size and
+length).
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ def velocity(x0: Tensor, noise: Tensor) -> Tensor:
 
 
 def sample_times(n: int, cfg: FlowConfig, generator: torch.Generator) -> Tensor:
-    """n training times in (0, 1), not yet shifted, (n,) float32 on the CPU: logit-normal, a share of them uniform."""
+    """n training times in (0, 1), not yet shifted, (n,) float32 on the CPU: logit-normal, a share of them
+    uniform."""
     logit = torch.randn(n, generator=generator) * cfg.logit_std + cfg.logit_mean
     uniform = torch.rand(n, generator=generator)
     choose = torch.rand(n, generator=generator) < cfg.uniform_share
@@ -32,7 +34,8 @@ def sample_times(n: int, cfg: FlowConfig, generator: torch.Generator) -> Tensor:
 
 
 def shift_alpha(tokens: int, latent_frames: int, cfg: FlowConfig) -> float:
-    """How strongly a video's time moves towards noise: linear in its spatial tokens, times latent_frames^frames_power.
+    """How strongly a video's time moves towards noise: linear in its spatial tokens, times
+    latent_frames^frames_power.
 
     Args:
         tokens: spatial tokens of one latent frame.
@@ -58,7 +61,9 @@ def shift_time(t: Tensor, tokens: int, latent_frames: int, cfg: FlowConfig) -> T
     return alpha * t / (1 + (alpha - 1) * t)
 
 
-def shift_times(t_S: Tensor, shapes: Sequence[Sequence[int]], patch: Sequence[int], cfg: FlowConfig) -> Tensor:
+def shift_times(
+    t_S: Tensor, shapes: Sequence[Sequence[int]], patch: Sequence[int], cfg: FlowConfig
+) -> Tensor:
     """`shift_time` for a batch: time i by the size of latents i, given as (C, T, H, W); (S,)."""
     shifted = [
         shift_time(t, (shape[2] // patch[1]) * (shape[3] // patch[2]), shape[1], cfg)
@@ -92,17 +97,21 @@ def token_errors(v_pred_ND: Tensor, v_ND: Tensor) -> Tensor:
     return (v_pred_ND.float() - v_ND.float()).square().mean(-1)
 
 
-def flow_loss(v_pred_ND: Tensor, v_ND: Tensor, weights_N: Tensor, total: Tensor | float | None = None) -> Tensor:
+def flow_loss(
+    v_pred_ND: Tensor, v_ND: Tensor, weights_N: Tensor, total: Tensor | float | None = None
+) -> Tensor:
     """Weighted mean of the token errors, fp32: Σ w·‖v̂ − v‖²/D ÷ total.
 
     Args:
-        total: Σ w over everything that one optimiser step sees (micro-batches, ranks); by default Σ w of this batch.
+        total: Σ w over everything that one optimiser step sees (micro-batches, ranks); by default Σ w of this
+        batch.
     """
     return (weights_N * token_errors(v_pred_ND, v_ND)).sum() / (weights_N.sum() if total is None else total)
 
 
 def segment_means(values_N: Tensor, segment_N: Tensor, count: int | None = None) -> Tensor:
-    """Mean of each segment's values, (S,): per-sample losses out of token errors. 0 for a segment without any."""
+    """Mean of each segment's values, (S,): per-sample losses out of token errors. 0 for a segment without
+    any."""
     count = int(segment_N.max()) + 1 if count is None else count
     sums = values_N.new_zeros(count).index_add_(0, segment_N, values_N)
     return sums / torch.bincount(segment_N, minlength=count).clamp(min=1)

@@ -1,8 +1,10 @@
-"""From noise to latents: every sample's noise, times and conditions, and the solver's way from the one to the other.
+"""From noise to latents: every sample's noise, times and conditions, and the solver's way from the one to the
+other.
 
-In: a DiT, shapes, texts, seeds, what is known. Out: normalised latents, one per sample. Each sample's noise follows from its
-own seed, and each has its own times (they are shifted by its size), so it doesn't matter what else is in the batch.
-Shapes: S samples, N tokens of the videos, P numbers of a token, I+1 points in time.
+In: a DiT, shapes, texts, seeds, what is known. Out: normalised latents, one per sample. Each sample's noise
+follows from its own seed, and each has its own times (they are shifted by its size), so it doesn't matter
+what else is in the batch. Shapes: S samples, N tokens of the videos, P numbers of a token, I+1 points in
+time.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +48,8 @@ def sample(
         known: normalised latents that are given, of each sample; nothing by default.
 
     Returns:
-        normalised latents (C, T, H, W), float32; `VAE.decode_latents` makes them pixels. Heads come back as they were given.
+        normalised latents (C, T, H, W), float32; `VAE.decode_latents` makes them pixels. Heads come back as
+        they were given.
 
     Raises:
         ValueError: when the lists differ in length, or what is given doesn't fit its shape.
@@ -55,8 +58,8 @@ def sample(
     givens = [Known()] * len(shapes) if known is None else list(known)
     if not len(shapes) == len(texts) == len(seeds) == len(rates) == len(givens):
         raise ValueError(
-            f"sample got {len(shapes)} shapes, {len(texts)} texts, {len(seeds)} seeds, {len(rates)} fps and {len(givens)} "
-            "givens; give one of each per sample"
+            f"sample got {len(shapes)} shapes, {len(texts)} texts, {len(seeds)} seeds, {len(rates)} fps and "
+            f"{len(givens)} givens; give one of each per sample"
         )
     device = dit.enter.weight.device
     noises = [seeded_noise(shape, seed).to(device) for shape, seed in zip(shapes, seeds, strict=True)]
@@ -67,12 +70,18 @@ def sample(
             Piece(_noised(p.latents_CTHW.to(device), cfg.known_noise, seed + 1 + i), p.start_s)
             for i, p in enumerate(given.pieces)
         ]
-        samples.append(Sample(start, rate, text.to(device), head=0 if head is None else head.shape[1], pieces=pieces))
+        samples.append(
+            Sample(start, rate, text.to(device), head=0 if head is None else head.shape[1], pieces=pieces)
+        )
         heads.append(noise.new_zeros(0) if head is None else head)
-    videos = pack([Sample(s.latents_CTHW, s.fps, s.text_LE, head=s.head) for s in samples], dit.cfg.patch, stride_time)
+    videos = pack(
+        [Sample(s.latents_CTHW, s.fps, s.text_LE, head=s.head) for s in samples], dit.cfg.patch, stride_time
+    )
     grid_IS = time_grid(cfg.steps, videos.shapes, videos.patch, flow).to(device)
     noise_NP = torch.cat([patchify(noise, videos.patch) for noise in noises])
-    clean_NP = torch.cat([patchify(_in_front(h, n), videos.patch) for h, n in zip(heads, noises, strict=True)])
+    clean_NP = torch.cat(
+        [patchify(_in_front(h, n), videos.patch) for h, n in zip(heads, noises, strict=True)]
+    )
     renoised = lambda t_N1: add_noise(clean_NP, noise_NP, t_N1)  # noqa: E731
     velocity = GuidedVelocity(dit, samples, cfg, stride_time, renoised)
     tokens_NP = solve(
@@ -83,14 +92,19 @@ def sample(
 
 
 def _start(noise_CTHW: Tensor, given: Known, known_noise: float) -> tuple[Tensor, Tensor | None]:
-    """Where the solver starts: noise, behind the head with as much noise as it is given; and the clean head, if any."""
+    """Where the solver starts: noise, behind the head with as much noise as it is given; and the clean head,
+    if any."""
     if given.head_CTHW is None:
         return noise_CTHW, None
     head = given.head_CTHW.to(noise_CTHW)
     if head.shape[0] != noise_CTHW.shape[0] or head.shape[2:] != noise_CTHW.shape[2:]:
-        raise ValueError(f"a head of latents {tuple(head.shape)} was given for a video of {tuple(noise_CTHW.shape)}")
+        raise ValueError(
+            f"a head of latents {tuple(head.shape)} was given for a video of {tuple(noise_CTHW.shape)}"
+        )
     if head.shape[1] > noise_CTHW.shape[1]:
-        raise ValueError(f"a head of {head.shape[1]} latent frames was given for a video of {noise_CTHW.shape[1]}")
+        raise ValueError(
+            f"a head of {head.shape[1]} latent frames was given for a video of {noise_CTHW.shape[1]}"
+        )
     return _in_front(add_noise(head, noise_CTHW[:, : head.shape[1]], known_noise), noise_CTHW), head
 
 
@@ -106,7 +120,8 @@ def _noised(latents: Tensor, t: float, seed: int) -> Tensor:
 
 
 def seeded_noise(shape: Sequence[int], seed: int) -> Tensor:
-    """Standard normal noise that follows from shape and seed alone, drawn on the CPU so that every device agrees."""
+    """Standard normal noise that follows from shape and seed alone, drawn on the CPU so that every device
+    agrees."""
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
 
 
@@ -130,10 +145,11 @@ def solve(
     Args:
         grid_IS: points in time for each sample, from first to last.
         segment_N: the sample each token is of.
-        solver: "euler" (order 1, one call per step), "heun" (order 2, two calls), or "multistep" (order 2, one call: the
-            two-step Adams-Bashforth method for steps of any length, which starts with a step of Euler's).
-        fixed_N: tokens that are given. They are put back after every step, and what the network says of them is no part
-            of a multistep's history.
+        solver: "euler" (order 1, one call per step), "heun" (order 2, two calls), or "multistep" (order 2,
+            one call: the two-step Adams-Bashforth method for steps of any length, which starts with a step of
+            Euler's).
+        fixed_N: tokens that are given. They are put back after every step, and what the network says of them
+            is no part of a multistep's history.
 
     Raises:
         ValueError: for another solver, with the near miss.

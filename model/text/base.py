@@ -1,4 +1,5 @@
-"""What all text encoders share: one text at a time, what is cut is counted; several joined; what was encoded is kept.
+"""What all text encoders share: one text at a time, what is cut is counted; several joined; what was encoded
+is kept.
 
 In: texts. Out: one (L, dim) tensor per text, as long as the text. Knows no tokenizer and no network.
 Shapes: L tokens of a text, dim channels.
@@ -21,7 +22,8 @@ CACHE_BYTES = 1 << 28
 
 
 class TextEncoder(Protocol):
-    """What turns text into conditions. Two encoders with one fingerprint give the same embeddings, up to a device's rounding.
+    """What turns text into conditions. Two encoders with one fingerprint give the same embeddings, up to a
+    device's rounding.
 
     Attributes:
         name: as `text_encoder` takes it, with folders absolute.
@@ -48,7 +50,8 @@ class TextEncoder(Protocol):
 
 
 class OneByOne(ABC):
-    """Texts go through one by one, so the embedding of a text doesn't depend, to the last bit, on what else is encoded."""
+    """Texts go through one by one, so the embedding of a text doesn't depend, to the last bit, on what else
+    is encoded."""
 
     name: str
     dim: int
@@ -72,17 +75,22 @@ class OneByOne(ABC):
         cut = sum(was_cut for _, was_cut in made)
         if cut:
             log.warning(
-                "%s: %d of %d texts have more than %d tokens and were cut", self.name, cut, len(texts), self.max_tokens
+                "%s: %d of %d texts have more than %d tokens and were cut",
+                self.name,
+                cut,
+                len(texts),
+                self.max_tokens,
             )
         return [embedding for embedding, _ in made], cut
 
 
 class JoinedTextEncoder(OneByOne):
-    """Several encoders as one: their tokens one after another, each encoder's in channels of its own and zero in the others'.
+    """Several encoders as one: their tokens one after another, each encoder's in channels of its own and zero
+    in the others'.
 
-    So dim is the sum of the dims. A linear layer over such tokens is one linear layer per encoder, side by side; in
-    shared channels, padded to the widest, channel 5 of one would have to mean what channel 5 of another means. A text
-    counts as cut if any of them cut it: CLIP reads 77 tokens, and T5 has the rest.
+    So dim is the sum of the dims. A linear layer over such tokens is one linear layer per encoder, side by
+    side; in shared channels, padded to the widest, channel 5 of one would have to mean what channel 5 of
+    another means. A text counts as cut if any of them cut it: CLIP reads 77 tokens, and T5 has the rest.
     """
 
     def __init__(self, encoders: Sequence[TextEncoder]) -> None:

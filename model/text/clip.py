@@ -1,7 +1,7 @@
 """The text tower of a CLIP, through open_clip: a token per word, or one for the whole text.
 
-In: an open_clip model by name and pretrained tag, or in a folder. Out: a TextEncoder. open_clip is loaded only when an
-encoder is asked for. Shapes: L tokens of a text, T of the model's context, dim channels.
+In: an open_clip model by name and pretrained tag, or in a folder. Out: a TextEncoder. open_clip is loaded
+only when an encoder is asked for. Shapes: L tokens of a text, T of the model's context, dim channels.
 """
 
 import difflib
@@ -33,8 +33,9 @@ _CONTEXT, _WIDTH = 77, 512  # where a config says nothing
 class ClipTextEncoder(OneByOne):
     """What a CLIP makes of a text, in fp32.
 
-    Tokens are the states behind the final normalisation, from the mark of start to the mark of end, without the padding
-    that fills up the context. Pooled is one token: the projection that is compared with pictures, not brought to length 1.
+    Tokens are the states behind the final normalisation, from the mark of start to the mark of end, without
+    the padding that fills up the context. Pooled is one token: the projection that is compared with pictures,
+    not brought to length 1.
 
     Args:
         model: as open_clip names it, or `local-dir:` and a folder.
@@ -59,7 +60,9 @@ class ClipTextEncoder(OneByOne):
         text = settings["text_cfg"]
         self._context = int(text.get("context_length", _CONTEXT))
         if max_tokens is not None and max_tokens > self._context:
-            raise ValueError(f"max={max_tokens} is more than CLIP {model} reads; it reads {self._context} tokens")
+            raise ValueError(
+                f"max={max_tokens} is more than CLIP {model} reads; it reads {self._context} tokens"
+            )
         if not pooled and ("hf_model_name" in text or text.get("tokenizer_mode")):
             tower = f", or name its text tower: hf:{text['hf_model_name']}" if "hf_model_name" in text else ""
             raise ValueError(f"CLIP {model} gives no tokens of its own; ask for one with @pooled{tower}")
@@ -71,19 +74,26 @@ class ClipTextEncoder(OneByOne):
 
     @property
     def fingerprint(self) -> str:
-        """Of a folder: of its files. Else of weights, config and tokenizer; the weights are downloaded if need be."""
+        """Of a folder: of its files. Else of weights, config and tokenizer; the weights are downloaded if
+        need be."""
         title = f"open_clip {'pooled' if self._pooled else 'tokens'} v1 max_tokens={self.max_tokens}"
         if self._pretrained is None:
             files = _folder_files(_folder(self._model))
             return digest_of(f"{title} {','.join(file.name for file in files)}", files)
-        told = {"model": self._settings, "tokenizer": _describe(self._tokenizer), "quick_gelu": self._quick_gelu}
+        told = {
+            "model": self._settings,
+            "tokenizer": _describe(self._tokenizer),
+            "quick_gelu": self._quick_gelu,
+        }
         return digest_of(f"{title} {json.dumps(told, sort_keys=True)}", [self._weights])
 
     @torch.no_grad()
     def encode_one(self, text: str) -> tuple[Tensor, bool]:
         length = _length(self._tokenizer, text)
         ids_1L = self._tokenizer([text], context_length=self.max_tokens)
-        ids_1T = F.pad(ids_1L, (0, self._context - self.max_tokens), value=_padding(self._tokenizer)).to(self._device)
+        ids_1T = F.pad(ids_1L, (0, self._context - self.max_tokens), value=_padding(self._tokenizer)).to(
+            self._device
+        )
         if self._pooled:
             made_LD = self._network.encode_text(ids_1T, normalize=False)
         else:
@@ -91,7 +101,8 @@ class ClipTextEncoder(OneByOne):
                 text=ids_1T, text_indices=1, normalize_intermediates=True, intermediates_only=True
             )
             made_LD = made["text_intermediates"][-1][0, : min(length, self.max_tokens)]
-        return made_LD.float().cpu().clone(), length > self.max_tokens  # a clone: a slice would hold on to the padding
+        # a clone: a slice would hold on to the padding
+        return made_LD.float().cpu().clone(), length > self.max_tokens
 
     @cached_property
     def _network(self) -> Any:
@@ -100,7 +111,11 @@ class ClipTextEncoder(OneByOne):
         weights = None if self._pretrained is None else str(self._weights)
         with unasked(), self._in_a_line():
             network = open_clip.create_model_from_pretrained(
-                self._model, weights, return_transform=False, force_quick_gelu=self._quick_gelu, weights_only=True
+                self._model,
+                weights,
+                return_transform=False,
+                force_quick_gelu=self._quick_gelu,
+                weights_only=True,
             )
         network.visual = None  # pictures are not looked at
         return network.eval().requires_grad_(False).to(self._device)
@@ -128,7 +143,8 @@ class ClipTextEncoder(OneByOne):
                 raise
             line = next(iter(str(error).splitlines()), "")[:200]
             raise ValueError(
-                f"clip:{self._model} can't be read ({type(error).__name__}: {line}); code of its own is never run"
+                f"clip:{self._model} can't be read ({type(error).__name__}: {line}); code of its own is "
+                "never run"
             ) from error
 
     @cached_property
@@ -148,8 +164,9 @@ class ClipTextEncoder(OneByOne):
             found = open_clip.download_pretrained(open_clip.get_pretrained_cfg(self._model, self._pretrained))
         except (OSError, RuntimeError) as error:
             raise FileNotFoundError(
-                f"the weights of {self.name} are not on this machine and can't be downloaded ({str(error).splitlines()[0]}); "
-                f"download them elsewhere, and name the folder as clip:{FOLDER}<folder> or the file as clip:{self._model}/<file>"
+                f"the weights of {self.name} are not on this machine and can't be downloaded "
+                f"({str(error).splitlines()[0]}); download them elsewhere, and name the folder as "
+                f"clip:{FOLDER}<folder> or the file as clip:{self._model}/<file>"
             ) from error
         return Path(found)
 
@@ -174,11 +191,13 @@ def clip_encoder(
     """The CLIP of a name like `ViT-B-32/openai`, of a name and a file, or of a folder, `local-dir:<folder>`.
 
     Args:
-        home: the checkpoint's folder, if a file of it names the CLIP: then that is in it, or on this machine already.
+        home: the checkpoint's folder, if a file of it names the CLIP: then that is in it, or on this machine
+        already.
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds no open_clip model.
-        ValueError: an unknown model or tag, with the near miss; more tokens than it reads; tokens that it doesn't give.
+        ValueError: an unknown model or tag, with the near miss; more tokens than it reads; tokens that it
+        doesn't give.
     """
     if where.startswith(_HUB):
         raise ValueError(
@@ -204,8 +223,8 @@ def clip_encoder(
 
 
 def cached_clip(where: str) -> Path | None:
-    """The weights that a name like `ViT-B-32/openai` stands for, if they are on this machine; None if they are not, if it is
-    no such name, or if its tokenizer is one of a hub. Nothing is downloaded or asked for.
+    """The weights that a name like `ViT-B-32/openai` stands for, if they are on this machine; None if they
+    are not, if it is no such name, or if its tokenizer is one of a hub. Nothing is downloaded or asked for.
     """
     import huggingface_hub
     import open_clip
@@ -239,7 +258,8 @@ def _alternatives(file: str) -> Iterable[str]:
 
 
 def _read_folder(folder: Path, home: Path | None) -> dict[str, Any]:
-    """The model's settings, as far as it may have any: see `read_clip_config`. Raises FileNotFoundError, ValueError."""
+    """The model's settings, as far as it may have any: see `read_clip_config`. Raises FileNotFoundError,
+    ValueError."""
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(
             f"clip:{FOLDER}{folder}: there is no {CONFIG}; give the folder of a model that open_clip saved"
@@ -253,13 +273,16 @@ def _read_folder(folder: Path, home: Path | None) -> dict[str, Any]:
         check_inside(files, home)
         if others := [file.name for file in weights if file.suffix != _WEIGHTS[0]]:
             raise ValueError(
-                f"{folder} has weights in {others[0]}; of an encoder that a checkpoint brings along only safetensors are read"
+                f"{folder} has weights in {others[0]}; of an encoder that a checkpoint brings along only "
+                "safetensors are read"
             )
     for file in weights:
         if file.suffix == _WEIGHTS[0]:
             check_head(file)
     if settings["text_cfg"].get("hf_tokenizer_name"):
-        check_tokenizer(folder, [file for file in files if file.suffix not in _WEIGHTS], closed=home is not None)
+        check_tokenizer(
+            folder, [file for file in files if file.suffix not in _WEIGHTS], closed=home is not None
+        )
     return settings
 
 
@@ -275,7 +298,9 @@ def _named(where: str) -> tuple[str, str, dict[str, Any]]:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not pretrained:
         if len(tags) != 1:
-            told = f"one of {', '.join(tags)}, or a file" if tags else "a file, since there is none to download"
+            told = (
+                f"one of {', '.join(tags)}, or a file" if tags else "a file, since there is none to download"
+            )
             raise ValueError(f"clip:{model} needs weights: clip:{model}/<tag>, {told}")
         pretrained = tags[0]
     if pretrained not in tags and not Path(pretrained).expanduser().is_file():

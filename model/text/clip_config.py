@@ -1,9 +1,10 @@
 """What an `open_clip_config.json` may say: which keys, and how much of each.
 
-In: the file, and how large its weights are. Out: the model's settings, or why they are refused. open_clip hands what it finds
-there to whoever takes it: a name of another model, which is then loaded; arguments of a tokenizer, `trust_remote_code` among
-them. So only keys of this list are let through, and none that names something outside of the folder is on it.
-`pipelines.scores.clip_config` holds the same for the CLIP of the scores: the two packages know nothing of each other.
+In: the file, and how large its weights are. Out: the model's settings, or why they are refused. open_clip
+hands what it finds there to whoever takes it: a name of another model, which is then loaded; arguments of a
+tokenizer, `trust_remote_code` among them. So only keys of this list are let through, and none that names
+something outside of the folder is on it. `pipelines.scores.clip_config` holds the same for the CLIP of the
+scores: the two packages know nothing of each other.
 """
 
 import re
@@ -29,7 +30,11 @@ _VISION = (
     "timm_proj_bias", "timm_drop", "timm_drop_path",
 )  # fmt: skip
 _MULTIMODAL = (*_TEXT, "dim_head", "n_queries", "attn_pooler_heads")
-_PARTS: Mapping[str, tuple[str, ...]] = {"text_cfg": _TEXT, "vision_cfg": _VISION, "multimodal_cfg": _MULTIMODAL}
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "text_cfg": _TEXT,
+    "vision_cfg": _VISION,
+    "multimodal_cfg": _MULTIMODAL,
+}
 _WHOLE = (
     "embed_dim",
     "quick_gelu",
@@ -60,7 +65,8 @@ def read_clip_config(path: Path, weights_bytes: int) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not open_clip's, has a key that is not known or not let through, or a value out of its bounds.
+        ValueError: it is not open_clip's, has a key that is not known or not let through, or a value out of
+        its bounds.
     """
     settings = read_object(path).get("model_cfg")
     if not isinstance(settings, dict) or not settings.keys() >= {"embed_dim", "text_cfg"}:
@@ -72,7 +78,8 @@ def read_clip_config(path: Path, weights_bytes: int) -> dict[str, Any]:
         _check(settings.get(part, {}), known, path, part)
     if 2 * sum(map(_parameters, settings.values())) > 4 * weights_bytes + _SPARE_BYTES:
         raise ValueError(
-            f"in {path}: the network would be far larger than its weights ({weights_bytes:,} bytes); was it edited?"
+            f"in {path}: the network would be far larger than its weights ({weights_bytes:,} bytes); was it "
+            "edited?"
         )
     return settings
 
@@ -82,7 +89,8 @@ def _check(settings: Mapping[str, Any], known: tuple[str, ...], path: Path, part
         where = f"in {path}: {part}.{name[:80]}"
         if name not in known:
             raise ValueError(
-                f"{where} is not taken from a model's folder: it is not known, or could name another model or run code of it"
+                f"{where} is not taken from a model's folder: it is not known, or could name another model "
+                "or run code of it"
             )
         if name in _PARTS:
             continue
@@ -92,24 +100,28 @@ def _check(settings: Mapping[str, Any], known: tuple[str, ...], path: Path, part
             _check_plain(value, where)
         elif name == "timm_model_name" and not (isinstance(value, str) and _ARCHITECTURE.fullmatch(value)):
             raise ValueError(
-                f"{where}={str(value)[:80]} is no architecture of timm; a place of weights is not taken from a file"
+                f"{where}={str(value)[:80]} is no architecture of timm; a place of weights is not taken "
+                "from a file"
             )
         else:
             _check_value(name, value, where)
 
 
 def _check_kwargs(value: Any, where: str) -> None:
-    """Of the tokenizer's arguments those that say how a text is cleaned; the others go to transformers, which may run code."""
+    """Of the tokenizer's arguments those that say how a text is cleaned; the others go to transformers, which
+    may run code."""
     for key, one in (value or {}).items() if isinstance(value, dict | None) else (("", value),):
         if key not in _FOR_TOKENIZER or not isinstance(one, str | bool | None):
             raise ValueError(
-                f"{where} has '{str(key)[:80]}'; of a model's folder only {', '.join(_FOR_TOKENIZER)} are taken"
+                f"{where} has '{str(key)[:80]}'; of a model's folder only {', '.join(_FOR_TOKENIZER)} are "
+                "taken"
             )
 
 
 def _check_plain(value: Any, where: str) -> None:
     if value is not None and not (
-        isinstance(value, dict) and all(isinstance(one, bool | int | float | str | None) for one in value.values())
+        isinstance(value, dict)
+        and all(isinstance(one, bool | int | float | str | None) for one in value.values())
     ):
         raise ValueError(f"{where} holds more than plain values")
 
@@ -128,8 +140,12 @@ def _parameters(tower: Any) -> float:
     """About those of a transformer; 0 for what is none."""
     if not isinstance(tower, dict):
         return 0
-    layers, width, ratio = (tower.get(name, usual) for name, usual in (("layers", 0), ("width", 0), ("mlp_ratio", 4)))
+    layers, width, ratio = (
+        tower.get(name, usual) for name, usual in (("layers", 0), ("width", 0), ("mlp_ratio", 4))
+    )
     if not all(isinstance(number, int | float) for number in (layers, width, ratio)):
         return 0
-    words = sum(tower.get(name) or 0 for name in ("vocab_size", "context_length") if isinstance(tower.get(name), int))
+    words = sum(
+        tower.get(name) or 0 for name in ("vocab_size", "context_length") if isinstance(tower.get(name), int)
+    )
     return layers * (4 + 2 * ratio) * width**2 + words * width

@@ -1,7 +1,9 @@
-"""Where a text encoder's weights and tokenizer are: a folder, or a model of the Hugging Face hub that its user names.
+"""Where a text encoder's weights and tokenizer are: a folder, or a model of the Hugging Face hub that its
+user names.
 
-In: a folder or a hub name. Out: the files that its embeddings depend on, and their hash, whatever the folder is called.
-A folder is only ever read. A hub model is downloaded once, and only what a text encoder needs of it.
+In: a folder or a hub name. Out: the files that its embeddings depend on, and their hash, whatever the folder
+is called. A folder is only ever read. A hub model is downloaded once, and only what a text encoder needs of
+it.
 """
 
 import hashlib
@@ -18,7 +20,13 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # or in several files, wit
 CONFIG = "config.json"
 _PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 _VOCABULARIES = ("tokenizer.json", *_PIECES, "vocab.json", "vocab.txt")
-_TOKENIZER = (*_VOCABULARIES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER = (
+    *_VOCABULARIES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _PLACES = ("", "text_encoder/")  # diffusers keeps the encoder of a pipeline in a folder of its own
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -62,39 +70,45 @@ def inside(where: str, home: Path) -> Path | None:
     """The folder of that name in a checkpoint's own folder; None if it isn't there, or lies elsewhere.
 
     Args:
-        where: as a file of the checkpoint names it. What is absolute, goes up, or leads out by a link is elsewhere.
+        where: as a file of the checkpoint names it. What is absolute, goes up, or leads out by a link is
+        elsewhere.
     """
     name = PurePosixPath(where)
     if name.is_absolute() or ".." in name.parts or where.startswith("~"):
         return None
     folder = home / name
     try:
-        return folder.absolute() if folder.is_dir() and folder.resolve().is_relative_to(home.resolve()) else None
+        return (
+            folder.absolute() if folder.is_dir() and folder.resolve().is_relative_to(home.resolve()) else None
+        )
     except (OSError, ValueError, RuntimeError):  # a name too long, with a zero in it, a link to itself
         return None
 
 
 def check_inside(files: Iterable[Path], home: Path) -> None:
-    """Every file lies in a checkpoint's own folder, or where the Hugging Face hub's cache keeps that folder's files.
+    """Every file lies in a checkpoint's own folder, or where the Hugging Face hub's cache keeps that folder's
+    files.
 
     Raises:
         ValueError: one is a link that leads elsewhere.
     """
     home = home.resolve()
     snapshots = next(
-        (one for one in home.parents if one.name == "snapshots" and one.parent.name.startswith("models--")), None
+        (one for one in home.parents if one.name == "snapshots" and one.parent.name.startswith("models--")),
+        None,
     )
     roots = (home,) if snapshots is None else (home, snapshots.parent / "blobs")
     for file in files:
         if not any(file.resolve().is_relative_to(root) for root in roots):
             raise ValueError(
-                f"{file} leads out of the checkpoint's folder, and nothing is opened because a file says so; copy it there, or "
-                "name the text encoder yourself with text_encoder="
+                f"{file} leads out of the checkpoint's folder, and nothing is opened because a file says "
+                "so; copy it there, or name the text encoder yourself with text_encoder="
             )
 
 
 def cached(where: str) -> Path | None:
-    """The complete local copy of a hub model; None if there is none, or it is no name of one. Nothing is downloaded."""
+    """The complete local copy of a hub model; None if there is none, or it is no name of one. Nothing is
+    downloaded."""
     if not _HUB_NAME.fullmatch(where):
         return None
     import huggingface_hub
@@ -108,10 +122,12 @@ def cached(where: str) -> Path | None:
 
 
 def text_files(folder: Path) -> TextFiles:
-    """The files of an encoder in a folder: as transformers saves it, or inside a pipeline that diffusers saved.
+    """The files of an encoder in a folder: as transformers saves it, or inside a pipeline that diffusers
+    saved.
 
     Raises:
-        FileNotFoundError: weights, config or tokenizer are not all there; the message says which and how to get them.
+        FileNotFoundError: weights, config or tokenizer are not all there; the message says which and how to
+        get them.
     """
     base = next((folder / place for place in _PLACES if (folder / place / CONFIG).is_file()), None)
     if base is None:
@@ -129,7 +145,9 @@ def text_files(folder: Path) -> TextFiles:
         )
     if not (home / "tokenizer.json").is_file() and any((home / name).is_file() for name in _PIECES):
         _require_sentencepiece(home)
-    return TextFiles(weights, base / CONFIG, tuple(home / name for name in _TOKENIZER if (home / name).is_file()))
+    return TextFiles(
+        weights, base / CONFIG, tuple(home / name for name in _TOKENIZER if (home / name).is_file())
+    )
 
 
 def digest_of(title: str, files: Iterable[Path]) -> str:
@@ -167,12 +185,13 @@ def _weights(base: Path) -> tuple[Path, ...]:
             missing = [shard for shard in names if not (base / shard).is_file()]
             if missing:
                 raise FileNotFoundError(
-                    f"'{base}' lacks {', '.join(missing)}, which {index.name} names; its download was cut off: fetch it again"
+                    f"'{base}' lacks {', '.join(missing)}, which {index.name} names; its download was cut "
+                    "off: fetch it again"
                 )
             return tuple(base / shard for shard in names)
     raise FileNotFoundError(
-        f"'{base}' has a {CONFIG} but no weights ({' or '.join(WEIGHTS)}, or in several files with an index); "
-        "fetch them with: hf download <owner>/<name> --local-dir <folder>"
+        f"'{base}' has a {CONFIG} but no weights ({' or '.join(WEIGHTS)}, or in several files with an "
+        "index); fetch them with: hf download <owner>/<name> --local-dir <folder>"
     )
 
 
@@ -181,8 +200,8 @@ def _require_sentencepiece(home: Path) -> None:
     missing = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
     if missing:
         raise FileNotFoundError(
-            f"the tokenizer in '{home}' has no tokenizer.json, and its vocabulary can't be read without the package "
-            "sentencepiece; install it with: pip install sentencepiece protobuf"
+            f"the tokenizer in '{home}' has no tokenizer.json, and its vocabulary can't be read without the "
+            "package sentencepiece; install it with: pip install sentencepiece protobuf"
         )
 
 
@@ -194,7 +213,8 @@ def _installed(module: str) -> bool:
 
 
 def _snapshot(name: str) -> Path:
-    """The newest complete local copy of a hub model; downloaded if there is none, so what is here is used as it is."""
+    """The newest complete local copy of a hub model; downloaded if there is none, so what is here is used as
+    it is."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -210,8 +230,9 @@ def _snapshot(name: str) -> Path:
     except (OSError, HfHubHTTPError, _transport_error()) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(
-            f"there is no folder '{name}', and the hub did not give a model of that name ({reason}); where there is a network, "
-            f"fetch it with: hf download {name} --local-dir <folder>, and give that folder"
+            f"there is no folder '{name}', and the hub did not give a model of that name ({reason}); where "
+            f"there is a network, fetch it with: hf download {name} --local-dir <folder>, and give that "
+            "folder"
         ) from error
 
 
@@ -224,7 +245,8 @@ def _complete(folder: Path) -> bool:
 
 
 def wanted_of(names: Sequence[str]) -> list[str]:
-    """Of a repository's files those that a text encoder needs: a pipeline's transformer, or weights in a second format, are not.
+    """Of a repository's files those that a text encoder needs: a pipeline's transformer, or weights in a
+    second format, are not.
 
     Raises:
         FileNotFoundError: it has no text encoder.

@@ -1,7 +1,9 @@
-"""all-MiniLM-L6-v2, the embedded text encoder: 384 channels, 22 M parameters, in fp32, inside a Python package.
+"""all-MiniLM-L6-v2, the embedded text encoder: 384 channels, 22 M parameters, in fp32, inside a Python
+package.
 
-In: texts. Out: token embeddings, from the very files that are pinned here: those of sentence-transformers/all-MiniLM-L6-v2 at
-revision 1110a24 of the Hugging Face hub. The package that brings them is not its authors'.
+In: texts. Out: token embeddings, from the very files that are pinned here: those of
+sentence-transformers/all-MiniLM-L6-v2 at revision 1110a24 of the Hugging Face hub. The package that brings
+them is not its authors'.
 """
 
 import importlib.util
@@ -53,8 +55,9 @@ def _check(folder: Path) -> None:
         found = sha256(path) if path.is_file() else "there is no such file"
         if found != expected:
             raise ValueError(
-                f"{path} of {_PACKAGE} {version(_PACKAGE)} is not the file that is expected: its sha256 is to be {expected}, "
-                f"found: {found}; install the package again from the lock file (make setup)"
+                f"{path} of {_PACKAGE} {version(_PACKAGE)} is not the file that is expected: its sha256 is "
+                f"to be {expected}, found: {found}; install the package again from the lock file (make "
+                "setup)"
             )
 
 
@@ -69,7 +72,9 @@ def minilm(max_tokens: int | None = None, device: torch.device | str = "cpu") ->
     if package is None or not package.submodule_search_locations:
         raise FileNotFoundError(f"text encoder 'minilm' needs the package {_PACKAGE}; install it with pip")
     if max_tokens is not None and max_tokens > _MAX_TOKENS:
-        raise ValueError(f"max={max_tokens} is more than text encoder minilm reads; it reads {_MAX_TOKENS} tokens")
+        raise ValueError(
+            f"max={max_tokens} is more than text encoder minilm reads; it reads {_MAX_TOKENS} tokens"
+        )
     folder = Path(package.submodule_search_locations[0]) / "model"
     files = TextFiles((folder / "model.safetensors",), folder / "config.json", (folder / "tokenizer.json",))
     name = "minilm" if max_tokens is None else f"minilm@max={max_tokens}"

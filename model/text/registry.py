@@ -1,6 +1,7 @@
 """Text to token embeddings, by encoders that are known by name.
 
-In: a name, like `minilm`, `t5:<folder>@max=256` or `clip:ViT-L-14/openai@pooled+umt5:<folder>`. Out: the encoder.
+In: a name, like `minilm`, `t5:<folder>@max=256` or `clip:ViT-L-14/openai@pooled+umt5:<folder>`. Out: the
+encoder.
 
     name     one encoder, or several joined with +
     encoder  kind, kind:where, each with options: @key, @key=value
@@ -9,7 +10,8 @@ In: a name, like `minilm`, `t5:<folder>@max=256` or `clip:ViT-L-14/openai@pooled
     hf       any encoder or language model of transformers, the same way
     clip     a CLIP of open_clip, by model/tag, model/file or local-dir:<folder>
 
-Options are max (tokens; what is longer is cut), layer (t5, umt5, hf: -1 is the last), pooled or tokens (clip).
+Options are max (tokens; what is longer is cut), layer (t5, umt5, hf: -1 is the last), pooled or tokens
+(clip).
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +35,8 @@ _NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it takes.
+    """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it
+    takes.
 
     placed: what a checkpoint's file names, where it may be: see `check_named`; None if it may not.
     """
@@ -48,7 +51,8 @@ class Kind:
 class Spec:
     """One encoder of a name. options: numbers by key; a flag that is there is 1.
 
-    home: the checkpoint's folder in which it lies, if a file names it and no user; then little is believed of it.
+    home: the checkpoint's folder in which it lies, if a file names it and no user; then little is believed of
+    it.
     """
 
     kind: str
@@ -58,17 +62,21 @@ class Spec:
 
     @property
     def suffix(self) -> str:
-        return "".join(f"@{key}" if key in _FLAGS else f"@{key}={value}" for key, value in self.options.items())
+        return "".join(
+            f"@{key}" if key in _FLAGS else f"@{key}={value}" for key, value in self.options.items()
+        )
 
 
 def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | None = None) -> TextEncoder:
-    """The text encoder of that name, joined if it names several. Its weights are loaded when the first text comes.
+    """The text encoder of that name, joined if it names several. Its weights are loaded when the first text
+    comes.
 
     Args:
         home: the folder of the checkpoint whose file names it; without one a user does. See `check_named`.
 
     Raises:
-        ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not fit.
+        ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not
+        fit.
         FileNotFoundError: when something of it is not on this machine, and how to get it.
     """
     specs = _specs(name, home)
@@ -77,9 +85,10 @@ def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | Non
 
 
 def check_named(name: str, home: Path) -> None:
-    """Whether a text encoder may be used because a file of a checkpoint names it: what is embedded here, what lies in the
-    checkpoint's own folder (then its class must be one of a list, and its weights safetensors), and what a name of a hub means
-    if it is on this machine already. Other folders are opened, and anything downloaded, only where a user says so.
+    """Whether a text encoder may be used because a file of a checkpoint names it: what is embedded here, what
+    lies in the checkpoint's own folder (then its class must be one of a list, and its weights safetensors),
+    and what a name of a hub means if it is on this machine already. Other folders are opened, and anything
+    downloaded, only where a user says so.
 
     Args:
         home: the checkpoint's folder.
@@ -96,11 +105,15 @@ def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:
 
 def _transformers(spec: Spec, device: torch.device | str) -> TextEncoder:
     options = spec.options
-    return transformers_encoder(spec.kind, spec.where, options.get("layer"), options.get("max"), device, spec.home)
+    return transformers_encoder(
+        spec.kind, spec.where, options.get("layer"), options.get("max"), device, spec.home
+    )
 
 
 def _clip(spec: Spec, device: torch.device | str) -> TextEncoder:
-    return clip_encoder(spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device, spec.home)
+    return clip_encoder(
+        spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device, spec.home
+    )
 
 
 def _embedded(spec: Spec, home: Path) -> Spec:
@@ -137,9 +150,14 @@ TEXT_ENCODERS: Mapping[str, Kind] = {
         _placed_transformers,
     ),
     "hf": Kind(
-        _transformers, "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B", _OF_TRANSFORMERS, _placed_transformers
+        _transformers,
+        "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B",
+        _OF_TRANSFORMERS,
+        _placed_transformers,
     ),
-    "clip": Kind(_clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled"), _placed_clip),
+    "clip": Kind(
+        _clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled"), _placed_clip
+    ),
 }
 """By kind. The order is that of the documentation."""
 
@@ -151,8 +169,9 @@ def _specs(name: str, home: Path | None) -> list[Spec]:
     placed = [TEXT_ENCODERS[spec.kind].placed(spec, home) for spec in parts]
     if missing := [f"{spec.kind}:{spec.where}" for spec, at in zip(parts, placed, strict=True) if at is None]:
         raise ValueError(
-            f"'{home}' names the text encoder '{missing[0]}', which is neither in that folder nor, as a model of a hub, on this "
-            f"machine; nothing else is opened or downloaded because a file says so: if it is what you want, give text_encoder={name}"
+            f"'{home}' names the text encoder '{missing[0]}', which is neither in that folder nor, as a "
+            "model of a hub, on this machine; nothing else is opened or downloaded because a file says so: "
+            f"if it is what you want, give text_encoder={name}"
         )
     return [spec for spec in placed if spec is not None]
 
@@ -181,7 +200,9 @@ def _parse(part: str) -> Spec:
             raise ValueError(f"text encoder '{part}' has @{key} twice; say it once")
         given[key] = value
     if given.keys() >= set(_FLAGS):
-        raise ValueError(f"text encoder '{part}' can't be both @tokens and @pooled; leave one out, or join two with +")
+        raise ValueError(
+            f"text encoder '{part}' can't be both @tokens and @pooled; leave one out, or join two with +"
+        )
     return Spec(kind, where, given)
 
 
@@ -190,7 +211,8 @@ def _option(kind: str, option: str) -> tuple[str, int]:
     key, equals, value = option.partition("=")
     if key not in known:
         raise ValueError(
-            f"{unknown_name(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may hold it)"
+            f"{unknown_name(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may "
+            "hold it)"
         )
     if key in _FLAGS:
         if equals:
@@ -199,9 +221,13 @@ def _option(kind: str, option: str) -> tuple[str, int]:
     try:
         number = int(value)
     except ValueError:
-        raise ValueError(f"@{option} of text encoder '{kind}' is no whole number; say it like @{_LIKE[key]}") from None
+        raise ValueError(
+            f"@{option} of text encoder '{kind}' is no whole number; say it like @{_LIKE[key]}"
+        ) from None
     if key == "max" and number < _LEAST_TOKENS:
-        raise ValueError(f"@{option} of text encoder '{kind}' leaves no room for text; {_LEAST_TOKENS} is the least")
+        raise ValueError(
+            f"@{option} of text encoder '{kind}' leaves no room for text; {_LEAST_TOKENS} is the least"
+        )
     if key == "layer" and number >= 0:
         raise ValueError(f"@{option} of text encoder '{kind}': layers are counted from the last, which is -1")
     return key, number

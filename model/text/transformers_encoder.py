@@ -1,7 +1,8 @@
-"""Hidden states of a transformers model: T5, UMT5, an encoder like BERT, or a language model without its head.
+"""Hidden states of a transformers model: T5, UMT5, an encoder like BERT, or a language model without its
+head.
 
-In: files and which layer. Out: a TextEncoder. transformers is loaded only when an encoder is asked for, from local files
-only. Shapes: L tokens of a text, dim channels.
+In: files and which layer. Out: a TextEncoder. transformers is loaded only when an encoder is asked for, from
+local files only. Shapes: L tokens of a text, dim channels.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,9 +24,16 @@ _DEFAULT_TOKENS = 512  # of models whose positions are relative, so that they ha
 _NO_LIMIT = 10**9  # what tokenizers write as model_max_length if nothing limits them
 _ENCODER_OF = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 # Their position table begins behind the id of padding, so it holds that many positions less than it has rows.
-_SHIFTED_POSITIONS = ("camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl")
-# What a checkpoint may bring along in its own folder: plain encoders and language models, whose classes read nothing but their
-# weights, and tokenizers that are a table of words.
+_SHIFTED_POSITIONS = (
+    "camembert",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+)
+# What a checkpoint may bring along in its own folder: plain encoders and language models, whose classes read
+# nothing but their weights, and tokenizers that are a table of words.
 OWN_MODELS = (
     "bert", "distilbert", "gemma", "gemma2", "gemma3_text", "llama", "mistral", "mpnet", "mt5", "phi3", "qwen2", "qwen3", "roberta",
     "t5", "umt5", "xlm-roberta",
@@ -34,8 +42,10 @@ OWN_TOKENIZERS = (
     "BertTokenizer", "CLIPTokenizer", "DistilBertTokenizer", "GemmaTokenizer", "LlamaTokenizer", "MPNetTokenizer", "PreTrainedTokenizer",
     "Qwen2Tokenizer", "RobertaTokenizer", "T5Tokenizer", "TokenizersBackend", "XLMRobertaTokenizer",
 )  # fmt: skip
-_PLAIN_ATTENTION = (None, "eager", "sdpa")  # any other is a kernel, which transformers may fetch from a hub and run
-# Twice and more of what any published model has; what its class makes of a number, it makes before it sees the weights.
+# any other is a kernel, which transformers may fetch from a hub and run
+_PLAIN_ATTENTION = (None, "eager", "sdpa")
+# Twice and more of what any published model has; what its class makes of a number, it makes before it sees
+# the weights.
 _MOST_LAYERS, _MOST_EXPERTS, _MOST_COUNT, _MOST_NUMBER, _MOST_ENTRIES = 256, 1024, 2**16, 2**40, 2**16
 _LAYERS = ("layers", "layer", "num_hidden_groups")
 _SPARE_PARAMETERS = 2**20
@@ -47,7 +57,8 @@ class TransformersTextEncoder(OneByOne):
     Args:
         title: what the fingerprint says besides the files' contents; it names no folder.
         layer: -1 for the last hidden states, -2 for those one layer before, without the final normalisation.
-        dtype: of weights and arithmetic; embeddings are float32. Weights are loaded as that, one copy of them.
+        dtype: of weights and arithmetic; embeddings are float32. Weights are loaded as that, one copy of
+        them.
     """
 
     def __init__(
@@ -89,8 +100,8 @@ class TransformersTextEncoder(OneByOne):
         """Tokenizer and network.
 
         Raises:
-            ValueError: the weights are not of the model that the config names, so that something would stay random; or they hold
-                more than tensors.
+            ValueError: the weights are not of the model that the config names, so that something would stay
+                random; or they hold more than tensors.
         """
         import transformers
 
@@ -114,15 +125,16 @@ class TransformersTextEncoder(OneByOne):
                 )
             except UnpicklingError as error:  # its message is a page of advice
                 raise ValueError(
-                    f"'{self.files.weights[0]}' holds more than tensors, or is damaged, so it is not read; get the model's weights as "
-                    "safetensors"
+                    f"'{self.files.weights[0]}' holds more than tensors, or is damaged, so it is not read; "
+                    "get the model's weights as safetensors"
                 ) from error
-        missing = sorted(key for key in told["missing_keys"] if "pooler" not in key.split("."))  # it is never asked
+        # it is never asked
+        missing = sorted(key for key in told["missing_keys"] if "pooler" not in key.split("."))
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise ValueError(
-                f"the weights in '{base}' are not those of the {type(network).__name__} that its {CONFIG} describes: they lack "
-                f"{', '.join(missing[:3])}{more}; fetch both from the same place"
+                f"the weights in '{base}' are not those of the {type(network).__name__} that its {CONFIG} "
+                f"describes: they lack {', '.join(missing[:3])}{more}; fetch both from the same place"
             )
         return tokenizer, network.eval().requires_grad_(False).to(self.device)
 
@@ -141,7 +153,8 @@ def transformers_encoder(
         kind: t5, umt5, or hf for any that makes hidden states of text alone.
         layer: None for the last.
         max_tokens: None for 512 (t5, umt5) or the model's limit.
-        home: the checkpoint's folder that brings the encoder along, which is then one of `OWN_MODELS`, in safetensors.
+        home: the checkpoint's folder that brings the encoder along, which is then one of `OWN_MODELS`, in
+        safetensors.
 
     Raises:
         FileNotFoundError: something of it is not there, and how to get it.
@@ -153,7 +166,9 @@ def transformers_encoder(
     config = _read_config(files, f"{kind}:{where}")
     if kind != "hf" and config.model_type != kind:
         other = config.model_type if config.model_type in _EXAMPLES else "hf"
-        raise ValueError(f"'{where}' holds a model of type '{config.model_type}', not {kind}; name it {other}:{where}")
+        raise ValueError(
+            f"'{where}' holds a model of type '{config.model_type}', not {kind}; name it {other}:{where}"
+        )
     if config.is_encoder_decoder and config.model_type not in _ENCODER_OF:
         raise ValueError(
             f"'{where}' holds a model of type '{config.model_type}', which encodes and decodes; of such only "
@@ -162,11 +177,14 @@ def transformers_encoder(
     text = config.get_text_config()
     if layer is not None and not -text.num_hidden_layers <= layer <= LAST:
         raise ValueError(
-            f"layer={layer} of text encoder {kind}:{where} is not there; it has -1 (the last) to -{text.num_hidden_layers}"
+            f"layer={layer} of text encoder {kind}:{where} is not there; it has -1 (the last) to "
+            f"-{text.num_hidden_layers}"
         )
     limit = _limit(config, files)
     if max_tokens is not None and limit is not None and max_tokens > limit:
-        raise ValueError(f"max={max_tokens} is more than text encoder {kind}:{where} reads; it reads {limit} tokens")
+        raise ValueError(
+            f"max={max_tokens} is more than text encoder {kind}:{where} reads; it reads {limit} tokens"
+        )
     tokens = max_tokens or limit or _DEFAULT_TOKENS
     layer = LAST if layer is None else layer
     where = str(folder) if Path(where).expanduser().is_dir() else where
@@ -197,18 +215,21 @@ def _check_files(files: TextFiles, home: Path | None) -> None:
         check_inside(files.all, home)
         if others := [file.name for file in files.weights if file.suffix != Path(WEIGHTS[0]).suffix]:
             raise ValueError(
-                f"'{files.config.parent}' has weights in {others[0]}; of an encoder that a checkpoint brings along only "
-                "safetensors are read"
+                f"'{files.config.parent}' has weights in {others[0]}; of an encoder that a checkpoint "
+                "brings along only safetensors are read"
             )
     base = files.config.parent
     if (base / "adapter_config.json").exists():
-        raise ValueError(f"'{base}' holds an adapter beside the model (adapter_config.json); merge it, or remove it")
+        raise ValueError(
+            f"'{base}' holds an adapter beside the model (adapter_config.json); merge it, or remove it"
+        )
     told = read_object(files.config)
     _check_config(told, files.config)
     if home is not None and told.get("model_type") not in OWN_MODELS:
         raise ValueError(
-            f"{files.config}: '{str(told.get('model_type'))[:80]}' is no kind of model that a checkpoint may bring along; those are "
-            f"{', '.join(OWN_MODELS)}; another is read where you name its folder with text_encoder="
+            f"{files.config}: '{str(told.get('model_type'))[:80]}' is no kind of model that a checkpoint "
+            f"may bring along; those are {', '.join(OWN_MODELS)}; another is read where you name its folder "
+            "with text_encoder="
         )
     for file in files.weights:
         if file.suffix == Path(WEIGHTS[0]).suffix:
@@ -231,12 +252,14 @@ def check_tokenizer(folder: Path, files: Iterable[Path], closed: bool) -> None:
     told = read_object(path) if path.is_file() else {}
     if told.get("init_inputs"):  # the arguments of its class, of which the first is a file
         raise ValueError(
-            f"{path} has init_inputs, which could name any file; save the tokenizer again with save_pretrained"
+            f"{path} has init_inputs, which could name any file; save the tokenizer again with "
+            "save_pretrained"
         )
     name = told.get("tokenizer_class")
     if closed and name is not None and str(name).removesuffix("Fast") not in OWN_TOKENIZERS:
         raise ValueError(
-            f"{path}: '{str(name)[:80]}' is no tokenizer that a checkpoint may bring along; those are {', '.join(OWN_TOKENIZERS)}"
+            f"{path}: '{str(name)[:80]}' is no tokenizer that a checkpoint may bring along; those are "
+            f"{', '.join(OWN_TOKENIZERS)}"
         )
 
 
@@ -248,7 +271,9 @@ def _check_config(told: Mapping[str, Any], path: Path) -> None:
         for one in level:
             for name, value in one.items():
                 _check_setting(name, value, path)
-                inner += [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+                inner += [
+                    each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)
+                ]
         level = inner
 
 
@@ -293,7 +318,8 @@ def _check_parameters(config: Any, files: TextFiles) -> None:
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > 2 * size + _SPARE_PARAMETERS:
         raise ValueError(
-            f"{files.config} describes a network of {count:,} parameters, and its weights have {size:,} bytes; was it edited?"
+            f"{files.config} describes a network of {count:,} parameters, and its weights have {size:,} "
+            "bytes; was it edited?"
         )
 
 
@@ -302,9 +328,11 @@ def _read_tokenizer(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # of any kind: the files are anybody's, and what reads them raises what it likes
+    # of any kind: the files are anybody's, and what reads them raises what it likes
+    except Exception as error:
         raise ValueError(
-            f"the tokenizer in '{folder}' can't be read ({type(error).__name__}: {_first_line(error)}); code of its own is never run"
+            f"the tokenizer in '{folder}' can't be read ({type(error).__name__}: {_first_line(error)}); "
+            "code of its own is never run"
         ) from error
     tokenizer.truncation_side = "right"
     return tokenizer
@@ -315,12 +343,14 @@ def _read_config(files: TextFiles, spec: str) -> Any:
 
     try:
         with unasked():
-            return AutoConfig.from_pretrained(files.config.parent, local_files_only=True, trust_remote_code=False)
+            return AutoConfig.from_pretrained(
+                files.config.parent, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # of any kind: see `_read_tokenizer`
         code = ", and code of its own is never run" if read_object(files.config).get("auto_map") else ""
         raise ValueError(
-            f"{files.config} of text encoder {spec} is not a config that the installed transformers knows{code} "
-            f"({_first_line(error)})"
+            f"{files.config} of text encoder {spec} is not a config that the installed transformers "
+            f"knows{code} ({_first_line(error)})"
         ) from error
 
 
@@ -344,7 +374,8 @@ def _limit(config: Any, files: TextFiles) -> int | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The console belongs to the job; what is missing is looked for by us, what is too much (a head) is meant."""
+    """The console belongs to the job; what is missing is looked for by us, what is too much (a head) is
+    meant."""
     from transformers.utils import logging as hf_logging
 
     level = hf_logging.get_verbosity()
@@ -358,7 +389,8 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def unasked() -> Iterator[None]:
-    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait, and refuses."""
+    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait,
+    and refuses."""
     from transformers import dynamic_module_utils
 
     patience = dynamic_module_utils.TIME_OUT_REMOTE_CODE

@@ -11,7 +11,8 @@ _LEAST = 1e-12  # of a norm that is divided by
 
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
-    """Hinge (Lim & Ye 2017): scores of what is real above 1, of what is made below −1. Tensors of any shape."""
+    """Hinge (Lim & Ye 2017): scores of what is real above 1, of what is made below −1. Tensors of any
+    shape."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + made).mean())
 
 
@@ -21,9 +22,11 @@ def generator_loss(made: Tensor) -> Tensor:
 
 
 def adaptive_weight(towards_original: Tensor, towards_real: Tensor) -> Tensor:
-    """By what the adversarial gradient is multiplied to be as long as that of the distance to the original, a scalar.
+    """By what the adversarial gradient is multiplied to be as long as that of the distance to the original, a
+    scalar.
 
-    Esser et al. 2021 compare gradients at the decoder's last layer; these are at its output, which needs no pass through it.
+    Esser et al. 2021 compare gradients at the decoder's last layer; these are at its output, which needs no
+    pass through it.
 
     Args:
         towards_original, towards_real: gradients with respect to the reconstruction.

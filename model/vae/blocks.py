@@ -1,8 +1,9 @@
-"""What the VAE is made of: causal convolutions, residual blocks, and changes of resolution, all able to run in chunks.
+"""What the VAE is made of: causal convolutions, residual blocks, and changes of resolution, all able to run
+in chunks.
 
-In and out: activations (B, T, H, W, C). Channels come last because then normalisation, 1×1×1 maps and the convolution
-kernels of CPUs and GPUs all read memory in order. A `Stream` carries what a later chunk needs of the earlier ones.
-Shapes: B batch, T frames, H W height and width, C channels; a chunk is a piece of T.
+In and out: activations (B, T, H, W, C). Channels come last because then normalisation, 1×1×1 maps and the
+convolution kernels of CPUs and GPUs all read memory in order. A `Stream` carries what a later chunk needs of
+the earlier ones. Shapes: B batch, T frames, H W height and width, C channels; a chunk is a piece of T.
 """
 
 import torch
@@ -16,14 +17,16 @@ _FIRST_LOGVAR = -6.0  # latents begin at about unit size, and a noise of 0.05 co
 
 
 class Stream:
-    """The memory of one pass in chunks: for each layer, the last frames it saw. One per video, chunks in order."""
+    """The memory of one pass in chunks: for each layer, the last frames it saw. One per video, chunks in
+    order."""
 
     def __init__(self) -> None:
         self.past: dict[nn.Module, Tensor] = {}
 
 
 class CausalConv(nn.Module):
-    """A 3×3×3 convolution whose output at frame t sees frames t−2 … t. Before the first frame stand copies of it."""
+    """A 3×3×3 convolution whose output at frame t sees frames t−2 … t. Before the first frame stand copies of
+    it."""
 
     def __init__(self, in_channels: int, out_channels: int, gain: float = 1.0) -> None:
         super().__init__()
@@ -58,9 +61,11 @@ class ResBlock(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Normalisation of each position over its channels: it knows no neighbours, so chunks and tiles can't differ.
+    """Normalisation of each position over its channels: it knows no neighbours, so chunks and tiles can't
+    differ.
 
-    LayerNorm and not RMSNorm: the former is one fused kernel forward and backward on CPU and GPU (on a CPU 6 × faster).
+    LayerNorm and not RMSNorm: the former is one fused kernel forward and backward on CPU and GPU (on a CPU 6
+    × faster).
     """
 
     def __init__(self, channels: int) -> None:
@@ -68,7 +73,8 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Down(nn.Module):
-    """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no overlap.
+    """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no
+    overlap.
 
     Args:
         map: another map than a learned matrix with a bias.
@@ -104,7 +110,8 @@ class Up(nn.Module):
 
 
 class Fixed(nn.Module):
-    """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean nothing."""
+    """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean
+    nothing."""
 
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
@@ -117,8 +124,8 @@ class Fixed(nn.Module):
 class Encoder(nn.Module):
     """Pixels (B, T, H, W, 3) to moments (B, t, h, w, 2C): means, then log variances.
 
-    Beside the deep path goes a straight one, a fixed cosine transform of each block, and the deep path starts from nothing:
-    it learns what the transform misses, and training starts from pictures and not from grey.
+    Beside the deep path goes a straight one, a fixed cosine transform of each block, and the deep path starts
+    from nothing: it learns what the transform misses, and training starts from pictures and not from grey.
     """
 
     def __init__(self, cfg: VAEConfig) -> None:
@@ -148,7 +155,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (B, t, h, w, C) to pixels (B, T, H, W, 3), with a straight path beside the deep one, as in the encoder."""
+    """Latents (B, t, h, w, C) to pixels (B, T, H, W, 3), with a straight path beside the deep one, as in the
+    encoder."""
 
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()

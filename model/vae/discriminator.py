@@ -1,8 +1,8 @@
 """Which patches of a video look made: the other player in the adversarial training of the VAE.
 
-In: video (B, 3, T, H, W) in [-1, 1] of any length and size. Out: a score per patch, (B, t, h, w), high where it looks real.
-A 3D PatchGAN (Isola et al. 2017). Normalisation is per position over channels, as in the VAE, and time is padded with copies
-of its ends, so that an image, a short clip and a long one are judged alike.
+In: video (B, 3, T, H, W) in [-1, 1] of any length and size. Out: a score per patch, (B, t, h, w), high where
+it looks real. A 3D PatchGAN (Isola et al. 2017). Normalisation is per position over channels, as in the VAE,
+and time is padded with copies of its ends, so that an image, a short clip and a long one are judged alike.
 Shapes: B batch, T frames, H W height and width, C channels.
 """
 
@@ -18,7 +18,8 @@ _SLOPE = 0.2  # of what is below zero (Maas et al. 2013), as in the original
 
 
 class Discriminator(nn.Module):
-    """Convolutions that halve space at every layer and time from the second on. Weights follow from `seed` alone.
+    """Convolutions that halve space at every layer and time from the second on. Weights follow from `seed`
+    alone.
 
     Args:
         channels: of the first layer; each further one has twice as many.

@@ -1,7 +1,7 @@
 """What the VAE is trained to do, and how well it does it.
 
-In: video, posterior, reconstruction. Out: a loss with its parts, or decibels. A perceptual distance is injected as a
-function.
+In: video, posterior, reconstruction. Out: a loss with its parts, or decibels. A perceptual distance is
+injected as a function.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from torch import Tensor
 from model.vae.network import Posterior
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""(original, reconstruction), (B, 3, T, H, W) in [-1, 1] → how differently they look, (B,), with gradients to the second."""
+"""(original, reconstruction), (B, 3, T, H, W) in [-1, 1] → how differently they look, (B,), with gradients to
+the second."""
 
 
 def vae_loss(
@@ -25,7 +26,8 @@ def vae_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean absolute error + kl_weight × KL (+ perceptual_weight × perceptual), in fp32.
 
-    All terms are means (per pixel number, per latent number), so neither shape nor batch changes their balance.
+    All terms are means (per pixel number, per latent number), so neither shape nor batch changes their
+    balance.
 
     Returns:
         the loss to minimise, and its parts detached: {"l1", "kl", "perceptual" if given}.
@@ -45,8 +47,9 @@ def distance(
     """What of `vae_loss` depends on the reconstruction, and its parts.
 
     Args:
-        softness: errors well below it count by their square: √(e² + softness²) − softness (Charbonnier et al. 1994). Plain
-            grounds are right from the start, and the mean absolute error holds fast to them whatever edges lack.
+        softness: errors well below it count by their square: √(e² + softness²) − softness (Charbonnier et al.
+            1994). Plain grounds are right from the start, and the mean absolute error holds fast to them
+            whatever edges lack.
     """
     x_BCTHW, recon_BCTHW = x_BCTHW.float(), recon_BCTHW.float()
     error = (recon_BCTHW - x_BCTHW).abs()
@@ -59,6 +62,7 @@ def distance(
 
 
 def psnr_db(x_BCTHW: Tensor, recon_BCTHW: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per sample in dB, (B,), of video in [-1, 1]; the reconstruction is clamped to that."""
+    """Peak signal-to-noise ratio per sample in dB, (B,), of video in [-1, 1]; the reconstruction is clamped
+    to that."""
     error = (recon_BCTHW.float().clamp(-1, 1) - x_BCTHW.float()).square().flatten(1).mean(1)
     return 10 * torch.log10(4.0 / error.clamp(min=1e-12))

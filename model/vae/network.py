@@ -1,9 +1,10 @@
 """The video compression network: pixels to latents and back, causal in time.
 
-In: video (B, 3, T, H, W) in [-1, 1] with T = stride·k + 1 frames (an image is T = 1). Out: latents (B, C, k + 1, h, w).
-Latent 0 is frame 0 alone; latent k ≥ 1 covers `stride_time` frames and ends on frame stride·k. Nothing looks ahead, and
-normalisation is per position over channels, so a video in chunks gives what the whole gives.
-Shapes: B batch, T frames, H W height and width, C channels. Public tensors are BCTHW, inside they are BTHWC.
+In: video (B, 3, T, H, W) in [-1, 1] with T = stride·k + 1 frames (an image is T = 1). Out: latents (B, C, k +
+1, h, w). Latent 0 is frame 0 alone; latent k ≥ 1 covers `stride_time` frames and ends on frame stride·k.
+Nothing looks ahead, and normalisation is per position over channels, so a video in chunks gives what the
+whole gives. Shapes: B batch, T frames, H W height and width, C channels. Public tensors are BCTHW, inside
+they are BTHWC.
 """
 
 from collections.abc import Iterator
@@ -30,12 +31,14 @@ class Posterior:
         return self.mean + torch.exp(0.5 * self.logvar) * normal_like(self.mean, generator)
 
     def kl(self) -> Tensor:
-        """Divergence from the standard normal in nats, per latent number, (B, C, T, H, W). Kingma & Welling 2014."""
+        """Divergence from the standard normal in nats, per latent number, (B, C, T, H, W). Kingma & Welling
+        2014."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)
 
 
 class Normalised(nn.Module):
-    """What every VAE does with its latents, ours and those that others published: `encode` and `decode` are its own."""
+    """What every VAE does with its latents, ours and those that others published: `encode` and `decode` are
+    its own."""
 
     latent_mean: Tensor
     latent_std: Tensor
@@ -49,7 +52,8 @@ class Normalised(nn.Module):
         return z_BCTHW * per_channel(self.latent_std) + per_channel(self.latent_mean)
 
     def encode_latents(self, x_BCTHW: Tensor) -> Tensor:
-        """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's mean."""
+        """Pixels to normalised latents: what is cached and what the DiT learns. No draw: the posterior's
+        mean."""
         return self.normalise(self.encode(x_BCTHW).mean)
 
     def decode_latents(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -58,7 +62,8 @@ class Normalised(nn.Module):
 
 
 class VAE(Normalised):
-    """Causal 3D convolutional autoencoder; see the module's docstring for shapes. Weights follow from `seed` alone."""
+    """Causal 3D convolutional autoencoder; see the module's docstring for shapes. Weights follow from `seed`
+    alone."""
 
     def __init__(self, cfg: VAEConfig, seed: int = 0) -> None:
         super().__init__()
@@ -75,7 +80,8 @@ class VAE(Normalised):
         return posterior, self.decode(posterior.sample(generator), size=x_BCTHW.shape[-2:])
 
     def encode(self, x_BCTHW: Tensor) -> Posterior:
-        """Pixels in [-1, 1] to the posterior over latents; sizes off the stride are padded by repeating the edge.
+        """Pixels in [-1, 1] to the posterior over latents; sizes off the stride are padded by repeating the
+        edge.
 
         Raises:
             ValueError: when the number of frames is not stride_time·k + 1.
@@ -84,18 +90,25 @@ class VAE(Normalised):
         return self.encode_piece(x_BCTHW, None)
 
     def encode_chunked(self, x_BCTHW: Tensor, chunk_frames: int) -> Posterior:
-        """As `encode`, `chunk_frames` at a time (the first chunk has one more): equal results, bounded memory.
+        """As `encode`, `chunk_frames` at a time (the first chunk has one more): equal results, bounded
+        memory.
 
         Raises:
             ValueError: when chunk_frames is not a multiple of stride_time.
         """
         check_video(x_BCTHW, self.cfg.stride_time)
         stream = Stream()
-        parts = [self.encode_piece(x_BCTHW[:, :, a:b], stream) for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)]
-        return Posterior(torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2))
+        parts = [
+            self.encode_piece(x_BCTHW[:, :, a:b], stream)
+            for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)
+        ]
+        return Posterior(
+            torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2)
+        )
 
     def encode_piece(self, x_BCTHW: Tensor, stream: Stream | None) -> Posterior:
-        """The next chunk of a video whose earlier chunks went through the same `stream`; None for a video in one."""
+        """The next chunk of a video whose earlier chunks went through the same `stream`; None for a video in
+        one."""
         x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
         x_BTHWC = repeat_edge(repeat_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)
         mean, logvar = self.encoder(x_BTHWC, stream).permute(0, 4, 1, 2, 3).float().chunk(2, dim=1)
@@ -108,18 +121,23 @@ class VAE(Normalised):
             ValueError: when chunk_frames is not a multiple of stride_time.
         """
         if chunk_frames < 1 or chunk_frames % self.cfg.stride_time:
-            raise ValueError(f"chunk_frames={chunk_frames} must be a multiple of stride_time={self.cfg.stride_time}")
+            raise ValueError(
+                f"chunk_frames={chunk_frames} must be a multiple of stride_time={self.cfg.stride_time}"
+            )
         return list(pairwise([0, *range(chunk_frames + 1, frames, chunk_frames), frames]))
 
     def decode(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode padded."""
+        """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode
+        padded."""
         return _crop(self.decode_piece(z_BCTHW, None), size)
 
     def decode_chunked(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Tensor:
         """As `decode`, `chunk` latent frames at a time: equal results, bounded memory inside the network."""
         return torch.cat(list(self.decode_stream(z_BCTHW, chunk, size)), dim=2)
 
-    def decode_stream(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Iterator[Tensor]:
+    def decode_stream(
+        self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None
+    ) -> Iterator[Tensor]:
         """The pieces of `decode_chunked` one after the other, for writing a long video as it is made."""
         if chunk < 1:
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
@@ -128,7 +146,8 @@ class VAE(Normalised):
             yield _crop(self.decode_piece(z, stream), size)
 
     def decode_piece(self, z_BCTHW: Tensor, stream: Stream | None) -> Tensor:
-        """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all in one."""
+        """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all
+        in one."""
         return self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), stream).permute(0, 4, 1, 2, 3).float()
 
     def set_latent_stats(self, mean_C: Tensor, std_C: Tensor) -> None:
@@ -138,7 +157,8 @@ class VAE(Normalised):
 
 
 def latent_stats(means: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, each (C,), over raw posterior means (…, each (B, C, T, H, W))."""
+    """Mean and standard deviation per channel, each (C,), over raw posterior means (…, each (B, C, T, H,
+    W))."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for z in means:
         flat = z.detach().double().transpose(0, 1).flatten(1).cpu()
@@ -161,12 +181,14 @@ def check_video(x_BCTHW: Tensor, stride_time: int) -> None:
     if (frames - 1) % stride_time:
         below = (frames - 1) // stride_time * stride_time + 1
         raise ValueError(
-            f"video of {frames} frames: the VAE takes {stride_time}k + 1 of them; use {below} or {below + stride_time}"
+            f"video of {frames} frames: the VAE takes {stride_time}k + 1 of them; use {below} or "
+            f"{below + stride_time}"
         )
 
 
 def repeat_edge(x: Tensor, dim: int, multiple: int) -> Tensor:
-    """Repeat the last slice of `dim` until its length is a multiple; a length that is one comes back as it is."""
+    """Repeat the last slice of `dim` until its length is a multiple; a length that is one comes back as it
+    is."""
     missing = -x.shape[dim] % multiple
     return torch.cat([x, *[x.narrow(dim, x.shape[dim] - 1, 1)] * missing], dim) if missing else x
 

@@ -1,6 +1,7 @@
 """Pictures as people keep them and as networks take them, and pictures to latents.
 
-In: uint8 frames. Out: tensors in [-1, 1], latents, and frames again. Shapes: B videos, T frames, H W pixels, C channels.
+In: uint8 frames. Out: tensors in [-1, 1], latents, and frames again. Shapes: B videos, T frames, H W pixels,
+C channels.
 """
 
 import numpy as np
@@ -19,21 +20,32 @@ def to_network(frames_BTHWC: np.ndarray) -> Tensor:
 
 def to_pixels(x_BCTHW: Tensor) -> np.ndarray:
     """The inverse: (B, 3, T, H, W) in [-1, 1] to uint8 (B, T, H, W, 3)."""
-    return x_BCTHW.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).cpu().numpy()
+    return (
+        x_BCTHW.float()
+        .clamp(-1, 1)
+        .add(1)
+        .mul(127.5)
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 4, 1)
+        .cpu()
+        .numpy()
+    )
 
 
 @torch.no_grad()
 def encode_frames(vae: VAE | PublishedVAE, frames_THWC: np.ndarray) -> Tensor:
     """Normalised latents (C, T, H, W), float16 on the CPU: as they are cached for training.
 
-    What a user gives at generation goes through here too, so that a tail or keyframe has the very numbers then that it had
-    in training.
+    What a user gives at generation goes through here too, so that a tail or keyframe has the very numbers
+    then that it had in training.
 
     Args:
         frames_THWC: uint8, 4k + 1 frames.
     """
     video = to_network(frames_THWC[None])
-    # What others published has attention or statistics over space: its tiles would not give what the whole gives.
+    # What others published has attention or statistics over space: its tiles would not give what the whole
+    # gives.
     ours = isinstance(vae, VAE)
     device = next(vae.parameters()).device
     posterior = encode_tiled(vae, video) if ours else vae.encode(video.to(device))

@@ -1,8 +1,9 @@
 """Published video VAEs behind the interface of our own: what diffusers' classes compress, the DiT learns.
 
-In: a folder as diffusers saves it (config.json with `_class_name`, and weights). Out: a `PublishedVAE` that is used as a
-`VAE` is: video (B, 3, T, H, W) in [-1, 1] with T = stride·k + 1, latents (B, C, k + 1, h, w), latent 0 is frame 0.
-diffusers is loaded only when a network is made. Shapes: B batch, T frames, H W height and width, C channels.
+In: a folder as diffusers saves it (config.json with `_class_name`, and weights). Out: a `PublishedVAE` that
+is used as a `VAE` is: video (B, 3, T, H, W) in [-1, 1] with T = stride·k + 1, latents (B, C, k + 1, h, w),
+latent 0 is frame 0. diffusers is loaded only when a network is made. Shapes: B batch, T frames, H W height
+and width, C channels.
 """
 
 import importlib.util
@@ -40,7 +41,8 @@ class PublishedConfig:
 
 
 class PublishedVAE(Normalised):
-    """A frozen network of diffusers. What is cut in time is cut as its class does it, which bounds memory over length."""
+    """A frozen network of diffusers. What is cut in time is cut as its class does it, which bounds memory
+    over length."""
 
     def __init__(self, network: nn.Module, cfg: PublishedConfig) -> None:
         super().__init__()
@@ -51,7 +53,8 @@ class PublishedVAE(Normalised):
         self.eval()
 
     def encode(self, x_BCTHW: Tensor) -> Posterior:
-        """Pixels in [-1, 1] to the posterior over latents; sizes off the stride are padded by repeating the edge.
+        """Pixels in [-1, 1] to the posterior over latents; sizes off the stride are padded by repeating the
+        edge.
 
         Raises:
             ValueError: when the number of frames is not stride_time·k + 1.
@@ -62,18 +65,22 @@ class PublishedVAE(Normalised):
         return Posterior(gaussian.mean.float(), gaussian.logvar.float())
 
     def decode(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode padded."""
+        """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode
+        padded."""
         return self.decode_chunked(z_BCTHW, 1, size)
 
     def decode_chunked(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Tensor:
         """The pieces of `decode_stream` in one."""
         return torch.cat(list(self.decode_stream(z_BCTHW, chunk, size)), dim=2)
 
-    def decode_stream(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Iterator[Tensor]:
+    def decode_stream(
+        self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None
+    ) -> Iterator[Tensor]:
         """The video piece by piece, for writing a long one as it is made.
 
         Args:
-            chunk: has no effect: how long a piece is changes what CogVideoX normalises over, so its class decides.
+            chunk: has no effect: how long a piece is changes what CogVideoX normalises over, so its class
+            decides.
         """
         if chunk < 1:
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
@@ -88,7 +95,8 @@ class PublishedVAE(Normalised):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What differs between diffusers' classes: how settings tell geometry and statistics, and how latents are decoded."""
+    """What differs between diffusers' classes: how settings tell geometry and statistics, and how latents are
+    decoded."""
 
     geometry: Callable[[Mapping[str, Any]], dict[str, Any]]
     pieces: Callable[[nn.Module, Tensor, PublishedConfig], Iterator[Tensor]]
@@ -113,7 +121,9 @@ def read_published(folder: Path | str) -> PublishedConfig:
     if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"in {path}: {unknown_name('published VAE', name, CLASSES)}")
     if importlib.util.find_spec("diffusers") is None:
-        raise FileNotFoundError(f"the VAE in '{folder}' is a {name} of diffusers; run: pip install 'rushes[published]'")
+        raise FileNotFoundError(
+            f"the VAE in '{folder}' is a {name} of diffusers; run: pip install 'rushes[published]'"
+        )
     _check_sizes(settings, path)
     try:
         cfg = PublishedConfig(class_name=name, settings=settings, **CLASSES[name].geometry(settings))
@@ -141,19 +151,22 @@ def build_network(cfg: PublishedConfig) -> nn.Module:
     kind = getattr(diffusers, cfg.class_name, None)
     if kind is None:
         raise FileNotFoundError(
-            f"diffusers {diffusers.__version__} has no {cfg.class_name}; run: pip install -U 'rushes[published]'"
+            f"diffusers {diffusers.__version__} has no {cfg.class_name}; run: pip install -U "
+            "'rushes[published]'"
         )
     taken = inspect.signature(kind.__init__).parameters
     try:
         return kind.from_config({name: value for name, value in cfg.settings.items() if name in taken})
     except (TypeError, ValueError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
         raise ValueError(
-            f"the config of this {cfg.class_name} makes no network ({str(error).splitlines()[0][:200]}); was it edited?"
+            f"the config of this {cfg.class_name} makes no network ({str(error).splitlines()[0][:200]}); "
+            "was it edited?"
         ) from error
 
 
 def download(hub_id: str, subfolder: str = "vae", revision: str | None = None) -> Path:
-    """The local folder of a VAE that is named by its place in the Hugging Face hub, fetched if it is not there yet.
+    """The local folder of a VAE that is named by its place in the Hugging Face hub, fetched if it is not
+    there yet.
 
     Args:
         hub_id: like 'Wan-AI/Wan2.1-T2V-1.3B-Diffusers'.
@@ -168,14 +181,17 @@ def download(hub_id: str, subfolder: str = "vae", revision: str | None = None) -
 
 
 def _check_sizes(settings: Mapping[str, Any], path: Path) -> None:
-    """Nothing is built that is far larger than any VAE: what its class makes of a number, it makes before it sees the weights."""
+    """Nothing is built that is far larger than any VAE: what its class makes of a number, it makes before it
+    sees the weights."""
     for name, value in settings.items():
         if name.startswith("_"):
             continue
         most = _MOST_BLOCKS if name in _COUNTS else _MOST_CHANNELS
         numbers = value if isinstance(value, list) else [value]
         if len(numbers) > _MOST_ENTRIES:
-            raise ValueError(f"in {path}: {name} has {len(numbers)} entries; at most {_MOST_ENTRIES} are taken")
+            raise ValueError(
+                f"in {path}: {name} has {len(numbers)} entries; at most {_MOST_ENTRIES} are taken"
+            )
         for number in numbers:
             if isinstance(number, dict | list):
                 raise ValueError(f"in {path}: {name} is no number, text or list of those")
@@ -183,13 +199,17 @@ def _check_sizes(settings: Mapping[str, Any], path: Path) -> None:
                 raise ValueError(f"in {path}: {name}={number} is too large: at most {most}")
     for name in _LEVELS:
         if isinstance(settings.get(name), list) and len(settings[name]) > _MOST_LEVELS:
-            raise ValueError(f"in {path}: {name} has {len(settings[name])} entries; at most {_MOST_LEVELS} are taken")
+            raise ValueError(
+                f"in {path}: {name} has {len(settings[name])} entries; at most {_MOST_LEVELS} are taken"
+            )
 
 
 def _wan_geometry(settings: Mapping[str, Any]) -> dict[str, Any]:
     stride_time = 2 ** sum(settings["temperal_downsample"])
     if stride_time != 4:
-        raise ValueError(f"temperal_downsample makes {stride_time} frames a latent, and the class cuts time by 4")
+        raise ValueError(
+            f"temperal_downsample makes {stride_time} frames a latent, and the class cuts time by 4"
+        )
     return {
         "latent_channels": settings["z_dim"],
         "stride_time": stride_time,
@@ -204,7 +224,8 @@ def _wan_pieces(network: nn.Module, z_BCTHW: Tensor, cfg: PublishedConfig) -> It
     from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
     z_BCTHW = network.post_quant_conv(z_BCTHW)
-    past: list[Any] = [None] * len(list(network.decoder.modules()))  # its causal convolutions take the first of these
+    # its causal convolutions take the first of these
+    past: list[Any] = [None] * len(list(network.decoder.modules()))
     for k, z in enumerate(z_BCTHW.split(1, dim=2)):
         x = network.decoder(z, feat_cache=past, feat_idx=[0], first_chunk=k == 0)
         yield unpatchify(x, cfg.settings.get("patch_size") or 1).clamp(-1, 1)
@@ -227,10 +248,11 @@ def _cogvideox_geometry(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cogvideox_pieces(network: nn.Module, z_BCTHW: Tensor, cfg: PublishedConfig) -> Iterator[Tensor]:
-    """What its `decode` does, two latent frames at a time and three at first, but each piece is handed out as it comes.
+    """What its `decode` does, two latent frames at a time and three at first, but each piece is handed out as
+    it comes.
 
-    In a first piece of two the class takes the image's latent for one of four frames, and the video has three frames too
-    many. So an even number of latents gets a copy of the last one, whose frames are cut off.
+    In a first piece of two the class takes the image's latent for one of four frames, and the video has three
+    frames too many. So an even number of latents gets a copy of the last one, whose frames are cut off.
     """
     short = z_BCTHW.shape[2] % 2 == 0
     if short:

@@ -1,11 +1,11 @@
 """The VAE on planes of any size: tiles of the plane, each run in chunks of time, give what the whole gives.
 
-In: a VAE, and a video or raw latents (B, C, T, H, W) on any device; a memory-mapped tensor is read a piece at a time.
-Out: what `VAE.encode` and `VAE.decode` return, on the input's device, without gradients.
-A tile keeps its core; around it the network is shown a halo, as far as it can see. Cores cover the plane once, so with
-the whole halo nothing is left to blend. With a smaller one the tiles overlap and are blended along linear ramps.
-What the network needs at once depends on tile and chunk, not on size or length.
-Shapes: B batch, C channels, T frames, H W height and width, N positions along one axis.
+In: a VAE, and a video or raw latents (B, C, T, H, W) on any device; a memory-mapped tensor is read a piece at
+a time. Out: what `VAE.encode` and `VAE.decode` return, on the input's device, without gradients. A tile keeps
+its core; around it the network is shown a halo, as far as it can see. Cores cover the plane once, so with the
+whole halo nothing is left to blend. With a smaller one the tiles overlap and are blended along linear ramps.
+What the network needs at once depends on tile and chunk, not on size or length. Shapes: B batch, C channels,
+T frames, H W height and width, N positions along one axis.
 """
 
 import math
@@ -22,7 +22,8 @@ from model.vae.blocks import Stream
 from model.vae.network import VAE, Posterior, check_video
 
 TILE_PX = 512
-"""Core of a tile, a multiple of every stride: activations of 0.4 (tiny), 1.2 (small) and 6.3 GiB (base) in float32."""
+"""Core of a tile, a multiple of every stride: activations of 0.4 (tiny), 1.2 (small) and 6.3 GiB (base) in
+float32."""
 CHUNK_FRAMES = 16
 """Frames of a chunk beside it. A multiple of every stride."""
 
@@ -53,7 +54,8 @@ def decoder_halo(cfg: VAEConfig) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One tile along one axis, in latents: the network is shown `outer`, that is `core` and the halo inside the plane."""
+    """One tile along one axis, in latents: the network is shown `outer`, that is `core` and the halo inside
+    the plane."""
 
     core: slice
     outer: slice
@@ -72,7 +74,8 @@ def plan_axis(length: int, tile: int, halo: int) -> list[Part]:
 def ramps(parts: list[Part], scale: int) -> list[Tensor]:
     """For each tile its weight (N,) at each position of its outer slice, `scale` of them per latent.
 
-    Weights rise and fall in a straight line over the overlap; at each position of the axis all tiles' weights sum to 1.
+    Weights rise and fall in a straight line over the overlap; at each position of the axis all tiles' weights
+    sum to 1.
     """
     length = parts[-1].outer.stop
     total_N, weights = torch.zeros(length * scale), []
@@ -97,8 +100,9 @@ def ramps(parts: list[Part], scale: int) -> list[Tensor]:
 class Strip:
     """One tile along one axis.
 
-    `shown` are the latents, or blocks of pixels that become them, that the network is given; `place` are the positions
-    of the result that it gives, and `within` the same counted from its own start. Without a weight it gives them alone.
+    `shown` are the latents, or blocks of pixels that become them, that the network is given; `place` are the
+    positions of the result that it gives, and `within` the same counted from its own start. Without a weight
+    it gives them alone.
     """
 
     shown: slice
@@ -126,7 +130,8 @@ class Tile(NamedTuple):
         return share_BCTHW * (self.rows.weight_N[:, None] * self.columns.weight_N).to(share_BCTHW.device)
 
     def write(self, share_BCTHW: Tensor, out_BCTHW: Tensor) -> None:
-        """Put a share where it belongs; where tiles overlap, `out` starts at zero and their shares are summed."""
+        """Put a share where it belongs; where tiles overlap, `out` starts at zero and their shares are
+        summed."""
         place_BCTHW = out_BCTHW[..., self.rows.place, self.columns.place]
         if self.rows.weight_N is None:
             place_BCTHW.copy_(share_BCTHW)
@@ -136,12 +141,17 @@ class Tile(NamedTuple):
 
 @torch.no_grad()
 def encode_tiled(
-    vae: VAE, x_BCTHW: Tensor, tile_px: int = TILE_PX, chunk_frames: int = CHUNK_FRAMES, halo: int | None = None
+    vae: VAE,
+    x_BCTHW: Tensor,
+    tile_px: int = TILE_PX,
+    chunk_frames: int = CHUNK_FRAMES,
+    halo: int | None = None,
 ) -> Posterior:
     """As `VAE.encode`, in tiles with a core of `tile_px` pixels each way, `chunk_frames` at a time.
 
     Args:
-        halo: pixels shown around a core; None for `encoder_halo`. Less is faster, blended, and no longer exact.
+        halo: pixels shown around a core; None for `encoder_halo`. Less is faster, blended, and no longer
+        exact.
 
     Raises:
         ValueError: as `VAE.encode_chunked`, or when tile_px or halo is not a multiple of stride_space.
@@ -160,11 +170,14 @@ def encode_tiled(
     for tile in tiles:
         stream = _stream(chunks)
         for a, b in chunks:
-            # these slices end where the picture does, so its edge is repeated in the piece and not in a padded copy
+            # these slices end where the picture does, so its edge is repeated in the piece and not in a
+            # padded copy
             piece_BCTHW = x_BCTHW[(..., slice(a, b), *tile.shown(stride))].to(vae.latent_mean.device)
             piece = vae.encode_piece(piece_BCTHW, stream)
             share = tile.share(torch.cat([piece.mean, piece.logvar], dim=1))
-            tile.write(share, moments_BCTHW[:, :, math.ceil(a / cfg.stride_time) : math.ceil(b / cfg.stride_time)])
+            tile.write(
+                share, moments_BCTHW[:, :, math.ceil(a / cfg.stride_time) : math.ceil(b / cfg.stride_time)]
+            )
     return Posterior(*moments_BCTHW.chunk(2, dim=1))
 
 
@@ -178,11 +191,13 @@ def decode_tiled(
     out: Tensor | None = None,
     halo: int | None = None,
 ) -> Tensor:
-    """As `VAE.decode`, in tiles with a core of `tile_latents` latents each way, `chunk` latent frames at a time.
+    """As `VAE.decode`, in tiles with a core of `tile_latents` latents each way, `chunk` latent frames at a
+    time.
 
     Args:
         out: (B, 3, T, H, W) to write into, of any float type and on any device, such as one over a file.
-        halo: latents shown around a core; None for `decoder_halo`. Less is faster, blended, and no longer exact.
+        halo: latents shown around a core; None for `decoder_halo`. Less is faster, blended, and no longer
+        exact.
     """
     chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, size, halo)
     if out is None:
@@ -199,7 +214,8 @@ def decode_tiled(
 
 @torch.no_grad()
 def decode_tiles(vae: VAE, z_BCTHW: Tensor, tile_latents: int, chunk: int) -> Iterator[tuple[Place, Tensor]]:
-    """The pieces of `decode_tiled` and their places, to be stored in another form; all of one tile, then the next."""
+    """The pieces of `decode_tiled` and their places, to be stored in another form; all of one tile, then the
+    next."""
     chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, None, None)
     for tile in tiles:
         stream = _stream(chunks)
@@ -219,7 +235,8 @@ def decode_tiled_stream(
 ) -> Iterator[Tensor]:
     """The result of `decode_tiled` in pieces of time (B, 3, t, H, W), for writing a long video as it is made.
 
-    Every tile's stream is kept all along: memory grows with the plane, by two frames of each layer, and not with length.
+    Every tile's stream is kept all along: memory grows with the plane, by two frames of each layer, and not
+    with length.
     """
     chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, size, halo)
     streams = [_stream(chunks) for _ in tiles]
@@ -238,7 +255,12 @@ def _decode(vae: VAE, z_BCTHW: Tensor, tile: Tile, a: int, b: int, stream: Strea
 
 
 def _decoder_plan(
-    cfg: VAEConfig, z_BCTHW: Tensor, tile_latents: int, chunk: int, size: tuple[int, int] | None, halo: int | None
+    cfg: VAEConfig,
+    z_BCTHW: Tensor,
+    tile_latents: int,
+    chunk: int,
+    size: tuple[int, int] | None,
+    halo: int | None,
 ) -> tuple[list[tuple[int, int]], list[Tile]]:
     """The chunks of time (first latent frame, end) and the tiles."""
     if chunk < 1:
@@ -250,11 +272,16 @@ def _decoder_plan(
     return chunks, _plan(plane, _size(cfg, z_BCTHW, size), tile_latents, halo, halo < exact, cfg.stride_space)
 
 
-def _plan(plane: Sequence[int], size: Sequence[int], tile: int, halo: int, blend: bool, scale: int) -> list[Tile]:
-    """Tiles of a plane of latents; their results have `scale` positions per latent, of which `size` are wanted."""
+def _plan(
+    plane: Sequence[int], size: Sequence[int], tile: int, halo: int, blend: bool, scale: int
+) -> list[Tile]:
+    """Tiles of a plane of latents; their results have `scale` positions per latent, of which `size` are
+    wanted."""
     if tile < 1 or halo < 0:
         raise ValueError(f"a tile of {tile} latents with a halo of {halo}: at least 1 and 0 are needed")
-    axes = [_strips(plan_axis(n, tile, halo), limit, blend, scale) for n, limit in zip(plane, size, strict=True)]
+    axes = [
+        _strips(plan_axis(n, tile, halo), limit, blend, scale) for n, limit in zip(plane, size, strict=True)
+    ]
     return [Tile(rows, columns) for rows, columns in product(*axes)]
 
 
@@ -270,7 +297,8 @@ def _strips(parts: list[Part], limit: int, blend: bool, scale: int) -> list[Stri
 
 
 def _stream(chunks: list[tuple[int, int]]) -> Stream | None:
-    """A memory between chunks, where there is more than one: for an image it would hold all layers for nobody."""
+    """A memory between chunks, where there is more than one: for an image it would hold all layers for
+    nobody."""
     return Stream() if len(chunks) > 1 else None
 
 

@@ -1,12 +1,14 @@
-"""The VAE and its discriminator as they are trained together: one forward pass, one number, both players' gradients.
+"""The VAE and its discriminator as they are trained together: one forward pass, one number, both players'
+gradients.
 
-In: video (B, 3, T, H, W) in [-1, 1], and what counts at this step. Out: the loss to go backward from, and its parts. The
-VAE's gradient comes from the distance to the original, KL, and the discriminator's opinion; the discriminator's from telling
-originals from reconstructions, and from nothing else. So one optimiser, one checkpoint and one backward pass do for both.
+In: video (B, 3, T, H, W) in [-1, 1], and what counts at this step. Out: the loss to go backward from, and its
+parts. The VAE's gradient comes from the distance to the original, KL, and the discriminator's opinion; the
+discriminator's from telling originals from reconstructions, and from nothing else. So one optimiser, one
+checkpoint and one backward pass do for both.
 
-The gradient of everything that looks at the reconstruction is taken at the reconstruction, once for each, and handed on to
-the VAE as one: their lengths are then known, which decide how much the discriminator counts, and neither it nor a perceptual
-network gets gradients of its own weights from the VAE's wish.
+The gradient of everything that looks at the reconstruction is taken at the reconstruction, once for each, and
+handed on to the VAE as one: their lengths are then known, which decide how much the discriminator counts, and
+neither it nor a perceptual network gets gradients of its own weights from the VAE's wish.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Weights:
 
     Attributes:
         perceptual: see `model.vae.loss.Perceptual`; None for no such term.
-        adversarial: share of the discriminator's gradient in the length of the distance's; 0 while it does not play.
+        adversarial: share of the discriminator's gradient in the length of the distance's; 0 while it does
+        not play.
         softness: see `model.vae.loss.distance`.
     """
 
@@ -51,8 +54,9 @@ class VAETraining(nn.Module):
     def forward(
         self, x_BCTHW: Tensor, generator: torch.Generator, weights: Weights
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, whose value is that of the VAE's own terms plus the discriminator's; and the parts, detached: l1, kl,
-        and where they count perceptual, adversarial (−score of the reconstruction), adversarial_weight, discriminator.
+        """The loss, whose value is that of the VAE's own terms plus the discriminator's; and the parts,
+        detached: l1, kl, and where they count perceptual, adversarial (−score of the reconstruction),
+        adversarial_weight, discriminator.
         """
         posterior, recon = self.vae(x_BCTHW, generator)
         seen = recon.detach().float().requires_grad_()
@@ -68,6 +72,10 @@ class VAETraining(nn.Module):
             pull = pull + weight * towards_real
             judged = discriminator_loss(self.discriminator(x_BCTHW), self.discriminator(recon.detach()))
             others = others + judged
-            parts |= {"adversarial": fooled.detach(), "adversarial_weight": weight, "discriminator": judged.detach()}
+            parts |= {
+                "adversarial": fooled.detach(),
+                "adversarial_weight": weight,
+                "discriminator": judged.detach(),
+            }
         carried = (recon.float() * pull).sum()
         return loss.detach() + (carried - carried.detach()) + others, parts

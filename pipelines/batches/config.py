@@ -1,4 +1,5 @@
-"""Config of batches: at which sizes clips are trained on, in which windows, and how much fits into a step. Light."""
+"""Config of batches: at which sizes clips are trained on, in which windows, and how much fits into a step.
+Light."""
 
 from __future__ import annotations
 
@@ -19,10 +20,15 @@ class ShapeConfig:
     )
     multiple: int = field(
         default=16,
-        metadata={"doc": "height and width are multiples of this (VAE stride × patch)", "unit": "pixels", "min": 8},
+        metadata={
+            "doc": "height and width are multiples of this (VAE stride × patch)",
+            "unit": "pixels",
+            "min": 8,
+        },
     )
     fps: float = field(
-        default=12.0, metadata={"doc": "frames per second that the model sees", "unit": "frames/s", "min": 0.1}
+        default=12.0,
+        metadata={"doc": "frames per second that the model sees", "unit": "frames/s", "min": 0.1},
     )
     max_frames: int = field(default=17, metadata={"doc": "longest window, 4k+1", "unit": "frames", "min": 1})
 
@@ -30,13 +36,14 @@ class ShapeConfig:
         if isinstance(self.max_frames, int) and self.max_frames % 4 != 1:
             near = 4 * ((self.max_frames - 1) // 4) + 1
             raise ValueError(
-                f"shapes.max_frames={self.max_frames} is not 4k+1, which the VAE needs; try {near} or {near + 4}"
+                f"shapes.max_frames={self.max_frames} is not 4k+1, which the VAE needs; try {near} or "
+                f"{near + 4}"
             )
         numbers = isinstance(self.max_pixels, int) and isinstance(self.multiple, int)
         if numbers and self.max_pixels < self.multiple**2:
             raise ValueError(
-                f"shapes.max_pixels={self.max_pixels} is less than one block of {self.multiple} × {self.multiple} (shapes.multiple); "
-                f"raise it to at least {self.multiple**2}"
+                f"shapes.max_pixels={self.max_pixels} is less than one block of {self.multiple} × "
+                f"{self.multiple} (shapes.multiple); raise it to at least {self.multiple**2}"
             )
 
 
@@ -45,7 +52,8 @@ class WindowConfig:
     """Which stretches of a clip are trained on, and which are held out."""
 
     stride_s: float = field(
-        default=1.0, metadata={"doc": "from the start of one training window to the next", "unit": "s", "min": 0.01}
+        default=1.0,
+        metadata={"doc": "from the start of one training window to the next", "unit": "s", "min": 0.01},
     )
     min_frames: int = field(
         default=5,
@@ -60,13 +68,18 @@ class WindowConfig:
     )
     holdout_min_frames: int = field(
         default=5,
-        metadata={"doc": "the held-out end is at least this long, or the clip has none", "unit": "frames", "min": 1},
+        metadata={
+            "doc": "the held-out end is at least this long, or the clip has none",
+            "unit": "frames",
+            "min": 1,
+        },
     )
 
 
 @dataclass
 class PieceConfig:
-    """Which stretches of a window are encoded alone too, so that training can give them as tails and keyframes."""
+    """Which stretches of a window are encoded alone too, so that training can give them as tails and
+    keyframes."""
 
     tails: list[int] = field(
         default_factory=lambda: [1, 5, 9],
@@ -76,7 +89,8 @@ class PieceConfig:
         },
     )
     keyframes: bool = field(
-        default=True, metadata={"doc": "also single frames inside a window, one per latent; doubles what is stored"}
+        default=True,
+        metadata={"doc": "also single frames inside a window, one per latent; doubles what is stored"},
     )
 
     def __post_init__(self) -> None:
@@ -86,7 +100,8 @@ class PieceConfig:
             if isinstance(length, int) and (length < 1 or length % 4 != 1):
                 near = max(1, 4 * ((length - 1) // 4) + 1)
                 raise ValueError(
-                    f"pieces.tails has {length}, which is not 4k+1, as the VAE needs; try {near} or {near + 4}"
+                    f"pieces.tails has {length}, which is not 4k+1, as the VAE needs; try {near} or "
+                    f"{near + 4}"
                 )
 
 
@@ -102,19 +117,28 @@ class BudgetConfig:
     cost_linear: float = field(default=1.0, metadata={"doc": "a: cost of a token", "min": 0})
     cost_quadratic: float = field(
         default=0.0,
-        metadata={"doc": "b: cost of a pair of tokens (attention), fitted from measured step times", "min": 0},
+        metadata={
+            "doc": "b: cost of a pair of tokens (attention), fitted from measured step times",
+            "min": 0,
+        },
     )
     batches_per_step: int = field(
         default=8,
         metadata={
-            "doc": "micro-batches of one optimiser step, over all workers; a multiple of their number leaves none idle",
+            "doc": (
+                "micro-batches of one optimiser step, over all workers; a multiple of their number leaves "
+                "none idle"
+            ),
             "min": 1,
         },
     )
     windows_per_clip: int | None = field(
         default=None,
         metadata={
-            "doc": "windows drawn of each clip in an epoch, so that long clips don't outweigh short ones; null: every window once",
+            "doc": (
+                "windows drawn of each clip in an epoch, so that long clips don't outweigh short ones; "
+                "null: every window once"
+            ),
             "min": 1,
         },
     )

@@ -1,7 +1,7 @@
 """Pixels of a window at an exact shape, from the clips in the shards.
 
-In: rows of a dataset's index, windows, shapes. Out: uint8 (T, H, W, 3). Decoded clips stay in a bounded cache, because neighbouring windows
-of one clip are asked for again and again.
+In: rows of a dataset's index, windows, shapes. Out: uint8 (T, H, W, 3). Decoded clips stay in a bounded
+cache, because neighbouring windows of one clip are asked for again and again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pipelines.media.decode import decode_frames
 
 
 class ClipError(ValueError):
-    """A clip of a dataset that can't be read: which one, in which shard, and why. Whoever meets it leaves the clip out."""
+    """A clip of a dataset that can't be read: which one, in which shard, and why. Whoever meets it leaves the
+    clip out."""
 
     def __init__(self, row: Mapping[str, Any], why: str):
         self.clip_id = row["clip_id"]
@@ -49,7 +50,8 @@ class FrameReader:
         self._lock = Lock()
 
     def clip(self, row: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-        """A whole clip at `fps`, scaled to cover height × width and cropped at the centre; uint8 (T, H, W, 3).
+        """A whole clip at `fps`, scaled to cover height × width and cropped at the centre; uint8 (T, H, W,
+        3).
 
         Raises:
             ClipError: its bytes are not there, or don't decode.
@@ -73,8 +75,11 @@ class FrameReader:
                 self._cache.popitem(last=False)
         return frames
 
-    def window(self, row: Mapping[str, Any], first: int, num_frames: int, height: int, width: int) -> np.ndarray:
-        """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3). Raises as `clip`."""
+    def window(
+        self, row: Mapping[str, Any], first: int, num_frames: int, height: int, width: int
+    ) -> np.ndarray:
+        """Frames [first, first + num_frames) at `fps`; uint8 (num_frames, height, width, 3). Raises as
+        `clip`."""
         frames = self.clip(row, height, width)[first : first + num_frames]
         assert len(frames) == num_frames, (
             f"clip {row['clip_id']} has no frames {first} … {first + num_frames} at {self._fps}/s"

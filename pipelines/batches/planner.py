@@ -1,8 +1,9 @@
 """What every training step holds: a pure function of the items, the seed, the epoch and the budgets.
 
-In: items (windows of clips with their exact shapes and token counts). Out: steps of micro-batches of one shape each. A plan knows
-nothing of ranks: they take a step's micro-batches by cost, so a run can be stopped and resumed on any number of workers.
-Nothing is dropped, nothing padded: every window drawn for an epoch is in exactly one of its micro-batches.
+In: items (windows of clips with their exact shapes and token counts). Out: steps of micro-batches of one
+shape each. A plan knows nothing of ranks: they take a step's micro-batches by cost, so a run can be stopped
+and resumed on any number of workers. Nothing is dropped, nothing padded: every window drawn for an epoch is
+in exactly one of its micro-batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pipelines.batches.config import BudgetConfig
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One draw of one window. `shape` is (frames, height, width) in pixels; `tokens` is what the network will see of it."""
+    """One draw of one window. `shape` is (frames, height, width) in pixels; `tokens` is what the network will
+    see of it."""
 
     clip_id: str
     window: int
@@ -68,7 +70,8 @@ def _shuffled(values: Sequence, key: int) -> list:
 
 
 def _draw_windows(items: Sequence[Item], seed: int, epoch: int, per_clip: int | None) -> list[Item]:
-    """The items of an epoch: all of them, or `per_clip` of each clip, none twice before every other was drawn once."""
+    """The items of an epoch: all of them, or `per_clip` of each clip, none twice before every other was drawn
+    once."""
     if per_clip is None:
         return list(items)
     by_clip: dict[str, list[Item]] = defaultdict(list)
@@ -84,8 +87,9 @@ def _draw_windows(items: Sequence[Item], seed: int, epoch: int, per_clip: int | 
 def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) -> list[Step]:
     """The steps of an epoch.
 
-    Items of a shape are shuffled and cut into micro-batches, each about as costly as the budgets allow; micro-batches are shuffled and
-    taken `batches_per_step` at a time. The order in which `items` come makes no difference.
+    Items of a shape are shuffled and cut into micro-batches, each about as costly as the budgets allow;
+    micro-batches are shuffled and taken `batches_per_step` at a time. The order in which `items` come makes
+    no difference.
 
     Raises:
         ValueError: there is nothing to plan.
@@ -104,13 +108,20 @@ def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) 
         size = batch_size(tokens, cfg)
         for start in range(0, len(order), size):
             batches.append(
-                MicroBatch(tuple(order[start : start + size]), cost(tokens, cfg) * len(order[start : start + size]))
+                MicroBatch(
+                    tuple(order[start : start + size]), cost(tokens, cfg) * len(order[start : start + size])
+                )
             )
     order = _shuffled(batches, draw_key(seed, epoch, "batches"))
-    return [tuple(order[start : start + cfg.batches_per_step]) for start in range(0, len(order), cfg.batches_per_step)]
+    return [
+        tuple(order[start : start + cfg.batches_per_step])
+        for start in range(0, len(order), cfg.batches_per_step)
+    ]
 
 
-def steps_from(items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig) -> Iterator[tuple[int, int, Step]]:
+def steps_from(
+    items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig
+) -> Iterator[tuple[int, int, Step]]:
     """(step, epoch, micro-batches) from a step number on, without end, across epochs."""
     step, epoch = 0, 0
     while True:
@@ -125,7 +136,8 @@ def steps_from(items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig) 
 def assign(step: Step, world: int) -> list[list[MicroBatch | None]]:
     """A step's micro-batches over ranks: the costliest first, each to the rank with the least so far.
 
-    All ranks get equally many entries, because ZeRO 2 and 3 count backward passes; None is an idle one of zero weight.
+    All ranks get equally many entries, because ZeRO 2 and 3 count backward passes; None is an idle one of
+    zero weight.
     """
     ranks: list[list[MicroBatch | None]] = [[] for _ in range(world)]
     load = [0.0] * world

@@ -1,6 +1,7 @@
 """From native sizes to the exact shapes that batches are made of.
 
-In: a displayed size and a pixel budget. Out: height and width that the model can take, as near to the native aspect as that allows.
+In: a displayed size and a pixel budget. Out: height and width that the model can take, as near to the native
+aspect as that allows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ def kept_share(width: int, height: int, shape_width: int, shape_height: int) -> 
 
 
 def fit_shape(width: int, height: int, max_pixels: int, multiple: int) -> tuple[int, int]:
-    """The (height, width) for a native size: many pixels, little cropped, never enlarged beyond the next multiple.
+    """The (height, width) for a native size: many pixels, little cropped, never enlarged beyond the next
+    multiple.
 
     Args:
         width, height: as displayed, pixels.
@@ -27,7 +29,8 @@ def fit_shape(width: int, height: int, max_pixels: int, multiple: int) -> tuple[
     """
     if max_pixels < multiple * multiple:
         raise ValueError(
-            f"shapes.max_pixels={max_pixels} is less than one block of {multiple} × {multiple}; raise it to at least {multiple**2}"
+            f"shapes.max_pixels={max_pixels} is less than one block of {multiple} × {multiple}; raise it to "
+            f"at least {multiple**2}"
         )
     best, best_worth = (multiple, multiple), 0.0
     for h in range(multiple, math.ceil(height / multiple) * multiple + 1, multiple):

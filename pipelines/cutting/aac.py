@@ -1,8 +1,9 @@
-"""Frames of sound in any format, at any time → an AAC track that begins with the pictures, in an mp4 of its own.
+"""Frames of sound in any format, at any time → an AAC track that begins with the pictures, in an mp4 of its
+own.
 
-In: decoded frames, each with its time. Out: a file. Every frame is where its time says: what is missing is silence, what
-comes twice is heard once. The rate stays where AAC has it, else it is the next one that AAC has, at most 96 kHz; speakers
-stay where AAC has them, else they are mixed down to two.
+In: decoded frames, each with its time. Out: a file. Every frame is where its time says: what is missing is
+silence, what comes twice is heard once. The rate stays where AAC has it, else it is the next one that AAC
+has, at most 96 kHz; speakers stay where AAC has them, else they are mixed down to two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 """Samples per second that AAC has, and every player knows."""
 
-_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")  # ISO/IEC 14496-3, 1.6.3.5: those with a number
+# ISO/IEC 14496-3, 1.6.3.5: those with a number
+_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
 _SAME = {
     "5.0(side)": "5.0",
     "5.1(side)": "5.1",
@@ -37,8 +39,8 @@ _FRAME = 1024
 
 
 def aac_rate(rate: int) -> int:
-    """The rate that sound of a rate gets in AAC: its own, else the lowest that loses nothing of it, else, above 96 kHz, the
-    highest that divides it, or 96 kHz.
+    """The rate that sound of a rate gets in AAC: its own, else the lowest that loses nothing of it, else,
+    above 96 kHz, the highest that divides it, or 96 kHz.
     """
     dividing = [known for known in RATES if rate % known == 0] if rate > RATES[-1] else []
     return max(dividing, default=min((known for known in RATES if known >= rate), default=RATES[-1]))
@@ -74,8 +76,8 @@ def write_aac(
         length_s: of the span.
 
     Returns:
-        What it became, in words, and when its first packet is heard, in samples from the span's beginning: encoders begin
-        before that. None if nothing is heard during the span.
+        What it became, in words, and when its first packet is heard, in samples from the span's beginning:
+        encoders begin before that. None if nothing is heard during the span.
 
     Raises:
         SoundError: none of the frames says when it is heard.
@@ -120,7 +122,8 @@ def _encoded(parts: Iterable["AudioFrame"], track: "AudioStream") -> Iterator["P
 
 
 class _Line:
-    """Samples one after another from time 0 to the end of a span, in the rate and speakers that the first frame gives it."""
+    """Samples one after another from time 0 to the end of a span, in the rate and speakers that the first
+    frame gives it."""
 
     def __init__(self, length_s: Fraction):
         self.rate, self.layout = 0, ""
@@ -144,7 +147,11 @@ class _Line:
             if converter is None or not converter.takes(frame) or abs(begin_s - due_s) > _JITTER_S:
                 if converter is not None:
                     yield from self._lay(converter.rest(), begin)
-                converter, due_s, begin = _Converter(frame, self.layout, self.rate), begin_s, round(begin_s * self.rate)
+                converter, due_s, begin = (
+                    _Converter(frame, self.layout, self.rate),
+                    begin_s,
+                    round(begin_s * self.rate),
+                )
             samples = converter.convert(frame)
             yield from self._lay(samples, begin)
             begin, due_s = begin + len(samples), due_s + lasts_s
@@ -206,7 +213,9 @@ class _Converter:
     def _samples(self, parts: list["AudioFrame | None"]) -> np.ndarray:
         channels = self._layout.nb_channels
         found = [part.to_ndarray().reshape(-1, part.layout.nb_channels) for part in parts if part is not None]
-        samples = np.concatenate([np.empty((0, self._kind[0] if self._alike else channels), np.float32), *found])
+        samples = np.concatenate(
+            [np.empty((0, self._kind[0] if self._alike else channels), np.float32), *found]
+        )
         return np.repeat(samples.mean(1, keepdims=True), channels, axis=1) if self._alike else samples
 
 

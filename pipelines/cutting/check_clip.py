@@ -1,6 +1,8 @@
-"""A clip's file → what in it is not as the index says. Runs in the killable child: see `pipelines.sandbox.child.call`.
+"""A clip's file → what in it is not as the index says. Runs in the killable child: see
+`pipelines.sandbox.child.call`.
 
-In: an mp4 as it lies in a shard, and what its row says of it. Out: the differences, in words; none if it is sound.
+In: an mp4 as it lies in a shard, and what its row says of it. Out: the differences, in words; none if it is
+sound.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ class Promised:
         width, height: as displayed, px.
         length: of its span, s.
         frames_hash: of its pictures; None for a re-encoded clip, whose pictures are only nearly the source's.
-        square: width and height are in square pixels; in the clip's own, as datasets before schema 3 have them, if not.
+        square: width and height are in square pixels; in the clip's own, as datasets before schema 3 have
+        them, if not.
     """
 
     num_frames: int
@@ -54,7 +57,8 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
             sizes.add((as_shown.width, as_shown.height) if promised.square else _in_own_pixels(as_shown))
             hashes.append(picture_hash(picture) if promised.frames_hash else 0)
         length = stream.duration * stream.time_base
-    if promised.frames_hash is None:  # its file has no edit list, and its clock tells when the last frame ends
+    # its file has no edit list, and its clock tells when the last frame ends
+    if promised.frames_hash is None:
         clock = read_clock(path)
         length = clock.end_pts * clock.time_base
     if len(shown) != promised.num_frames:

@@ -1,7 +1,9 @@
-"""A decoded picture → what x264 codes of it: cropped, mirrored and turned, in a sample format that every reader shows.
+"""A decoded picture → what x264 codes of it: cropped, mirrored and turned, in a sample format that every
+reader shows.
 
-In: a picture as coded, with its framing. Out: a picture whose colour tags are those of its samples. Samples are moved, not
-converted, wherever the format is one that x264 knows: luma is lost only where it has more than 10 bits.
+In: a picture as coded, with its framing. Out: a picture whose colour tags are those of its samples. Samples
+are moved, not converted, wherever the format is one that x264 knows: luma is lost only where it has more than
+10 bits.
 """
 
 from dataclasses import dataclass, replace
@@ -43,17 +45,23 @@ def codable(picture: "VideoFrame", interlaced: bool = False) -> Codable:
         # What becomes of RGB is ours to choose: limited range, and the matrix that belongs to its primaries.
         color_range, matrix = LIMITED, _BT2020 if shown.color_primaries == _BT2020 else _BT709
         if shown.bit_depth < 8:
-            picture = picture.reformat(format="rgb24")  # 5 bits made 8 reach white; made luma at once, they don't
+            # 5 bits made 8 reach white; made luma at once, they don't
+            picture = picture.reformat(format="rgb24")
         space = Colorspace.BT2020 if matrix == _BT2020 else Colorspace.ITU709
         picture = picture.reformat(
-            format=wanted, dst_colorspace=space, src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG
+            format=wanted,
+            dst_colorspace=space,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
         )
     elif picture.format.name != wanted:
         picture = picture.reformat(format=wanted, src_color_range=kept, dst_color_range=kept)
     if shown.rotation_deg or shown.mirrored or shown.inside != (shown.coded_width, shown.coded_height):
         picture = picture_of([_placed(plane, shown) for plane in planes_of(picture)], wanted)
     upright = shown_upright(shown)
-    return Codable(picture, replace(upright, pixel_format=wanted, color_range=color_range, color_matrix=matrix))
+    return Codable(
+        picture, replace(upright, pixel_format=wanted, color_range=color_range, color_matrix=matrix)
+    )
 
 
 def _format_for(picture: "VideoFrame", shown: PictureFormat, interlaced: bool) -> str:
@@ -73,8 +81,11 @@ def _format_for(picture: "VideoFrame", shown: PictureFormat, interlaced: bool) -
 
 
 def _placed(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
-    """A plane, cropped and turned; where it has fewer samples than the picture has pixels, all sizes are even."""
+    """A plane, cropped and turned; where it has fewer samples than the picture has pixels, all sizes are
+    even."""
     across, down = round(shown.coded_width / plane.shape[1]), round(shown.coded_height / plane.shape[0])
     (width, height), crop = shown.inside, shown.crop
-    inside = plane[crop.top // down : (crop.top + height) // down, crop.left // across : (crop.left + width) // across]
+    inside = plane[
+        crop.top // down : (crop.top + height) // down, crop.left // across : (crop.left + width) // across
+    ]
     return turned(inside, shown)

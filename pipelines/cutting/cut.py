@@ -1,8 +1,9 @@
-"""A span of a source → the clip's mp4: the source's own packets where that works, re-encoded where it doesn't; verified.
+"""A span of a source → the clip's mp4: the source's own packets where that works, re-encoded where it
+doesn't; verified.
 
-In: a source, a span, and the hash of the span's pictures as they were measured. Out: a file, and how it was made.
-A copy is taken only if its decoded pictures are the source's bit for bit, at exactly the source's times; a re-encoded
-clip only if every frame of it is near enough. Runs in the killable child: see `cut_clip`.
+In: a source, a span, and the hash of the span's pictures as they were measured. Out: a file, and how it was
+made. A copy is taken only if its decoded pictures are the source's bit for bit, at exactly the source's
+times; a re-encoded clip only if every frame of it is near enough. Runs in the killable child: see `cut_clip`.
 """
 
 import math
@@ -30,7 +31,8 @@ from pipelines.records import Span
 VERSION = 2
 # (keyframes further back, only the first sample begins): where a keyframe was none, the one before it may be.
 _ATTEMPTS = ((0, False), (0, True), (1, True))
-_MOST_LEADING = 16  # pictures of an open group that are read, and then left out: as many as a standard reorders
+# pictures of an open group that are read, and then left out: as many as a standard reorders
+_MOST_LEADING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Cut:
         tail_frames: in the file behind the clip's last frame, likewise.
         why: it was not copied; None if it was.
         worst_db: PSNR of its worst frame against the source's; None if they are equal bit for bit.
-        sound: what became of the source's sound: kept, converted or left out, and why; None if there is none, or none is
-            asked for.
+        sound: what became of the source's sound: kept, converted or left out, and why; None if there is none,
+            or none is asked for.
     """
 
     method: str
@@ -91,12 +93,13 @@ def cut(
         num_frames: how many frames the source shows during the span.
         frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
         clock: the source's, where it is known: reading it is reading all of the source.
-        shown: how these frames are shown, where it is known: to find out, the source is decoded up to the first of them.
+        shown: how these frames are shown, where it is known: to find out, the source is decoded up to the
+        first of them.
         interlaced: they are of two fields.
 
     Raises:
-        MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer the pictures
-            that were measured.
+        MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer
+            the pictures that were measured.
     """
     wanted = Wanted(path, span, num_frames, frames_hash, clock, shown, interlaced)
     track = out.with_name(f"{out.name}.sound")
@@ -138,7 +141,9 @@ def _copy(wanted: Wanted, out: Path, sound: Sound | None, heard: str | None, cfg
     most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
     for keyframes_back, only_first_begins in _ATTEMPTS:
         try:
-            run = read_run(wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream)
+            run = read_run(
+                wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream
+            )
             _check_share(run, wanted.num_frames, cfg)
             marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.shown)
             why = _difference(wanted, out, run, marked)
@@ -156,7 +161,8 @@ def _check_share(run: Run, num_frames: int, cfg: CutConfig) -> None:
     share = (lead + tail) / (lead + tail + num_frames)
     if share > cfg.max_lead_share:
         raise CannotCopy(
-            f"{lead} frames before and {tail} behind its {num_frames} are more than cut.max_lead_share={cfg.max_lead_share}"
+            f"{lead} frames before and {tail} behind its {num_frames} are more than "
+            f"cut.max_lead_share={cfg.max_lead_share}"
         )
 
 

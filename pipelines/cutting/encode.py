@@ -1,8 +1,8 @@
 """Pictures with PTS → the bytes of an mp4, the same bytes every time.
 
-In: FFmpeg's frames of a span. Out: h264 in mp4, upright, of native size, depth up to 10 bits, aspect, fields and colours, PTS
-shifted so that the first frame is at 0, in the source's own time base. One thread, no version strings: reproducible byte for
-byte.
+In: FFmpeg's frames of a span. Out: h264 in mp4, upright, of native size, depth up to 10 bits, aspect, fields
+and colours, PTS shifted so that the first frame is at 0, in the source's own time base. One thread, no
+version strings: reproducible byte for byte.
 """
 
 import io
@@ -39,12 +39,13 @@ def encode_mp4(
     """Encode one clip.
 
     Args:
-        pictures: frames in order, with PTS in `time_base`; `opaque` says how their container frames them. Odd sizes keep their
-            size: they are coded 4:4:4.
+        pictures: frames in order, with PTS in `time_base`; `opaque` says how their container frames them. Odd
+            sizes keep their size: they are coded 4:4:4.
         end_pts: where the last frame ends.
         time_base: of the PTS, seconds.
         rate: nominal frame rate, a hint for the encoder only.
-        fidelity: measures what is lost; encoding ends early, and the file is of no use, once it is not good any more.
+        fidelity: measures what is lost; encoding ends early, and the file is of no use, once it is not good
+        any more.
         fields: of the pictures, if they are of two fields each; None if they are not.
 
     Returns:
@@ -65,9 +66,14 @@ def encode_mp4(
                 made = codable(picture, fields is not None)
                 picture = made.picture
                 if stream is None:
-                    stream, first = _add_stream(container, made.shown, time_base, rate, cfg, fields), made.shown
+                    stream, first = (
+                        _add_stream(container, made.shown, time_base, rate, cfg, fields),
+                        made.shown,
+                    )
                 elif made.shown != first:
-                    raise MediaError(Reason.UNWRITABLE, "the size or the colours of its pictures change on the way")
+                    raise MediaError(
+                        Reason.UNWRITABLE, "the size or the colours of its pictures change on the way"
+                    )
                 picture.pts, picture.time_base = shown[-1] - shown[0], time_base
                 picture.pict_type = 0  # the source's choice of I, P and B is not x264's
                 if fidelity is not None:
@@ -125,8 +131,9 @@ def _add_stream(
 
 
 def _same_code() -> str:
-    """x264's AVX-512 routines read memory they did not write, so their output varies with what lay there before
-    (it follows MALLOC_PERTURB_); those for AVX2 and SSE4.2 don't, and agree with each other bit for bit.
+    """x264's AVX-512 routines read memory they did not write, so their output varies with what lay there
+    before (it follows MALLOC_PERTURB_); those for AVX2 and SSE4.2 don't, and agree with each other bit for
+    bit.
     """
     import cv2
 

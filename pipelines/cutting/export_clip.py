@@ -1,8 +1,8 @@
 """A clip's file as it lies in a shard → a file that shows the clip in any player, and nothing else.
 
-In: an mp4 that was cut, and what its row of the index says. Out: the same bytes, where every player shows the clip; else the
-clip encoded anew, near-losslessly, without the frames that an edit list hides. Runs in the killable child: see
-`pipelines.sandbox.child.call`.
+In: an mp4 that was cut, and what its row of the index says. Out: the same bytes, where every player shows the
+clip; else the clip encoded anew, near-losslessly, without the frames that an edit list hides. Runs in the
+killable child: see `pipelines.sandbox.child.call`.
 """
 
 import shutil
@@ -58,7 +58,8 @@ def export_clip(
 
     Args:
         stored: the mp4 as it lies in its shard.
-        promised: what the index says of it; its `frames_hash` where the file was copied from its source, and that is known.
+        promised: what the index says of it; its `frames_hash` where the file was copied from its source, and
+        that is known.
         interlaced: its pictures are of two fields.
         min_db: the worst frame of a clip that is encoded.
         verify: decode what was written, and compare it with what is promised.
@@ -67,7 +68,8 @@ def export_clip(
         the fields of `Exported`.
 
     Raises:
-        MediaError: the stored file does not decode; unfaithful if it, or what is written, is not what is promised.
+        MediaError: the stored file does not decode; unfaithful if it, or what is written, is not what is
+        promised.
     """
     try:
         edit = video_edit(stored)
@@ -104,7 +106,8 @@ def _begins_open(path: Path) -> str | None:
 def _anew(
     stored: Path, out: Path, promised: Promised, interlaced: bool, cut: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
-    """Encode what the edit list shows: PSNR of the worst frame, see `reencode`; and what did not come along, in words."""
+    """Encode what the edit list shows: PSNR of the worst frame, see `reencode`; and what did not come along,
+    in words."""
     clip = read_clip_file(stored.read_bytes())
     if clip is None:
         raise MediaError(Reason.UNREADABLE, "it hides frames, and its edit list does not say exactly which")
@@ -116,7 +119,8 @@ def _anew(
     sound, heard = read_sound(stored, Span(0, clip.clock.end_pts, time_base), track)
     span = Span(start_pts, start_pts + clip.clock.end_pts, time_base)
     named = promised.frames_hash or frames_hash(
-        picture_hash(picture) for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.everything)
+        picture_hash(picture)
+        for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.everything)
     )
     wanted = Wanted(whole, span, promised.num_frames, named, clip.everything, interlaced=interlaced)
     worst_db, beside = reencode(wanted, out, cut, encode)

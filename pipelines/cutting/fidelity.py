@@ -1,7 +1,8 @@
 """How near an encoder's pictures are to those it was given, measured while it encodes.
 
-In: pictures as they go into the encoder, and packets as they come out. Out: the PSNR of the worst frame, over the samples
-of all coded planes. Holds only the pictures that the encoder still looks at, so memory does not grow.
+In: pictures as they go into the encoder, and packets as they come out. Out: the PSNR of the worst frame, over
+the samples of all coded planes. Holds only the pictures that the encoder still looks at, so memory does not
+grow.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Interlaced pictures: which of their two fields is shown first, and what an encoder must know of it.
 
-In: a stream whose pictures are of two fields. Out: `Fields`, as they lie in the picture once it is upright; none where turning
-it mixed them.
+In: a stream whose pictures are of two fields. Out: `Fields`, as they lie in the picture once it is upright;
+none where turning it mixed them.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +32,8 @@ def fields_of(stream: "VideoStream", shown: PictureFormat) -> Fields | None:
     """Of interlaced pictures of a stream, as they are once they are upright.
 
     Args:
-        stream: whose decoder has decoded one of them; where it says nothing of the order, it is the usual one.
+        stream: whose decoder has decoded one of them; where it says nothing of the order, it is the usual
+        one.
         shown: how these pictures are shown.
     """
     fields = Fields(int(stream.codec_context.field_order) not in _BOTTOM_FIRST)

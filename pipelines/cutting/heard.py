@@ -1,7 +1,8 @@
-"""A source and a span of its video → what is heard meanwhile: coded packets, or decoded frames, each with its time.
+"""A source and a span of its video → what is heard meanwhile: coded packets, or decoded frames, each with its
+time.
 
-In: a source, a span. Out: packets or frames in order, with seconds from the first picture. The container is read from as
-near before the span as its index leads.
+In: a source, a span. Out: packets or frames in order, with seconds from the first picture. The container is
+read from as near before the span as its index leads.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-# How long before the span reading begins, for containers whose index leads behind it; None is the start of the file.
+# How long before the span reading begins, for containers whose index leads behind it; None is the start of
+# the file.
 _BEFORE_S = (1, 12, None)
 _EARLY_S = Fraction(1)  # before the span, decoding begins: longer than any codec looks back
 
@@ -27,8 +29,8 @@ class SoundError(Exception):
 
 
 def sound_stream(container: "InputContainer") -> "AudioStream | None":
-    """The first stream of sound whose rate is known: some are declared and never come. If there is none, the first that a
-    decoder is known for, as its packets may tell. None if the file has no sound.
+    """The first stream of sound whose rate is known: some are declared and never come. If there is none, the
+    first that a decoder is known for, as its packets may tell. None if the file has no sound.
 
     Raises:
         SoundError: no decoder knows it.
@@ -41,7 +43,8 @@ def sound_stream(container: "InputContainer") -> "AudioStream | None":
 
 
 def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction | None]]:
-    """Packets of sound from about a second before the span to its end, and when each begins; None where none says.
+    """Packets of sound from about a second before the span to its end, and when each begins; None where none
+    says.
 
     Raises:
         SoundError: no decoder knows the sound.
@@ -82,7 +85,8 @@ def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
 
 
 def frames_heard(path: File, span: Span, damage: list[str]) -> Iterator[tuple["AudioFrame", Fraction | None]]:
-    """Decoded sound from shortly before the span to its end, and when each frame begins; None where none says.
+    """Decoded sound from shortly before the span to its end, and when each frame begins; None where none
+    says.
 
     Args:
         damage: is given what the decoder says of each packet that does not decode.

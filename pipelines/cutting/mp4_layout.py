@@ -1,7 +1,8 @@
-"""The layout of an mp4 as players want it: the index before the pictures, and a picture of odd size cut out of one of even size.
+"""The layout of an mp4 as players want it: the index before the pictures, and a picture of odd size cut out
+of one of even size.
 
-In: the bytes of an mp4 with one video. Out: the bytes of another with the same samples. Source: ISO/IEC 14496-12, 8.3.2 (tkhd),
-8.5.2 (stsd), 8.7.5 (stco, co64), 12.1.4 (clap).
+In: the bytes of an mp4 with one video. Out: the bytes of another with the same samples. Source: ISO/IEC
+14496-12, 8.3.2 (tkhd), 8.5.2 (stsd), 8.7.5 (stco, co64), 12.1.4 (clap).
 """
 
 import struct

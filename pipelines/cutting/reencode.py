@@ -1,7 +1,8 @@
 """A span of a source → a clip encoded anew, no worse than asked for.
 
-In: what the clip is to show. Out: h264 in mp4 whose worst frame is near enough to the source's, at the source's times.
-What is encoded are the very pictures that were measured: their hash is checked on their way into the encoder.
+In: what the clip is to show. Out: h264 in mp4 whose worst frame is near enough to the source's, at the
+source's times. What is encoded are the very pictures that were measured: their hash is checked on their way
+into the encoder.
 """
 
 import math
@@ -30,10 +31,11 @@ from pipelines.records import Span
 if TYPE_CHECKING:
     from av import VideoFrame
 
-# Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads near a time,
-# not to the keyframe before it.
+# Containers whose packets say when they are shown, whatever was read before. Without an index, a seek leads
+# near a time, not to the keyframe before it.
 _SEEK_EARLY_S = {"mov": 0, "matroska": 0, "mpegts": 3}
-_MOST_RATE = 1000  # frames per second that an encoder is told of; a lying time base makes more than it can hold
+# frames per second that an encoder is told of; a lying time base makes more than it can hold
+_MOST_RATE = 1000
 _SMALLEST_STEP = 2  # of the rate factor, between two encodings
 _LOSSLESS = 0
 # Side data that says how samples are shown, and that x264 is not told.
@@ -53,8 +55,8 @@ _BESIDE = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the source's
-    clock, how the pictures are shown, and whether they are interlaced, where that is known.
+    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the
+    source's clock, how the pictures are shown, and whether they are interlaced, where that is known.
     """
 
     path: File
@@ -71,16 +73,18 @@ class Wanted:
         return None if self.clock is None else self.clock.stream
 
 
-def reencode(wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig) -> tuple[float | None, list[str]]:
+def reencode(
+    wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig
+) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
     Returns:
-        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference. And the names
-        of what the source's pictures carry beside their samples, and the clip's don't.
+        PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference.
+        And the names of what the source's pictures carry beside their samples, and the clip's don't.
 
     Raises:
-        MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or what was
-            written shows them at other times; unwritable.
+        MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or
+            what was written shows them at other times; unwritable.
     """
     path, span = wanted.path, wanted.span
     rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
@@ -92,7 +96,9 @@ def reencode(wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig) ->
         try:
             while True:
                 seen = _Seen(
-                    iterate_pictures(path, span.start_pts, span.end_pts, clock) if clock else _sought(path, span)
+                    iterate_pictures(path, span.start_pts, span.end_pts, clock)
+                    if clock
+                    else _sought(path, span)
                 )
                 fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
                 data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, settings, fidelity, fields)
@@ -108,7 +114,8 @@ def reencode(wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig) ->
     else:
         raise MediaError(
             Reason.UNFAITHFUL,
-            f"the source shows {len(seen.pts)} frames there, or not the {wanted.num_frames} that were measured",
+            f"the source shows {len(seen.pts)} frames there, or not the {wanted.num_frames} that were "
+            "measured",
         )
     out.write_bytes(data)
     _check_encoded(out, [(pts - span.start_pts) * span.time_base for pts in seen.pts], span)
@@ -147,7 +154,9 @@ class _Seen:
             self.pts.append(picture.pts)
             self.hashes.append(picture_hash(picture))
             if len(self.hashes) == 1:
-                self.beside = {_BESIDE[data.type.name] for data in picture.side_data if data.type.name in _BESIDE}
+                self.beside = {
+                    _BESIDE[data.type.name] for data in picture.side_data if data.type.name in _BESIDE
+                }
             yield picture
 
 
@@ -159,11 +168,13 @@ def _fields(wanted: Wanted) -> Fields | None:
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:
-    """Raises MediaError unless a re-encoded clip shows its frames at these times, and for as long as its span."""
+    """Raises MediaError unless a re-encoded clip shows its frames at these times, and for as long as its
+    span."""
     clock = read_clock(out)
     shown = [Fraction(int(pts)) * clock.time_base for pts in clock.pts]
     end, wanted_end = clock.end_pts * clock.time_base, (span.end_pts - span.start_pts) * span.time_base
     if shown != times or end != wanted_end:
         raise MediaError(
-            Reason.UNFAITHFUL, f"wrote {len(shown)} frames during {end} s, wanted {len(times)} during {wanted_end} s"
+            Reason.UNFAITHFUL,
+            f"wrote {len(shown)} frames during {end} s, wanted {len(times)} during {wanted_end} s",
         )

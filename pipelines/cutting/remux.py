@@ -1,8 +1,8 @@
 """Coded packets of a span → an mp4 that shows exactly that span, without decoding anything.
 
-In: a source and a span. Out: the packets from a keyframe at or before the span's first frame to the last one that
-its frames need, in decode order; and an mp4 of them whose edit list shows the span alone. PTS stay exact: the file's
-clock ticks in a multiple of the source's. Reproducible byte for byte.
+In: a source and a span. Out: the packets from a keyframe at or before the span's first frame to the last one
+that its frames need, in decode order; and an mp4 of them whose edit list shows the span alone. PTS stay
+exact: the file's clock ticks in a multiple of the source's. Reproducible byte for byte.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pipelines.media.picture_format import PictureFormat
 
 COPIED = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2video"))
-# How long before the span reading begins: an index leads straight to the keyframe; where there is none, or it leads
-# behind it (by decoding time), further back; None is the start of the file.
+# How long before the span reading begins: an index leads straight to the keyframe; where there is none, or it
+# leads behind it (by decoding time), further back; None is the start of the file.
 _BEFORE_S = (0, 2, 12, 60, None)
 _CHANGES = "its parameter sets change on the way"
 _MIN_TICKS = 10_000  # as FFmpeg: some players take coarser clocks badly
@@ -41,7 +41,8 @@ class CannotCopy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A packet: when its picture is shown, and whether it and all shown after it decode without anything before it."""
+    """A packet: when its picture is shown, and whether it and all shown after it decode without anything
+    before it."""
 
     pts: int
     begins: bool
@@ -52,8 +53,8 @@ class Coded:
 class Run:
     """Packets in decode order, in units of the source's time base; the first one is a keyframe.
 
-    `header` are the parameter sets that the first one brings, where they are not those of the source's header; None else.
-    `stream` is the number of their stream in the source, if it was asked for.
+    `header` are the parameter sets that the first one brings, where they are not those of the source's
+    header; None else. `stream` is the number of their stream in the source, if it was asked for.
     """
 
     packets: tuple[Coded, ...]
@@ -87,7 +88,8 @@ def read_run(
 ) -> Run:
     """The packets that show a span of a source.
 
-    Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they refer to is.
+    Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they
+    refer to is.
 
     Args:
         num_frames: how many frames the span has.
@@ -106,7 +108,8 @@ def read_run(
             stream = video_stream(container, number)
             if stream.codec_context.name not in COPIED:
                 raise CannotCopy(f"{stream.codec_context.name} is not copied into mp4")
-            # A transport stream loses its first keyframe if one seeks to it: the beginning is read without seeking.
+            # A transport stream loses its first keyframe if one seeks to it: the beginning is read without
+            # seeking.
             if before_s is not None:
                 target = span.start_pts - int(before_s / stream.time_base)
                 if target <= (stream.start_time or 0):
@@ -139,9 +142,11 @@ def _collect(
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
     too_long = False
-    # A coded MPEG-4 picture has a header and a bit per macroblock; less is a repetition, or a place held for a picture.
+    # A coded MPEG-4 picture has a header and a bit per macroblock; less is a repetition, or a place held for
+    # a picture.
     smallest = min(32, 8 + stream.codec_context.width * stream.codec_context.height // (16 * 16 * 8))
-    # AVI knows only when packets are decoded; without reordering they are shown then. With it, the copy won't verify.
+    # AVI knows only when packets are decoded; without reordering they are shown then. With it, the copy won't
+    # verify.
     by_decoding = stream.container.format.name == "avi" and codec in ("h264", "hevc")
     for packet in packets:
         if not packet.size:
@@ -187,8 +192,8 @@ def _collect(
 def _own_header(codec: str, extradata: bytes, packets: Sequence[Coded]) -> bytes | None:
     """`Run.header`.
 
-    A recording may change its parameter sets on the way. The file that is made has one header: of the run's own sets, if its
-    first packet brings them and no other comes later.
+    A recording may change its parameter sets on the way. The file that is made has one header: of the run's
+    own sets, if its first packet brings them and no other comes later.
     """
     declared, header = declared_sets(codec, extradata), None
     carried = [carried_sets(codec, packet.data, extradata) for packet in packets]
@@ -203,8 +208,8 @@ def _own_header(codec: str, extradata: bytes, packets: Sequence[Coded]) -> bytes
 
 
 def _as_hvc1(codec: str, extradata: bytes, packets: tuple[Coded, ...]) -> tuple[Coded, ...]:
-    """HEVC without the parameter sets that its header has as well: QuickTime and Safari play no file that repeats them. Of Annex B
-    the muxer takes them out itself.
+    """HEVC without the parameter sets that its header has as well: QuickTime and Safari play no file that
+    repeats them. Of Annex B the muxer takes them out itself.
     """
     if codec != "hevc" or not nal_length_bytes(codec, extradata):
         return packets
@@ -225,7 +230,8 @@ def write_clip(
         path: the source, which gives size, aspect, rotation, colours and parameter sets.
         sound: what is heard during the span.
         only_first_begins: mark no sample behind the first as one to begin at.
-        shown: how the span's pictures are shown, if that is known: the source's header speaks of its first ones.
+        shown: how the span's pictures are shown, if that is known: the source's header speaks of its first
+        ones.
 
     Returns:
         PTS of the span's frames whose samples are marked so.
@@ -243,13 +249,17 @@ def write_clip(
     pts = [(coded.pts - run.span.start_pts) * per_tick for coded in run.packets]
     end = (run.span.end_pts - run.span.start_pts) * per_tick
     dts, begins = _decoding(pts, [coded.begins and not only_first_begins for coded in run.packets])
-    # bitexact: neither the muxer's version nor a time is written. The index comes first: a player can begin at once.
+    # bitexact: neither the muxer's version nor a time is written. The index comes first: a player can begin
+    # at once.
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
     # unofficial: else the muxer leaves out what Dolby Vision's players need.
     options |= {"movie_timescale": str(scale), "video_track_timescale": str(scale), "strict": "unofficial"}
     edits = [Edit(-dts[0], end)]
     try:
-        with open_container(path) as source, av.open(str(out), "w", format="mp4", options=options) as container:
+        with (
+            open_container(path) as source,
+            av.open(str(out), "w", format="mp4", options=options) as container,
+        ):
             track = container.add_stream_from_template(video_stream(source, run.stream), opaque=True)
             track.time_base = Fraction(1, scale)
             _describe(track, run, shown)
@@ -288,12 +298,13 @@ def _describe(track: "VideoStream", run: Run, shown: "PictureFormat | None") -> 
 
 
 def _decoding(pts: Sequence[int], begins: Sequence[bool]) -> tuple[list[int], list[bool]]:
-    """When each packet is decoded, and which may be marked as one to begin at; `pts` in decode order, distinct.
+    """When each packet is decoded, and which may be marked as one to begin at; `pts` in decode order,
+    distinct.
 
-    Times: each packet when the one so many before it is shown, as encoders do. Beginnings, beside the first packet: those
-    where that is true for readers that count frames in the order of packets, and for those that look for a time among
-    the times of decoding. So nothing behind them is shown before them, and from one to the next are more packets than
-    pictures are delayed.
+    Times: each packet when the one so many before it is shown, as encoders do. Beginnings, beside the first
+    packet: those where that is true for readers that count frames in the order of packets, and for those that
+    look for a time among the times of decoding. So nothing behind them is shown before them, and from one to
+    the next are more packets than pictures are delayed.
     """
     shown = sorted(pts)
     rank = {value: index for index, value in enumerate(shown)}

@@ -1,9 +1,10 @@
 """What is heard during a span → a track of sound, ready to lie beside a clip's pictures, in sync with them.
 
-In: a source and a span of its video. Out: the source's own packets where mp4 carries them, AAC where it doesn't, in an
-mp4 of their own; or why there is no sound. Whatever is wrong with sound is found here, before it comes near the pictures:
-a track is taken only if the muxer took it and, of a copy, if what is heard of it decodes, all at one rate. One packet
-before the span comes along unheard, since transform codecs build each frame's beginning from the one before it.
+In: a source and a span of its video. Out: the source's own packets where mp4 carries them, AAC where it
+doesn't, in an mp4 of their own; or why there is no sound. Whatever is wrong with sound is found here, before
+it comes near the pictures: a track is taken only if the muxer took it and, of a copy, if what is heard of it
+decodes, all at one rate. One packet before the span comes along unheard, since transform codecs build each
+frame's beginning from the one before it.
 """
 
 from collections.abc import Iterable
@@ -73,8 +74,8 @@ def read_sound(path: File, span: Span, out: Path) -> tuple[Sound | None, str | N
         out: where the track goes.
 
     Returns:
-        The track; and what became of the source's sound, in words: kept, converted or left out, and why. None if nothing is
-        heard there.
+        The track; and what became of the source's sound, in words: kept, converted or left out, and why. None
+        if nothing is heard there.
     """
     try:
         sound = _copied(path, span, out)
@@ -196,8 +197,8 @@ def _packet(heard: _Heard, rate: int) -> "Packet":
 
 
 def _check_copy(file: Path, lasts_s: Fraction) -> None:
-    """Raises SoundError unless all of a track but its first packet, which is not heard, decodes at one rate, and lasts as
-    long as its packets say.
+    """Raises SoundError unless all of a track but its first packet, which is not heard, decodes at one rate,
+    and lasts as long as its packets say.
     """
     import av
 
@@ -217,9 +218,13 @@ def _check_copy(file: Path, lasts_s: Fraction) -> None:
                 kind = f"{frame.sample_rate} Hz, {frame.layout.name}"
                 kinds += [kind] if kind not in kinds else []
     if len(kinds) != 1:
-        raise SoundError(f"it changes on the way, from {' to '.join(kinds)}" if kinds else "nothing of it decodes")
+        raise SoundError(
+            f"it changes on the way, from {' to '.join(kinds)}" if kinds else "nothing of it decodes"
+        )
     if abs(decoded_s - lasts_s) > _UNTOLD_S:
-        raise SoundError(f"{float(decoded_s):.2f} s of it decode, while its packets last {float(lasts_s):.2f} s")
+        raise SoundError(
+            f"{float(decoded_s):.2f} s of it decode, while its packets last {float(lasts_s):.2f} s"
+        )
 
 
 def _opened(file: Path) -> "InputContainer":

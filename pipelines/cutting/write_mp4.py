@@ -1,7 +1,8 @@
 """Frames of our own making → an mp4 that plays everywhere, with the colours that it says it has.
 
-In: RGB frames, as a network made them. Out: h264, 4:2:0, BT.709 of limited range in matrix and tags, the index first. Sizes are exact: an odd
-one is coded a pixel larger, the edge repeated, and cropped by the container.
+In: RGB frames, as a network made them. Out: h264, 4:2:0, BT.709 of limited range in matrix and tags, the
+index first. Sizes are exact: an odd one is coded a pixel larger, the edge repeated, and cropped by the
+container.
 """
 
 from collections.abc import Iterator

@@ -10,5 +10,9 @@ class ShardConfig:
     max_clips: int = field(default=1000, metadata={"doc": "most clips of a shard", "unit": "clips", "min": 1})
     max_bytes: int = field(
         default=512 * 1024**2,
-        metadata={"doc": "size at which a shard is full, estimated from pixels and frames", "unit": "bytes", "min": 1},
+        metadata={
+            "doc": "size at which a shard is full, estimated from pixels and frames",
+            "unit": "bytes",
+            "min": 1,
+        },
     )

@@ -1,14 +1,16 @@
 """Cached latents and text embeddings of a dataset, sharded in the same buckets as its clips.
 
-    latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each window and of each piece
-                                                        (a stretch encoded alone), text embeddings, all float16
+    latents/<fingerprint>/shards/<bucket>/<id>.tar      WebDataset: <clip_id>.safetensors — latents of each
+                                                        window and of each piece (a stretch encoded alone),
+                                                        text embeddings, all float16
     latents/<fingerprint>/index/<hash>.parquet          a row per window
-    latents/<fingerprint>/shards/unread/<id>.json       which clips of a shard could not be read, when it was to be made
-    latents/<fingerprint>/manifests/000001.json         immutable, numbered; the newest counts
-    latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be decoded
+    latents/<fingerprint>/shards/unread/<id>.json       which clips of a shard could not be read, when it was
+    to be made latents/<fingerprint>/manifests/000001.json         immutable, numbered; the newest counts
+    latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be
+    decoded
 
-In: numpy arrays and plain facts. Out: the same again. Knows neither models nor devices. A shard's id is the hash of what is in it, so a
-shard that is there already is not made again.
+In: numpy arrays and plain facts. Out: the same again. Knows neither models nor devices. A shard's id is the
+hash of what is in it, so a shard that is there already is not made again.
 """
 
 from __future__ import annotations
@@ -58,15 +60,16 @@ class WindowRow:
     offset: int
     size: int
     texts: str | None = None
-    """Kinds of the clip's texts, sorted, with commas between; None if it was written before they were noted."""
+    """Kinds of the clip's texts, sorted, with commas between; None if it was written before they were
+    noted."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
     """What is cached of a clip. Rows lack their place in the shard.
 
-    windows: window number → (C, T, H, W). pieces: (first frame of the clip, number of frames) → the same of that stretch, encoded
-    alone; windows share them. texts: caption kind → (L, E).
+    windows: window number → (C, T, H, W). pieces: (first frame of the clip, number of frames) → the same of
+    that stretch, encoded alone; windows share them. texts: caption kind → (L, E).
     """
 
     clip_id: str
@@ -95,20 +98,28 @@ def _unread_key(fingerprint: str, shard: str) -> str:
 
 
 def write_unread(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[str]) -> None:
-    """Note which clips of a shard could not be read, while others could: those then are a shard of their own."""
+    """Note which clips of a shard could not be read, while others could: those then are a shard of their
+    own."""
     store.put_new(_unread_key(fingerprint, shard), json.dumps(sorted(clip_ids)).encode())
 
 
 def read_unread(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
-    """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none could."""
+    """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none
+    could."""
     try:
-        unread = parse_json(store.read(_unread_key(fingerprint, shard), JSON_BYTES), _unread_key(fingerprint, shard))
+        unread = parse_json(
+            store.read(_unread_key(fingerprint, shard), JSON_BYTES), _unread_key(fingerprint, shard)
+        )
     except FileNotFoundError:
         return frozenset()
-    return frozenset(one for one in unread if isinstance(one, str)) if isinstance(unread, list) else frozenset()
+    return (
+        frozenset(one for one in unread if isinstance(one, str)) if isinstance(unread, list) else frozenset()
+    )
 
 
-def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: Sequence[EncodedClip]) -> None:
+def write_shard(
+    store: Store, fingerprint: str, bucket: str, shard: str, clips: Sequence[EncodedClip]
+) -> None:
     """Write clips as one reproducible tar, then the rows that say where their members lie."""
     import tarfile
 
@@ -124,7 +135,9 @@ def write_shard(store: Store, fingerprint: str, bucket: str, shard: str, clips: 
             writer.write({"__key__": clip.clip_id, "safetensors": save(tensors)})
     data = buffer.getvalue()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        places = {member.name.partition(".")[0]: (member.offset_data, member.size) for member in tar.getmembers()}
+        places = {
+            member.name.partition(".")[0]: (member.offset_data, member.size) for member in tar.getmembers()
+        }
     rows = []
     for clip in clips:
         offset, size = places[clip.clip_id]
@@ -140,14 +153,16 @@ def _piece_name(first_frame: int, num_frames: int) -> str:
 
 
 def _half(x: np.ndarray) -> np.ndarray:
-    """float16 in C order: safetensors writes an array's memory as it lies, and a permuted one would come back scrambled."""
+    """float16 in C order: safetensors writes an array's memory as it lies, and a permuted one would come back
+    scrambled."""
     return np.ascontiguousarray(x, dtype=np.float16)
 
 
 def commit(
     store: Store, fingerprint: str, number: int, shards: Sequence[tuple[str, str]], facts: Mapping[str, Any]
 ) -> str:
-    """Publish the manifest of a finished encoding, unless the newest says the same; returns the key of the one that does.
+    """Publish the manifest of a finished encoding, unless the newest says the same; returns the key of the
+    one that does.
 
     Args:
         number: of the dataset's manifest that was encoded.
@@ -185,7 +200,9 @@ def commit(
 def fingerprints(store: Store) -> list[str]:
     """Which latents a dataset has finished."""
     parts = (key.split("/") for key in store.list(f"{ROOT}/"))
-    return sorted({part[1] for part in parts if len(part) == 4 and part[2] == "manifests" and manifest_number(part[3])})
+    return sorted(
+        {part[1] for part in parts if len(part) == 4 and part[2] == "manifests" and manifest_number(part[3])}
+    )
 
 
 def open_latents(store: Store, fingerprint: str | None) -> Latents:
@@ -198,16 +215,20 @@ def open_latents(store: Store, fingerprint: str | None) -> Latents:
     known = fingerprints(store)
     if not known:
         raise FileNotFoundError(
-            f"dataset {store.uri} has no cached latents; make them with: rushes encode dataset={store.uri} vae=<folder of train_vae>"
+            f"dataset {store.uri} has no cached latents; make them with: rushes encode dataset={store.uri} "
+            "vae=<folder of train_vae>"
         )
     if fingerprint is None:
         if len(known) > 1:
             raise ValueError(
-                f"dataset {store.uri} has several latents; choose one with latents=<one of {', '.join(known)}>"
+                f"dataset {store.uri} has several latents; choose one with latents=<one of "
+                f"{', '.join(known)}>"
             )
         fingerprint = known[0]
     if fingerprint not in known:
-        raise FileNotFoundError(f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}")
+        raise FileNotFoundError(
+            f"dataset {store.uri} has no latents '{fingerprint}'; it has {', '.join(known)}"
+        )
     folder = f"{ROOT}/{fingerprint}/manifests/"
     newest = f"{folder}{manifest_name(max(numbers(store, folder)))}"
     manifest = parse_object(store.read(newest, MANIFEST_BYTES), f"{newest} of {store.uri}", MANIFEST_BYTES)
@@ -234,9 +255,13 @@ def _check_facts(manifest: Mapping[str, Any], where: str) -> None:
         value = manifest.get(name, least)
         if type(value) not in (int, type(most)) or not least <= value <= most:
             raise ValueError(
-                f"{where} is damaged: {name}={str(value)[:80]} is no number of {least:g} to {most:,g}; encode again"
+                f"{where} is damaged: {name}={str(value)[:80]} is no number of {least:g} to {most:,g}; "
+                "encode again"
             )
-    pieces, vae = manifest.get("pieces", {"tails": [], "keyframes": False}), manifest.get("vae", {"config": {}})
+    pieces, vae = (
+        manifest.get("pieces", {"tails": [], "keyframes": False}),
+        manifest.get("vae", {"config": {}}),
+    )
     if not isinstance(vae, dict) or not isinstance(vae.get("config"), dict):
         raise ValueError(f"{where} is damaged: its vae is no object with a config; encode again")
     if (
@@ -266,7 +291,9 @@ def _rows(store: Store, index: str, channels: int) -> dict[tuple[str, int], Wind
             raise ValueError(f"{index} of {store.uri} is no index of latents; encode again")
         row = WindowRow(**told)
         latents = channels * row.latent_frames * row.latent_height * row.latent_width
-        least = min(row.num_frames, row.height, row.width, row.latent_frames, row.latent_height, row.latent_width)
+        least = min(
+            row.num_frames, row.height, row.width, row.latent_frames, row.latent_height, row.latent_width
+        )
         if least < 1 or not 0 < row.fps <= _NUMBERS["fps"][1] or 2 * latents > row.size:
             raise ValueError(f"{index} of {store.uri} says of clip {row.clip_id} what can't be; encode again")
         rows[row.clip_id, row.window] = row
@@ -279,7 +306,9 @@ _OF_TYPE = {"str": str, "int": int, "float": int | float, "str | None": str | No
 class Latents:
     """Reader of cached latents and texts. Clips stay in a bounded cache; safe to share between threads."""
 
-    def __init__(self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30):
+    def __init__(
+        self, store: Store, fingerprint: str, manifest: Mapping[str, Any], cache_bytes: int = 1 << 30
+    ):
         schema = manifest.get("schema_version")
         if schema not in _READABLE:
             todo = "encode again"
@@ -310,8 +339,9 @@ class Latents:
             tensors = load(data)
         except (FileNotFoundError, EOFError, SafetensorError, ValueError) as error:
             raise ValueError(
-                f"clip {row.clip_id} in {row.shard} of {self._store.uri} can't be read ({error}); remove that file and its rows in "
-                f"{_rows_key(self.fingerprint, PurePosixPath(row.shard).stem)}, and encode again"
+                f"clip {row.clip_id} in {row.shard} of {self._store.uri} can't be read ({error}); remove "
+                f"that file and its rows in {_rows_key(self.fingerprint, PurePosixPath(row.shard).stem)}, "
+                "and encode again"
             ) from error
         with self._lock:
             self._cache[row.clip_id] = tensors
@@ -326,9 +356,15 @@ class Latents:
         """Normalised latents (C, T, H, W), float16."""
         row = self.rows[clip_id, window]
         latents = self._clip(row)[f"window_{window:04d}"]
-        if latents.shape != (self.manifest["latent_channels"], row.latent_frames, row.latent_height, row.latent_width):
+        if latents.shape != (
+            self.manifest["latent_channels"],
+            row.latent_frames,
+            row.latent_height,
+            row.latent_width,
+        ):
             raise ValueError(
-                f"window {window} of clip {clip_id} in {row.shard} has another shape than the index says; encode again"
+                f"window {window} of clip {clip_id} in {row.shard} has another shape than the index says; "
+                "encode again"
             )
         return latents
 
@@ -344,4 +380,6 @@ class Latents:
     def texts(self, clip_id: str, window: int) -> dict[str, np.ndarray]:
         """Embeddings (L, E) float16 by caption kind."""
         tensors = self._clip(self.rows[clip_id, window])
-        return {name.removeprefix("text_"): value for name, value in tensors.items() if name.startswith("text_")}
+        return {
+            name.removeprefix("text_"): value for name, value in tensors.items() if name.startswith("text_")
+        }

@@ -1,6 +1,7 @@
 """The account of a run: everything that came in must have come out somewhere, exactly once.
 
-In: counts. Out: the ledger as JSON-able rows, or `LedgerError` if it does not balance, and then the job fails.
+In: counts. Out: the ledger as JSON-able rows, or `LedgerError` if it does not balance, and then the job
+fails.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,8 +36,8 @@ class Ledger:
         out = self.clips_kept + self.clips_rejected + self.clips_quarantined
         if self.clips != out:
             raise LedgerError(
-                f"{self.clips} clips were made, but {self.clips_kept} kept + {self.clips_rejected} rejected + "
-                f"{self.clips_quarantined} quarantined = {out} are accounted for"
+                f"{self.clips} clips were made, but {self.clips_kept} kept + {self.clips_rejected} rejected "
+                f"+ {self.clips_quarantined} quarantined = {out} are accounted for"
             )
 
     def as_dict(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Numbered immutable manifests: the newest one is the dataset.
 
-In: what a run made of the dataset. Out: `manifests/000007.json`, published create-if-absent, so that of two writers one
-learns that it was second, re-reads and goes on. A manifest that says nothing new is not written.
+In: what a run made of the dataset. Out: `manifests/000007.json`, published create-if-absent, so that of two
+writers one learns that it was second, re-reads and goes on. A manifest that says nothing new is not written.
 """
 
 import json
@@ -45,8 +45,9 @@ class Shard:
 class Manifest:
     """What a dataset consists of. Holds no times and no run ids: the same content is the same manifest.
 
-    `recipe` has name, hash and rules; `settings` is the configuration of curation that made it, as far as it changes what is
-    made: what deciding again goes on with. Of a dataset that an early version made, neither the rules nor the settings are known.
+    `recipe` has name, hash and rules; `settings` is the configuration of curation that made it, as far as it
+    changes what is made: what deciding again goes on with. Of a dataset that an early version made, neither
+    the rules nor the settings are known.
     """
 
     schema: int
@@ -60,7 +61,9 @@ class Manifest:
     settings: dict[str, Any]
 
     def to_json(self) -> bytes:
-        return (json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n").encode()
+        return (
+            json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n"
+        ).encode()
 
 
 def newest(store: Store) -> tuple[int, Manifest | None]:
@@ -80,15 +83,16 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
 
 
 def numbers(store: Store, folder: str) -> list[int]:
-    """Of the manifests in a folder of a store. What else lies there, such as what a desktop or a tool that copies has left, is
-    passed over.
+    """Of the manifests in a folder of a store. What else lies there, such as what a desktop or a tool that
+    copies has left, is passed over.
     """
     found = (manifest_number(key.removeprefix(folder)) for key in store.list(folder))
     return [number for number in found if number]
 
 
 def manifest_number(name: str) -> int | None:
-    """The number of a manifest by the name of its file; None if it is not called as one: 000007.json, and nothing else."""
+    """The number of a manifest by the name of its file; None if it is not called as one: 000007.json, and
+    nothing else."""
     if not _NAME.fullmatch(name):
         return None
     number = int(name.removesuffix(".json"))
@@ -161,7 +165,9 @@ def _parse(data: bytes, key: str, uri: str) -> Manifest:
     for name in _LISTS:
         for key in fields[name]:
             if not isinstance(key, str):
-                raise BadManifestError(f"{where} is damaged: its {name} names {str(key)[:80]}, which is no key")
+                raise BadManifestError(
+                    f"{where} is damaged: its {name} names {str(key)[:80]}, which is no key"
+                )
         _check_once(fields[name], name, where)
     shards = tuple(_shard(shard, where) for shard in fields["shards"])
     _check_once([shard.key for shard in shards], "shards", where)

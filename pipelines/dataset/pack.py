@@ -1,8 +1,10 @@
-"""Kept clips → which clips go into which shards. A pure plan: the same clips, base and settings give the same shards.
+"""Kept clips → which clips go into which shards. A pure plan: the same clips, base and settings give the same
+shards.
 
-In: kept clips with their buckets, and the shards that the newest manifest already has. Out: the shards that stay, and
-the new ones to be written. A shard stays if every clip in it is still kept as it is there; clips of a shard that does
-not stay are packed again with the new ones. So adding footage writes new shards and leaves the old ones alone.
+In: kept clips with their buckets, and the shards that the newest manifest already has. Out: the shards that
+stay, and the new ones to be written. A shard stays if every clip in it is still kept as it is there; clips of
+a shard that does not stay are packed again with the new ones. So adding footage writes new shards and leaves
+the old ones alone.
 """
 
 from collections import defaultdict
@@ -17,8 +19,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Packable:
-    """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption), how large, and whether
-    this run says nothing of it (`carried`).
+    """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption), how
+    large, and whether this run says nothing of it (`carried`).
     """
 
     clip_id: str
@@ -30,8 +32,8 @@ class Packable:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A shard that exists, and the clips it holds in order, with their content as it is computed now. Its id tells their content
-    as it was computed when it was written: see `shard_id`.
+    """A shard that exists, and the clips it holds in order, with their content as it is computed now. Its id
+    tells their content as it was computed when it was written: see `shard_id`.
     """
 
     shard: str
@@ -73,8 +75,8 @@ def plan_shards(
 
 
 def _unchanged(shard: Packed, held: Sequence[Packable]) -> bool:
-    """Whether the clips are as the shard has them. By its id; one that another version named stays, too, if nothing of it is
-    made again.
+    """Whether the clips are as the shard has them. By its id; one that another version named stays, too, if
+    nothing of it is made again.
     """
     if shard_id([(clip.clip_id, clip.content) for clip in held]) == shard.shard:
         return True
@@ -87,7 +89,9 @@ def shard_id(clips: Sequence[tuple[str, str]]) -> str:
 
 
 def _plan(bucket: str, group: list[Packable]) -> Plan:
-    return Plan(bucket, tuple(clip.clip_id for clip in group), shard_id([(c.clip_id, c.content) for c in group]))
+    return Plan(
+        bucket, tuple(clip.clip_id for clip in group), shard_id([(c.clip_id, c.content) for c in group])
+    )
 
 
 def _fill(clips: list[Packable], cfg: ShardConfig) -> Iterable[list[Packable]]:

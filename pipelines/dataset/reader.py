@@ -23,7 +23,11 @@ from pipelines.storage.parquet import read_parquet
 
 _MAKE_ONE = "; `rushes curate footage=… dataset=…` makes one"
 _NEW_SCORE = "measured before this score existed: curate its footage again"
-_COLUMNS = {"mp4": ("offset", "size"), "json": ("json_offset", "json_size"), "txt": ("txt_offset", "txt_size")}
+_COLUMNS = {
+    "mp4": ("offset", "size"),
+    "json": ("json_offset", "json_size"),
+    "txt": ("txt_offset", "txt_size"),
+}
 
 
 class Dataset:
@@ -38,7 +42,8 @@ class Dataset:
         """A row per clip, kept and rejected alike.
 
         Args:
-            columns: the only ones that are read, which for a few of them is far less; all of them if none is named.
+            columns: the only ones that are read, which for a few of them is far less; all of them if none is
+            named.
         """
         if columns and "score_gaps" not in columns:
             return self._tables(self.manifest.index, pa.schema([INDEX.field(name) for name in columns]))
@@ -75,7 +80,9 @@ class Dataset:
         if suffix not in _COLUMNS:
             raise ValueError(f"a clip has no .{suffix}; known are {', '.join(_COLUMNS)}")
         if not row["shard"]:
-            raise ValueError(f"clip {row['clip_id']} is in no shard: it was {row.get('status') or 'not kept'}")
+            raise ValueError(
+                f"clip {row['clip_id']} is in no shard: it was {row.get('status') or 'not kept'}"
+            )
         offset, size = _COLUMNS[suffix]
         if not isinstance(row[offset], int) or not isinstance(row[size], int):
             raise ValueError(f"clip {row['clip_id']} has no place in its shard")
@@ -93,7 +100,9 @@ class Dataset:
                 check_names(rows)
                 rows = completed(rows, schema)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise ValueError(f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}") from error
+                raise ValueError(
+                    f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}"
+                ) from error
             tables.append(rows)
         return pa.concat_tables([schema.empty_table(), *tables])
 
@@ -134,7 +143,9 @@ def _near(uri: str) -> str:
         near = nearest(name, siblings)
         return f"; did you mean 's3://{bucket}/{prefix}{near}'?" if near else _MAKE_ONE
     path = Path(uri)
-    siblings = [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
+    siblings = (
+        [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
+    )
     near = nearest(path.name, siblings)
     if near:
         return f"; did you mean '{path.parent / near}'?"

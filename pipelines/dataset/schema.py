@@ -1,7 +1,7 @@
 """The tables of a dataset: their columns, types, units and meaning, and one byte-exact way of writing them.
 
-In: rows as dictionaries. Out: Arrow tables and parquet bytes. The index, sources and quarantine tables hold no times
-of day and no run ids, so the same content has the same bytes.
+In: rows as dictionaries. Out: Arrow tables and parquet bytes. The index, sources and quarantine tables hold
+no times of day and no run ids, so the same content has the same bytes.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from pipelines.scores.registry import score_fields
 
 SCHEMA_VERSION = 3
-"""Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in older tables,
-and renames none."""
+"""Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in
+older tables, and renames none."""
 KEPT, REJECTED = "kept", "rejected"
 _NAMES = ("clip_id", "video_id", "duplicate_of", "shard", "bucket")
 _NAME = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
@@ -57,7 +57,9 @@ INDEX = pa.schema(
         _field("coded_width", pa.int32(), "of a picture as it is decoded", "px"),
         _field("coded_height", pa.int32(), "of a picture as it is decoded", "px"),
         _field("pixel_aspect", pa.string(), "fraction, width ÷ height of a coded pixel"),
-        _field("rotation_deg", pa.int32(), "clockwise turn that shows it upright, after mirroring", "degrees"),
+        _field(
+            "rotation_deg", pa.int32(), "clockwise turn that shows it upright, after mirroring", "degrees"
+        ),
         _field("mirrored", pa.bool_(), "left and right are swapped to show it"),
         _field("interlaced", pa.bool_(), "a picture of it is of two fields"),
         _field("pixel_format", pa.string(), "FFmpeg's name of how samples lie"),
@@ -72,11 +74,15 @@ INDEX = pa.schema(
         *score_fields(),
         _field("score_gaps", _pairs("score", "why"), "scores that are null, and why"),
         _field(
-            "score_models", _pairs("source", "model"), "what measured the scores, by the source that their columns name"
+            "score_models",
+            _pairs("source", "model"),
+            "what measured the scores, by the source that their columns name",
         ),
         _field("status", pa.string(), "kept or rejected"),
         _field("reject_reasons", _WORDS, "why rejected, sorted; empty if kept"),
-        _field("duplicate_of", pa.string(), "clip_id of the better copy that is kept instead; null if it is none"),
+        _field(
+            "duplicate_of", pa.string(), "clip_id of the better copy that is kept instead; null if it is none"
+        ),
         _field("duplicate_kind", pa.string(), "exact, perceptual or semantic; null if it is no duplicate"),
         _field("duplicate_similarity", pa.float64(), "to that copy, 0 to 1; null if it is no duplicate"),
         _field("bucket", pa.string(), "aspect × resolution × length class"),
@@ -89,12 +95,14 @@ INDEX = pa.schema(
         _field("caption_model", pa.string(), "the captioner that wrote them"),
         _field("cut_method", pa.string(), "copy (the source's own packets) or encode; null if not cut"),
         _field("cut_why", pa.string(), "why it was re-encoded; null if copied, or not cut"),
-        _field("lead_frames", pa.int32(), "frames before the clip that a reader skips; null if not cut", "frames"),
+        _field(
+            "lead_frames", pa.int32(), "frames before the clip that a reader skips; null if not cut", "frames"
+        ),
         _field(
             "cut_sound",
             pa.string(),
-            "what became of its sound: kept, converted or left out, and why; null if there is none, with cut.audio=drop, or if "
-            "not cut",
+            "what became of its sound: kept, converted or left out, and why; null if there is none, with "
+            "cut.audio=drop, or if not cut",
         ),
         _field("shard", pa.string(), "id of the shard; null if not cut"),
         _field("offset", pa.int64(), "of the mp4's data in the shard", "bytes"),
@@ -126,7 +134,10 @@ CLIPS = _columns(
 CAPTIONS = _columns(
     "clip_id",
     *INDEX.names[INDEX.names.index("caption_short") : INDEX.names.index("cut_method")],
-    also=(_field("shown", pa.string(), "hash of the scores and the text that the captioner was told"), *_REASON),
+    also=(
+        _field("shown", pa.string(), "hash of the scores and the text that the captioner was told"),
+        *_REASON,
+    ),
 )
 CUTS = _columns(
     "clip_id",
@@ -147,7 +158,9 @@ SOURCES = pa.schema(
         _field("status", pa.string(), "video, duplicate, ignored or quarantined"),
         _field("video_id", pa.string(), "hash of its bytes; null if ignored or unread"),
         _field(
-            "why", pa.string(), "why it was ignored, which source it repeats, or which films it has besides the video"
+            "why",
+            pa.string(),
+            "why it was ignored, which source it repeats, or which films it has besides the video",
         ),
         _field("duration_s", pa.float64(), "of the video", "s"),
         _field("lost_s", pa.float64(), "of it, lost to damage: 0 if nothing is; null if nobody knows", "s"),
@@ -162,8 +175,15 @@ QUARANTINE = pa.schema(
         _field("reason", pa.string(), "one of pipelines.errors.Reason"),
         _field("message", pa.string(), "what exactly"),
         _field("video_id", pa.string(), "null if its bytes could not be read"),
-        _field("clip_id", pa.string(), "null if the entire source is quarantined, or a stretch of it is lost"),
-        _field("start_s", pa.float64(), "of a stretch that is lost, while the rest is a video; null of all else", "s"),
+        _field(
+            "clip_id", pa.string(), "null if the entire source is quarantined, or a stretch of it is lost"
+        ),
+        _field(
+            "start_s",
+            pa.float64(),
+            "of a stretch that is lost, while the rest is a video; null of all else",
+            "s",
+        ),
         _field("end_s", pa.float64(), "where it ends; null if nobody knows", "s"),
     ]
 )
@@ -198,12 +218,14 @@ def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:
         names = rows[column].cast(pa.string())
         wrong = names.filter(pc.invert(pc.match_substring_regex(names, _NAME)))
         if len(wrong):
-            raise ValueError(f"{column} {wrong[0].as_py()[:100]!r} is no name that rushes gives; who wrote these rows?")
+            raise ValueError(
+                f"{column} {wrong[0].as_py()[:100]!r} is no name that rushes gives; who wrote these rows?"
+            )
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows in the columns of a schema, which an earlier version may have written: what they don't have is null, in a column
-    of records too.
+    """Rows in the columns of a schema, which an earlier version may have written: what they don't have is
+    null, in a column of records too.
 
     Raises:
         ValueError: a column is of another kind.

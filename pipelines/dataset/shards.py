@@ -1,7 +1,7 @@
 """Clips → one WebDataset tar, the same bytes every time, and where each mp4 lies in it.
 
-In: samples in the order of the plan. Out: a tar with <clip_id>.json, .mp4, .txt for each (mtime 0, fixed owner, sorted
-keys) and the offset and size of each mp4's data, for reading a clip without reading the shard.
+In: samples in the order of the plan. Out: a tar with <clip_id>.json, .mp4, .txt for each (mtime 0, fixed
+owner, sorted keys) and the offset and size of each mp4's data, for reading a clip without reading the shard.
 """
 
 import io
@@ -34,8 +34,8 @@ def shard_key(bucket: str, shard: str) -> str:
 
 
 def write_shard(samples: Iterable[Sample], path: Path) -> None:
-    """Write a tar, one sample in memory at a time: byte for byte as webdataset's own writer does, whose import takes two
-    seconds of every process that writes."""
+    """Write a tar, one sample in memory at a time: byte for byte as webdataset's own writer does, whose
+    import takes two seconds of every process that writes."""
     with tarfile.open(path, "w") as tar:
         for sample in samples:
             parts = {

@@ -1,8 +1,8 @@
 """Finished work: stages/<stage>/<fingerprint>/<unit>.parquet, so that nothing is done twice.
 
-In: what a stage found for one unit (a video, a stretch of one, a batch of clips, a planned shard), or why it could not.
-Out: the same, in any later run with the same fingerprint. Committed rows are the truth: of two workers that finish one
-unit, the second takes the first one's rows.
+In: what a stage found for one unit (a video, a stretch of one, a batch of clips, a planned shard), or why it
+could not. Out: the same, in any later run with the same fingerprint. Committed rows are the truth: of two
+workers that finish one unit, the second takes the first one's rows.
 """
 
 import logging
@@ -38,7 +38,8 @@ class Stage:
         self._folder = f"stages/{name}/{stage_fingerprint}/"
 
     def lookup(self, unit: str) -> pa.Table | Quarantined | None:
-        """What was committed for a unit; None if nothing was, or if that can't be read: then it is done again."""
+        """What was committed for a unit; None if nothing was, or if that can't be read: then it is done
+        again."""
         return self._read(self._key(unit))
 
     def commit(self, unit: str, outcome: pa.Table | Quarantined) -> pa.Table | Quarantined:
@@ -61,7 +62,8 @@ class Stage:
         return truth
 
     def forget(self, unit: str) -> None:
-        """Take back what was committed for a unit: whoever looks next does it again. For failures that may have passed."""
+        """Take back what was committed for a unit: whoever looks next does it again. For failures that may
+        have passed."""
         self._store.delete(self._key(unit))
 
     def rows(self) -> list[dict[str, Any]]:
@@ -102,5 +104,6 @@ def _outcome(data: bytes) -> pa.Table | Quarantined:
 
 
 def stage_fingerprint(version: int, settings: Any, *upstream: str, weights: str = "") -> str:
-    """What the work of a stage depends on: its explicit version, its settings, its weights, the stages before it."""
+    """What the work of a stage depends on: its explicit version, its settings, its weights, the stages before
+    it."""
     return fingerprint([version, settings, list(upstream), weights])

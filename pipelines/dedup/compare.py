@@ -1,10 +1,11 @@
-"""Two looks → how surely one is a copy of the other: the same pictures, and the same changes at the same times.
+"""Two looks → how surely one is a copy of the other: the same pictures, and the same changes at the same
+times.
 
-In: two looks. Out: a similarity, or None. Look-alikes have the same pictures but not the same changes: so both must
-agree along one common stretch (the more, the less of the shorter clip that stretch is: a short one is found by chance in
-many places), and nowhere may the difference be larger than resampling, coding and timing explain.
-Where nothing changes, there is nothing to tell two moments apart by: then only frozen pictures can be copies (what a
-live camera sees at rest, grain shows to be live), and must agree very closely.
+In: two looks. Out: a similarity, or None. Look-alikes have the same pictures but not the same changes: so
+both must agree along one common stretch (the more, the less of the shorter clip that stretch is: a short one
+is found by chance in many places), and nowhere may the difference be larger than resampling, coding and
+timing explain. Where nothing changes, there is nothing to tell two moments apart by: then only frozen
+pictures can be copies (what a live camera sees at rest, grain shows to be live), and must agree very closely.
 
 Not looked for: mirrored copies, copies at another speed, crops that leave less than 0.8 of a side.
 """
@@ -73,7 +74,9 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) 
     change_left, change_right = (left - mean_left)[:, inside], (right - mean_right)[:, inside]
     change = float(np.sqrt(((change_left**2).mean() + (change_right**2).mean()) / 2))
     still = change < _STILL
-    if min(mean_left[inside].std(), mean_right[inside].std()) < (_STILL_CONTRAST if still else _LEAST_CONTRAST):
+    if min(mean_left[inside].std(), mean_right[inside].std()) < (
+        _STILL_CONTRAST if still else _LEAST_CONTRAST
+    ):
         return None
     pictures = _correlation(mean_left[inside], mean_right[inside])
     changes = pictures if still else _correlation(change_left, change_right)

@@ -9,13 +9,19 @@ class DedupConfig:
 
     perceptual: bool = field(
         default=True,
-        metadata={"doc": "find the same pictures re-encoded, resized, cropped, at another frame rate, shifted in time"},
+        metadata={
+            "doc": (
+                "find the same pictures re-encoded, resized, cropped, at another frame rate, shifted in time"
+            )
+        },
     )
     min_similarity: float = field(
         default=0.9,
         metadata={
-            "doc": "least correlation of what changes in two clips of which one shows all of the other; if they share half, "
-            "it may fall short of 1 by half as much",
+            "doc": (
+                "least correlation of what changes in two clips of which one shows all of the other; if "
+                "they share half, it may fall short of 1 by half as much"
+            ),
             "min": 0.5,
             "max": 1,
         },
@@ -29,9 +35,12 @@ class DedupConfig:
     semantic: float | None = field(
         default=None,
         metadata={
-            "doc": "least cosine of embeddings of clips that show the same kind of thing, which count as duplicates then; "
-            "no value tells copies from look-alikes: single frames of one film at different times have a median of 0.81 and "
-            "reach 0.98, frames and the same at half size 0.67 to 0.99. Null: none do",
+            "doc": (
+                "least cosine of embeddings of clips that show the same kind of thing, which count as "
+                "duplicates then; no value tells copies from look-alikes: single frames of one film at "
+                "different times have a median of 0.81 and reach 0.98, frames and the same at half size "
+                "0.67 to 0.99. Null: none do"
+            ),
             "min": 0.5,
             "max": 1,
         },

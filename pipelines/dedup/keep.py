@@ -1,9 +1,10 @@
 """Pairs of copies → which clip is kept and which are duplicates of it.
 
-In: index rows of the clips that pass every other rule, and pairs of contents. Out: for each duplicate, the better copy that
-is kept. A pure function of the two sets: clips are taken from the best to the worst, and one is kept unless a kept one is
-directly its copy: has its content, or one that is a pair with it. There are no chains: what a duplicate names is kept, and
-similar to it. Work grows with clips times the pairs of a content, not with how many clips have the same content.
+In: index rows of the clips that pass every other rule, and pairs of contents. Out: for each duplicate, the
+better copy that is kept. A pure function of the two sets: clips are taken from the best to the worst, and one
+is kept unless a kept one is directly its copy: has its content, or one that is a pair with it. There are no
+chains: what a duplicate names is kept, and similar to it. Work grows with clips times the pairs of a content,
+not with how many clips have the same content.
 """
 
 from collections import defaultdict
@@ -27,15 +28,17 @@ def duplicates(clips_that_pass: Sequence[Mapping[str, Any]], pairs: Sequence[Pai
     """Duplicates among the clips, by clip_id; all others are kept.
 
     Args:
-        clips_that_pass: rows of the index: `clip_id`, `frames_hash`, the safe rectangle, `width`, `height`, `start_s`, `end_s`, `sharpness`.
-        pairs: of the contents of these and of other clips, which don't count: a clip that is rejected anyway stands for
-            no other.
+        clips_that_pass: rows of the index: `clip_id`, `frames_hash`, the safe rectangle, `width`, `height`,
+        `start_s`, `end_s`, `sharpness`.
+        pairs: of the contents of these and of other clips, which don't count: a clip that is rejected anyway
+            stands for no other.
     """
     copies: dict[str, list[tuple[str, Pair]]] = defaultdict(list)
     for pair in pairs:
         copies[pair.a].append((pair.b, pair))
         copies[pair.b].append((pair.a, pair))
-    kept: dict[str, tuple[int, str]] = {}  # of exact copies one only: by content, how many are better, and its clip_id
+    # of exact copies one only: by content, how many are better, and its clip_id
+    kept: dict[str, tuple[int, str]] = {}
     found: dict[str, Duplicate] = {}
     for clip in sorted(clips_that_pass, key=_worth):
         clip_id, shown = clip["clip_id"], content(clip)
@@ -52,8 +55,8 @@ def duplicates(clips_that_pass: Sequence[Mapping[str, Any]], pairs: Sequence[Pai
 
 
 def _worth(clip: Mapping[str, Any]) -> tuple[float, float, float, str]:
-    """Best first: more pixels of picture, then longer, then sharper; the clip_id settles the rest. Where bars were not looked
-    for, as in datasets of schema 1, all of it is picture.
+    """Best first: more pixels of picture, then longer, then sharper; the clip_id settles the rest. Where bars
+    were not looked for, as in datasets of schema 1, all of it is picture.
     """
     safe = clip["safe_width"], clip["safe_height"]
     width, height = (clip["width"], clip["height"]) if None in safe else safe

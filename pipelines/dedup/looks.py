@@ -1,6 +1,8 @@
-"""What a clip looks like, small: its thumbnails inside the safe rectangle, by time. What copies are found from, and neighbours.
+"""What a clip looks like, small: its thumbnails inside the safe rectangle, by time. What copies are found
+from, and neighbours.
 
-In: the clip's rows of the dense signals, and its row of the index. Out: a row of `LOOKS`, 4.6 KB per second of clip at 8 thumbnails per second.
+In: the clip's rows of the dense signals, and its row of the index. Out: a row of `LOOKS`, 4.6 KB per second
+of clip at 8 thumbnails per second.
 """
 
 import math
@@ -27,7 +29,9 @@ LOOKS = pa.schema(
             pa.large_binary(),
             metadata={"doc": "uint8 (n, 24, 24) of luma inside the safe rectangle, squeezed to a square"},
         ),
-        pa.field("thumb_s", pa.list_(pa.float32()), metadata={"doc": "when, from the clip's start", "unit": "s"}),
+        pa.field(
+            "thumb_s", pa.list_(pa.float32()), metadata={"doc": "when, from the clip's start", "unit": "s"}
+        ),
         pa.field(
             "unrest",
             pa.float32(),
@@ -37,9 +41,13 @@ LOOKS = pa.schema(
             },
         ),
         pa.field(
-            "embedding", pa.list_(pa.float16()), metadata={"doc": "mean over native frames; null if not measured"}
+            "embedding",
+            pa.list_(pa.float16()),
+            metadata={"doc": "mean over native frames; null if not measured"},
         ),
-        pa.field("clip_embedding", pa.list_(pa.float16()), metadata={"doc": "the same of the configured CLIP"}),
+        pa.field(
+            "clip_embedding", pa.list_(pa.float16()), metadata={"doc": "the same of the configured CLIP"}
+        ),
         pa.field("clip_fingerprint", pa.string(), metadata={"doc": "which CLIP that was; null if none"}),
     ]
 )
@@ -78,7 +86,8 @@ def signature(signals: pa.Table, clip: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Looks(Sequence[Look]):
-    """Rows of a table of `LOOKS`, in an order of one's own. Each is unpacked when it is asked for: the table is not copied."""
+    """Rows of a table of `LOOKS`, in an order of one's own. Each is unpacked when it is asked for: the table
+    is not copied."""
 
     def __init__(self, table: pa.Table, rows: Sequence[int]):
         self._rows = rows
@@ -98,8 +107,8 @@ class Looks(Sequence[Look]):
 def _inside(start: float, end: float) -> np.ndarray:
     """Weights (SIDE, thumb.SIDE) that average what lies between two shares of an axis into SIDE cells.
 
-    Only cells of the thumbnail that no bar reaches into count, even if the rectangle is a bit wrong: a sliver of black
-    would look like another picture, while a sliver less looks like a crop.
+    Only cells of the thumbnail that no bar reaches into count, even if the rectangle is a bit wrong: a sliver
+    of black would look like another picture, while a sliver less looks like a crop.
     """
     first = 0 if start == 0 else math.ceil(start * thumb.SIDE + _SLACK)
     last = thumb.SIDE if end == 1 else math.floor(end * thumb.SIDE - _SLACK)

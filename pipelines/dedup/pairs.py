@@ -1,9 +1,10 @@
 """Looks and index rows of clips → which pictures are copies of each other, perceptually or semantically.
 
-In: a table of `LOOKS`, and the clips' rows of the index, both in any order. Out: pairs of contents, sorted. Clips with the
-same frames have one `content`: exact copies need no pairs, and however many there are, one of them is compared for all.
-Whether two contents are a pair depends on those two only (but see `propose.MOST_CANDIDATES`), so footage that is added later
-finds the pairs that it would have found at once, and what is stored of a clip never grows with the others.
+In: a table of `LOOKS`, and the clips' rows of the index, both in any order. Out: pairs of contents, sorted.
+Clips with the same frames have one `content`: exact copies need no pairs, and however many there are, one of
+them is compared for all. Whether two contents are a pair depends on those two only (but see
+`propose.MOST_CANDIDATES`), so footage that is added later finds the pairs that it would have found at once,
+and what is stored of a clip never grows with the others.
 """
 
 from collections import defaultdict
@@ -27,8 +28,8 @@ _Groups = Mapping[str, Sequence[Mapping[str, Any]]]  # clips by content
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pair:
-    """Two contents, a < b, of whose clips one would do; `kind` is the stronger of PERCEPTUAL and SEMANTIC that holds;
-    similarity 0 … 1.
+    """Two contents, a < b, of whose clips one would do; `kind` is the stronger of PERCEPTUAL and SEMANTIC
+    that holds; similarity 0 … 1.
     """
 
     a: str
@@ -38,8 +39,8 @@ class Pair:
 
 
 def content(clip: Mapping[str, Any]) -> str:
-    """What exact copies share and others do not: the hash of all frames, of a row of the index, and how they are turned and
-    cropped to be shown.
+    """What exact copies share and others do not: the hash of all frames, of a row of the index, and how they
+    are turned and cropped to be shown.
     """
     if not clip["frames_hash"]:
         return clip["clip_id"]
@@ -86,7 +87,8 @@ def _perceptual(looks: pa.Table, groups: _Groups, cfg: DedupConfig) -> Iterator[
 
 
 def _representatives(looks: pa.Table, groups: _Groups, column: str) -> tuple[list[str], list[int]]:
-    """Contents, sorted, and of each the row of the look that stands for it: of the first clip_id that has the column."""
+    """Contents, sorted, and of each the row of the look that stands for it: of the first clip_id that has the
+    column."""
     contents = {clip["clip_id"]: name for name, group in groups.items() for clip in group}
     has = looks[column].is_valid().to_pylist()
     first: dict[str, tuple[str, int]] = {}

@@ -1,12 +1,15 @@
-"""Looks → pairs that may be copies: faiss finds moments of one clip that look like a window of a moment of another.
+"""Looks → pairs that may be copies: faiss finds moments of one clip that look like a window of a moment of
+another.
 
-In: looks. Out: pairs of their numbers, each once. Whether a pair is proposed depends on its two clips only, so adding
-others changes nothing: the index is searched by radius, not for the k nearest, and its cells are drawn once from a fixed
-seed, not trained; for the same reason few clips are searched as many are. `MOST_CANDIDATES` is the one exception: a clip
-with more look-alikes keeps the nearest, so that one set filmed ten thousand times does not take for ever.
+In: looks. Out: pairs of their numbers, each once. Whether a pair is proposed depends on its two clips only,
+so adding others changes nothing: the index is searched by radius, not for the k nearest, and its cells are
+drawn once from a fixed seed, not trained; for the same reason few clips are searched as many are.
+`MOST_CANDIDATES` is the one exception: a clip with more look-alikes keeps the nearest, so that one set filmed
+ten thousand times does not take for ever.
 
-A clip is found by moments 0.25 s apart (108 bytes each), and looks for others by all windows of moments 1 s apart; moments in
-which nothing is new count once. `python -m benchmarks.measure.score_duplicates clips=<n>` tells what that takes.
+A clip is found by moments 0.25 s apart (108 bytes each), and looks for others by all windows of moments 1 s
+apart; moments in which nothing is new count once. `python -m benchmarks.measure.score_duplicates clips=<n>`
+tells what that takes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,10 +71,14 @@ def _cells() -> np.ndarray:
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def _moments(looks: Iterable[Look], every_s: float, same: float, whole_only: bool) -> Iterable[tuple[int, np.ndarray]]:
-    """(number, descriptions) of each look: of its thumbnails `every_s` apart that show something new, in all windows."""
+def _moments(
+    looks: Iterable[Look], every_s: float, same: float, whole_only: bool
+) -> Iterable[tuple[int, np.ndarray]]:
+    """(number, descriptions) of each look: of its thumbnails `every_s` apart that show something new, in all
+    windows."""
     for number, look in enumerate(looks):
-        if not len(look.thumbs):  # shorter than the time between two thumbnails: only exact copies of it are found
+        # shorter than the time between two thumbnails: only exact copies of it are found
+        if not len(look.thumbs):
             continue
         every = max(1, round(every_s / (step_s(look) or every_s)))
         pictures = coarse(look.thumbs[::every], whole_only)
@@ -102,7 +109,9 @@ def _batches(moments: Iterable[tuple[int, np.ndarray]]) -> Iterable[tuple[np.nda
         yield np.concatenate(numbers), np.concatenate(rows)
 
 
-def _keep_best(best: dict[int, dict[int, float]], asker: np.ndarray, other: np.ndarray, similar: np.ndarray) -> None:
+def _keep_best(
+    best: dict[int, dict[int, float]], asker: np.ndarray, other: np.ndarray, similar: np.ndarray
+) -> None:
     """Add what was found: of each pair of looks the highest cosine."""
     real = asker != other
     asker, other, similar = asker[real], other[real], similar[real]
@@ -110,6 +119,8 @@ def _keep_best(best: dict[int, dict[int, float]], asker: np.ndarray, other: np.n
     asker, other, similar = asker[order], other[order], similar[order]
     first = np.ones(len(asker), bool)
     first[1:] = (asker[1:] != asker[:-1]) | (other[1:] != other[:-1])
-    for a, b, value in zip(asker[first].tolist(), other[first].tolist(), similar[first].tolist(), strict=True):
+    for a, b, value in zip(
+        asker[first].tolist(), other[first].tolist(), similar[first].tolist(), strict=True
+    ):
         mine = best.setdefault(a, {})
         mine[b] = max(value, mine.get(b, -1.0))

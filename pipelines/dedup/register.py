@@ -1,11 +1,13 @@
-"""Two looks → where and when one lies in the other: a window of the picture and a lag in time, refined until pictures agree.
+"""Two looks → where and when one lies in the other: a window of the picture and a lag in time, refined until
+pictures agree.
 
-In: two looks. Out: registrations. The search over windows and lags (`search`) is exhaustive and coarse; from the best of it,
-Gauss-Newton on the common thumbnails (`refine`; Lucas & Kanade 1981, with time as a third axis) finds place and scale to
-fractions of a cell and the lag to hundredths of a second, together with a change of light.
+In: two looks. Out: registrations. The search over windows and lags (`search`) is exhaustive and coarse; from
+the best of it, Gauss-Newton on the common thumbnails (`refine`; Lucas & Kanade 1981, with time as a third
+axis) finds place and scale to fractions of a cell and the lag to hundredths of a second, together with a
+change of light.
 
-Coordinates: a picture is the unit square, squeezed; a's point p shows b's `place + scale · p`, and a's second t shows b's
-t + lag. Shapes: n thumbnails, S cells on a side.
+Coordinates: a picture is the unit square, squeezed; a's point p shows b's `place + scale · p`, and a's second
+t shows b's t + lag. Shapes: n thumbnails, S cells on a side.
 """
 
 from dataclasses import dataclass
@@ -21,19 +23,22 @@ _APART = 1.5  # steps between lags worth starting from
 _TRIED_LAGS = np.array([0, -0.5, 0.5, -1, 1]) * _COARSE_STEP_S  # around a start's
 _CLEARLY = 0.02  # more alike; of what stands still all lags are
 _ITERATIONS = 8
-_HOPELESS_AFTER, _HOPELESS = 2, 0.3  # iterations, from which on so large a share of the variance should be explained
+# iterations, from which on so large a share of the variance should be explained
+_HOPELESS_AFTER, _HOPELESS = 2, 0.3
 _CUT_CELL = 0.2  # of b's cells, that one of a's may lie outside b
 _FRAMES = 12  # thumbnails that the iterations look at
 _CELLS = ((np.arange(SIDE) + 0.5) / SIDE).astype(np.float32)
 _SCALES = (0.7, 1.45)
 _MOST_STEP = np.array([0.05, 0.05, 0.05, 0.05, 0.15])
 _LAST_STEP = np.array([0.0005, 0.0005, 0.001, 0.001, 0.003])
-_PRIOR = np.array([100.0, 100.0, 100.0, 100.0, 1.0])  # gray² per cell and unit²: what a still does not tell, stays
+# gray² per cell and unit²: what a still does not tell, stays
+_PRIOR = np.array([100.0, 100.0, 100.0, 100.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to refine from: how alike coarse pictures are, a's window (x, y, width, height) in b, b's time minus a's."""
+    """Where to refine from: how alike coarse pictures are, a's window (x, y, width, height) in b, b's time
+    minus a's."""
 
     likeness: float
     window: tuple[float, float, float, float]
@@ -67,7 +72,8 @@ class Registration:
     inside: np.ndarray
 
     def sticks_out(self) -> float:
-        """By how much neither's side holds the other's, at most, in shares of the inner one: a crop lies inside."""
+        """By how much neither's side holds the other's, at most, in shares of the inner one: a crop lies
+        inside."""
         worst = 0.0
         for scale, place in zip(self.scale, self.place, strict=True):
             a_of_b = max(0.0, -place, place + scale - 1)
@@ -95,7 +101,12 @@ def search(a: Look, b: Look, least_s: float, count: int) -> list[Start]:
     if not step:
         return []
     every = max(1, round(_COARSE_STEP_S / step))
-    a_thumbs, a_s, b_thumbs, b_s = a.thumbs[::every], a.times_s[::every], b.thumbs[::every], b.times_s[::every]
+    a_thumbs, a_s, b_thumbs, b_s = (
+        a.thumbs[::every],
+        a.times_s[::every],
+        b.thumbs[::every],
+        b.times_s[::every],
+    )
     step *= every
     a_pictures, b_pictures = coarse(a_thumbs), coarse(b_thumbs)
     # a's windows against all of b (b is the crop), and all of a against b's windows.
@@ -161,8 +172,9 @@ def refine(a: Look, b: Look, start: Start) -> Registration | None:
 
 
 def _best_lag(a: Look, b: Look, state: np.ndarray) -> float:
-    """The lag near a start's at which changes agree best. Coarse pictures hardly tell neighbours apart where most of the
-    picture stands still, and where small things move by more than their size, Gauss-Newton doesn't get from one to the next.
+    """The lag near a start's at which changes agree best. Coarse pictures hardly tell neighbours apart where
+    most of the picture stands still, and where small things move by more than their size, Gauss-Newton
+    doesn't get from one to the next.
     """
     best, most = state[4], -1.0
     for lag in state[4] + _TRIED_LAGS:
@@ -214,7 +226,8 @@ def _view(a: Look, b: Look, state: np.ndarray, most_frames: int | None = None) -
 
 
 def _step(view: _View, state: np.ndarray) -> tuple[np.ndarray, float]:
-    """One step of Gauss-Newton for (centre x, y, scale x, y, lag), and the share of the variance that is left before it."""
+    """One step of Gauss-Newton for (centre x, y, scale x, y, lag), and the share of the variance that is left
+    before it."""
     light = _fit_light(view.seen[:, view.inside], view.wanted[:, view.inside])
     slope = _slope(light, view.seen)
     across = np.gradient(view.seen, axis=2) * slope * (SIDE / state[2])
@@ -257,7 +270,8 @@ def _interpolation(centre: float, scale: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def _fit_light(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Quadratic (3,) from b's light to a's: gain, bias and most of a gamma. Without contrast it is the identity."""
+    """Quadratic (3,) from b's light to a's: gain, bias and most of a gamma. Without contrast it is the
+    identity."""
     x, y = seen.ravel().astype(np.float64) / 255, wanted.ravel().astype(np.float64) / 255
     columns = np.stack([x * x, x, np.ones_like(x)])
     weak = np.diag([1e-3, 1e-3, 1e-3]) * 0.01 * len(x)

@@ -1,7 +1,7 @@
 """Thumbnails → coarse pictures of them and of every window that a crop may have left, without their light.
 
-In: thumbnails (n, S, S). Out: unit vectors, which candidates are found by (`describe`) and first compared by (`coarse`). Shapes: w² windows,
-n thumbnails. The first window is the whole picture.
+In: thumbnails (n, S, S). Out: unit vectors, which candidates are found by (`describe`) and first compared by
+(`coarse`). Shapes: w² windows, n thumbnails. The first window is the whole picture.
 """
 
 from functools import lru_cache
@@ -32,7 +32,8 @@ def window(number: int) -> tuple[float, float, float, float]:
 
 
 def coarse(thumbs: np.ndarray, whole_only: bool = False) -> np.ndarray:
-    """Every window of every thumbnail, without its mean: float32 (w², n, COARSE²), of length 1 unless it is flat."""
+    """Every window of every thumbnail, without its mean: float32 (w², n, COARSE²), of length 1 unless it is
+    flat."""
     count = 1 if whole_only else len(axis_windows())
     weights = _weights()[: count * COARSE]
     cells = weights @ thumbs @ weights.T
@@ -44,7 +45,8 @@ def coarse(thumbs: np.ndarray, whole_only: bool = False) -> np.ndarray:
 
 
 def describe(coarse_pictures: np.ndarray) -> np.ndarray:
-    """Low frequencies (…, DIMENSIONS) of coarse pictures, of length 1; weighted so that pictures of any footage lie all around.
+    """Low frequencies (…, DIMENSIONS) of coarse pictures, of length 1; weighted so that pictures of any
+    footage lie all around.
 
     Spectra of pictures fall like 1/f (Field 1987), so coefficients are multiplied by their frequency.
     """
@@ -69,7 +71,8 @@ def _weights() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _frequencies() -> np.ndarray:
-    """(COARSE², DIMENSIONS): the two-dimensional DCT-II without its mean, up to `_HIGHEST`, times the frequency."""
+    """(COARSE², DIMENSIONS): the two-dimensional DCT-II without its mean, up to `_HIGHEST`, times the
+    frequency."""
     order = np.arange(COARSE)
     waves = np.cos(np.pi * (order[None, :] + 0.5) * order[:, None] / COARSE)
     waves /= np.linalg.norm(waves, axis=1, keepdims=True)

@@ -1,8 +1,9 @@
-"""Files from elsewhere, once per machine: fetched by the first process that needs one, used by all, thrown away when room is needed.
+"""Files from elsewhere, once per machine: fetched by the first process that needs one, used by all, thrown
+away when room is needed.
 
-In: what names a file's content, its size, and a function that fetches it. Out: a local path that stays for as long as it is
-held. The folder is bounded; who was used longest ago goes first, and nothing that is held. Processes are told apart by
-locks on the files, which end with them: a killed one holds nothing.
+In: what names a file's content, its size, and a function that fetches it. Out: a local path that stays for as
+long as it is held. The folder is bounded; who was used longest ago goes first, and nothing that is held.
+Processes are told apart by locks on the files, which end with them: a killed one holds nothing.
 """
 
 import fcntl
@@ -22,18 +23,22 @@ from pipelines.private import private_folder
 _MOST_BYTES = 16 * 1024**3
 _MOST_SHARE = 0.1  # of what is free on the disk without it
 _PART, _LOCK = ".part", ".lock"
-_FETCHED = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,8})?")  # the hash of what it is, and the ending of a file of media
+# the hash of what it is, and the ending of a file of media
+_FETCHED = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,8})?")
 
 
 class FootageCache:
     """A folder of fetched files."""
 
     def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES):
-        """most_bytes: kept at most, besides what is held. Raises PermissionError if the folder is not ours alone."""
+        """most_bytes: kept at most, besides what is held. Raises PermissionError if the folder is not ours
+        alone."""
         self._folder, self._most_bytes = private_folder(folder), most_bytes
 
     @contextmanager
-    def held(self, name: str, size_bytes: int, fetch: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
+    def held(
+        self, name: str, size_bytes: int, fetch: Callable[[Path], None], suffix: str = ""
+    ) -> Iterator[Path]:
         """A file for the length of a block.
 
         Args:

@@ -1,7 +1,8 @@
 """What a user gave as footage → what of it may be opened because a row of a dataset names it.
 
-In: footage as `find_footage` takes it, and the URI of a row. Out: what to open for it, or that nobody gave it. A dataset may be anyone's:
-its rows say which clips are of which file, never which files this user has opened, or in which bucket he asks.
+In: footage as `find_footage` takes it, and the URI of a row. Out: what to open for it, or that nobody gave
+it. A dataset may be anyone's: its rows say which clips are of which file, never which files this user has
+opened, or in which bucket he asks.
 """
 
 from __future__ import annotations
@@ -68,11 +69,14 @@ class Root:
 
     @cached_property
     def _listed(self) -> frozenset[str]:
-        """What a list, a glob or a file names; nothing of a folder or a prefix, which need not be gone through."""
+        """What a list, a glob or a file names; nothing of a folder or a prefix, which need not be gone
+        through."""
         if self._folder is not None or (s3.is_s3(self.footage) and not is_list(self.footage)):
             return frozenset()
         try:
-            return frozenset(source.uri for source in find_footage(self.footage, uri_column=self.uri_column).sources)
+            return frozenset(
+                source.uri for source in find_footage(self.footage, uri_column=self.uri_column).sources
+            )
         except (OSError, ValueError) as error:  # a list of another day may be gone
             logger.info("footage=%s: %s", self.footage, error)
             return frozenset()
@@ -87,14 +91,16 @@ class Given:
     """All footage that a user gave.
 
     Args:
-        through_links: follow links out of a folder, as curation does; else a file counts as where it really is.
+        through_links: follow links out of a folder, as curation does; else a file counts as where it really
+        is.
     """
 
     roots: Sequence[Root]
     through_links: bool = False
 
     def opens(self, uri: str) -> bool:
-        """Whether a row's URI names something that the user gave. Of S3 nothing is asked for to say so, but a list that he gave."""
+        """Whether a row's URI names something that the user gave. Of S3 nothing is asked for to say so, but a
+        list that he gave."""
         return any(root.holds(uri, self.through_links) for root in self.roots)
 
 

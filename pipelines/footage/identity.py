@@ -1,7 +1,7 @@
 """A file's or an object's bytes → its `video_id`, within a time that grows with how many they are.
 
-In: a local path, read by a process that can be ended, or an object of an object store. Out: the hash of all bytes. What begins
-like no container that we take is refused before anything else of it is read.
+In: a local path, read by a process that can be ended, or an object of an object store. Out: the hash of all
+bytes. What begins like no container that we take is refused before anything else of it is read.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,8 @@ def file_id(path: Path, size_bytes: int, limits: LimitConfig) -> str:
 
 
 def object_id(remote: Pieces, limits: LimitConfig) -> str:
-    """`video_id` of an object. Its server, not its format, decides how long that takes: a thread waits for it.
+    """`video_id` of an object. Its server, not its format, decides how long that takes: a thread waits for
+    it.
 
     Raises:
         MediaError: timed_out, and as `pieces`.

@@ -1,7 +1,9 @@
-"""A list of footage → its rows, whoever wrote it: text, tables and JSON lines, with or without a byte order mark.
+"""A list of footage → its rows, whoever wrote it: text, tables and JSON lines, with or without a byte order
+mark.
 
-In: the name and the bytes of a `.txt .csv .tsv .jsonl .parquet`. Out: a row for each file that it names, with what it says of it; and a
-row for each that names none, with its line and what is wrong. A bad row ends nothing.
+In: the name and the bytes of a `.txt .csv .tsv .jsonl .parquet`. Out: a row for each file that it names, with
+what it says of it; and a row for each that names none, with its line and what is wrong. A bad row ends
+nothing.
 """
 
 from __future__ import annotations
@@ -91,7 +93,9 @@ def _decoded(content: bytes) -> str:
     """Text without its mark; bytes that are none become lone surrogates, for which a row is refused."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return content[len(mark) :].decode(encoding, errors="surrogateescape" if encoding == "utf-8" else "replace")
+            return content[len(mark) :].decode(
+                encoding, errors="surrogateescape" if encoding == "utf-8" else "replace"
+            )
     return content.decode(errors="surrogateescape")
 
 
@@ -114,7 +118,9 @@ def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[Name
     # Not `splitlines`: it divides at characters, such as U+2028, that names of files may have.
     for number, line in enumerate(_LINE_END.split(text), start=1):
         uri = line.strip()
-        comment = uri.startswith("#") and (len(uri) > _LONGEST_URI or _why_no_text(uri) is not None or not exists(uri))
+        comment = uri.startswith("#") and (
+            len(uri) > _LONGEST_URI or _why_no_text(uri) is not None or not exists(uri)
+        )
         if not uri or comment:
             continue
         yield _checked(f"{name}, line {number}", uri, {})
@@ -132,7 +138,11 @@ def _json_lines(name: str, text: str, column: str) -> Iterator[Named | BadRow]:
             continue
         if isinstance(value, str):
             value = {column: value}
-        yield _row(where, value, column) if isinstance(value, dict) else BadRow(where, "it is no object with names")
+        yield (
+            _row(where, value, column)
+            if isinstance(value, dict)
+            else BadRow(where, "it is no object with names")
+        )
 
 
 def _table(name: str, text: str, column: str, separators: Sequence[str]) -> Iterator[Named | BadRow]:
@@ -157,7 +167,8 @@ def _table(name: str, text: str, column: str, separators: Sequence[str]) -> Iter
         if len(values) > len(names):
             yield BadRow(
                 where,
-                f"it has {len(values)} fields, and the list {len(names)} columns; quote what holds a '{separator}'",
+                f"it has {len(values)} fields, and the list {len(names)} columns; quote what holds a "
+                f"'{separator}'",
             )
             continue
         yield _row(where, dict(zip(names, values, strict=False)), own)
@@ -165,7 +176,10 @@ def _table(name: str, text: str, column: str, separators: Sequence[str]) -> Iter
 
 def _titles(text: str, separator: str) -> list[str]:
     try:
-        return [title.strip() for title in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])]
+        return [
+            title.strip()
+            for title in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+        ]
     except csv.Error:
         return []
 
@@ -236,5 +250,7 @@ def _need(name: str, column: str, names: Sequence[str]) -> str:
         raise ValueError(f"footage={name}: the list has no column '{column}', only {shown}{hint}")
     for title in (found, *FIELDS):
         if list(names).count(title) > 1:
-            raise ValueError(f"footage={name}: the list has more than one column '{title}'; leave one of them")
+            raise ValueError(
+                f"footage={name}: the list has more than one column '{title}'; leave one of them"
+            )
     return found

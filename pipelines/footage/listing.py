@@ -1,8 +1,8 @@
 """Footage → sources: what a folder, file, glob or list names, here or in S3, and what there is to ignore.
 
-In: the URI the user gave. Out: sources in the order of their URIs, files that are ignored with why, and listed files
-that are not there. Nothing is decoded; a file that does not end like media is sniffed, so `IMG_1` is found and
-`notes.txt` is not.
+In: the URI the user gave. Out: sources in the order of their URIs, files that are ignored with why, and
+listed files that are not there. Nothing is decoded; a file that does not end like media is sniffed, so
+`IMG_1` is found and `notes.txt` is not.
 """
 
 import glob
@@ -28,7 +28,8 @@ from pipelines.storage import s3
 from pipelines.storage.open_store import local_path
 
 _VIDEO_NAMES = (
-    "3g2 3gp asf avi dv f4v flv m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf ogg ogv qt ts vob webm wmv"  # sorted
+    # sorted
+    "3g2 3gp asf avi dv f4v flv m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf ogg ogv qt ts vob webm wmv"
 )
 _USUAL_LIMITS = LimitConfig()
 MEDIA_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
@@ -47,8 +48,8 @@ def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> F
     """List footage.
 
     Args:
-        uri: a folder (taken recursively), a file, a glob, or a list (`.txt .csv .tsv .jsonl .parquet` with `uri` and optional
-            `text`, `license`, `dataset`); a list's relative URIs are relative to the list.
+        uri: a folder (taken recursively), a file, a glob, or a list (`.txt .csv .tsv .jsonl .parquet` with
+            `uri` and optional `text`, `license`, `dataset`); a list's relative URIs are relative to the list.
         limit: take only the first so many sources, in the order of their URIs.
         uri_column: of a list, that names the files.
 
@@ -71,7 +72,8 @@ def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> F
 
 
 def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) -> tuple[int, str] | str:
-    """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row is about any more.
+    """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row
+    is about any more.
 
     A file whose size and time are the same is taken to be the same; else its bytes decide.
 
@@ -95,7 +97,9 @@ def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) 
                 return no_file
             now = stat.st_size, etag(stat)
             same = now == (size_bytes, source["etag"])
-            same = same or (stat.st_size == size_bytes and file_id(path, size_bytes, limits) == source["video_id"])
+            same = same or (
+                stat.st_size == size_bytes and file_id(path, size_bytes, limits) == source["video_id"]
+            )
     except OSError as error:
         if s3.is_s3(uri) and not isinstance(error, s3.OF_ONE):
             raise
@@ -191,11 +195,17 @@ def _matching(pattern: Path) -> list[Path | Ignored | Missing]:
         return []
     expression = s3_listing.compiled("/".join(rest))
     depth = None if "**" in rest else len(rest) - 1
-    return [found for found in walk(base, depth) if expression.fullmatch(str(_path_of(found).relative_to(base)))]
+    return [
+        found for found in walk(base, depth) if expression.fullmatch(str(_path_of(found).relative_to(base)))
+    ]
 
 
 def _path_of(found: Path | Ignored | Missing) -> Path:
-    return found if isinstance(found, Path) else Path(found.uri if isinstance(found, Ignored) else found.source_uri)
+    return (
+        found
+        if isinstance(found, Path)
+        else Path(found.uri if isinstance(found, Ignored) else found.source_uri)
+    )
 
 
 def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignored | Missing:
@@ -259,7 +269,10 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
             continue
         uri, about = row.uri, row.about
         if holds_key(uri):
-            why = "a key or password stands in its address, which tables would keep; the keys of S3 come from the environment"
+            why = (
+                "a key or password stands in its address, which tables would keep; the keys of S3 come "
+                "from the environment"
+            )
             yield Missing(redacted(uri), "plan", Reason.UNREADABLE, why, **about)
             continue
         if s3.is_s3(uri) or (s3.is_s3(base) and "://" not in uri):

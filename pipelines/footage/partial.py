@@ -1,7 +1,9 @@
-"""Whether the middle of a file can be read without its beginning: if not, a file that is elsewhere is better fetched once.
+"""Whether the middle of a file can be read without its beginning: if not, a file that is elsewhere is better
+fetched once.
 
-In: a file read by ranges. Out: yes or no, from its first bytes and from how its outermost parts follow each other. A container
-is in the list if one unit in the middle of a long file was measured to cost a few percent of its bytes.
+In: a file read by ranges. Out: yes or no, from its first bytes and from how its outermost parts follow each
+other. A container is in the list if one unit in the middle of a long file was measured to cost a few percent
+of its bytes.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Footage in S3 → sources: what a prefix, an object, a glob or a list names there, page by page.
 
-In: an `s3://` URI. Out: what the objects are, with the sizes and ETags of the listing. Only objects whose names don't say
-what they are are looked into, by one small range read each, several at once.
+In: an `s3://` URI. Out: what the objects are, with the sizes and ETags of the listing. Only objects whose
+names don't say what they are are looked into, by one small range read each, several at once.
 """
 
 import glob
@@ -40,7 +40,9 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
             if "no bucket" in str(error):
                 raise
     pattern = compiled(key) if glob.has_magic(key) else None
-    prefix = key[: _MAGIC.search(key).start()] if pattern else key if not key or key.endswith("/") else f"{key}/"
+    prefix = (
+        key[: _MAGIC.search(key).start()] if pattern else key if not key or key.endswith("/") else f"{key}/"
+    )
     listing = s3.listing(bucket, prefix)
     wanted = (
         item
@@ -98,7 +100,9 @@ def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | M
     def what(row: tuple[str, Mapping[str, str]]) -> Source | Missing:
         uri, about = row
         if any(part in (".", "..") for part in uri.split("/")):
-            return Missing(uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out", **about)
+            return Missing(
+                uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out", **about
+            )
         try:
             found = s3.open_object(uri)
         except (*_OF_ONE, s3.BadNameError) as error:
@@ -112,7 +116,9 @@ def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | M
 
 
 def _missing(uri: str, error: Exception, about: Mapping[str, str] | None = None) -> Missing:
-    return Missing(uri, "plan", Reason.MISSING, getattr(error, "message", None) or str(error), **(about or {}))
+    return Missing(
+        uri, "plan", Reason.MISSING, getattr(error, "message", None) or str(error), **(about or {})
+    )
 
 
 def _at_once(what: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
@@ -128,7 +134,8 @@ def _hidden(relative: str) -> bool:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A glob as the `glob` module reads it: `*` and `?` stay within a name, `**` crosses folders, neither finds what is hidden."""
+    """A glob as the `glob` module reads it: `*` and `?` stay within a name, `**` crosses folders, neither
+    finds what is hidden."""
     *folders, name = pattern.split("/")
     text = "".join(r"(?:(?!\.)[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in folders)
     return re.compile(text + (r"(?:(?!\.)[^/]+/)*(?!\.)[^/]+" if name == "**" else _part(name)), re.DOTALL)
@@ -151,4 +158,8 @@ def _near(bucket: str, key: str) -> str:
     folder, _, name = key.rstrip("/").rpartition("/")
     prefix = f"{folder}/" if folder else ""
     near = nearest(name, [n.rstrip("/") for n in s3.children(bucket, prefix)])
-    return f"; did you mean 's3://{bucket}/{prefix}{near}'?" if near else "; give a prefix, an object, a glob or a list"
+    return (
+        f"; did you mean 's3://{bucket}/{prefix}{near}'?"
+        if near
+        else "; give a prefix, an object, a glob or a list"
+    )

@@ -1,8 +1,9 @@
-"""A source's URI → a file to work on: itself where it is local; elsewhere its ranges, or a copy that this machine keeps.
+"""A source's URI → a file to work on: itself where it is local; elsewhere its ranges, or a copy that this
+machine keeps.
 
-In: a local path, or an object of an object store. Out: what everything in `pipelines.media` takes, for the length of a
-block. An object is read by ranges if the middle of it can be read without the rest; else, and if it is small, it is fetched
-whole, once per machine: its hash, header, units, captions and cuts all need it.
+In: a local path, or an object of an object store. Out: what everything in `pipelines.media` takes, for the
+length of a block. An object is read by ranges if the middle of it can be read without the rest; else, and if
+it is small, it is fetched whole, once per machine: its hash, header, units, captions and cuts all need it.
 """
 
 import threading
@@ -40,18 +41,22 @@ class Remote(Protocol):
     etag: str
 
     def read_range(self, offset: int, size: int) -> bytes:
-        """Exactly so many bytes, retries included. Raises MediaError, OSError or EOFError, also if it is another by now."""
+        """Exactly so many bytes, retries included. Raises MediaError, OSError or EOFError, also if it is
+        another by now."""
 
     def pieces(self) -> Iterator[bytes]:
         """All of it in order; raises the same."""
 
 
 @contextmanager
-def source_file(uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS) -> Iterator[File]:
+def source_file(
+    uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS
+) -> Iterator[File]:
     """A source for the length of a block.
 
     Args:
-        as_listed: if given, what is done in the block counts only if the source is still that one at the block's end.
+        as_listed: if given, what is done in the block counts only if the source is still that one at the
+        block's end.
         limits: how long its disk or server may take.
 
     Raises:
@@ -76,7 +81,8 @@ def source_file(uri: str, as_listed: AsListed | None = None, limits: LimitConfig
 
 
 def _check_local(uri: str, path: Path, as_listed: AsListed | None, limits: LimitConfig) -> None:
-    """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about it."""
+    """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about
+    it."""
     if as_listed is not None:
         _check_same(uri, in_time(lambda: _now(path), limits.deadline_s), as_listed)
 
@@ -91,12 +97,14 @@ def _now(path: Path) -> AsListed:
 
 def _check_same(uri: str, now: AsListed, as_listed: AsListed | None) -> None:
     if as_listed is not None and now != tuple(as_listed):
-        raise MediaError(Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then")
+        raise MediaError(
+            Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then"
+        )
 
 
 def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS) -> str:
-    """`video_id` of a source. What begins like no container that we take is refused at once; of all else every byte is read,
-    once, by a process that can be ended.
+    """`video_id` of a source. What begins like no container that we take is refused at once; of all else
+    every byte is read, once, by a process that can be ended.
 
     Args:
         as_listed, limits: see `source_file`.
@@ -116,7 +124,11 @@ def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConf
     try:
         sniff_object(remote, limits)
         with remote_file(remote, node_cache(), limits) as file:
-            return file_id(file, remote.size_bytes, limits) if isinstance(file, Path) else object_id(remote, limits)
+            return (
+                file_id(file, remote.size_bytes, limits)
+                if isinstance(file, Path)
+                else object_id(remote, limits)
+            )
     except (OSError, EOFError) as error:
         raise _missing(error) from error
 
@@ -153,7 +165,9 @@ def remote_file(remote: Remote, cache: FootageCache, limits: LimitConfig = _USUA
             raise _missing(error) from error
 
     suffix = PurePosixPath(remote.uri).suffix.lower()
-    with cache.held(_content(remote), remote.size_bytes, fetch, suffix if suffix in MEDIA_SUFFIXES else "") as path:
+    with cache.held(
+        _content(remote), remote.size_bytes, fetch, suffix if suffix in MEDIA_SUFFIXES else ""
+    ) as path:
         yield path
 
 

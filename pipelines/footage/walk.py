@@ -1,8 +1,9 @@
 """A folder → the files in it, each once, whatever links lead where.
 
-In: a folder of this machine. Out: its regular files in order, by the names under which they are found; and a row for what is none, or can't
-be followed: dead links, links back to where one is, folders that can't be read, pipes and devices. A link is followed where it leads
-to a file or a folder that isn't found otherwise. What begins with a dot is hidden, as the shell has it.
+In: a folder of this machine. Out: its regular files in order, by the names under which they are found; and a
+row for what is none, or can't be followed: dead links, links back to where one is, folders that can't be
+read, pipes and devices. A link is followed where it leads to a file or a folder that isn't found otherwise.
+What begins with a dot is hidden, as the shell has it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def walk(root: Path, max_depth: int | None = None) -> list[Path | Ignored | Miss
         elif _identity(target) in folders or _leads_back(path):
             found.append(
                 Ignored(
-                    str(path), 0, f"a link to {os.readlink(path)}, a folder that is found otherwise or lies around it"
+                    str(path),
+                    0,
+                    f"a link to {os.readlink(path)}, a folder that is found otherwise or lies around it",
                 )
             )
         elif max_depth is None or depth < max_depth:
@@ -81,7 +84,9 @@ def _take(path: Path, files: set[Identity], found: list, status: os.stat_result 
         found.append(Missing(str(path), "plan", Reason.UNREADABLE, why))
     elif linked and _identity(status) in files:
         found.append(
-            Ignored(str(path), status.st_size, f"a link to {os.readlink(path)}, a file that is found otherwise")
+            Ignored(
+                str(path), status.st_size, f"a link to {os.readlink(path)}, a file that is found otherwise"
+            )
         )
     else:
         files.add(_identity(status))
@@ -98,7 +103,10 @@ def _entries(folder: Path, found: list) -> Iterator[os.DirEntry]:
 
 def _unreadable(folder: Path, error: OSError) -> Missing:
     return Missing(
-        str(folder), "plan", Reason.MISSING, f"the folder can't be read: {error.strerror or type(error).__name__}"
+        str(folder),
+        "plan",
+        Reason.MISSING,
+        f"the folder can't be read: {error.strerror or type(error).__name__}",
     )
 
 
@@ -123,4 +131,10 @@ def _identity(status: os.stat_result) -> Identity:
 
 
 def _name(found: Path | Ignored | Missing) -> str:
-    return str(found) if isinstance(found, Path) else found.uri if isinstance(found, Ignored) else found.source_uri
+    return (
+        str(found)
+        if isinstance(found, Path)
+        else found.uri
+        if isinstance(found, Ignored)
+        else found.source_uri
+    )

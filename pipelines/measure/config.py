@@ -9,7 +9,12 @@ class SignalConfig:
 
     small_side: int = field(
         default=256,
-        metadata={"doc": "longer side of the small frames all dense signals see", "unit": "px", "min": 32, "max": 1024},
+        metadata={
+            "doc": "longer side of the small frames all dense signals see",
+            "unit": "px",
+            "min": 32,
+            "max": 1024,
+        },
     )
     thumbs_per_s: float = field(
         default=8.0,

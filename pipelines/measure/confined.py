@@ -1,7 +1,8 @@
-"""What is done with footage inside the killable child: everything that opens, demuxes or decodes a file of somebody else's.
+"""What is done with footage inside the killable child: everything that opens, demuxes or decodes a file of
+somebody else's.
 
-In: a file and plain settings. Out: tables, arrays and plain values, the only things that come out of a child. Call
-these through `pipelines.sandbox.child.call`; they are ordinary functions all the same.
+In: a file and plain settings. Out: tables, arrays and plain values, the only things that come out of a child.
+Call these through `pipelines.sandbox.child.call`; they are ordinary functions all the same.
 """
 
 import dataclasses
@@ -42,8 +43,8 @@ def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
 
 
 def header_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
-    """For a call that reads when the frames of a file of so many bytes are shown. A few old formats tell only those who decode
-    all of it.
+    """For a call that reads when the frames of a file of so many bytes are shown. A few old formats tell only
+    those who decode all of it.
     """
     return limits(cfg, size_bytes / _LOW_BYTES_PER_S)
 
@@ -54,7 +55,8 @@ def whole_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
 
 
 def read_identity(path: Path) -> str:
-    """`video_id` of a file of this machine. What is no container that we take is refused before its bytes are hashed.
+    """`video_id` of a file of this machine. What is no container that we take is refused before its bytes are
+    hashed.
 
     Raises:
         MediaError: unreadable, missing.
@@ -76,7 +78,8 @@ def read_identity(path: Path) -> str:
 
 
 def read_header(path: File, video_id: str, cfg: FootageConfig) -> pa.Table:
-    """What a file is and when each of its frames is shown: rows (pts, key), and all else in the schema's metadata.
+    """What a file is and when each of its frames is shown: rows (pts, key), and all else in the schema's
+    metadata.
 
     Raises:
         MediaError: unreadable, truncated, beyond a limit, …
@@ -97,7 +100,9 @@ def read_times(path: File, cfg: FootageConfig) -> pa.Table:
     from pipelines.media.read_clock import read_clock
 
     clock = read_clock(path, cfg)
-    about = {name: value for name, value in dataclasses.asdict(clock).items() if not isinstance(value, np.ndarray)}
+    about = {
+        name: value for name, value in dataclasses.asdict(clock).items() if not isinstance(value, np.ndarray)
+    }
     rows = pa.table({"pts": clock.pts, "key": np.isin(clock.pts, clock.keyframes)})
     return rows.replace_schema_metadata({b"clock": json.dumps(about, default=str)})
 
@@ -133,8 +138,8 @@ def measure_unit(
     wanted: tuple[str, ...],
     precision: str,
 ) -> dict[str, pa.Table]:
-    """What is wanted of those of a unit's frames that are whole: signals, and the rows of meters, by name. Tells how many seconds of
-    it are decoded.
+    """What is wanted of those of a unit's frames that are whole: signals, and the rows of meters, by name.
+    Tells how many seconds of it are decoded.
 
     Raises:
         MediaError: the file as such can't be read.
@@ -146,7 +151,9 @@ def measure_unit(
     context = around(cfg, shots, wanted)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
-    pictures = _told(whole_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first]))
+    pictures = _told(
+        whole_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first])
+    )
     return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
 
 
@@ -159,7 +166,8 @@ def _told(
 
 
 def pick_frames(path: File, clock: Clock, start_pts: int, num_frames: int, count: int) -> np.ndarray:
-    """`count` frames, evenly spread over the `num_frames` from `start_pts` on; uint8 (count, H, W, 3), upright, native size.
+    """`count` frames, evenly spread over the `num_frames` from `start_pts` on; uint8 (count, H, W, 3),
+    upright, native size.
 
     Raises:
         MediaError: undecodable, truncated.
@@ -189,7 +197,10 @@ def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Siz
     from pipelines.media.decode import frames_in_passes
 
     wanted = [
-        (clock.index_at(float((start_pts - int(clock.pts[0])) * clock.time_base) + moments(length_s, num)), *size)
+        (
+            clock.index_at(float((start_pts - int(clock.pts[0])) * clock.time_base) + moments(length_s, num)),
+            *size,
+        )
         for start_pts, length_s, sizes in stretches
         for num, *size in sizes
     ]
@@ -220,7 +231,11 @@ def _small(
     for indices, height, width in wanted:
         for index in indices.tolist():
             sizes[index].add((height, width))
-    made = {(index, *size): cover(frame, *size) for index, frame in frames_of(sorted(sizes)) for size in sizes[index]}
+    made = {
+        (index, *size): cover(frame, *size)
+        for index, frame in frames_of(sorted(sizes))
+        for size in sizes[index]
+    }
     parts = [made[index, height, width] for indices, height, width in wanted for index in indices.tolist()]
     return np.concatenate([part.reshape(-1) for part in parts])
 

@@ -1,4 +1,5 @@
-"""One decode of a stretch of a video → everything that is measured of it: dense signals, and what meters see of native frames.
+"""One decode of a stretch of a video → everything that is measured of it: dense signals, and what meters see
+of native frames.
 
 In: pictures in order, and what is wanted. Out: a table for each. Frames live and die in here.
 """
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 VERSION = 2  # of which frames are native
 
 
-def preload(shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str) -> Callable[[], None]:
+def preload(
+    shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str
+) -> Callable[[], None]:
     """What a process does once before it measures, or forks those that do: loads the models."""
     return partial(_load, shots, scores, tuple(sorted(wanted)), precision)
 
@@ -58,8 +61,8 @@ def measure(
     """What is wanted of frames first … last − 1 of a video.
 
     Args:
-        pictures: those frames and `around` on either side, as far as the video goes; in order, numbered, as coded. Those that
-            are damaged are left out.
+        pictures: those frames and `around` on either side, as far as the video goes; in order, numbered, as
+            coded. Those that are damaged are left out.
         clock: of the whole video.
         wanted: `signals.STAGE`, and names of meters.
         precision: of the networks among them, bf16 or fp32.
@@ -70,7 +73,9 @@ def measure(
     looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
     native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
     # A picture that stands through an interval is all that is shown in it.
-    native |= np.diff(clock.pts, append=clock.end_pts) > math.floor(Fraction(str(cfg.native_every_s)) / clock.time_base)
+    native |= np.diff(clock.pts, append=clock.end_pts) > math.floor(
+        Fraction(str(cfg.native_every_s)) / clock.time_base
+    )
     native[:first] = native[last:] = False
     rows: dict[str, list[Row]] = {name: [] for name in looks}
     pairs = _looked_at(pictures, clock, native, looks, rows)

@@ -1,28 +1,30 @@
 """Pictures of a stretch of a video → its signals: dense measurements on small frames, by PTS.
 
-In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a table of a
-row per frame. Shots, scores and labels are decided from these numbers alone, so thresholds can change without touching
-footage. Frames live and die in here. A row depends on a fixed neighbourhood of its frame, so the rows of a video are
-the same in however many stretches it is measured. Frames that are lost to damage have no row; what lies beyond such a
-gap is no neighbour: the frames beside it are as the first and the last of a video.
+In: decoded pictures in order, each with its number, and the clock that says which frames they are. Out: a
+table of a row per frame. Shots, scores and labels are decided from these numbers alone, so thresholds can
+change without touching footage. Frames live and die in here. A row depends on a fixed neighbourhood of its
+frame, so the rows of a video are the same in however many stretches it is measured. Frames that are lost to
+damage have no row; what lies beyond such a gap is no neighbour: the frames beside it are as the first and the
+last of a video.
 
-Columns of every frame: `pts`; `picture_hash` of all samples as coded; `picture_format` how they are shown, as text, and
-whether they are of two `interlaced` fields; `delta_hue, delta_sat, delta_lum` mean absolute
-change from the frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first);
-`luma_mean, luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; `change` mean absolute change of luma
-from the frame before in that cell of about 16 px where it is largest, and `brighter` the median of the cells' signed
-change (null for the first frame).
+Columns of every frame: `pts`; `picture_hash` of all samples as coded; `picture_format` how they are shown, as
+text, and whether they are of two `interlaced` fields; `delta_hue, delta_sat, delta_lum` mean absolute change
+from the frame before on OpenCV's 8-bit HSV, as PySceneDetect's ContentDetector measures it (0 for the first);
+`luma_mean, luma_std` of 8-bit luma; `dark` share of pixels of luma at most 25; `change` mean absolute change
+of luma from the frame before in that cell of about 16 px where it is largest, and `brighter` the median of
+the cells' signed change (null for the first frame).
 
-On a grid in time (`MOTION_PER_S`), from the frame before on that grid, null between: `motion` mean optical flow, share
-of the frame diagonal per second, black around the picture counted as still; `object_motion` what of it the camera does
-not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit; `zoom` share of the size per
-second (positive: grows); `roll` radians per second (positive: clockwise). Not between neighbours, as at 60 frames a
-second things move by less than grain and coding do, and coders hold pictures for a frame or two. `moved` how far that cell
-of about 16 px moved which moved farthest, share of the frame diagonal; `drifted` the same on a coarser grid
-(`DRIFT_PER_S`): what moves slowly has moved farther by then, and grain no farther.
+On a grid in time (`MOTION_PER_S`), from the frame before on that grid, null between: `motion` mean optical
+flow, share of the frame diagonal per second, black around the picture counted as still; `object_motion` what
+of it the camera does not explain, `pan_x, pan_y` (right, down positive: what the picture does), same unit;
+`zoom` share of the size per second (positive: grows); `roll` radians per second (positive: clockwise). Not
+between neighbours, as at 60 frames a second things move by less than grain and coding do, and coders hold
+pictures for a frame or two. `moved` how far that cell of about 16 px moved which moved farthest, share of the
+frame diagonal; `drifted` the same on a coarser grid (`DRIFT_PER_S`): what moves slowly has moved farther by
+then, and grain no farther.
 
-`thumb` what copies are found by, on a grid in time (`thumbs_per_s`), null between; and what the detector asks for, null
-where it does not: `alike_…`, `contrast` and `transition`, see `pipelines.shot_detection`.
+`thumb` what copies are found by, on a grid in time (`thumbs_per_s`), null between; and what the detector asks
+for, null where it does not: `alike_…`, `contrast` and `transition`, see `pipelines.shot_detection`.
 """
 
 from collections.abc import Iterable
@@ -96,8 +98,8 @@ class _Small:
 
 
 def signals_settings(cfg: SignalConfig, shots: ShotConfig, precision: str) -> dict[str, Any]:
-    """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it, and precision
-    only where a network looks.
+    """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it,
+    and precision only where a network looks.
     """
     look = look_of(shots)
     settings = asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
@@ -127,8 +129,8 @@ def measure(
     """Signals of frames first … last − 1 of a video.
 
     Args:
-        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as coded,
-            numbered; those that are lost are left out.
+        pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as
+            coded, numbered; those that are lost are left out.
         clock: of the whole video.
         first, last: numbers of frames in `clock.pts`.
         precision: of the detector's network, bf16 or fp32.
@@ -152,11 +154,15 @@ def measure(
             seen.clear()
         runs[-1][1] = number + 1
         small = upright_small(picture, cfg.small_side)
-        tiny[number - begin] = cv2.resize(small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA)
+        tiny[number - begin] = cv2.resize(
+            small, (transnet.WIDTH, transnet.HEIGHT), interpolation=cv2.INTER_AREA
+        )
         if not first - _FAR_BACK <= number < last:
             continue
         now = seen[number] = _Small(
-            int(clock.pts[number]), cv2.cvtColor(small, cv2.COLOR_RGB2HSV), cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            int(clock.pts[number]),
+            cv2.cvtColor(small, cv2.COLOR_RGB2HSV),
+            cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
         )
         seen.pop(number - _FAR_BACK - 1, None)
         if number < first:
@@ -197,7 +203,8 @@ def _as_large(before: _Small, now: _Small) -> _Small:
         return before
     size = now.gray.shape[::-1]
     return _Small(
-        before.pts, *(cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (before.hsv, before.gray))
+        before.pts,
+        *(cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (before.hsv, before.gray)),
     )
 
 
@@ -214,7 +221,9 @@ def _changes(before: _Small | None, now: _Small) -> dict[str, float]:
     changed = dict(zip(names, cv2.mean(cv2.absdiff(now.hsv, before.hsv))[:3], strict=True))
     difference = cv2.subtract(now.gray, before.gray, dtype=cv2.CV_32F)
     cells = tuple(max(1, round(length / _CELL)) for length in reversed(difference.shape))
-    size, signed = (cv2.resize(d, cells, interpolation=cv2.INTER_AREA) for d in (np.abs(difference), difference))
+    size, signed = (
+        cv2.resize(d, cells, interpolation=cv2.INTER_AREA) for d in (np.abs(difference), difference)
+    )
     return changed | {"change": float(size.max()), "brighter": float(np.median(signed))}
 
 

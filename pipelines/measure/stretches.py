@@ -1,7 +1,7 @@
 """A clock and the frames of it that are whole → stretches without a gap, and the gaps between them.
 
-In: the clock of a video, and the times of the frames that were measured. Out: stretches of those, in which shots are
-found; and what is lost, in exact time. Pure.
+In: the clock of a video, and the times of the frames that were measured. Out: stretches of those, in which
+shots are found; and what is lost, in exact time. Pure.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,9 @@ def stretches(clock: Clock, pts: np.ndarray) -> list[Stretch]:
     breaks = (np.diff(numbers) > 1) | np.isin(numbers[1:], clock.resumed)
     starts = [0, *(np.flatnonzero(breaks) + 1).tolist()]
     ends = [*starts[1:], len(pts)]
-    return [Stretch(a, b, _shown_until(clock, int(numbers[b - 1]))) for a, b in zip(starts, ends, strict=True)]
+    return [
+        Stretch(a, b, _shown_until(clock, int(numbers[b - 1]))) for a, b in zip(starts, ends, strict=True)
+    ]
 
 
 def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:

@@ -1,7 +1,8 @@
-"""A long video → work units: stretches of frames that are measured apart, in parallel, wherever there is room.
+"""A long video → work units: stretches of frames that are measured apart, in parallel, wherever there is
+room.
 
-In: the PTS of a video's frames. Out: ranges of frame numbers that together are the whole video. Neither the length of a
-unit nor who measures it may change a shot: `pipelines.measure.signals` sees to that.
+In: the PTS of a video's frames. Out: ranges of frame numbers that together are the whole video. Neither the
+length of a unit nor who measures it may change a shot: `pipelines.measure.signals` sees to that.
 """
 
 from collections.abc import Sequence
@@ -29,5 +30,6 @@ def plan_units(pts: np.ndarray, time_base: Fraction, unit_s: float) -> list[Unit
 
 
 def unit_name(video_id: str, unit: Sequence[int]) -> str:
-    """The name under which a unit's rows are committed; those of one video share a folder and sort in time."""
+    """The name under which a unit's rows are committed; those of one video share a folder and sort in
+    time."""
     return f"{video_id}/{unit[0]:09d}-{unit[1]:09d}"

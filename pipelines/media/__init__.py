@@ -1,1 +1,2 @@
-"""The doors to decoders, demuxers and encoders: what comes in through them speaks `MediaError`, PTS and numpy."""
+"""The doors to decoders, demuxers and encoders: what comes in through them speaks `MediaError`, PTS and
+numpy."""

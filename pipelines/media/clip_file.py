@@ -1,8 +1,8 @@
 """A copied clip's bytes → the same file without its edit list, and which of its samples are the clip's.
 
-In: an mp4 that `pipelines.cutting.remux` wrote. Out: bytes in which every sample is shown, and two clocks: of all samples, and
-of the clip. Readers that honour the edit list decode the hidden lead before they can say anything; from here the clip's
-clock is known without decoding it.
+In: an mp4 that `pipelines.cutting.remux` wrote. Out: bytes in which every sample is shown, and two clocks: of
+all samples, and of the clip. Readers that honour the edit list decode the hidden lead before they can say
+anything; from here the clip's clock is known without decoding it.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """When each frame of a file is shown: exact PTS, what of it is lost, and where decoding may begin.
 
-In: arrays that `read_clock` fills. Out: frames by time, times by frame. Frame number ÷ average fps is never used: it drifts on variable
-frame rate.
+In: arrays that `read_clock` fills. Out: frames by time, times by frame. Frame number ÷ average fps is never
+used: it drifts on variable frame rate.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ DAMAGED = "the data there is damaged, or what it refers to"
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch of a video that is lost: [start_pts, end_pts), end_pts None where nobody knows how long it is; with so many
-    frames that are known of; why.
+    """A stretch of a video that is lost: [start_pts, end_pts), end_pts None where nobody knows how long it
+    is; with so many frames that are known of; why.
     """
 
     start_pts: int
@@ -32,19 +32,21 @@ class Gap:
 class Clock:
     """Frame i is shown during [pts[i], pts[i+1]), the last one until end_pts; units of time_base seconds.
 
-    Decoding that begins at one of `keyframes` (some of pts, ascending) shows the same pictures from there on as decoding
-    that begins at the start of the file. There may be none; nothing is promised of what the container calls a keyframe.
-    `rate` is the container's nominal frame rate, for an encoder's rate control and nothing else; `demuxer` is FFmpeg's
-    name of the container; `framing`, what the container says of how all pictures are shown, and `as_coded`, whether the first
-    one is shown as it is decoded; `plain`, whether a reader that trusts the container sees the same: one video stream, honest
-    keyframes, a time for each packet, one header for all. Decoding from the start passes over `head_packets`, which come before the first keyframe of the container.
-    `timing` says what a picture's time is: `pts`, its own; in AVI, which knows only when packets are decoded, `feed`,
-    that of the packet after which it comes out, and `count`, for the n-th picture in order of display the n-th time.
-    `delay` is how much later than its packet the first picture is shown, where that is `feed`.
-    `stream` is the number of the stream in the container. `by_packet` says that times were read from packets: a frame may
-    yet turn out to be damaged (`pipelines.media.whole`); else all were decoded, and what was damaged is none of `pts`.
-    `holes` are times of packets before which the container is damaged; `sound` says that no such damage is known, so its
-    index leads where reading from the start does.
+    Decoding that begins at one of `keyframes` (some of pts, ascending) shows the same pictures from there on
+    as decoding that begins at the start of the file. There may be none; nothing is promised of what the
+    container calls a keyframe. `rate` is the container's nominal frame rate, for an encoder's rate control
+    and nothing else; `demuxer` is FFmpeg's name of the container; `framing`, what the container says of how
+    all pictures are shown, and `as_coded`, whether the first one is shown as it is decoded; `plain`, whether
+    a reader that trusts the container sees the same: one video stream, honest keyframes, a time for each
+    packet, one header for all. Decoding from the start passes over `head_packets`, which come before the
+    first keyframe of the container. `timing` says what a picture's time is: `pts`, its own; in AVI, which
+    knows only when packets are decoded, `feed`, that of the packet after which it comes out, and `count`, for
+    the n-th picture in order of display the n-th time. `delay` is how much later than its packet the first
+    picture is shown, where that is `feed`. `stream` is the number of the stream in the container. `by_packet`
+    says that times were read from packets: a frame may yet turn out to be damaged (`pipelines.media.whole`);
+    else all were decoded, and what was damaged is none of `pts`. `holes` are times of packets before which
+    the container is damaged; `sound` says that no such damage is known, so its index leads where reading from
+    the start does.
     `gaps` are stretches that are known to be lost; none of their frames is in `pts`.
     """
 
@@ -71,14 +73,20 @@ class Clock:
         """Numbers of the frames that follow upon gaps, ascending."""
         ends = {self.index_of(gap.end_pts) for gap in self.gaps if gap.end_pts is not None}
         behind = (self.index_of(pts) for pts in self.holes)
-        late = {n for n in behind if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > LATE * self.usual_step}
+        late = {
+            n
+            for n in behind
+            if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > LATE * self.usual_step
+        }
         return sorted(number for number in ends | late if 0 < number < len(self.pts))
 
     @property
     def usual_step(self) -> int:
         """The usual time from one frame to the next."""
         return (
-            max(1, int(np.median(np.diff(self.pts)))) if len(self.pts) > 1 else max(1, self.end_pts - int(self.pts[0]))
+            max(1, int(np.median(np.diff(self.pts))))
+            if len(self.pts) > 1
+            else max(1, self.end_pts - int(self.pts[0]))
         )
 
     @property
@@ -86,7 +94,8 @@ class Clock:
         return float((self.end_pts - int(self.pts[0])) * self.time_base)
 
     def index_at(self, times_s: np.ndarray) -> np.ndarray:
-        """The frame shown at each time, in seconds from the first frame; the first or last one outside of the video."""
+        """The frame shown at each time, in seconds from the first frame; the first or last one outside of the
+        video."""
         tick_s = float(self.time_base)
         shown_s = (self.pts - self.pts[0]) * tick_s
         # A time computed as k / fps may fall a rounding error short of the frame it means.
@@ -98,6 +107,7 @@ class Clock:
         return int(np.searchsorted(self.pts, pts, side="left"))
 
     def keyframe_before(self, pts: int) -> int | None:
-        """PTS of the last keyframe at or before a PTS; None if decoding must begin at the start of the file."""
+        """PTS of the last keyframe at or before a PTS; None if decoding must begin at the start of the
+        file."""
         index = int(np.searchsorted(self.keyframes, pts, side="right"))
         return int(self.keyframes[index - 1]) if index else None

@@ -23,10 +23,12 @@ class FootageConfig:
         default=16384, metadata={"doc": "wider or higher videos are quarantined", "unit": "px", "min": 1}
     )
     max_fps: float = field(
-        default=480.0, metadata={"doc": "videos with more frames per second are quarantined", "unit": "1/s", "min": 1}
+        default=480.0,
+        metadata={"doc": "videos with more frames per second are quarantined", "unit": "1/s", "min": 1},
     )
     max_frames: int = field(
-        default=6 * 3600 * 120, metadata={"doc": "videos with more frames are quarantined", "unit": "frames", "min": 1}
+        default=6 * 3600 * 120,
+        metadata={"doc": "videos with more frames are quarantined", "unit": "frames", "min": 1},
     )
     max_streams: int = field(
         default=64,
@@ -46,7 +48,8 @@ class FootageConfig:
 
 @dataclass
 class LimitConfig:
-    """What the child process that decodes a file may use. A file that needs more is quarantined, and nothing else is harmed."""
+    """What the child process that decodes a file may use. A file that needs more is quarantined, and nothing
+    else is harmed."""
 
     deadline_s: float = field(
         default=120.0,
@@ -68,5 +71,10 @@ class LimitConfig:
     )
     memory_bytes: int = field(
         default=4 * 1024**3,
-        metadata={"doc": "memory beyond what the libraries take", "unit": "bytes", "min": 64 * 1024**2, "max": 1024**4},
+        metadata={
+            "doc": "memory beyond what the libraries take",
+            "unit": "bytes",
+            "min": 64 * 1024**2,
+            "max": 1024**4,
+        },
     )

@@ -1,7 +1,9 @@
-"""A file → its frames with their exact PTS: decord first where it is installed, PyAV for what it can't open or sees differently.
+"""A file → its frames with their exact PTS: decord first where it is installed, PyAV for what it can't open
+or sees differently.
 
 In: a file, or the bytes of a clip. Out: RGB frames, upright, uint8 (H, W, 3). decord is trusted only if it
-lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it stopped.
+lists the same frames at the same times as the demuxer; if it gives up in the middle, PyAV goes on where it
+stopped.
 """
 
 import logging
@@ -42,7 +44,9 @@ def iterate_frames(
     if reader is not None:
         shown = clock.pts[clock.index_of(start) : clock.index_of(end)].tolist()
         try:
-            for pts, frame in zip(shown, reader.iterate(clock.index_of(start), clock.index_of(end)), strict=True):
+            for pts, frame in zip(
+                shown, reader.iterate(clock.index_of(start), clock.index_of(end)), strict=True
+            ):
                 done = pts
                 yield pts, frame
             return
@@ -57,12 +61,16 @@ def frames_at(source: File | bytes, clock: Clock, indices: Sequence[int]) -> np.
     Raises:
         MediaError: undecodable, no_timestamps, truncated.
     """
-    return _pick(source, clock, indices, None if _is_short(source, clock, indices) else open_fast(source, clock))
+    return _pick(
+        source, clock, indices, None if _is_short(source, clock, indices) else open_fast(source, clock)
+    )
 
 
-def frames_in_passes(source: File | bytes, clock: Clock, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, frame) of frames with these numbers, ascending, that may be far from each other: no frame is decoded twice, and
-    what lies between two of them is passed over where a keyframe allows it.
+def frames_in_passes(
+    source: File | bytes, clock: Clock, indices: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, frame) of frames with these numbers, ascending, that may be far from each other: no frame is
+    decoded twice, and what lies between two of them is passed over where a keyframe allows it.
 
     Raises:
         MediaError: undecodable, no_timestamps.
@@ -82,13 +90,16 @@ def frames_in_passes(source: File | bytes, clock: Clock, indices: Sequence[int])
 
 
 def _is_short(source: File | bytes, clock: Clock, indices: Sequence[int]) -> bool:
-    """Whether all frames wanted are near each other in a long file: decord reads all of it before it shows one."""
+    """Whether all frames wanted are near each other in a long file: decord reads all of it before it shows
+    one."""
     keyframe = clock.keyframe_before(int(clock.pts[min(indices)]))
     first = 0 if keyframe is None else clock.index_of(keyframe)
     return not isinstance(source, bytes) and max(indices) - first < _SHORT_SHARE * len(clock.pts)
 
 
-def _pick(source: File | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None) -> np.ndarray:
+def _pick(
+    source: File | bytes, clock: Clock, indices: Sequence[int], reader: FastReader | None
+) -> np.ndarray:
     wanted = sorted(set(indices))
     frames: dict[int, np.ndarray] = {}
     if reader is not None:
@@ -103,7 +114,9 @@ def _pick(source: File | bytes, clock: Clock, indices: Sequence[int], reader: Fa
                 frames[by_pts[picture.pts]] = upright(picture)
         if len(frames) < len(wanted):
             lost = len(wanted) - len(frames)
-            raise MediaError(Reason.TRUNCATED, f"{lost} of {len(wanted)} frames that the index lists don't decode")
+            raise MediaError(
+                Reason.TRUNCATED, f"{lost} of {len(wanted)} frames that the index lists don't decode"
+            )
     return np.stack([frames[index] for index in indices])
 
 
@@ -180,6 +193,8 @@ def iterate_pictures(
     return pictures_between(source, clock or read_clock(source), start_pts, end_pts)
 
 
-def _iterate_pyav(source: File | bytes, clock: Clock, start_pts: int, end_pts: int) -> Iterator[tuple[int, np.ndarray]]:
+def _iterate_pyav(
+    source: File | bytes, clock: Clock, start_pts: int, end_pts: int
+) -> Iterator[tuple[int, np.ndarray]]:
     for picture in pictures_between(source, clock, start_pts, end_pts):
         yield picture.pts, upright(picture)

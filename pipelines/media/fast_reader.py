@@ -1,9 +1,10 @@
 """decord, where it can be trusted: random access to frames, several times as fast as PyAV's.
 
-In: a source and its clock. Out: a reader whose frame i is the clock's frame i, pixel for pixel what PyAV shows; or none.
-decord is an extra (`rushes[decord]`), since its wheels hold an FFmpeg that nobody may redistribute; without it there is no reader.
-decord half honours edit lists: it counts the samples that they hide, but does not show them, so its numbers shift with
-every seek. A clip's bytes are therefore given to it without their edit list, and its numbers begin behind the lead.
+In: a source and its clock. Out: a reader whose frame i is the clock's frame i, pixel for pixel what PyAV
+shows; or none. decord is an extra (`rushes[decord]`), since its wheels hold an FFmpeg that nobody may
+redistribute; without it there is no reader. decord half honours edit lists: it counts the samples that they
+hide, but does not show them, so its numbers shift with every seek. A clip's bytes are therefore given to it
+without their edit list, and its numbers begin behind the lead.
 """
 
 import io
@@ -26,15 +27,15 @@ from pipelines.media.regular import open_regular
 
 logger = logging.getLogger(__name__)
 
-# Containers with an index to seek by. In a program stream decord finds its way back only to the second key frame, and
-# then hands out every frame under an earlier one's number, without an error.
+# Containers with an index to seek by. In a program stream decord finds its way back only to the second key
+# frame, and then hands out every frame under an earlier one's number, without an error.
 _SEEKABLE = frozenset(("mov", "matroska", "avi"))
 # Their key frames give the size of what follows, whatever the header said.
 _RESIZABLE = frozenset(("vp8", "vp9", "av1", "libdav1d", "mpeg1video", "mpeg2video"))
 # The first frame is decoded before any seek; see `packets_from`.
 _FIRST = 0
-# Where its old FFmpeg loses a frame (at the end of some open groups), decord repeats the one before without a word. This
-# share of frames is none.
+# Where its old FFmpeg loses a frame (at the end of some open groups), decord repeats the one before without a
+# word. This share of frames is none.
 _NO_FAULTS = 1e-6
 # decord asks a broken file 10240 times for its end, which takes minutes.
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
@@ -114,8 +115,9 @@ def _has_decord() -> bool:
 
 
 def _plain_pixels(source: File | bytes) -> bool:
-    """Whether both make the same RGB of its samples: not if these are deeper than 8 bits, of two interlaced fields, or may change
-    their size on the way, which decord does not survive. A clip was looked at when it was cut.
+    """Whether both make the same RGB of its samples: not if these are deeper than 8 bits, of two interlaced
+    fields, or may change their size on the way, which decord does not survive. A clip was looked at when it
+    was cut.
     """
     with open_container(source) as container:
         stream = video_stream(container)
@@ -130,7 +132,8 @@ def _plain_pixels(source: File | bytes) -> bool:
 
 
 def _open_path(path: Path, clock: Clock) -> Any:
-    """The same of a file, which decord opens by name: by that of a descriptor, where descriptors have names."""
+    """The same of a file, which decord opens by name: by that of a descriptor, where descriptors have
+    names."""
     descriptor = open_regular(path)
     try:
         named = f"/proc/self/fd/{descriptor}"

@@ -1,7 +1,8 @@
-"""What a container says of how all pictures of a stream are framed: FFmpeg's decoders don't know of it, its program does.
+"""What a container says of how all pictures of a stream are framed: FFmpeg's decoders don't know of it, its
+program does.
 
-In: a file or its bytes, and its open container. Out: a `Framing`. Source: ISO/IEC 14496-12, 8.3.2 (tkhd), 12.1.4 (clap);
-RFC 9559, 5.1.4.1.28 (PixelCrop).
+In: a file or its bytes, and its open container. Out: a `Framing`. Source: ISO/IEC 14496-12, 8.3.2 (tkhd),
+12.1.4 (clap); RFC 9559, 5.1.4.1.28 (PixelCrop).
 """
 
 import io
@@ -41,14 +42,16 @@ def read_framing(source: File | bytes, container: "InputContainer", stream: "Vid
 def frame_first(
     source: File | bytes, container: "InputContainer", stream: "VideoStream", picture: "VideoFrame"
 ) -> Framing:
-    """Let the first picture of a stream, which has just been decoded, carry how it is framed; the framing of all of them."""
+    """Let the first picture of a stream, which has just been decoded, carry how it is framed; the framing of
+    all of them."""
     framing = read_framing(source, container, stream)
     set_framing(picture, first_framing(framing, stream))
     return framing
 
 
 def first_framing(framing: Framing, stream: "VideoStream") -> Framing:
-    """Of the first picture of a stream that has just been decoded: with the bitstream's word where the container has none."""
+    """Of the first picture of a stream that has just been decoded: with the bitstream's word where the
+    container has none."""
     aspect = framing.pixel_aspect or Fraction(stream.codec_context.sample_aspect_ratio or 1)
     return Framing(framing.crop, aspect)
 
@@ -56,7 +59,8 @@ def first_framing(framing: Framing, stream: "VideoStream") -> Framing:
 def _told(
     source: File | bytes, demuxer: str, container: "InputContainer", stream: "VideoStream"
 ) -> tuple[Crop, Fraction | None]:
-    """Cropping; and the shape of a pixel, where FFmpeg concludes it from the size of what is shown as if nothing were cropped."""
+    """Cropping; and the shape of a pixel, where FFmpeg concludes it from the size of what is shown as if
+    nothing were cropped."""
     if demuxer not in ("mov", "matroska"):
         return Crop(), None
     with io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
@@ -72,7 +76,8 @@ def _told(
 
 
 def _clean_aperture(file: BinaryIO, whole: Box, track_id: int) -> tuple[Crop, Fraction | None]:
-    """Of the first sample entry of a track; with the shape of a pixel, where only the track's size tells it."""
+    """Of the first sample entry of a track; with the shape of a pixel, where only the track's size tells
+    it."""
     movie = find(file, whole, "moov")
     for track in boxes(file, movie.start, movie.end):
         if track.kind != "trak" or _of_header(file, find(file, track, "tkhd"))[0] != track_id:
@@ -88,15 +93,19 @@ def _clean_aperture(file: BinaryIO, whole: Box, track_id: int) -> tuple[Crop, Fr
         crop = _around(width, height, struct.unpack(">8i", file.read(32)))
         wide, high = width - crop.left - crop.right, height - crop.top - crop.bottom
         _, across, down = _of_header(file, find(file, track, "tkhd"))
-        if "pasp" in inside or (across, down) == (width, height) or not (across and down and wide > 0 and high > 0):
+        if (
+            "pasp" in inside
+            or (across, down) == (width, height)
+            or not (across and down and wide > 0 and high > 0)
+        ):
             return crop, None  # FFmpeg's own muxer leaves the track's size as if nothing were cropped
         return crop, (Fraction(across, wide) / Fraction(down, high)).limit_denominator(_MOST_TERM)
     return Crop(), None
 
 
 def _around(width: int, height: int, aperture: tuple[int, ...]) -> Crop:
-    """The aperture is a size, and how far its centre lies from the picture's. What is cropped by a share of a pixel is not
-    cropped, on the left and above, as FFmpeg has it.
+    """The aperture is a size, and how far its centre lies from the picture's. What is cropped by a share of a
+    pixel is not cropped, on the left and above, as FFmpeg has it.
 
     Raises:
         ValueError: it is none, or reaches beyond the picture: then FFmpeg crops nothing.
@@ -151,7 +160,8 @@ def _crop_of_track(file: BinaryIO, start: int, end: int, number: int) -> Crop:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(id, start, end) of EBML elements one after another; one of unknown size reaches to the end. RFC 8794, 4 to 6."""
+    """(id, start, end) of EBML elements one after another; one of unknown size reaches to the end. RFC 8794,
+    4 to 6."""
     while start < end:
         file.seek(start)
         head = file.read(12)

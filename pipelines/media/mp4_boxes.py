@@ -1,8 +1,8 @@
 """Exact edit lists: which stretch of each track of an mp4 is shown, read from it and written into it.
 
-In: an mp4. Out: the same file, of the same size, whose edit lists and durations say exactly what is to be shown; or what
-they say; or the file without them. Source: ISO/IEC 14496-12, 4.2 (boxes), 8.2.2 (mvhd), 8.3.2 (tkhd), 8.4.2 (mdhd),
-8.4.3 (hdlr), 8.6.6 (elst), 8.7.3 (stsz).
+In: an mp4. Out: the same file, of the same size, whose edit lists and durations say exactly what is to be
+shown; or what they say; or the file without them. Source: ISO/IEC 14496-12, 4.2 (boxes), 8.2.2 (mvhd), 8.3.2
+(tkhd), 8.4.2 (mdhd), 8.4.3 (hdlr), 8.6.6 (elst), 8.7.3 (stsz).
 """
 
 import io
@@ -25,8 +25,8 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is shown of a track: from media_time (ticks of the track from its first sample's decoding time) during
-    duration ticks of the movie."""
+    """What is shown of a track: from media_time (ticks of the track from its first sample's decoding time)
+    during duration ticks of the movie."""
 
     media_time: int
     duration: int
@@ -34,8 +34,9 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how long; whether
-    that length is exact, or rounded to a coarser clock than the track's; and how many samples it has, shown or not."""
+    """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how
+    long; whether that length is exact, or rounded to a coarser clock than the track's; and how many samples
+    it has, shown or not."""
 
     start_s: Fraction
     duration_s: Fraction
@@ -94,7 +95,8 @@ def set_edits(path: Path, edits: Sequence[Edit]) -> None:
 
 
 def video_edit(source: Path | bytes) -> Shown | None:
-    """What the edit list of an mp4's video shows; None if it has no video, or no list of one stretch at normal speed.
+    """What the edit list of an mp4's video shows; None if it has no video, or no list of one stretch at
+    normal speed.
 
     Raises:
         ValueError: its boxes are broken.
@@ -170,7 +172,9 @@ def _set_edit(file: BinaryIO, track: Box, edit: Edit) -> int:
     version, count = _read(file, ">B3xI")
     entry = struct.Struct(">Qqi" if version else ">Iii")
     if box.end - box.start != 8 + count * entry.size or not 1 <= count <= 2:
-        raise ValueError(f"the edit list at byte {box.start} has {count} entries in {box.end - box.start} bytes")
+        raise ValueError(
+            f"the edit list at byte {box.start} has {count} entries in {box.end - box.start} bytes"
+        )
     delay = 0
     if count == 2:
         delay, media_time, _ = _read(file, entry.format)

@@ -1,8 +1,8 @@
 """A file's video packets → when pictures are shown; from any time on → its packets and pictures.
 
-In: an open container. Out: times of all packets; packets, then pictures, from a keyframe or from the start. The same
-picture comes out for a time wherever decoding began: it begins only where the bitstream says that this is so, or at the
-start.
+In: an open container. Out: times of all packets; packets, then pictures, from a keyframe or from the start.
+The same picture comes out for a time wherever decoding began: it begins only where the bitstream says that
+this is so, or at the start.
 """
 
 import itertools
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from pipelines.media.clock import Clock
 
-# Containers with an index to seek by, or with absolute times in their packets. In all others packets are read from the
-# start: that costs reading, not decoding.
+# Containers with an index to seek by, or with absolute times in their packets. In all others packets are read
+# from the start: that costs reading, not decoding.
 _SOUGHT = frozenset(("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"))
 # An index may be sorted by decode time and lead behind the keyframe: then one looks further back.
 _LOOK_BACK_S = (0, 2, 16)
@@ -53,11 +53,12 @@ _OPENING_PACKETS = 64
 class Packets:
     """All packets of a stream that show a picture, in decode order, from the container's first keyframe on.
 
-    `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the latter if
-    also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when. `plain`: every
-    keyframe of the container is one of them, nothing comes before the first, and no packet changes what the header says.
-    `holes`: times of packets before which the container is damaged. `sound`: no such damage is known, so an index leads
-    where reading from the start does. `breaks_off`: the container ends in the middle of something.
+    `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the
+    latter if also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when.
+    `plain`: every keyframe of the container is one of them, nothing comes before the first, and no packet
+    changes what the header says. `holes`: times of packets before which the container is damaged. `sound`: no
+    such damage is known, so an index leads where reading from the start does. `breaks_off`: the container
+    ends in the middle of something.
     """
 
     pts: np.ndarray
@@ -173,8 +174,8 @@ def pictures(
 
     Args:
         timing: see `Clock`; the times of what is counted mean nothing here.
-        framing: what the container says of all of them: each picture carries its own as `opaque`. If None, each carries a
-            list of the number of the packet that it came with.
+        framing: what the container says of all of them: each picture carries its own as `opaque`. If None,
+            each carries a list of the number of the packet that it came with.
         broken: takes the numbers of packets that do not decode, or are known to be incomplete; None to raise.
 
     Raises:
@@ -221,8 +222,8 @@ def pictures(
 
 
 class Aspects:
-    """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures before that one
-    comes out.
+    """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures
+    before that one comes out.
     """
 
     def __init__(self, framing: Framing):
@@ -238,27 +239,34 @@ class Aspects:
             self._changes.append((number, Framing(self._framing.crop, aspect)))
 
     def of(self, picture: "VideoFrame") -> Framing:
-        """By the number of its packet, which a picture carries; of a decoder that lets it carry none, as of the last packet."""
+        """By the number of its packet, which a picture carries; of a decoder that lets it carry none, as of
+        the last packet."""
         came_with = picture.opaque[0] if isinstance(picture.opaque, list) else self._changes[-1][0]
-        return next((framing for since, framing in reversed(self._changes) if came_with >= since), self._changes[0][1])
+        return next(
+            (framing for since, framing in reversed(self._changes) if came_with >= since), self._changes[0][1]
+        )
 
 
-def packets_from(source: File | bytes, clock: "Clock", keyframe: int | None, seek: bool = True) -> Iterator["Packet"]:
+def packets_from(
+    source: File | bytes, clock: "Clock", keyframe: int | None, seek: bool = True
+) -> Iterator["Packet"]:
     """The packets to decode from a keyframe of the clock on, or from the start if None.
 
     Args:
         seek: look for the keyframe by the container's index or by time, and only then from the start.
 
-    The first picture of the file is decoded before any other: only its packet names the x264 that made the video, and
-    FFmpeg works around a fault of old ones (in 4:4:4) by that name. Without it, frames after a seek are grey mush, and
-    there is no error. Parameters, too, may come with that packet alone.
+    The first picture of the file is decoded before any other: only its packet names the x264 that made the
+    video, and FFmpeg works around a fault of old ones (in 4:4:4) by that name. Without it, frames after a
+    seek are grey mush, and there is no error. Parameters, too, may come with that packet alone.
 
     Raises:
         MediaError: see `open_container`.
     """
     if keyframe is None or keyframe == clock.pts[0]:
         with open_container(source) as container:
-            yield from packets_from_start(container, video_stream(container, clock.stream), clock.head_packets)
+            yield from packets_from_start(
+                container, video_stream(container, clock.stream), clock.head_packets
+            )
         return
     if seek and clock.sound and clock.demuxer in _SOUGHT:
         with open_container(source) as container:
@@ -307,9 +315,14 @@ def _seek(
 
 
 def _run(
-    packets: Iterator["Packet"], stream: "VideoStream", clock: "Clock", keyframe: int, most_dts: float = math.inf
+    packets: Iterator["Packet"],
+    stream: "VideoStream",
+    clock: "Clock",
+    keyframe: int,
+    most_dts: float = math.inf,
 ) -> list["Packet"]:
-    """Reads on to where decoding for a keyframe begins: what was read from there on; nothing if it isn't there."""
+    """Reads on to where decoding for a keyframe begins: what was read from there on; nothing if it isn't
+    there."""
     run, codec = [], stream.codec_context.name
     for packet in packets:
         if clock.timing == "feed":
@@ -348,8 +361,8 @@ def _shows_one(packet: "Packet") -> bool:
 def is_flagged(packet: "Packet") -> bool:
     """Whether the demuxer says that data are missing in a packet, or behind it.
 
-    Not where recordings were joined: then a keyframe follows soon, and decoders tell whether what comes before it is
-    whole. Program streams say it of all pictures around.
+    Not where recordings were joined: then a keyframe follows soon, and decoders tell whether what comes
+    before it is whole. Program streams say it of all pictures around.
     """
     return packet.is_corrupt and packet.stream.container.format.name != "mpeg"
 

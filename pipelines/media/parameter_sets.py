@@ -1,7 +1,8 @@
 """H.264 and HEVC parameter sets: those that a stream's header gives, and those that come among its packets.
 
-In: extradata and coded packets. Out: sets of NAL units, to see whether a stream changes on its way: an mp4 has room for
-one header only. Source: ISO/IEC 14496-15, 5.3.3 (avcC) and 8.3.3 (hvcC); ITU-T H.264 and H.265, 7.4.2 and Annex B.
+In: extradata and coded packets. Out: sets of NAL units, to see whether a stream changes on its way: an mp4
+has room for one header only. Source: ISO/IEC 14496-15, 5.3.3 (avcC) and 8.3.3 (hvcC); ITU-T H.264 and H.265,
+7.4.2 and Annex B.
 """
 
 from pipelines.media.random_access import nal_length_bytes, nal_units
@@ -47,7 +48,8 @@ def set_order(codec: str, unit: bytes) -> tuple[int, bytes]:
 
 
 def _listed(extradata: bytes, at: int, count: int) -> tuple[list[bytes], int]:
-    """So many units, each behind its length in two bytes, and where they end; what was cut off is left out."""
+    """So many units, each behind its length in two bytes, and where they end; what was cut off is left
+    out."""
     units = []
     for _ in range(count):
         end = at + 2 + int.from_bytes(extradata[at : at + 2])

@@ -1,8 +1,9 @@
-"""One decoded picture → what is measured of it: small RGB pixels, native RGB pixels, a hash of all its samples.
+"""One decoded picture → what is measured of it: small RGB pixels, native RGB pixels, a hash of all its
+samples.
 
-In: FFmpeg's own frame, as coded. Out: RGB as displayed, in square pixels, uint8 (H, W, 3); a hash that two pictures share
-exactly if they are the same, bit for bit. Nothing here depends on which reader decoded it, or on where in the file decoding
-began.
+In: FFmpeg's own frame, as coded. Out: RGB as displayed, in square pixels, uint8 (H, W, 3); a hash that two
+pictures share exactly if they are the same, bit for bit. Nothing here depends on which reader decoded it, or
+on where in the file decoding began.
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def upright(picture: "VideoFrame") -> np.ndarray:
-    """RGB as displayed, native size, uint8 (H, W, 3): cropped, in square pixels, mirrored and turned as its container says."""
+    """RGB as displayed, native size, uint8 (H, W, 3): cropped, in square pixels, mirrored and turned as its
+    container says."""
     shown = format_of(picture)
     frame = cropped(picture.to_ndarray(format="rgb24"), shown)
     if shown.unturned != shown.inside:
@@ -29,7 +31,8 @@ def upright(picture: "VideoFrame") -> np.ndarray:
 
 
 def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
-    """RGB as displayed with its longer side at most so long, averaged down; uint8 (H, W, 3). Smaller ones keep their size."""
+    """RGB as displayed with its longer side at most so long, averaged down; uint8 (H, W, 3). Smaller ones
+    keep their size."""
     from av.video.reformatter import Interpolation
 
     shown = format_of(picture)
@@ -38,7 +41,9 @@ def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
     if shown.crop != Crop():
         return turned(_resized(cropped(picture.to_ndarray(format="rgb24"), shown), width, height), shown)
     # One thread: left alone, it starts as many as there are cores for a third of a millisecond's work.
-    small = _reformatter().reformat(picture, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
+    small = _reformatter().reformat(
+        picture, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1
+    )
     return turned(small.to_ndarray(), shown)
 
 
@@ -64,23 +69,28 @@ def _resized(frame: np.ndarray, width: int, height: int) -> np.ndarray:
 
 @cache
 def _reformatter() -> "VideoReformatter":
-    """One for all pictures: it keeps its tables while sizes stay the same, and making them takes milliseconds."""
+    """One for all pictures: it keeps its tables while sizes stay the same, and making them takes
+    milliseconds."""
     from av.video.reformatter import VideoReformatter
 
     return VideoReformatter()
 
 
 def picture_hash(picture: "VideoFrame") -> int:
-    """64 bits of XXH3 over the samples of every plane, as coded: padding, timestamps and metadata left out."""
+    """64 bits of XXH3 over the samples of every plane, as coded: padding, timestamps and metadata left
+    out."""
     digest = xxhash.xxh3_64(f"{picture.format.name}:{picture.width}:{picture.height}".encode())
     for index, plane in enumerate(picture.planes):
-        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(
+            plane.height, plane.line_size
+        )
         digest.update(np.ascontiguousarray(rows[:, : _row_bytes(picture, index)]))
     return digest.intdigest()
 
 
 def frames_hash(hashes: Iterable[int]) -> str:
-    """One name for a sequence of pictures, by their `picture_hash`: two clips share it if they show the same, bit for bit."""
+    """One name for a sequence of pictures, by their `picture_hash`: two clips share it if they show the same,
+    bit for bit."""
     digest = xxhash.xxh3_128()
     for value in hashes:
         digest.update(value.to_bytes(8, "little"))
@@ -94,7 +104,9 @@ def _row_bytes(picture: "VideoFrame", plane: int) -> int:
         return picture.planes[plane].line_size
     if not picture.format.is_planar or len(wide) > 1:
         bits = (
-            picture.format.padded_bits_per_pixel if not picture.format.is_planar else sum(_bits(c.bits) for c in wide)
+            picture.format.padded_bits_per_pixel
+            if not picture.format.is_planar
+            else sum(_bits(c.bits) for c in wide)
         )
         return -(-picture.planes[plane].width * bits // 8)
     return picture.planes[plane].width * _bits(wide[0].bits) // 8

@@ -1,7 +1,9 @@
-"""How the samples of one picture are shown: size, cropping, shape of a pixel, turn, sample format and colours.
+"""How the samples of one picture are shown: size, cropping, shape of a pixel, turn, sample format and
+colours.
 
-In: a decoded picture, with what its container says of all of them. Out: a `PictureFormat`. It is a fact of the picture, not of
-the file: a recorder changes it on the way, and whoever trusts the first frame shows the rest wrong.
+In: a decoded picture, with what its container says of all of them. Out: a `PictureFormat`. It is a fact of
+the picture, not of the file: a recorder changes it on the way, and whoever trusts the first frame shows the
+rest wrong.
 """
 
 import json
@@ -36,8 +38,8 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What a container says of all its pictures: its cropping, and width ÷ height of a pixel, which goes before that of the
-    bitstream; None if the bitstream's counts.
+    """What a container says of all its pictures: its cropping, and width ÷ height of a pixel, which goes
+    before that of the bitstream; None if the bitstream's counts.
     """
 
     crop: Crop = Crop()
@@ -126,17 +128,20 @@ def _as_text(shown: PictureFormat) -> str:
 def from_text(text: str) -> PictureFormat:
     """What `PictureFormat.to_text` wrote."""
     fields = json.loads(text)
-    return PictureFormat(**fields | {"crop": Crop(**fields["crop"]), "pixel_aspect": Fraction(fields["pixel_aspect"])})
+    return PictureFormat(
+        **fields | {"crop": Crop(**fields["crop"]), "pixel_aspect": Fraction(fields["pixel_aspect"])}
+    )
 
 
 def set_framing(picture: "VideoFrame", framing: Framing) -> None:
     """Let a picture carry what its container says of it."""
-    picture.opaque = replace(framing)  # a copy: PyAV lets go of what one picture carries for all that carry it
+    # a copy: PyAV lets go of what one picture carries for all that carry it
+    picture.opaque = replace(framing)
 
 
 def format_of(picture: "VideoFrame") -> PictureFormat:
-    """Of a picture that `pipelines.media` decoded. Of any other, the container's word on cropping and pixels is not known:
-    then nothing is cropped, and pixels are square.
+    """Of a picture that `pipelines.media` decoded. Of any other, the container's word on cropping and pixels
+    is not known: then nothing is cropped, and pixels are square.
 
     Raises:
         MediaError: too_large; its pixels are of such a shape that no picture of it can be made.
@@ -186,13 +191,15 @@ def _format(
     if max(shown.width, shown.height) > _MOST_SIDE:
         raise MediaError(
             Reason.TOO_LARGE,
-            f"pixels of shape {shown.pixel_aspect} make a picture of {shown.width} × {shown.height}; up to {_MOST_SIDE} a side are shown",
+            f"pixels of shape {shown.pixel_aspect} make a picture of {shown.width} × {shown.height}; up to "
+            f"{_MOST_SIDE} a side are shown",
         )
     return shown
 
 
 def orientation(display_matrix: bytes | None) -> tuple[int, bool]:
-    """(clockwise turn in degrees, whether it is mirrored before) of FFmpeg's display matrix, to the nearest quarter turn.
+    """(clockwise turn in degrees, whether it is mirrored before) of FFmpeg's display matrix, to the nearest
+    quarter turn.
 
     ISO/IEC 14496-12, 6.2.2: a point (x, y), y downwards, goes to (a·x + c·y, b·x + d·y).
     """
@@ -207,16 +214,20 @@ def orientation(display_matrix: bytes | None) -> tuple[int, bool]:
 
 
 def placement(shown: PictureFormat) -> str:
-    """What tells pictures apart that have the same samples and are cropped, mirrored or turned differently; empty for those of
-    which nothing of it is true.
+    """What tells pictures apart that have the same samples and are cropped, mirrored or turned differently;
+    empty for those of which nothing of it is true.
     """
-    turn = f" mirrored={shown.mirrored:d} turned={shown.rotation_deg}" if shown.mirrored or shown.rotation_deg else ""
+    turn = (
+        f" mirrored={shown.mirrored:d} turned={shown.rotation_deg}"
+        if shown.mirrored or shown.rotation_deg
+        else ""
+    )
     return turn + (f" {shown.crop}" if shown.crop != Crop() else "")
 
 
 def shown_upright(shown: PictureFormat) -> PictureFormat:
-    """The format of the same picture once it is cropped and turned, and no container says so any more; pixels keep their
-    shape.
+    """The format of the same picture once it is cropped and turned, and no container says so any more; pixels
+    keep their shape.
     """
     width, height = shown.inside
     aspect = shown.pixel_aspect
@@ -235,7 +246,15 @@ def shown_upright(shown: PictureFormat) -> PictureFormat:
 
 def columns_of(shown: PictureFormat) -> dict[str, Any]:
     """The columns of the index that tell how a clip is shown."""
-    names = ("coded_width", "coded_height", "rotation_deg", "mirrored", "pixel_format", "bit_depth", "transfer")
+    names = (
+        "coded_width",
+        "coded_height",
+        "rotation_deg",
+        "mirrored",
+        "pixel_format",
+        "bit_depth",
+        "transfer",
+    )
     return {
         "width": shown.width,
         "height": shown.height,

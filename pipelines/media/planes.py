@@ -1,6 +1,7 @@
 """The samples of a planar picture as arrays, and a picture made of such arrays: nothing is converted.
 
-In: FFmpeg's frame in a planar format, without padding in its samples. Out: a plane per component, (H, W), uint8 or uint16.
+In: FFmpeg's frame in a planar format, without padding in its samples. Out: a plane per component, (H, W),
+uint8 or uint16.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ def planes_of(picture: "VideoFrame") -> list[np.ndarray]:
     kind = _kind(picture)
     found = []
     for plane in picture.planes:
-        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(
+            plane.height, plane.line_size
+        )
         found.append(rows[:, : plane.width * kind.itemsize].view(kind))
     return found
 
@@ -31,7 +34,8 @@ def picture_of(planes: Sequence[np.ndarray], pixel_format: str) -> "VideoFrame":
     for plane, samples in zip(picture.planes, planes, strict=True):
         if samples.shape != (plane.height, plane.width):
             raise ValueError(
-                f"{pixel_format} of {width} × {height} has no plane of {samples.shape[1]} × {samples.shape[0]}"
+                f"{pixel_format} of {width} × {height} has no plane of {samples.shape[1]} × "
+                f"{samples.shape[0]}"
             )
         rows = np.zeros((plane.height, plane.line_size), np.uint8)
         data = np.ascontiguousarray(samples).view(np.uint8)

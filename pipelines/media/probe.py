@@ -1,4 +1,5 @@
-"""A file's header → what its video is: container, codec, size as displayed, time base, duration. One frame is decoded.
+"""A file's header → what its video is: container, codec, size as displayed, time base, duration. One frame is
+decoded.
 
 In: a file and limits. Out: a `Video`. What is no container, cut off, without video or beyond a limit raises
 `MediaError` here, before any decoder sees it.
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 # What `footage_options.max_pixels` may be at most, and so what a decoder is ever allowed.
 _MOST_PIXELS = 16384 * 16384
-_BUFFER_BYTES = 64 * 1024  # between FFmpeg and a file object; less costs time, more is read in vain after a seek
+# between FFmpeg and a file object; less costs time, more is read in vain after a seek
+_BUFFER_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -58,7 +60,12 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
         descriptor = open_regular(source)
         file, options = "fd:", options | {"fd": str(descriptor)}
     try:
-        how = {"format": demuxer, "options": options, "metadata_errors": "replace", "buffer_size": _BUFFER_BYTES}
+        how = {
+            "format": demuxer,
+            "options": options,
+            "metadata_errors": "replace",
+            "buffer_size": _BUFFER_BYTES,
+        }
         with av.open(file, **how) as container:
             for stream in container.streams.video:
                 if stream.codec_context is not None:
@@ -109,7 +116,8 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
 
 
 def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFrame":
-    """A recording may begin in the middle: what comes before the first picture that is whole need not decode."""
+    """A recording may begin in the middle: what comes before the first picture that is whole need not
+    decode."""
     import av
 
     broken = None
@@ -143,10 +151,12 @@ def demux(container: "InputContainer", *streams: "VideoStream") -> Iterator["Pac
 
 
 def video_stream(container: "InputContainer", number: int | None = None) -> "VideoStream":
-    """The video stream of that number among all streams, as `choose_stream` found it; if it was not asked, what the header says.
+    """The video stream of that number among all streams, as `choose_stream` found it; if it was not asked,
+    what the header says.
 
     Raises:
-        MediaError: no_video; undecodable, if there is no decoder for it; no_timestamps, if it has no time base.
+        MediaError: no_video; undecodable, if there is no decoder for it; no_timestamps, if it has no time
+        base.
     """
     if number is not None:
         return container.streams[number]
@@ -158,8 +168,9 @@ def choose_stream(
 ) -> tuple["VideoStream", str | None]:
     """The video stream with the film in it, and in words which other film there is.
 
-    Covers, thumbnails and stills are none. Of several films one that has pictures, then the one that the file calls its
-    default, then the largest and longest. Where the header does not tell who has pictures, the first packets do.
+    Covers, thumbnails and stills are none. Of several films one that has pictures, then the one that the file
+    calls its default, then the largest and longest. Where the header does not tell who has pictures, the
+    first packets do.
 
     Raises:
         MediaError: see `video_stream`; no_video, if there is none of the number that cfg asks for.
@@ -169,7 +180,8 @@ def choose_stream(
         if wanted >= len(videos):
             streams = "1 video stream" if len(videos) == 1 else f"{len(videos)} video streams"
             raise MediaError(
-                Reason.NO_VIDEO, f"footage_options.video_stream={wanted}: the file has {streams}, numbered from 0"
+                Reason.NO_VIDEO,
+                f"footage_options.video_stream={wanted}: the file has {streams}, numbered from 0",
             )
         return _usable(videos[wanted]), None
     films = _films(container)
@@ -178,13 +190,18 @@ def choose_stream(
     packets = _first_packets(source, films, cfg.max_pixels)
     film = min(films, key=lambda one: (-min(packets[one.index], _FEW), *_rank(one)))
     others = [
-        videos.index(one) for one in films if one is not film and packets[one.index] == _FEW and not _tiny(one, film)
+        videos.index(one)
+        for one in films
+        if one is not film and packets[one.index] == _FEW and not _tiny(one, film)
     ]
     if not others:
         return _usable(film), None
-    named = ", ".join(f"{n} ({videos[n].codec_context.width} × {videos[n].codec_context.height})" for n in others)
+    named = ", ".join(
+        f"{n} ({videos[n].codec_context.width} × {videos[n].codec_context.height})" for n in others
+    )
     return _usable(film), (
-        f"video stream {videos.index(film)} is taken; there is also {named}: footage_options.video_stream chooses"
+        f"video stream {videos.index(film)} is taken; there is also {named}: footage_options.video_stream "
+        "chooses"
     )
 
 
@@ -219,7 +236,8 @@ def _usable(stream: "VideoStream") -> "VideoStream":
 
 
 _FEW = 2  # packets: one may be a still
-_PEEKED_PACKETS, _PEEKED_BYTES = 20_000, 64 * 1024**2  # of all streams together, in which streams of pictures show up
+# of all streams together, in which streams of pictures show up
+_PEEKED_PACKETS, _PEEKED_BYTES = 20_000, 64 * 1024**2
 
 
 def _first_packets(source: File | bytes, films: list["VideoStream"], max_pixels: int) -> dict[int, int]:
@@ -250,7 +268,8 @@ def _tiny(stream: "VideoStream", film: "VideoStream") -> bool:
 
 
 def _has_pictures(stream: "VideoStream") -> bool:
-    """Whether the demuxer has seen one, or its header: a recorder lists programs of which it has recorded nothing."""
+    """Whether the demuxer has seen one, or its header: a recorder lists programs of which it has recorded
+    nothing."""
     return stream.codec_context is not None and bool(stream.codec_context.width)
 
 
@@ -273,7 +292,8 @@ def _check_size(width: int, height: int, cfg: FootageConfig) -> None:
     _limit(max(width, height), "pixels wide or high", "max_side", cfg)
     if width * height > cfg.max_pixels:
         raise MediaError(
-            Reason.TOO_LARGE, f"{width} × {height} are more pixels than footage_options.max_pixels={cfg.max_pixels}"
+            Reason.TOO_LARGE,
+            f"{width} × {height} are more pixels than footage_options.max_pixels={cfg.max_pixels}",
         )
 
 
@@ -304,12 +324,12 @@ _MEDIA_BOXES = frozenset((b"moov", b"moof", b"mdat"))  # with what is lost if th
 def check_boxes(path: File) -> tuple[int, bool]:
     """Walk the top-level boxes of an ISO media file (ISO/IEC 14496-12, 4.2), which has to have a `moov`.
 
-    FFmpeg opens a file whose media data is cut off and ends early without a word. What lies behind a whole file is none of it:
-    a music player's tag or a dashcam's text is read as a box with a length of anything.
+    FFmpeg opens a file whose media data is cut off and ends early without a word. What lies behind a whole
+    file is none of it: a music player's tag or a dashcam's text is read as a box with a length of anything.
 
     Returns:
-        How many bytes of its media data are missing at the end; and whether it is in fragments, so that what is missing may be
-        more than anything in it tells of.
+        How many bytes of its media data are missing at the end; and whether it is in fragments, so that what
+        is missing may be more than anything in it tells of.
 
     Raises:
         MediaError: truncated; there is no `moov`, or not all of it.
@@ -335,10 +355,13 @@ def check_boxes(path: File) -> tuple[int, bool]:
     lost = max(0, offset - size_bytes)
     if lost and (kind == b"moov" or b"moov" not in kinds):
         raise MediaError(
-            Reason.TRUNCATED, f"the file ends {lost} bytes before its content ({math.floor(100 * lost / offset)}%)"
+            Reason.TRUNCATED,
+            f"the file ends {lost} bytes before its content ({math.floor(100 * lost / offset)}%)",
         )
     if b"moov" not in kinds:
-        raise MediaError(Reason.TRUNCATED, "the file has no index (moov box): it was cut off, or never finished")
+        raise MediaError(
+            Reason.TRUNCATED, "the file has no index (moov box): it was cut off, or never finished"
+        )
     return lost, b"moof" in kinds
 
 

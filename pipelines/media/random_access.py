@@ -1,16 +1,28 @@
 """A coded packet → does it show a picture, and may decoding begin there?
 
-In: the bytes of one packet, as the demuxer hands it out. Out: yes or no. Containers flag keyframes, and the flags lie:
-recovery points of an intra refresh, all-keyframe indices, wrong `stss` boxes. What is said here is read from the
-bitstream. Only standards with a few fixed header bits are read; of the others, flags are trusted if every picture is
-coded alone, and else decoding always begins at the start of the file.
+In: the bytes of one packet, as the demuxer hands it out. Out: yes or no. Containers flag keyframes, and the
+flags lie: recovery points of an intra refresh, all-keyframe indices, wrong `stss` boxes. What is said here is
+read from the bitstream. Only standards with a few fixed header bits are read; of the others, flags are
+trusted if every picture is coded alone, and else decoding always begins at the start of the file.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Every picture is whole; or, in the last ones, keyframes are and the decoder itself refuses to begin elsewhere.
-_CODED_ALONE = ("mjpeg", "prores", "dnxhd", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "dvvideo", "png")
+# Every picture is whole; or, in the last ones, keyframes are and the decoder itself refuses to begin
+# elsewhere.
+_CODED_ALONE = (
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "rawvideo",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+    "v210",
+    "dvvideo",
+    "png",
+)
 FLAG_IS_TRUE = frozenset((*_CODED_ALONE, "jpeg2000", "ffv1", "theora", "libdav1d", "av1"))
 # Pictures refer to the one before and to nothing else, so a whole one is enough; the decoder tells which are.
 DECODER_TELLS = frozenset(("h263", "flv", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"))
@@ -32,7 +44,8 @@ def is_shown(codec: str, packet: memoryview) -> bool:
 
 
 def begins_anew(codec: str, packet: memoryview, nal_length: int, closed: bool = False) -> bool:
-    """Whether decoding from this packet on gives the same pictures as decoding everything, from its own picture on.
+    """Whether decoding from this packet on gives the same pictures as decoding everything, from its own
+    picture on.
 
     Args:
         codec: FFmpeg's name of the decoder.
@@ -93,7 +106,8 @@ class FieldSyntax:
 
 
 def field_syntax(codec: str, headers: memoryview, length_bytes: int) -> FieldSyntax | None:
-    """Of an H.264 parameter set among the NAL units, if it allows two packets for one picture (field coding)."""
+    """Of an H.264 parameter set among the NAL units, if it allows two packets for one picture (field
+    coding)."""
     if codec != "h264":
         return None
     sets = (_field_syntax(unit) for unit in nal_units(headers, length_bytes) if unit[0] & 0x1F == _H264_SPS)
@@ -220,7 +234,8 @@ def _unescape(unit: bytes) -> bytes:
 
 
 class _Bits:
-    """Reads bits from the front; what reaches beyond the end is zero, so a header that was cut off reads as one."""
+    """Reads bits from the front; what reaches beyond the end is zero, so a header that was cut off reads as
+    one."""
 
     def __init__(self, data: bytes):
         self._value, self._left = int.from_bytes(data), 8 * len(data)

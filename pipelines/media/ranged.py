@@ -1,8 +1,9 @@
 """A file that is elsewhere, read by ranges: what a child that decodes is handed in place of a path.
 
-In: a name, a size, and in the process that calls a function that reads a range. Out: a seekable file object, also in the
-child, which has neither network nor keys: it asks its parent over a socket, for ranges of this one file and for nothing
-else. A question is an offset and a size, the answer so many bytes; nothing on the wire is interpreted further.
+In: a name, a size, and in the process that calls a function that reads a range. Out: a seekable file object,
+also in the child, which has neither network nor keys: it asks its parent over a socket, for ranges of this
+one file and for nothing else. A question is an offset and a size, the answer so many bytes; nothing on the
+wire is interpreted further.
 """
 
 import io
@@ -27,7 +28,8 @@ _wire: socket.socket | None = None  # to the parent, in a child that was handed 
 
 
 class RangedFile:
-    """Bytes that can be read from anywhere, at the cost of a question. Pickled, it is its name and its size."""
+    """Bytes that can be read from anywhere, at the cost of a question. Pickled, it is its name and its
+    size."""
 
     def __init__(self, name: str, size_bytes: int, read: Callable[[int, int], bytes]):
         """read: (offset, size) → so many bytes, fewer only at the end; MediaError if they can't be had."""
@@ -59,7 +61,8 @@ def read_by_ranges(name: str, size_bytes: int, read_range: ReadRange) -> RangedF
     """A file behind a function that reads its ranges; what is read is kept for a while.
 
     Args:
-        read_range: (offset, size) → exactly so many bytes; MediaError, OSError or EOFError if it can't, retries included.
+        read_range: (offset, size) → exactly so many bytes; MediaError, OSError or EOFError if it can't,
+        retries included.
     """
     return RangedFile(name, size_bytes, ReadAhead(read_range, size_bytes).read)
 
@@ -87,7 +90,9 @@ def open_file(file: File) -> BinaryIO:
     Raises:
         MediaError: missing; unreadable, if it is no regular file.
     """
-    return io.BufferedReader(file.open(), _SMALL_READS) if isinstance(file, RangedFile) else regular_file(file)
+    return (
+        io.BufferedReader(file.open(), _SMALL_READS) if isinstance(file, RangedFile) else regular_file(file)
+    )
 
 
 class RangeReader(io.RawIOBase):
@@ -132,13 +137,17 @@ def take_wire(descriptor: int) -> None:
 
 
 def _handed(name: str, size_bytes: int) -> RangedFile:
-    return RangedFile(name, size_bytes, lambda offset, size: _ask(offset, max(0, min(size, size_bytes - offset))))
+    return RangedFile(
+        name, size_bytes, lambda offset, size: _ask(offset, max(0, min(size, size_bytes - offset)))
+    )
 
 
 def _ask(offset: int, size: int) -> bytes:
     """Bytes from the parent. If it can't get them it ends this process: there is no answer that says so."""
     if _wire is None:
-        raise RuntimeError("a file that is read by ranges was sent to a process that was not handed a socket for it")
+        raise RuntimeError(
+            "a file that is read by ranges was sent to a process that was not handed a socket for it"
+        )
     data, filled = bytearray(size), 0
     while filled < size:
         wanted = min(size - filled, _MOST_BYTES)
@@ -154,8 +163,8 @@ def _ask(offset: int, size: int) -> bytes:
 
 
 class RangeServer:
-    """The parent's end: answers what a child asks of one file. A child may be in anyone's hands: it can neither read
-    anything else, nor make its parent wait or hold more than one answer.
+    """The parent's end: answers what a child asks of one file. A child may be in anyone's hands: it can
+    neither read anything else, nor make its parent wait or hold more than one answer.
     """
 
     def __init__(self, file: RangedFile):
@@ -173,10 +182,12 @@ class RangeServer:
         return bool(self._answer)
 
     def turn(self) -> float | None:
-        """Send or receive what can be sent or received now: seconds it took to fetch bytes, None if the child hung up.
+        """Send or receive what can be sent or received now: seconds it took to fetch bytes, None if the child
+        hung up.
 
         Raises:
-            MediaError: missing, if bytes can't be had; crashed, if the child asks for what is not in the file.
+            MediaError: missing, if bytes can't be had; crashed, if the child asks for what is not in the
+            file.
         """
         try:
             if self._answer:

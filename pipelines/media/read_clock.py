@@ -1,7 +1,7 @@
 """A file → its clock: exact PTS from its demuxer, and where decoding may begin.
 
-In: a file or its bytes. Out: a `Clock`. What headers say of frames and durations is not used. Only the first pictures are decoded, unless
-packets can't tell when pictures are shown: then all are.
+In: a file or its bytes. Out: a `Clock`. What headers say of frames and durations is not used. Only the first
+pictures are decoded, unless packets can't tell when pictures are shown: then all are.
 """
 
 import itertools
@@ -49,7 +49,8 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         limits: what is taken at all; the defaults of `FootageConfig` if None.
 
     Raises:
-        MediaError: see `open_container`; no_video, no_frames, no_timestamps, undecodable, truncated, too_large.
+        MediaError: see `open_container`; no_video, no_frames, no_timestamps, undecodable, truncated,
+        too_large.
     """
     limits = limits or FootageConfig()
     with open_container(source, limits.max_pixels) as container:
@@ -111,19 +112,25 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
     if not by_packet:
         clock = _without_lost(clock, shown)
     elif demuxer != "mov" or missing_bytes:
-        # The boxes of an MP4 tell whether it is whole; any other recording may break off in the middle of a picture.
+        # The boxes of an MP4 tell whether it is whole; any other recording may break off in the middle of a
+        # picture.
         clock = _without_broken_end(source, clock)
     if missing_bytes:
         return _with_lost_end(clock, _ends_early(missing_bytes).message, None if in_fragments else said)
-    return _with_lost_end(clock, "the file ends in the middle of its content", said) if packets.breaks_off else clock
+    return (
+        _with_lost_end(clock, "the file ends in the middle of its content", said)
+        if packets.breaks_off
+        else clock
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """What a decoder shows; `unique`: where no two pictures have the same time, and what was taken for whole is.
+    """What a decoder shows; `unique`: where no two pictures have the same time, and what was taken for whole
+    is.
 
-    Where all was decoded, `fed` are the numbers of the packets that the pictures came with; `damaged`, which of them
-    are; and `broken`, the numbers of packets that don't decode.
+    Where all was decoded, `fed` are the numbers of the packets that the pictures came with; `damaged`, which
+    of them are; and `broken`, the numbers of packets that don't decode.
     """
 
     pts: np.ndarray
@@ -141,8 +148,8 @@ def _shown(
 ) -> _Shown:
     """The first pictures by decoding, the rest by packet; or all by decoding.
 
-    What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere. What is damaged
-    is passed over.
+    What is decoded first may lack what it refers to, and is then not shown: a recording may begin anywhere.
+    What is damaged is passed over.
     """
     broken: list[int] = []
     with open_container(source, limits.max_pixels) as container:
@@ -159,10 +166,14 @@ def _shown(
         if not by_packet:
             rows = _rows(itertools.chain((first,), shown), came_with)
             pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
-            is_whole = (rows[index, 2] == 1) | (timing == "pts" and stream.codec_context.name not in DECODER_TELLS)
+            is_whole = (rows[index, 2] == 1) | (
+                timing == "pts" and stream.codec_context.name not in DECODER_TELLS
+            )
             unique = (count == 1) & is_whole
             broke = np.array(broken, np.int64)
-            return _Shown(pts, rows[index, 1], unique, framing, as_coded, rows[index, 3], rows[index, 4] == 1, broke)
+            return _Shown(
+                pts, rows[index, 1], unique, framing, as_coded, rows[index, 3], rows[index, 4] == 1, broke
+            )
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
         if timing == "pts" and not broken:
@@ -175,7 +186,9 @@ def _shown(
         elif timing == "pts":
             keep = pts >= packets.pts[0]
     none = np.empty(0, np.int64)
-    return _Shown(pts[keep], packets.durations[index][keep], count[keep] == 1, framing, as_coded, none, none, none)
+    return _Shown(
+        pts[keep], packets.durations[index][keep], count[keep] == 1, framing, as_coded, none, none, none
+    )
 
 
 def _rows(shown: Iterator["VideoFrame"], first_with: list[int] | None) -> np.ndarray:
@@ -225,7 +238,8 @@ def _fed_keyframes(fed: np.ndarray, shown: _Shown, delay: int) -> np.ndarray:
 
 
 def _last_duration(shown: _Shown, rising: bool, nominal: Fraction) -> int:
-    """Packets say how long they are decoded: and how long they are shown, if none are reordered or all agree."""
+    """Packets say how long they are decoded: and how long they are shown, if none are reordered or all
+    agree."""
     last = int(shown.durations[-1]) if rising or np.all(shown.durations == shown.durations[0]) else 0
     if not last:
         last = int(np.median(np.diff(shown.pts))) if len(shown.pts) > 1 else round(nominal)
@@ -242,7 +256,8 @@ def _checked(clock: Clock, limits: FootageConfig) -> Clock:
     if len(clock.pts) > limits.max_fps * max(1.0, clock.duration_s):
         raise MediaError(
             Reason.TOO_LARGE,
-            f"{len(clock.pts)} frames in {clock.duration_s:.1f} s are more than footage_options.max_fps={limits.max_fps}",
+            f"{len(clock.pts)} frames in {clock.duration_s:.1f} s are more than "
+            f"footage_options.max_fps={limits.max_fps}",
         )
     return clock
 
@@ -252,8 +267,8 @@ def _ends_early(missing_bytes: int) -> MediaError:
 
 
 def _without_lost(clock: Clock, shown: _Shown) -> Clock:
-    """The clock without the frames that are damaged or were decoded after damage, from keyframe to keyframe: see
-    `pipelines.media.whole`.
+    """The clock without the frames that are damaged or were decoded after damage, from keyframe to keyframe:
+    see `pipelines.media.whole`.
 
     Raises:
         MediaError: undecodable, if nothing is left, or it is in too many pieces.

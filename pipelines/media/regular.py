@@ -1,8 +1,9 @@
 """A path that a stranger may have named → an open file, if it is a regular one of a disk.
 
-In: a path. Out: a descriptor, or `MediaError`. What is opened is what was looked at: a pipe that takes a file's place in between is
-refused as well, and nobody waits for its writer. Files that the kernel makes up as they are read (`/proc`, `/sys`) look regular, and
-are none: their bytes are secrets of a process, or never end.
+In: a path. Out: a descriptor, or `MediaError`. What is opened is what was looked at: a pipe that takes a
+file's place in between is refused as well, and nobody waits for its writer. Files that the kernel makes up as
+they are read (`/proc`, `/sys`) look regular, and are none: their bytes are secrets of a process, or never
+end.
 """
 
 import os
@@ -22,8 +23,8 @@ _KINDS = (
 )
 # File systems of Linux that hold no files, but what the kernel says, or lets be said to it.
 _SYSTEMS = (
-    "binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs fusectl mqueue nfsd nsfs proc pstore rpc_pipefs "
-    "securityfs selinuxfs smackfs sysfs tracefs"
+    "binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs fusectl mqueue nfsd nsfs proc pstore "
+    "rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs"
 )
 _MADE_UP = frozenset(_SYSTEMS.split())
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -37,7 +38,11 @@ def why_no_file(status: os.stat_result) -> str | None:
         kind = next((words for test, words in _KINDS if test(status.st_mode)), "no regular file")
         return f"it is {kind}; only regular files are footage"
     system = _file_system(status.st_dev)
-    return f"it is made up by the kernel ({system}); only regular files are footage" if system in _MADE_UP else None
+    return (
+        f"it is made up by the kernel ({system}); only regular files are footage"
+        if system in _MADE_UP
+        else None
+    )
 
 
 def open_regular(path: Path) -> int:
@@ -72,8 +77,8 @@ def _check(status: os.stat_result) -> None:
 
 @lru_cache(maxsize=256)
 def _file_system(device: int) -> str | None:
-    """The kind of file system that a device's files are on; None where nobody says so: elsewhere than on Linux, and in a process
-    that may not look.
+    """The kind of file system that a device's files are on; None where nobody says so: elsewhere than on
+    Linux, and in a process that may not look.
     """
     number = f"{os.major(device)}:{os.minor(device)}"
     try:

@@ -1,7 +1,8 @@
-"""First bytes → container, from a fixed list: FFmpeg is never left to guess, so no playlist or script is opened.
+"""First bytes → container, from a fixed list: FFmpeg is never left to guess, so no playlist or script is
+opened.
 
-In: the head of a file. Out: the demuxer to use. A list of segments or a concat script named `.mp4` is refused here,
-before anything could follow what it points to.
+In: the head of a file. Out: the demuxer to use. A list of segments or a concat script named `.mp4` is refused
+here, before anything could follow what it points to.
 """
 
 from pipelines.errors import MediaError, Reason
@@ -26,7 +27,8 @@ _MP4_BOXES = frozenset(
         b"pdin",
     )
 )
-_STILL_BRANDS = frozenset((b"heic", b"heix", b"mif1", b"avif"))  # ISO/IEC 23008-12: pictures in the same boxes
+# ISO/IEC 23008-12: pictures in the same boxes
+_STILL_BRANDS = frozenset((b"heic", b"heix", b"mif1", b"avif"))
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _MXF = bytes.fromhex("060e2b34020501010d010201")
 _STARTS = {
@@ -86,14 +88,17 @@ def sniff(head: bytes) -> str:
         return "mpegts"
     if not head:
         raise MediaError(Reason.UNREADABLE, "the file is empty")
-    kind = next((kind for start, kind in _NO_VIDEO.items() if head.startswith(start)), None) or _raw_stream(head)
+    kind = next((kind for start, kind in _NO_VIDEO.items() if head.startswith(start)), None) or _raw_stream(
+        head
+    )
     if kind is None:
         kind = "text" if head[:256].isascii() and b"\x00" not in head[:256] else "of no known container"
     raise MediaError(Reason.UNREADABLE, f"the content is {kind}, not video")
 
 
 def _raw_stream(head: bytes) -> str | None:
-    """What a stream without a container is: it tells of no times. Parameter sets come first (H.264 7.3.1, H.265 7.3.1.2)."""
+    """What a stream without a container is: it tells of no times. Parameter sets come first (H.264 7.3.1,
+    H.265 7.3.1.2)."""
     start = 4 if head.startswith(b"\x00\x00\x00\x01") else 3 if head.startswith(b"\x00\x00\x01") else 0
     if not start or len(head) <= start:
         return None
@@ -106,7 +111,8 @@ def _raw_stream(head: bytes) -> str | None:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Packets of 188 bytes (192 with a time in front, 204 with a checksum behind), after any tag or torn packet."""
+    """Packets of 188 bytes (192 with a time in front, 204 with a checksum behind), after any tag or torn
+    packet."""
     for size in (188, 192, 204):
         run = min(_TS_PACKETS, len(head) // size)
         if run < 3:

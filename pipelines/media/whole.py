@@ -1,10 +1,11 @@
-"""A file and its clock → the pictures that are whole, each with its number. What is damaged, and what depends on it, is left out.
+"""A file and its clock → the pictures that are whole, each with its number. What is damaged, and what depends
+on it, is left out.
 
-In: packets. Out: pictures in order of display. Decoding runs from a keyframe of the clock until a packet or a picture
-turns out to be damaged, and begins anew at the next keyframe. A picture comes out only when everything that was
-decoded before it has come out undamaged, so what is left out is the same wherever decoding began: of the frames from
-one keyframe to the next, those from the first one on that is damaged or was decoded after damage. No keyframe is
-decoded more than twice, however much is damaged.
+In: packets. Out: pictures in order of display. Decoding runs from a keyframe of the clock until a packet or a
+picture turns out to be damaged, and begins anew at the next keyframe. A picture comes out only when
+everything that was decoded before it has come out undamaged, so what is left out is the same wherever
+decoding began: of the frames from one keyframe to the next, those from the first one on that is damaged or
+was decoded after damage. No keyframe is decoded more than twice, however much is damaged.
 """
 
 import math
@@ -41,7 +42,8 @@ _MOST_HELD = 32  # pictures that wait for one decoded before them: twice what an
 def whole_pictures(
     source: File | bytes, clock: "Clock", start_pts: int, end_pts: int
 ) -> Iterator[tuple[int, "VideoFrame"]]:
-    """FFmpeg's own pictures in [start_pts, end_pts), as coded, with their numbers in the clock: all that are whole.
+    """FFmpeg's own pictures in [start_pts, end_pts), as coded, with their numbers in the clock: all that are
+    whole.
 
     Raises:
         MediaError: see `open_container`; no_timestamps.
@@ -50,12 +52,17 @@ def whole_pictures(
     if clock.by_packet:
         yield from _from_keyframe(source, clock, first, after)
         return
-    # Pictures and packets don't match one to one here, and the clock was read by decoding: it knows what is lost.
-    for begin, end in pairwise([first, *(number for number in clock.resumed if first < number < after), after]):
+    # Pictures and packets don't match one to one here, and the clock was read by decoding: it knows what is
+    # lost.
+    for begin, end in pairwise(
+        [first, *(number for number in clock.resumed if first < number < after), after]
+    ):
         yield from _in_order(source, clock, begin, end)
 
 
-def pictures_between(source: File | bytes, clock: "Clock", start_pts: int, end_pts: int) -> Iterator["VideoFrame"]:
+def pictures_between(
+    source: File | bytes, clock: "Clock", start_pts: int, end_pts: int
+) -> Iterator["VideoFrame"]:
     """FFmpeg's own pictures in [start_pts, end_pts), as coded: exactly those of the clock, in order.
 
     Raises:
@@ -68,10 +75,14 @@ def pictures_between(source: File | bytes, clock: "Clock", start_pts: int, end_p
         yield picture
         number += 1
     if number < after:
-        raise MediaError(Reason.UNDECODABLE, f"the picture at pts {clock.pts[number]} is damaged, or one that it needs")
+        raise MediaError(
+            Reason.UNDECODABLE, f"the picture at pts {clock.pts[number]} is damaged, or one that it needs"
+        )
 
 
-def _from_keyframe(source: File | bytes, clock: "Clock", first: int, after: int) -> Iterator[tuple[int, "VideoFrame"]]:
+def _from_keyframe(
+    source: File | bytes, clock: "Clock", first: int, after: int
+) -> Iterator[tuple[int, "VideoFrame"]]:
     if first >= after:
         return
     keyframe = clock.keyframe_before(int(clock.pts[first]))
@@ -79,7 +90,9 @@ def _from_keyframe(source: File | bytes, clock: "Clock", first: int, after: int)
     done = first
     for seek in (False,) if keyframe is None else (True, False):  # from the start only if seeking led astray
         came = False
-        for number, picture in _Decoding(clock, begin, after).run(packets_from(source, clock, keyframe, seek)):
+        for number, picture in _Decoding(clock, begin, after).run(
+            packets_from(source, clock, keyframe, seek)
+        ):
             came = came or number == begin
             if number >= done:
                 done = number + 1
@@ -96,13 +109,15 @@ class _Decoding:
 
     def __init__(self, clock: "Clock", begin: int, after: int):
         self._clock, self._after = clock, after
-        self._again: deque[tuple[Packet, int | None]] = deque()  # from a keyframe on that has not come out yet
+        # from a keyframe on that has not come out yet
+        self._again: deque[tuple[Packet, int | None]] = deque()
         self._begin_at(begin)
 
     def _begin_at(self, number: int) -> None:
         clock = self._clock
         self._begin_pts = int(clock.pts[number])
-        self._next = self._expected = number  # the frame to hand out next; the one that the decoder is to show next
+        # the frame to hand out next; the one that the decoder is to show next
+        self._next = self._expected = number
         self._fed = 0
         self._aspects = Aspects(clock.framing)
         self._bad: float = math.inf  # the first packet that is damaged
@@ -246,11 +261,13 @@ class _Decoding:
                 self._again.popleft()
 
     def _next_keyframe(self) -> int | None:
-        """The number of the first keyframe behind the first frame that is lost, if it is wanted; or of that frame, if it is one
-        and decoding did not begin at it: what failed there may be what came before.
+        """The number of the first keyframe behind the first frame that is lost, if it is wanted; or of that
+        frame, if it is one and decoding did not begin at it: what failed there may be what came before.
         """
         keyframes, first_lost = self._clock.keyframes, int(self._clock.pts[self._next])
-        at = int(np.searchsorted(keyframes, first_lost, side="right" if first_lost == self._begin_pts else "left"))
+        at = int(
+            np.searchsorted(keyframes, first_lost, side="right" if first_lost == self._begin_pts else "left")
+        )
         if at == len(keyframes):
             return None
         number = self._clock.index_of(int(keyframes[at]))
@@ -264,13 +281,17 @@ class _Decoding:
         return [packet for packet, _ in again[begin:]]
 
 
-def _in_order(source: File | bytes, clock: "Clock", first: int, after: int) -> Iterator[tuple[int, "VideoFrame"]]:
-    """Pictures that come out one by one at the times of the clock; where they don't, on from the next keyframe."""
+def _in_order(
+    source: File | bytes, clock: "Clock", first: int, after: int
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    """Pictures that come out one by one at the times of the clock; where they don't, on from the next
+    keyframe."""
     while first < after:
         keyframe = clock.keyframe_before(int(clock.pts[first]))
         begin = 0 if keyframe is None else clock.index_of(keyframe)
         number = begin
-        for seek in (False,) if keyframe is None else (True, False):  # from the start only if seeking led astray
+        # from the start only if seeking led astray
+        for seek in (False,) if keyframe is None else (True, False):
             number = begin
             for picture in pictures(
                 packets_from(source, clock, keyframe, seek), clock.timing, clock.framing, broken=[]

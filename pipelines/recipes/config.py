@@ -10,8 +10,10 @@ class RecipeConfig:
     name: str = field(
         default="default",
         metadata={
-            "doc": "a preset (default, opensora, cosmos, panda70m, permissive), the path of a recipe's .yaml, or current: what "
-            "the dataset was last decided by"
+            "doc": (
+                "a preset (default, opensora, cosmos, panda70m, permissive), the path of a recipe's .yaml, "
+                "or current: what the dataset was last decided by"
+            )
         },
     )
     min: dict[str, float] = field(

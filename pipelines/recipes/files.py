@@ -1,7 +1,7 @@
 """A recipe's YAML, a preset or a file → its content, checked.
 
-In: a name or a path. Out: `rules` (of each `score`, and `min` or `max` or both as floats), and `source` and `not_expressed`
-where the file has them. Which scores there are is not known here.
+In: a name or a path. Out: `rules` (of each `score`, and `min` or `max` or both as floats), and `source` and
+`not_expressed` where the file has them. Which scores there are is not known here.
 """
 
 import math
@@ -47,7 +47,9 @@ def read_recipe(name: str, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected a mapping with a list 'rules', each with 'score' and 'min' or 'max'")
+        raise ValueError(
+            f"{where}: expected a mapping with a list 'rules', each with 'score' and 'min' or 'max'"
+        )
     _check_keys(value, _KEYS, f"{where}: a recipe has no")
     if not isinstance(value.get("rules"), list):
         raise ValueError(f"{where}: expected a list 'rules', each with 'score' and 'min' or 'max'")
@@ -111,7 +113,9 @@ def _check_keys(value: dict[Any, Any], known: Collection[str], complaint: str) -
 def presets() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("pipelines").joinpath(_PRESETS)
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def _data(name: str, where: str) -> bytes:

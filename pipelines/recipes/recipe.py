@@ -1,8 +1,8 @@
 """Scores → kept or rejected, with reasons: rules that can change without touching footage.
 
-In: a recipe (a preset, a file, or what a dataset was decided by; with overrides) and the scores of a clip. Out: the reasons
-against it, none if it is kept. Reasons are a closed set, named by the scores. A recipe has a hash: what it says, not what it
-is called.
+In: a recipe (a preset, a file, or what a dataset was decided by; with overrides) and the scores of a clip.
+Out: the reasons against it, none if it is kept. Reasons are a closed set, named by the scores. A recipe has a
+hash: what it says, not what it is called.
 """
 
 import math
@@ -33,8 +33,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Rules over scores, sorted by score. `name`, where the thresholds are from (`source`) and which of the source's rules
-    these scores can't express (`not_expressed`) are for people and not part of the hash.
+    """Rules over scores, sorted by score. `name`, where the thresholds are from (`source`) and which of the
+    source's rules these scores can't express (`not_expressed`) are for people and not part of the hash.
     """
 
     name: str
@@ -79,13 +79,14 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     """The recipe of a run: the preset or file, tightened or loosened by overrides.
 
     Args:
-        cfg: names the recipe and its overrides; an override replaces the recipe's own bound, a minimum of -inf or a maximum
-            of inf removes it.
+        cfg: names the recipe and its overrides; an override replaces the recipe's own bound, a minimum of
+            -inf or a maximum of inf removes it.
         current: of the dataset's manifest, for the name `current`; None before the first.
 
     Raises:
         FileNotFoundError: no preset and no file of that name, or no dataset to take the current one from.
-        ValueError: a file or an override that says something else than rules over known scores; it names which.
+        ValueError: a file or an override that says something else than rules over known scores; it names
+        which.
     """
     where = f"recipe.name={cfg.name}"
     if cfg.name == CURRENT:
@@ -94,8 +95,8 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
         rules = rules_of(current)
         if rules is None:
             raise ValueError(
-                f"{where}: an early version made the dataset, which kept the name of its recipe ('{current.get('name')}') and not "
-                "its rules; name a preset or a file"
+                f"{where}: an early version made the dataset, which kept the name of its recipe "
+                f"('{current.get('name')}') and not its rules; name a preset or a file"
             )
         name, content = str(current.get("name")), {"rules": rules}
     else:
@@ -110,14 +111,17 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
             bounds.setdefault(score, {})[side] = _Bound(float(value), typed)
     for score, sides in bounds.items():
         _check(score, sides, where)
-    rules = (Rule(score, **{side: bound.value for side, bound in bounds[score].items()}) for score in sorted(bounds))
+    rules = (
+        Rule(score, **{side: bound.value for side, bound in bounds[score].items()})
+        for score in sorted(bounds)
+    )
     bounding = tuple(rule for rule in rules if math.isfinite(rule.min) or math.isfinite(rule.max))
     return Recipe(name, bounding, content.get("source", ""), tuple(content.get("not_expressed", ())))
 
 
 def rules_of(current: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The rules of a manifest's recipe. Early versions kept only its name and hash: the rules are those of the preset of
-    that name if it has that hash, and None, not known, if not.
+    """The rules of a manifest's recipe. Early versions kept only its name and hash: the rules are those of
+    the preset of that name if it has that hash, and None, not known, if not.
     """
     if "rules" in current:
         return checked_rules(current["rules"], "the dataset's recipe")
@@ -136,7 +140,9 @@ def check_measurable(recipe: Recipe, scores: ScoreConfig) -> None:
     Raises:
         ValueError: says which is not, and which key to set.
     """
-    lacking = [f"{rule.score}: {why}" for rule in recipe.rules if (why := missing(rule.score, scores)) is not None]
+    lacking = [
+        f"{rule.score}: {why}" for rule in recipe.rules if (why := missing(rule.score, scores)) is not None
+    ]
     if lacking:
         raise ValueError(
             f"recipe '{recipe.name}' needs scores that nothing measures here, and would reject every clip: "
@@ -165,16 +171,19 @@ def _check(score: str, sides: Mapping[str, _Bound], where: str) -> None:
         if not reasons[side]:
             key = other if bound.given_by == where else f"recipe.{other}.{score}"
             raise ValueError(
-                f"{bound.given_by}: {score} can't be bounded from {_FROM[side]}; it has a {_NAME[other]}: {key}"
+                f"{bound.given_by}: {score} can't be bounded from {_FROM[side]}; it has a {_NAME[other]}: "
+                f"{key}"
             )
         if math.isnan(bound.value):
             raise ValueError(f"{bound.given_by}: that is not a number")
         if bound.value == -_NO_BOUND[side]:
             raise ValueError(
-                f"{bound.given_by}: no clip is kept so; {_NO_BOUND[side]} takes the {_NAME[side]} of {score} away"
+                f"{bound.given_by}: no clip is kept so; {_NO_BOUND[side]} takes the {_NAME[side]} of "
+                f"{score} away"
             )
     if set(sides) == set(SIDES) and sides["min"].value > sides["max"].value:
         by = " and ".join(dict.fromkeys(sides[side].given_by for side in SIDES))
         raise ValueError(
-            f"{by}: {score} is to be at least {sides['min'].value} and at most {sides['max'].value}: nothing is kept"
+            f"{by}: {score} is to be at least {sides['min'].value} and at most {sides['max'].value}: "
+            "nothing is kept"
         )

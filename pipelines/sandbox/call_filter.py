@@ -1,7 +1,8 @@
-"""Filters of system calls (seccomp, Linux 3.17 and later, no privileges needed), for this process and all that it forks, for good.
+"""Filters of system calls (seccomp, Linux 3.17 and later, no privileges needed), for this process and all
+that it forks, for good.
 
-In: tables of calls. Out: a kernel that refuses the others. Calls by another of the machine's interfaces (32 bits, x32) are none of
-those that are allowed, as their numbers mean something else there.
+In: tables of calls. Out: a kernel that refuses the others. Calls by another of the machine's interfaces (32
+bits, x32) are none of those that are allowed, as their numbers mean something else there.
 """
 
 import ctypes
@@ -15,7 +16,8 @@ from pipelines.sandbox.calls import CHANGES, NUMBERS, OUTWARD, Check, allowed_ar
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, with the error below
-_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # as the kernel calls it; column of the tables
+# as the kernel calls it; column of the tables
+_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _OTHER_INTERFACE = 0x40000000  # x32 of x86-64: other numbers from here on
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = (
@@ -45,7 +47,8 @@ def known() -> bool:
 
 
 def refuse_outward() -> None:
-    """From now on no way to others, by sockets or into their memory; what is open stays open. Raises OSError."""
+    """From now on no way to others, by sockets or into their memory; what is open stays open. Raises
+    OSError."""
     machine, column = _MACHINES[platform.machine()]
     numbers = [call[column] for call in OUTWARD.values()]
     steps = _of_machine(machine, errno.EACCES)

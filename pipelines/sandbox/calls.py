@@ -1,8 +1,9 @@
 """Which calls of the kernel a process that decodes may make, and what they are numbered.
 
-In: nothing. Out: tables. The list says what is allowed, not what is forbidden: when a decoder runs all its libraries are loaded,
-so it needs few calls, and those that the next kernel brings, or that nobody thought of, are none of them. What is not in it
-answers as on a kernel that has no such call, which is what libraries that try new ones are prepared for.
+In: nothing. Out: tables. The list says what is allowed, not what is forbidden: when a decoder runs all its
+libraries are loaded, so it needs few calls, and those that the next kernel brings, or that nobody thought of,
+are none of them. What is not in it answers as on a kernel that has no such call, which is what libraries that
+try new ones are prepared for.
 """
 
 import errno
@@ -50,7 +51,8 @@ OUTWARD = {
     "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
     "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
 }  # fmt: skip
-"""What the server, which loads libraries and models but looks at nothing foreign, may not call: ways to others."""
+"""What the server, which loads libraries and models but looks at nothing foreign, may not call: ways to
+others."""
 
 _CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020080  # a thread of this process; any namespace
 
@@ -89,7 +91,10 @@ def allowed_arguments(pid: int, writes: bool) -> dict[str, tuple[Check, ...]]:
     reading = (
         {}
         if writes
-        else {"open": (Check(1, (0,), errno.EACCES, 0o1103),), "openat": (Check(2, (0,), errno.EACCES, 0o1103),)}
+        else {
+            "open": (Check(1, (0,), errno.EACCES, 0o1103),),
+            "openat": (Check(2, (0,), errno.EACCES, 0o1103),),
+        }
     )
     return reading | {
         "clone": (Check(0, (_CLONE_THREAD,), mask=_CLONE_THREAD | _CLONE_NEW),),
@@ -98,9 +103,11 @@ def allowed_arguments(pid: int, writes: bool) -> dict[str, tuple[Check, ...]]:
         "prlimit64": (Check(0, (0, pid)),),
         # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA: names of threads and of memory.
         "prctl": (Check(0, (15, 16, 0x53564D41), errno.EINVAL),),
-        # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC; not F_SETOWN, which sends others signals.
+        # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC; not F_SETOWN, which sends others
+        # signals.
         "fcntl": (Check(1, (0, 1, 2, 3, 4, 1030), errno.EINVAL),),
-        # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not those that change how a file lies on its disk.
+        # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not those that change how a file lies on
+        # its disk.
         "ioctl": (Check(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451), errno.ENOTTY),),
         # Only to whom the socket is connected.
         "sendto": (Check(4, (0,)), Check(4, (0,), high=True)),

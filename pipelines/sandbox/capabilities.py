@@ -1,7 +1,8 @@
-"""Root's privileges, given up for good (Linux capabilities): what is left of root is the owner of root's files.
+"""Root's privileges, given up for good (Linux capabilities): what is left of root is the owner of root's
+files.
 
-In: which to keep. Out: a process that has no others, and gets none by running a program. Who has fewer than another process
-can't look into it, though both are root's. See `man 7 capabilities`.
+In: which to keep. Out: a process that has no others, and gets none by running a program. Who has fewer than
+another process can't look into it, though both are root's. See `man 7 capabilities`.
 """
 
 import ctypes
@@ -20,7 +21,11 @@ class _Head(ctypes.Structure):
 
 
 class _Half(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
 
 
 def held() -> frozenset[int]:

@@ -1,8 +1,10 @@
-"""The cell that a process that decodes lives in, made of what the kernel has: Landlock or namespaces, and a filter of its calls.
+"""The cell that a process that decodes lives in, made of what the kernel has: Landlock or namespaces, and a
+filter of its calls.
 
-In: what this kernel has, and in each process its own files. Out: a process that reaches these, its libraries, and the pipes and
-the socket that it was handed; a line that says what the cell is made of. It has two parts: the server that forks is kept from
-other processes and from the network, and each fork, before it looks at anything foreign, from all the rest.
+In: what this kernel has, and in each process its own files. Out: a process that reaches these, its libraries,
+and the pipes and the socket that it was handed; a line that says what the cell is made of. It has two parts:
+the server that forks is kept from other processes and from the network, and each fork, before it looks at
+anything foreign, from all the rest.
 """
 
 import ctypes
@@ -130,7 +132,9 @@ class Cell:
         os.close(nothing)
         if self._have.landlock:
             files = [handle for path in reads if (handle := _opened(path)) is not None]
-            roots = [os.open(_root_of(path), os.O_PATH) for path in reads if path.is_file() and _forgotten(path)]
+            roots = [
+                os.open(_root_of(path), os.O_PATH) for path in reads if path.is_file() and _forgotten(path)
+            ]
             folder = writes and _opened(_root_of(writes) if _forgotten(writes) else writes)
             landlock.restrict_files(self._have.landlock, [*self._folders.values(), *roots], files, folder)
             others.update(files, roots, () if folder is None else (folder,))
@@ -146,7 +150,8 @@ class Cell:
 
 
 def hide_memory() -> None:
-    """Other processes of this user can neither trace this one nor read its memory, its environment or its figures of memory."""
+    """Other processes of this user can neither trace this one nor read its memory, its environment or its
+    figures of memory."""
     if sys.platform == "linux":
         zero = ctypes.c_ulong(0)
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, zero, zero, zero, zero)
@@ -177,7 +182,8 @@ def _handles() -> set[int]:
 
 
 def _forgotten(path: Path) -> bool:
-    """Whether a rule about a file or folder would be about none that is opened later; then all of its file system is its own."""
+    """Whether a rule about a file or folder would be about none that is opened later; then all of its file
+    system is its own."""
     if (handle := _opened(path)) is None:
         return False
     try:
@@ -191,7 +197,9 @@ def _root_of(path: Path) -> Path:
     path = path.resolve()
     device = path.stat().st_dev
     return next(
-        folder for folder in (path, *path.parents) if folder == folder.parent or folder.parent.stat().st_dev != device
+        folder
+        for folder in (path, *path.parents)
+        if folder == folder.parent or folder.parent.stat().st_dev != device
     )
 
 

@@ -1,13 +1,15 @@
 """A function call in a child process that can be killed: one broken file takes no worker with it.
 
-In: a module-level function, its arguments, limits on wall and processor time, memory and file size. Out: what it returns
-(plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder may hang while it holds the interpreter's lock,
-crash, or eat memory; only the end of its process is a sure end. Answers come back as JSON, npy or Arrow, never pickled:
-a child that a file has taken over can return wrong numbers, but run nothing here. A file that is elsewhere is fetched here,
-range by range as the child asks for it: the child has neither the network nor the keys to it.
+In: a module-level function, its arguments, limits on wall and processor time, memory and file size. Out: what
+it returns (plain JSON values, a numpy array, an Arrow table or several by name), or `MediaError`. A decoder
+may hang while it holds the interpreter's lock, crash, or eat memory; only the end of its process is a sure
+end. Answers come back as JSON, npy or Arrow, never pickled: a child that a file has taken over can return
+wrong numbers, but run nothing here. A file that is elsewhere is fetched here, range by range as the child
+asks for it: the child has neither the network nor the keys to it.
 
-A process that calls has a server, with the decoders' libraries loaded and one thread; every call is a fork of it. So a
-call costs milliseconds, and whatever a decoder leaks ends with the call. Threads that call at the same time have a server each.
+A process that calls has a server, with the decoders' libraries loaded and one thread; every call is a fork of
+it. So a call costs milliseconds, and whatever a decoder leaks ends with the call. Threads that call at the
+same time have a server each.
 """
 
 import io
@@ -45,16 +47,18 @@ logger = logging.getLogger(__name__)
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
 _SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
-# Arrow's own allocator takes a gibibyte of addresses at its first byte, which counts as memory that a call uses.
+# Arrow's own allocator takes a gibibyte of addresses at its first byte, which counts as memory that a call
+# uses.
 _PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-_ANSWERS_WITHIN_S = 300.0  # a server, what needs no decoding; also one that is only starting on a busy machine
+# a server, what needs no decoding; also one that is only starting on a busy machine
+_ANSWERS_WITHIN_S = 300.0
 _FREE_READS, _FREE_BYTES = (
     4,
     64 * _MIB,
 )  # of its file: for more than so often, and so much, a child pays with its own time
 _without: tuple[str, ...] = ()  # means of confinement that a test goes without; see `pipelines.sandbox.cell`
-# What a server is told of its environment: where libraries and the models that they keep lie, and how they compute. Nothing that is
-# not in here gets there, for among the rest are keys.
+# What a server is told of its environment: where libraries and the models that they keep lie, and how they
+# compute. Nothing that is not in here gets there, for among the rest are keys.
 _PASSED = frozenset((
     "PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "GLIBC_TUNABLES", "CUDA_VISIBLE_DEVICES",
     "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE",
@@ -64,7 +68,8 @@ _PASSED_KINDS = (
     "LC_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "ARROW_", "MALLOC_",
     "DECORD_",
 )  # fmt: skip
-# It has no network to ask a hub over, and must not hold the token that a hub's library reads from the home folder.
+# It has no network to ask a hub over, and must not hold the token that a hub's library reads from the home
+# folder.
 _NO_HUB = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
@@ -72,8 +77,8 @@ _NO_HUB = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 class Limits:
     """What one call may use.
 
-    `deadline_s` of wall time, and as much processor time; `memory_bytes` of address space beyond what the libraries take;
-    `file_bytes` for the largest file it writes.
+    `deadline_s` of wall time, and as much processor time; `memory_bytes` of address space beyond what the
+    libraries take; `file_bytes` for the largest file it writes.
     """
 
     deadline_s: float
@@ -92,7 +97,8 @@ class _KilledError(Exception):
 
 
 class ChildError(RuntimeError):
-    """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note of it."""
+    """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note
+    of it."""
 
 
 def call(
@@ -107,18 +113,20 @@ def call(
 
     Args:
         function: of a module, not a closure.
-        args: whatever pickles; at most one of them a `RangedFile`, whose bytes the child then gets from here. Time spent
-            fetching them does not count, unless it asks for far more than the file has. A `Path` among them is a file that
-            the child may read; it can open no other, but for those of libraries.
-        preload: run once in the server, before the first fork that wants it: loads a model that all forks then share. It
-            must start no thread.
+        args: whatever pickles; at most one of them a `RangedFile`, whose bytes the child then gets from here.
+            Time spent fetching them does not count, unless it asks for far more than the file has. A `Path`
+            among them is a file that the child may read; it can open no other, but for those of libraries.
+        preload: run once in the server, before the first fork that wants it: loads a model that all forks
+            then share. It must start no thread.
         told: gets what the function tells of how far it is; see `pipelines.sandbox.telling`.
-        writes: a folder in which it may make and change files, and nothing else: what it leaves there is as foreign as what it
-            read, see `read_made`.
+        writes: a folder in which it may make and change files, and nothing else: what it leaves there is as
+            foreign as what it read, see `read_made`.
 
     Raises:
-        MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be fetched.
-        PlaceError: a function that may write says that it can't, for want of room and the like: see `prove_room`.
+        MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be
+        fetched.
+        PlaceError: a function that may write says that it can't, for want of room and the like: see
+        `prove_room`.
         ChildError: the function raised anything else.
         KeyboardInterrupt: it was given up meanwhile.
     """
@@ -135,7 +143,9 @@ def read_made(path: Path, most_bytes: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise MediaError(Reason.CRASHED, f"the process that decodes left no file: {error.strerror}") from error
+        raise MediaError(
+            Reason.CRASHED, f"the process that decodes left no file: {error.strerror}"
+        ) from error
     with os.fdopen(handle, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_size > most_bytes:
@@ -165,7 +175,8 @@ def stop() -> None:
 
 @contextmanager
 def giving_up() -> Iterator[None]:
-    """End all calls of this process at once: for the time of a block they raise KeyboardInterrupt, also those begun in it."""
+    """End all calls of this process at once: for the time of a block they raise KeyboardInterrupt, also those
+    begun in it."""
     global _given_up
     with _door:
         _given_up, busy = True, list(_busy) if _owner == os.getpid() else []
@@ -207,7 +218,8 @@ def _server() -> "Iterator[_Server]":
 
 
 class _Server:
-    """The process that forks, and the socket to it. Started at the first call; started anew after it had to be killed."""
+    """The process that forks, and the socket to it. Started at the first call; started anew after it had to
+    be killed."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
@@ -235,7 +247,8 @@ class _Server:
                     raise KeyboardInterrupt from None
                 if not left:
                     raise ChildError(
-                        f"the process that decodes could not be started, or was killed {_MOST_KILLED} times; see the worker's log"
+                        f"the process that decodes could not be started, or was killed {_MOST_KILLED} "
+                        "times; see the worker's log"
                     ) from None
                 continue
             if not (left and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
@@ -243,9 +256,15 @@ class _Server:
         return _value(answer, status, limits)
 
     def _ask(
-        self, load: bytes, request: bytes, args: tuple[Any, ...], limits: Limits, told: Callable[[float], None] | None
+        self,
+        load: bytes,
+        request: bytes,
+        args: tuple[Any, ...],
+        limits: Limits,
+        told: Callable[[float], None] | None,
     ) -> tuple[bytes, int]:
-        """What the child wrote, and how it ended, as waitpid says it. Raises _KilledError if the server is no more."""
+        """What the child wrote, and how it ended, as waitpid says it. Raises _KilledError if the server is no
+        more."""
         if self._process is None or self._process.poll() is not None:
             self._start()
         receiver, sender = os.pipe()
@@ -270,7 +289,8 @@ class _Server:
                 ranges.close()
 
     def strike(self) -> None:
-        """End the server and whatever it forked, from another thread than that which is in a call of it, and clears up."""
+        """End the server and whatever it forked, from another thread than that which is in a call of it, and
+        clears up."""
         process = self._process
         if process is not None:
             with suppress(ProcessLookupError):  # it has ended by itself
@@ -297,7 +317,8 @@ class _Server:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
+                # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
+                start_new_session=True,
                 env=_environment(),
             )
         ours.settimeout(_ANSWERS_WITHIN_S)
@@ -320,7 +341,8 @@ class _Server:
         most_bytes: int,
         told: Callable[[float], None] | None,
     ) -> bytes:
-        """Everything the child writes, until it ends; on the way it gets what it asks for of its file, and tells how far it is."""
+        """Everything the child writes, until it ends; on the way it gets what it asks for of its file, and
+        tells how far it is."""
         until = monotonic() + deadline_s
         free_bytes = 0 if ranges is None else _FREE_READS * ranges.size_bytes + _FREE_BYTES
         answer = bytearray()
@@ -331,7 +353,9 @@ class _Server:
                 poll.register(ranges.ours, select.POLLOUT if ranges.answering else select.POLLIN)
             left_s = until - monotonic()
             if left_s <= 0 or not (ready := dict(poll.poll(1000 * left_s))):
-                raise MediaError(Reason.TIMED_OUT, f"no answer within {deadline_s:g} s; the process was ended")
+                raise MediaError(
+                    Reason.TIMED_OUT, f"no answer within {deadline_s:g} s; the process was ended"
+                )
             if ranges is not None and ranges.ours.fileno() in ready:
                 fetched_s = ranges.turn()
                 if fetched_s is None:
@@ -346,7 +370,8 @@ class _Server:
                 answer += piece
                 if len(answer) > most_bytes:
                     raise MediaError(
-                        Reason.CRASHED, f"its process answered more than {most_bytes} bytes, which it can't hold"
+                        Reason.CRASHED,
+                        f"its process answered more than {most_bytes} bytes, which it can't hold",
                     )
                 if (far := taken(answer)) is not None and told is not None:
                     told(far)
@@ -369,7 +394,8 @@ class _Server:
 def _hide() -> None:
     """Where a child could open any file of this user, /proc has the memory of this process among them."""
     have = confinement()
-    # Ray reads the memory of its workers in /proc, and ends one of them when there is too little: it has to see which.
+    # Ray reads the memory of its workers in /proc, and ends one of them when there is too little: it has to
+    # see which.
     if not have.hides_files and "ray" not in sys.modules:
         hide_memory()
     global _told_of
@@ -381,14 +407,21 @@ def _hide() -> None:
 def _environment() -> dict[str, str]:
     """Of a server."""
     return {
-        **{name: value for name, value in os.environ.items() if name in _PASSED or name.startswith(_PASSED_KINDS)},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name in _PASSED or name.startswith(_PASSED_KINDS)
+        },
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         **_SILENT,
         **_PLAIN_MEMORY,
         **_NO_HUB,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe footage.
-        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))),
+        # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe
+        # footage.
+        "LD_LIBRARY_PATH": os.pathsep.join(
+            filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+        ),
     }
 
 
@@ -417,11 +450,13 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
         raise error
     if kind not in _KINDS:
         raise MediaError(
-            Reason.CRASHED, f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
+            Reason.CRASHED,
+            f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer",
         )
     try:
         value = _read(kind, data)
-    except Exception as error:  # whatever a reader says of what a file may have written that has taken over the child
+    # whatever a reader says of what a file may have written that has taken over the child
+    except Exception as error:
         raise MediaError(
             Reason.CRASHED, f"its process gave no answer that can be read ({type(error).__name__})"
         ) from error
@@ -472,6 +507,7 @@ def _death(number: int, limits: Limits) -> MediaError:
         return MediaError(Reason.TIMED_OUT, f"more than {limits.deadline_s:g} s of processor time")
     if number == signal.SIGKILL:  # not by us: the machine had no memory left
         return MediaError(
-            Reason.OUT_OF_MEMORY, f"the system ended the process {_MOST_KILLED} times, most likely for its memory"
+            Reason.OUT_OF_MEMORY,
+            f"the system ended the process {_MOST_KILLED} times, most likely for its memory",
         )
     return MediaError(Reason.CRASHED, f"the process was ended by {signal.Signals(number).name}")

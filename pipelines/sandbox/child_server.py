@@ -1,9 +1,11 @@
-"""The other side of `pipelines.sandbox.child`: a process with one thread that has the decoders loaded, and forks for each call.
+"""The other side of `pipelines.sandbox.child`: a process with one thread that has the decoders loaded, and
+forks for each call.
 
-In: on a socket, what to load, each time with a file that says what to call, a pipe to answer on and perhaps a socket to ask for a
-file's bytes on. Out: the answer on the pipe; on the socket, how the fork ended and what memory it used. Ends with the process that
-started it, and a fork with its server. What to call only the fork reads, so that no fork finds in its memory what another was
-given; before it looks at anything foreign it is shut into a cell: see `pipelines.sandbox`.
+In: on a socket, what to load, each time with a file that says what to call, a pipe to answer on and perhaps a
+socket to ask for a file's bytes on. Out: the answer on the pipe; on the socket, how the fork ended and what
+memory it used. Ends with the process that started it, and a fork with its server. What to call only the fork
+reads, so that no fork finds in its memory what another was given; before it looks at anything foreign it is
+shut into a cell: see `pipelines.sandbox`.
 """
 
 import ctypes
@@ -34,8 +36,8 @@ from pipelines.sandbox import telling
 from pipelines.sandbox.cell import Cell, means
 from pipelines.sandbox.child import Limits
 
-# Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory back): a fork of a
-# process with threads may find a lock held for ever.
+# Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory
+# back): a fork of a process with threads may find a lock held for ever.
 _LIBRARIES = (
     "av", "av.subtitles.stream", "av.video.reformatter", "cv2", "numpy", "pyarrow", "xxhash",
     "pipelines.ids", "pipelines.media.decode", "pipelines.media.fast_reader", "pipelines.media.picture",
@@ -45,7 +47,9 @@ _STATUS_BYTES = 16 * 1024  # what a process says of itself is shorter
 _MOST_OPEN = 64  # files of a fork
 _NEARLY_ALL = 0.9  # of the memory that a call may use
 # What OpenCV, PyTorch and ONNX Runtime say in exceptions of their own where Python would raise MemoryError.
-_NO_MEMORY = re.compile(r"insufficient memory|can't allocate memory|failed to allocate|bad_alloc|bad allocation", re.I)
+_NO_MEMORY = re.compile(
+    r"insufficient memory|can't allocate memory|failed to allocate|bad_alloc|bad allocation", re.I
+)
 
 _base_bytes = 0  # address space of a fork before it does anything
 _status = -1  # where the kernel says how much that is
@@ -92,7 +96,9 @@ def _receive(requests: socket.socket) -> tuple[bytes, list[int]] | None:
     return requests.recv(int.from_bytes(header, "little"), socket.MSG_WAITALL), list(descriptors)
 
 
-def _serve_one(requests: socket.socket, cell: Cell, request: int, sender: int, ranges: int | None = None) -> None:
+def _serve_one(
+    requests: socket.socket, cell: Cell, request: int, sender: int, ranges: int | None = None
+) -> None:
     server = os.getpid()
     fork = os.fork()
     if fork == 0:
@@ -195,14 +201,20 @@ def _named(name: str, data: bytes) -> bytes:
 
 
 def _media_error(error: MediaError, limits: Limits | None) -> bytes:
-    """FFmpeg takes a failed allocation now and then for broken data: who used nearly all its memory failed for that."""
-    if limits is not None and _address_space_bytes("VmPeak") - _base_bytes >= _NEARLY_ALL * limits.memory_bytes:
+    """FFmpeg takes a failed allocation now and then for broken data: who used nearly all its memory failed
+    for that."""
+    if (
+        limits is not None
+        and _address_space_bytes("VmPeak") - _base_bytes >= _NEARLY_ALL * limits.memory_bytes
+    ):
         return _refused(Reason.OUT_OF_MEMORY, f"{_too_much(limits)}: {error.message}")
     return _refused(error.reason, error.message)
 
 
 def _too_much(limits: Limits | None) -> str:
-    return f"more than {limits.memory_bytes // 1024**2} MiB of memory" if limits else "no memory to begin with"
+    return (
+        f"more than {limits.memory_bytes // 1024**2} MiB of memory" if limits else "no memory to begin with"
+    )
 
 
 def _refused(reason: Reason, message: str) -> bytes:
@@ -210,7 +222,8 @@ def _refused(reason: Reason, message: str) -> bytes:
 
 
 def _limit(limits: Limits) -> None:
-    # A core file of a crashed decoder would fill the disk; Python turns the signal for long files into an error.
+    # A core file of a crashed decoder would fill the disk; Python turns the signal for long files into an
+    # error.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_OPEN, _MOST_OPEN))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))

@@ -1,8 +1,10 @@
-"""Landlock (Linux 5.13 and later, no privileges needed): which files this process and all that it forks may open, for good.
+"""Landlock (Linux 5.13 and later, no privileges needed): which files this process and all that it forks may
+open, for good.
 
-In: files and folders that are open, as handles. Out: a kernel that refuses all others, whatever the file modes say. Who is
-under it can neither trace nor look into a process that is not, nor read of it what /proc shows to its owner. Later kernels add
-TCP (6.7), signals and abstract sockets (6.12): all that is there is taken away. See `man 7 landlock`.
+In: files and folders that are open, as handles. Out: a kernel that refuses all others, whatever the file
+modes say. Who is under it can neither trace nor look into a process that is not, nor read of it what /proc
+shows to its owner. Later kernels add TCP (6.7), signals and abstract sockets (6.12): all that is there is
+taken away. See `man 7 landlock`.
 """
 
 import ctypes
@@ -36,8 +38,9 @@ class _Ruleset(ctypes.Structure):
 
 
 def forgets(handle: int) -> bool:
-    """Whether a file lies on a file system that, each time it is asked, makes a file out of nothing (9P, by which WSL and some virtual
-    machines show the host's disks): a rule about that file is about none that is opened later. Its root folder stays.
+    """Whether a file lies on a file system that, each time it is asked, makes a file out of nothing (9P, by
+    which WSL and some virtual machines show the host's disks): a rule about that file is about none that is
+    opened later. Its root folder stays.
     """
     about = ctypes.create_string_buffer(_STATFS_BYTES)
     if ctypes.CDLL(None, use_errno=True).fstatfs(handle, about):
@@ -61,7 +64,8 @@ def restrict_outward(have: int) -> None:
     Raises:
         OSError: the kernel does not do it.
     """
-    _restrict(have, _MAKE_CHAR | _MAKE_BLOCK, ())  # it has to be told some right over files that is to be taken away
+    # it has to be told some right over files that is to be taken away
+    _restrict(have, _MAKE_CHAR | _MAKE_BLOCK, ())
 
 
 def restrict_files(have: int, libraries: Iterable[int], reads: Iterable[int], writes: int | None) -> None:
@@ -71,7 +75,8 @@ def restrict_files(have: int, libraries: Iterable[int], reads: Iterable[int], wr
         have: the kernel's `version`.
         libraries: folders that may be read, with all below.
         reads: files that may be read; what is no regular file may not.
-        writes: a folder in which files may be made, written, renamed and removed, but no links, folders or devices made.
+        writes: a folder in which files may be made, written, renamed and removed, but no links, folders or
+        devices made.
 
     Raises:
         OSError: the kernel does not do it.

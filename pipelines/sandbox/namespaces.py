@@ -1,7 +1,9 @@
-"""Namespaces (Linux): a root folder of its own, where there is no Landlock; nothing is in it but what a process is given.
+"""Namespaces (Linux): a root folder of its own, where there is no Landlock; nothing is in it but what a
+process is given.
 
-In: folders and files that are given. Out: a process without network, shared memory and all other files. Root has the privilege
-to do this; others get it in a user namespace, where the kernel lets them. Who is in one can't look into a process that is not.
+In: folders and files that are given. Out: a process without network, shared memory and all other files. Root
+has the privilege to do this; others get it in a user namespace, where the kernel lets them. Who is in one
+can't look into a process that is not.
 """
 
 import ctypes
@@ -19,7 +21,8 @@ _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_PROGRAMS, _REMOUNT, _BIND, _RECURSIVE, _P
 _NO_ATIME, _NO_DIR_ATIME, _RELATIVE_ATIME = 1 << 10, 1 << 11, 1 << 21
 _DETACH = 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_HIDDEN = "/proc"  # a folder that is everywhere, and that nobody is given anything of: the new root is made on it
+# a folder that is everywhere, and that nobody is given anything of: the new root is made on it
+_HIDDEN = "/proc"
 # What a file system was mounted with has to be said again to make it read-only: statvfs's bit, and mount's.
 _KEPT = (
     (os.ST_NOSUID, _NO_SUID), (os.ST_NODEV, _NO_DEVICES), (os.ST_NOEXEC, _NO_PROGRAMS), (os.ST_NOATIME, _NO_ATIME),
@@ -28,7 +31,8 @@ _KEPT = (
 
 
 def enter() -> None:
-    """Separate this process, which has one thread, from others: once, in the process that forks those that decode.
+    """Separate this process, which has one thread, from others: once, in the process that forks those that
+    decode.
 
     Raises:
         OSError: the kernel, or who administers it, does not allow it.
@@ -37,14 +41,21 @@ def enter() -> None:
     alone = capabilities.MOUNT not in capabilities.held()
     _unshare(_NEW_MOUNTS | _NEW_IPC | _NEW_NET | (_NEW_USER if alone else 0))
     if alone:
-        for file, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        for file, line in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
             Path("/proc/self", file).write_text(line)
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
     leave_files((), (), None, only_try=True)
 
 
-def leave_files(libraries: Iterable[str], reads: Iterable[str], writes: str | None, only_try: bool = False) -> None:
-    """From now on there are no files but these, at the paths where they were, and the working folder, which is empty.
+def leave_files(
+    libraries: Iterable[str], reads: Iterable[str], writes: str | None, only_try: bool = False
+) -> None:
+    """From now on there are no files but these, at the paths where they were, and the working folder, which
+    is empty.
 
     Args:
         libraries: folders that may be read, with all below.
@@ -71,7 +82,9 @@ def leave_files(libraries: Iterable[str], reads: Iterable[str], writes: str | No
             _give(path, read_only=True)
     os.makedirs(_HIDDEN + here, exist_ok=True)
     if only_try:
-        _done(ctypes.CDLL(None, use_errno=True).umount2(_HIDDEN.encode(), _DETACH), "a root folder of its own")
+        _done(
+            ctypes.CDLL(None, use_errno=True).umount2(_HIDDEN.encode(), _DETACH), "a root folder of its own"
+        )
         return
     _mount(None, _HIDDEN, None, _REMOUNT | _READ_ONLY | _NO_SUID | _NO_DEVICES)
     os.chdir(_HIDDEN)
@@ -98,9 +111,13 @@ def _unshare(flags: int) -> None:
     _done(ctypes.CDLL(None, use_errno=True).unshare(ctypes.c_int(flags)), "namespaces")
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: bytes | None = None) -> None:
+def _mount(
+    source: str | None, target: str, kind: str | None, flags: int, options: bytes | None = None
+) -> None:
     texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    _done(ctypes.CDLL(None, use_errno=True).mount(*texts, ctypes.c_ulong(flags), options), f"mounts ({target})")
+    _done(
+        ctypes.CDLL(None, use_errno=True).mount(*texts, ctypes.c_ulong(flags), options), f"mounts ({target})"
+    )
 
 
 def _done(failed: int, what: str) -> None:

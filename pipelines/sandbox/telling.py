@@ -1,7 +1,8 @@
 """How far a call in the killable child is, told while it runs.
 
-In: a number, from whatever runs in the child; a second's work may tell a thousand times. Out: the newest one, now and then, at
-the other side of the pipe that the answer comes on. Where nobody listens, telling does nothing.
+In: a number, from whatever runs in the child; a second's work may tell a thousand times. Out: the newest one,
+now and then, at the other side of the pipe that the answer comes on. Where nobody listens, telling does
+nothing.
 """
 
 import math
@@ -32,10 +33,12 @@ def tell(far: float) -> None:
 
 
 def taken(received: bytearray) -> float | None:
-    """The last number at the head of what was received so far, if there is one; all of them are taken away."""
+    """The last number at the head of what was received so far, if there is one; all of them are taken
+    away."""
     far = None
     while received[:1] == _MARK and len(received) >= _RECORD.size:
         _, number = _RECORD.unpack_from(received)
-        far = number if math.isfinite(number) else far  # a file that has taken over the child may tell anything
+        # a file that has taken over the child may tell anything
+        far = number if math.isfinite(number) else far
         del received[: _RECORD.size]
     return far

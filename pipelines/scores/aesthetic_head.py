@@ -1,8 +1,9 @@
 """A LAION aesthetic head: how beautiful people would find a picture, from its CLIP embedding.
 
-In: a file of weights. Out: one linear function. Two published forms are the same kind of thing, a chain of linear
-layers with nothing between them: LAION's linear heads (`weight`, `bias`; laion/aesthetic-predictor) and the MLP of the
-improved predictor (`layers.0.weight` …; its dropout does nothing outside training). A chain is one linear function.
+In: a file of weights. Out: one linear function. Two published forms are the same kind of thing, a chain of
+linear layers with nothing between them: LAION's linear heads (`weight`, `bias`; laion/aesthetic-predictor)
+and the MLP of the improved predictor (`layers.0.weight` …; its dropout does nothing outside training). A
+chain is one linear function.
 """
 
 import re
@@ -19,7 +20,8 @@ _SUFFIXES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """embedding · weight + bias, on the scale of the ratings it was trained on, 1 to 10; `weight` is float64 (D,)."""
+    """embedding · weight + bias, on the scale of the ratings it was trained on, 1 to 10; `weight` is float64
+    (D,)."""
 
     weight: np.ndarray
     bias: float
@@ -36,7 +38,8 @@ def load_head(path: Path, width: int) -> Head:
         width: of the embeddings it is for.
 
     Raises:
-        ValueError: no such file, no chain of linear layers to one value, or one for embeddings of another width.
+        ValueError: no such file, no chain of linear layers to one value, or one for embeddings of another
+        width.
     """
     weights = _read(path)
     names = sorted((name for name in weights if re.search(r"(^|\.)weight$", name)), key=_natural)
@@ -60,7 +63,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         import torch
 
         state = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        if not isinstance(state, dict) or not all(
+            isinstance(value, torch.Tensor) for value in state.values()
+        ):
             raise ValueError(f"{_KEY}={path}: it is no state dict; save the head's state_dict()")
         tensors = {name: tensor.float().numpy() for name, tensor in state.items()}
     else:
@@ -86,8 +91,8 @@ def _check_chain(
         raise ValueError(f"{_KEY}={path}: a head is linear layers only, but {what}")
     if layers[0][0].shape[1] != width:
         raise ValueError(
-            f"{_KEY}={path}: the head is for embeddings of {layers[0][0].shape[1]}, those of scores.clip_model have "
-            f"{width}; take the head that was trained for this CLIP"
+            f"{_KEY}={path}: the head is for embeddings of {layers[0][0].shape[1]}, those of "
+            f"scores.clip_model have {width}; take the head that was trained for this CLIP"
         )
     outs = [w.shape[0] for w, _ in layers]
     ins = [w.shape[1] for w, _ in layers[1:]]

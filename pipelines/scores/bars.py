@@ -1,11 +1,11 @@
 """The picture without bars around it: letterbox and pillarbox.
 
-In: luma of native frames. Out: of each frame and side, where a straight edge to black lies, and how far in it could; of a
-clip, the rectangle of its picture. Bars are black of any level (0, 16, a bad 24), perhaps noisy, perhaps with a subtitle or
-logo in them; blurred or coloured fillings are picture.
+In: luma of native frames. Out: of each frame and side, where a straight edge to black lies, and how far in it
+could; of a clip, the rectangle of its picture. Bars are black of any level (0, 16, a bad 24), perhaps noisy,
+perhaps with a subtitle or logo in them; blurred or coloured fillings are picture.
 
-A dark scene looks like a bar too. Three things tell them apart: a bar ends in a straight step, not in a gradient or a
-skyline; it is there in every frame, wherever the scene is bright; and it keeps its black.
+A dark scene looks like a bar too. Three things tell them apart: a bar ends in a straight step, not in a
+gradient or a skyline; it is there in every frame, wherever the scene is bright; and it keeps its black.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,8 @@ class Edge:
     """What one frame says of one side.
 
     Attributes:
-        room: widest bar that could be there, px: how far in the frame is black but for islands; all of it if it is black.
+        room: widest bar that could be there, px: how far in the frame is black but for islands; all of it if
+        it is black.
         edge: width of the bar that ends in the straightest step, px; 0 if there is none.
         straight: share of the picture's width along which that step is seen, 0 to 1.
         length: the same share of the frame's width.
@@ -113,10 +114,11 @@ def _ends_of_black(is_black: np.ndarray) -> list[int]:
 
 
 def _step_near(level: np.ndarray, end: int, step: float) -> tuple[int, int]:
-    """The straightest step up from black about line `end`, and in how many cells; `level` is (lines, cells), 0 for black.
+    """The straightest step up from black about line `end`, and in how many cells; `level` is (lines, cells),
+    0 for black.
 
-    A line is a cell's first of the picture if it has half of what follows, and the line before has not: there the edge
-    was before it was scaled or compressed. What compression lets ring around it has less.
+    A line is a cell's first of the picture if it has half of what follows, and the line before has not: there
+    the edge was before it was scaled or compressed. What compression lets ring around it has less.
     """
     positions = np.arange(max(1, end - 4), min(end + _RINGING_PX, len(level) - 1) + 1)
     if not len(positions):
@@ -145,7 +147,8 @@ def picture_of(gray: np.ndarray) -> np.ndarray:
 
 
 def safe_rectangle(native: Mapping[str, pa.Table], width: int, height: int) -> Rectangle:
-    """What is left of the frame without bars, from a clip's native rows; all of it where nothing was measured."""
+    """What is left of the frame without bars, from a clip's native rows; all of it where nothing was
+    measured."""
     rows = native.get("bars")
     if rows is None or not len(rows):
         return Rectangle(0, 0, width, height)
@@ -166,9 +169,12 @@ def _between(bars: Mapping[str, int], width: int, height: int) -> Rectangle:
 
 
 def _over_frames(rows: list[Row], size: int) -> Edge:
-    """Of a clip: the longest edge among those that no frame contradicts, by picture in the bar or by another black."""
+    """Of a clip: the longest edge among those that no frame contradicts, by picture in the bar or by another
+    black."""
     room = min(row["room"] for row in rows)
-    possible = [row for row in rows if 0 < row["edge"] <= room + max(_SAME_PX, min(_RINGING_PX, row["edge"] // 2))]
+    possible = [
+        row for row in rows if 0 < row["edge"] <= room + max(_SAME_PX, min(_RINGING_PX, row["edge"] // 2))
+    ]
     if not possible:
         return Edge(room, 0, 0.0, 0.0, rows[0]["black"])
     longest = max(possible, key=lambda row: row["length"])

@@ -1,8 +1,9 @@
 """What a score is, what a meter is, and what either sees.
 
-A *meter* looks at native frames, once, while a video is decoded, and leaves a row per frame; it is loaded once per process.
-A *score* is a pure function of a clip's rows: the dense signals, and what the meters left. So a score's thresholds and
-aggregates can change without touching footage, and a changed meter looks at native frames again and at nothing else.
+A *meter* looks at native frames, once, while a video is decoded, and leaves a row per frame; it is loaded
+once per process. A *score* is a pure function of a clip's rows: the dense signals, and what the meters left.
+So a score's thresholds and aggregates can change without touching footage, and a changed meter looks at
+native frames again and at nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,12 +53,13 @@ class Meter:
     Attributes:
         name: of its stage, and of its rows in `Measured.native`.
         columns: of a row; the frame's `pts` is added.
-        load: its model, ready to look: a function from a frame to a row. Runs once per process; must start no thread, as
-            the process forks afterwards. Given the config and the run's precision, bf16 or fp32.
-        settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash of weights, and
-            the precision if its numbers follow it.
+        load: its model, ready to look: a function from a frame to a row. Runs once per process; must start no
+            thread, as the process forks afterwards. Given the config and the run's precision, bf16 or fp32.
+        settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash
+            of weights, and the precision if its numbers follow it.
         model: what people call what measures, with its version.
-        missing: why it can't measure with this config, and which key to set; None if it can. It is not loaded then.
+        missing: why it can't measure with this config, and which key to set; None if it can. It is not loaded
+        then.
     """
 
     name: str
@@ -87,10 +89,11 @@ class Measured:
     """What a score sees of a clip.
 
     Attributes:
-        signals: columns of the dense signals, float arrays with a value per frame; of what is measured from the frame before
-            only what lies between frames of the clip; of what is measured on a grid in time a value for each of its steps.
-        native: by meter, a row for each native frame inside the clip, or several if it is shown for longer than from one to the
-            next; a meter that is not configured is not in it.
+        signals: columns of the dense signals, float arrays with a value per frame; of what is measured from
+            the frame before only what lies between frames of the clip; of what is measured on a grid in time
+            a value for each of its steps.
+        native: by meter, a row for each native frame inside the clip, or several if it is shown for longer
+            than from one to the next; a meter that is not configured is not in it.
         width, height: as displayed, px.
         safe: the picture without bars around it.
         duration_s: of the clip.
@@ -112,12 +115,12 @@ class Score:
     """How one property of a clip is computed, and what it is called when a recipe rejects for it.
 
     Attributes:
-        compute: the value, None where there is none. A score that needs more than measurements of frames (a caption, a
-            second look) has no `compute`: a stage of its own fills it in.
+        compute: the value, None where there is none. A score that needs more than measurements of frames (a
+            caption, a second look) has no `compute`: a stage of its own fills it in.
         doc, unit: for people.
         source: what it is made from: `CONTAINER`, `SIGNALS`, the name of a meter, or of its own stage.
-        low, high: the reason for a value under a recipe's minimum, or over its maximum; a score that is no number, or has
-            no such side, leaves them empty.
+        low, high: the reason for a value under a recipe's minimum, or over its maximum; a score that is no
+            number, or has no such side, leaves them empty.
         kind: Arrow type of its column.
         missing: what it needs besides its meter, if that is not configured, and which key to set.
     """

@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from pipelines.scores.base import SIGNALS, Measured, Score
 
-_STEADY = 0.5  # a move gets so far, as a share of the way it makes; what goes here and there is a shaking hand
-_OUTLIERS = 0.1  # of the clip at either end of each move's speeds: a moment at which the background was not found
+# a move gets so far, as a share of the way it makes; what goes here and there is a shaking hand
+_STEADY = 0.5
+# of the clip at either end of each move's speeds: a moment at which the background was not found
+_OUTLIERS = 0.1
 _MOVES = {
     "pan_x": ("pan right", "pan left"),
     "pan_y": ("tilt down", "tilt up"),
@@ -17,20 +19,26 @@ _MOVES = {
     "roll": ("roll", "roll"),
 }
 _FLOW = {"pan_x": 1.0, "pan_y": 1.0, "zoom": 0.5, "roll": 0.4}
-"""What moves are compared by. A zoom or roll of 1 makes a mean flow of 0.26; but about a point that is not the middle
-it pans the middle as well, and remains what it is as long as that point is in the picture.
+"""What moves are compared by. A zoom or roll of 1 makes a mean flow of 0.26; but about a point that is not
+the middle it pans the middle as well, and remains what it is as long as that point is in the picture.
 """
 
 
 def camera(clip: Measured) -> tuple[str, float] | tuple[None, None]:
-    """The camera's strongest steady move and its speed in the unit of that move; None of a clip too short for any."""
+    """The camera's strongest steady move and its speed in the unit of that move; None of a clip too short for
+    any."""
     moves = {name: clip.signals[name] for name in _MOVES}
     if not len(moves["pan_x"]):
         return None, None
     moves = {name: np.clip(v, *np.quantile(v, (_OUTLIERS, 1 - _OUTLIERS))) for name, v in moves.items()}
     mean = {name: float(np.mean(values)) for name, values in moves.items()}
     cfg = clip.cfg
-    least = {"pan_x": cfg.camera_pan, "pan_y": cfg.camera_pan, "zoom": cfg.camera_zoom, "roll": cfg.camera_roll}
+    least = {
+        "pan_x": cfg.camera_pan,
+        "pan_y": cfg.camera_pan,
+        "zoom": cfg.camera_zoom,
+        "roll": cfg.camera_roll,
+    }
     steady = [
         name
         for name, values in moves.items()

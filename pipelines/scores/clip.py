@@ -1,6 +1,8 @@
-"""What a CLIP says of a clip: how beautiful it is, and whether it has a watermark. One forward pass per native frame.
+"""What a CLIP says of a clip: how beautiful it is, and whether it has a watermark. One forward pass per
+native frame.
 
-Without `scores.clip_model` these scores are null. The embedding stays in the rows; `match` holds captions to it.
+Without `scores.clip_model` these scores are null. The embedding stays in the rows; `match` holds captions to
+it.
 """
 
 from collections.abc import Callable
@@ -43,8 +45,8 @@ def check(cfg: ScoreConfig) -> None:
         return
     if cfg.clip_model is None:
         raise ValueError(
-            f"scores.clip_aesthetic={cfg.clip_aesthetic} is a head on a CLIP's embedding; set scores.clip_model and "
-            "scores.clip_pretrained"
+            f"scores.clip_aesthetic={cfg.clip_aesthetic} is a head on a CLIP's embedding; set "
+            "scores.clip_model and scores.clip_pretrained"
         )
     load_head(Path(cfg.clip_aesthetic), clip_model.width(cfg))
 
@@ -106,7 +108,9 @@ SCORES = {
         "1–10",
         "clip",
         low="unaesthetic",
-        missing=lambda cfg: None if cfg.clip_aesthetic else "needs an aesthetic head: set scores.clip_aesthetic",
+        missing=lambda cfg: (
+            None if cfg.clip_aesthetic else "needs an aesthetic head: set scores.clip_aesthetic"
+        ),
     ),
     "watermark": Score(
         of_native("clip", "watermark"),

@@ -1,7 +1,9 @@
-"""The configured CLIP, through open_clip: which one, whether it is there, and pictures and texts → embeddings.
+"""The configured CLIP, through open_clip: which one, whether it is there, and pictures and texts →
+embeddings.
 
-In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Radford et al. 2021). It runs on one core.
-Weights come from a folder, a file, or by a tag that open_clip downloads; random ones are never used.
+In: RGB frames and texts. Out: float32 embeddings of length 1, in one space (Radford et al. 2021). It runs on
+one core. Weights come from a folder, a file, or by a tag that open_clip downloads; random ones are never
+used.
 """
 
 import os
@@ -40,7 +42,8 @@ def check(cfg: ScoreConfig) -> None:
     if cfg.clip_model is None:
         if cfg.clip_pretrained is not None:
             raise ValueError(
-                f"scores.clip_pretrained={cfg.clip_pretrained} is for a model that is not named; set scores.clip_model"
+                f"scores.clip_pretrained={cfg.clip_pretrained} is for a model that is not named; set "
+                "scores.clip_model"
             )
     elif cfg.clip_model.startswith(_FOLDER):
         _check_folder(cfg)
@@ -117,13 +120,16 @@ class ClipModel:
         import torch
 
         with torch.inference_mode():  # one at a time: a text's embedding must not depend on its neighbours
-            rows = [self._model.encode_text(self._tokenizer([text]), normalize=True)[0].numpy() for text in texts]
+            rows = [
+                self._model.encode_text(self._tokenizer([text]), normalize=True)[0].numpy() for text in texts
+            ]
         return np.stack(rows)
 
 
 def fetch(cfg: ScoreConfig) -> None:
-    """Have open_clip download the weights of a tag, in a process of its own: downloading starts threads, and who forks
-    after that may not. Does nothing for weights that are given as files. Call it from a process with one thread.
+    """Have open_clip download the weights of a tag, in a process of its own: downloading starts threads, and
+    who forks after that may not. Does nothing for weights that are given as files. Call it from a process
+    with one thread.
     """
     from multiprocessing import get_context
 
@@ -145,7 +151,8 @@ def _check_folder(cfg: ScoreConfig) -> None:
     folder = _folder(cfg)
     if cfg.clip_pretrained is not None:
         raise ValueError(
-            f"{key} has its own weights, so scores.clip_pretrained={cfg.clip_pretrained} has no meaning; drop it"
+            f"{key} has its own weights, so scores.clip_pretrained={cfg.clip_pretrained} has no meaning; "
+            "drop it"
         )
     if not folder.is_dir():
         raise ValueError(f"{key}: there is no folder {folder}")
@@ -176,7 +183,8 @@ def _check_tokenizer(folder: Path) -> None:
 
 @contextmanager
 def _unasked() -> Iterator[None]:
-    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait, and refuses."""
+    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait,
+    and refuses."""
     from transformers import dynamic_module_utils
 
     patience = dynamic_module_utils.TIME_OUT_REMOTE_CODE
@@ -194,7 +202,8 @@ def _check_name(cfg: ScoreConfig) -> None:
     known = open_clip.list_models()
     if model not in known:
         raise ValueError(
-            f"scores.clip_model={model} is no model of open_clip; {known_or_near(model, known)}, or {_FOLDER}<folder>"
+            f"scores.clip_model={model} is no model of open_clip; {known_or_near(model, known)}, or "
+            f"{_FOLDER}<folder>"
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
     if weights is None:
@@ -204,7 +213,8 @@ def _check_name(cfg: ScoreConfig) -> None:
         )
     if weights not in tags and not Path(weights).is_file():
         raise ValueError(
-            f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; {known_or_near(weights, tags)}"
+            f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; "
+            f"{known_or_near(weights, tags)}"
         )
 
 

@@ -1,10 +1,11 @@
-"""Technical quality by DOVER (Wu et al. 2023, "Exploring Video Quality Assessment on User Generated Contents from
-Aesthetic and Technical Perspectives"), where its weights are given: the ONNX file that its authors' converter writes.
+"""Technical quality by DOVER (Wu et al. 2023, "Exploring Video Quality Assessment on User Generated Contents
+from Aesthetic and Technical Perspectives"), where its weights are given: the ONNX file that its authors'
+converter writes.
 
-In: a clip. Out: the output of its technical branch. DOVER looks at consecutive frames of a clip, so it needs a second
-look at the footage: `views`, inside the killable child, returns only the small pictures that the network is shown;
-`Dover` scores them. Sampling is the published one, with the middle of each range where the authors draw at random, so
-that a clip has one score.
+In: a clip. Out: the output of its technical branch. DOVER looks at consecutive frames of a clip, so it needs
+a second look at the footage: `views`, inside the killable child, returns only the small pictures that the
+network is shown; `Dover` scores them. Sampling is the published one, with the middle of each range where the
+authors draw at random, so that a clip has one score.
 """
 
 from collections.abc import Iterable
@@ -48,7 +49,9 @@ def check(cfg: ScoreConfig) -> None:
     if not path.is_file():
         raise ValueError(f"scores.dover={path}: there is no such file")
     if path.suffix != ".onnx":
-        raise ValueError(f"scores.dover={path} is not ONNX; write it with convert_to_onnx.py of DOVER's repository")
+        raise ValueError(
+            f"scores.dover={path} is not ONNX; write it with convert_to_onnx.py of DOVER's repository"
+        )
 
 
 def settings(cfg: ScoreConfig) -> Any:
@@ -64,8 +67,9 @@ def model(cfg: ScoreConfig) -> str:
 def pick(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
     """Which frames of a clip DOVER is shown: numbers from 0, int64 (1 + windows, 32).
 
-    The first row is the aesthetic view: one frame from each 32nd of the clip. Each other row is a window of the
-    technical view: 32 frames, every second one, from an equal part of the clip; one that is too short is begun again.
+    The first row is the aesthetic view: one frame from each 32nd of the clip. Each other row is a window of
+    the technical view: 32 frames, every second one, from an equal part of the clip; one that is too short is
+    begun again.
     """
     aesthetic = _runs(num_frames, FRAMES, 1).reshape(1, FRAMES)
     return np.concatenate([aesthetic, _runs(num_frames, windows, FRAMES)])
@@ -116,12 +120,14 @@ def resized(frame: np.ndarray) -> np.ndarray:
     import cv2
 
     shrinks = min(frame.shape[:2]) >= SIDE_PX
-    return cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(
+        frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
 
 
 def fragments(frame: np.ndarray) -> np.ndarray:
-    """The technical view of a frame: 32 × 32 pixels as they are from the middle of each of 7 × 7 cells, side by side;
-    uint8 (224, 224, 3). A frame with a side below 224 is first enlarged until it has none.
+    """The technical view of a frame: 32 × 32 pixels as they are from the middle of each of 7 × 7 cells, side
+    by side; uint8 (224, 224, 3). A frame with a side below 224 is first enlarged until it has none.
     """
     import cv2
 
@@ -149,23 +155,29 @@ class Dover:
         if shapes.keys() != {_AESTHETIC, _TECHNICAL} or len(self._session.get_outputs()) != 2:
             raise ValueError(
                 f"scores.dover={path} is not a DOVER: it takes {', '.join(shapes)} and gives "
-                f"{len(self._session.get_outputs())} outputs, DOVER takes {_AESTHETIC} and {_TECHNICAL} and gives 2; "
-                "write it with convert_to_onnx.py of DOVER's repository"
+                f"{len(self._session.get_outputs())} outputs, DOVER takes {_AESTHETIC} and {_TECHNICAL} and "
+                "gives 2; write it with convert_to_onnx.py of DOVER's repository"
             )
         given, expected = shapes[_TECHNICAL][1:], [3, FRAMES, SIDE_PX, SIDE_PX]
-        if len(given) != 4 or any(isinstance(a, int) and a != b for a, b in zip(given, expected, strict=True)):
-            raise ValueError(f"scores.dover={path}: {_TECHNICAL} is {given}, not {expected}; it is another DOVER")
+        if len(given) != 4 or any(
+            isinstance(a, int) and a != b for a, b in zip(given, expected, strict=True)
+        ):
+            raise ValueError(
+                f"scores.dover={path}: {_TECHNICAL} is {given}, not {expected}; it is another DOVER"
+            )
         batch = shapes[_TECHNICAL][0]
         self.windows = batch if isinstance(batch, int) else WINDOWS
 
     def score(self, views: np.ndarray) -> float:
-        """The technical branch's output, mean over windows. Its scale is DOVER's own: about 0.11 ± 0.07 over ordinary
-        videos, higher is better.
+        """The technical branch's output, mean over windows. Its scale is DOVER's own: about 0.11 ± 0.07 over
+        ordinary videos, higher is better.
 
         Args:
             views: see the function of that name.
         """
-        x_VCTHW = np.ascontiguousarray(((views - np.float32(_MEAN)) / np.float32(_STD)).transpose(0, 4, 1, 2, 3))
+        x_VCTHW = np.ascontiguousarray(
+            ((views - np.float32(_MEAN)) / np.float32(_STD)).transpose(0, 4, 1, 2, 3)
+        )
         _, technical = self._session.run(None, {_AESTHETIC: x_VCTHW[:1], _TECHNICAL: x_VCTHW[1:]})
         return float(np.mean(technical))
 

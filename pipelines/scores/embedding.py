@@ -14,7 +14,8 @@ def normalised(vector: np.ndarray) -> np.ndarray:
 
 
 def clip_embedding(rows: pa.Table) -> np.ndarray | None:
-    """The mean of a clip's frames, of length 1 again: float16 (D,); None if no native frame lies inside the clip.
+    """The mean of a clip's frames, of length 1 again: float16 (D,); None if no native frame lies inside the
+    clip.
 
     Args:
         rows: of the meter `tags` or `clip`, those inside the clip.
@@ -22,4 +23,6 @@ def clip_embedding(rows: pa.Table) -> np.ndarray | None:
     if not len(rows):
         return None
     column = rows[COLUMN.name].combine_chunks()
-    return normalised(column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(rows), -1).mean(0))
+    return normalised(
+        column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(rows), -1).mean(0)
+    )

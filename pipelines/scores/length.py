@@ -7,6 +7,10 @@ SCORES = {
         lambda clip: clip.duration_s, "length of the clip", "s", CONTAINER, low="too_short", high="too_long"
     ),
     "short_side": Score(
-        lambda clip: float(min(clip.width, clip.height)), "shorter side as displayed", "px", CONTAINER, low="too_small"
+        lambda clip: float(min(clip.width, clip.height)),
+        "shorter side as displayed",
+        "px",
+        CONTAINER,
+        low="too_small",
     ),
 }

@@ -12,8 +12,9 @@ def _black_ratio(clip: Measured) -> float | None:
 
 
 def _flicker(clip: Measured) -> float | None:
-    """Half the mean size of the second difference of brightness: what alternates by d levels from frame to frame has d,
-    a steady fade none, and a bright thing that moves none, as most of the picture stays as bright as it was.
+    """Half the mean size of the second difference of brightness: what alternates by d levels from frame to
+    frame has d, a steady fade none, and a bright thing that moves none, as most of the picture stays as
+    bright as it was.
     """
     bends = over_time(np.abs(np.diff(clip.signals["brighter"])), clip.shown_s[1:-1])
     return None if bends is None else bends / 2
@@ -21,9 +22,15 @@ def _flicker(clip: Measured) -> float | None:
 
 SCORES = {
     "luma_mean": Score(of_signal("luma_mean"), "mean luma", "0–255", SIGNALS, low="dark", high="bright"),
-    "luma_std": Score(of_signal("luma_std"), "mean spread of luma inside a frame", "0–255", SIGNALS, low="flat"),
+    "luma_std": Score(
+        of_signal("luma_std"), "mean spread of luma inside a frame", "0–255", SIGNALS, low="flat"
+    ),
     "black_ratio": Score(_black_ratio, "black frames", "share of the time", SIGNALS, high="dark"),
     "flicker": Score(
-        _flicker, "how much brightness alternates from frame to frame", "luma levels", SIGNALS, high="flickering"
+        _flicker,
+        "how much brightness alternates from frame to frame",
+        "luma levels",
+        SIGNALS,
+        high="flickering",
     ),
 }

@@ -1,7 +1,8 @@
-"""How well a caption says what is to be seen: cosine of its CLIP embedding with the clip's (Hessel et al. 2021).
+"""How well a caption says what is to be seen: cosine of its CLIP embedding with the clip's (Hessel et al.
+2021).
 
-In: short captions, and embeddings of clips (`embedding.clip_embedding` of the rows of the meter `clip`). Out: a score
-for each. It needs a caption, so a stage of its own fills it in after captioning.
+In: short captions, and embeddings of clips (`embedding.clip_embedding` of the rows of the meter `clip`). Out:
+a score for each. It needs a caption, so a stage of its own fills it in after captioning.
 """
 
 from collections.abc import Sequence

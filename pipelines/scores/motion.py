@@ -1,4 +1,5 @@
-"""How much moves inside the safe rectangle: optical flow, a twelfth of a second at a time; and how often nothing does."""
+"""How much moves inside the safe rectangle: optical flow, a twelfth of a second at a time; and how often
+nothing does."""
 
 from collections.abc import Callable
 
@@ -13,7 +14,8 @@ _FROZEN = 0.6  # luma levels: coding a frame again hardly changes any cell by mo
 
 
 def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Callable[[Measured], float | None]:
-    """Mean flow over the frame → over the safe rectangle: around that nothing moves; in the course of time."""
+    """Mean flow over the frame → over the safe rectangle: around that nothing moves; in the course of
+    time."""
 
     def compute(clip: Measured) -> float | None:
         share = clip.safe.width * clip.safe.height / (clip.width * clip.height)
@@ -24,28 +26,34 @@ def _inside(name: str, reduce: Callable[[np.ndarray], float] = np.mean) -> Calla
 
 
 def _peak(clip: Measured) -> float | None:
-    """The largest of both: what is quick has left its place after half a second, what is slow has hardly moved after a
-    twelfth. Grain moves neither farther.
+    """The largest of both: what is quick has left its place after half a second, what is slow has hardly
+    moved after a twelfth. Grain moves neither farther.
     """
     found = [finite(percentile(_MOSTLY), clip.signals[name]) for name in ("moved", "drifted")]
     return max((far for far in found if far is not None), default=None)
 
 
 def _static_ratio(clip: Measured) -> float | None:
-    """A frame repeats the one before if no part of the picture differs from it. Things that move in front of a camera
-    on a tripod are not static; a frozen picture is, and so are the repeated frames of footage that was given a higher
-    rate, and a picture that stands.
+    """A frame repeats the one before if no part of the picture differs from it. Things that move in front of
+    a camera on a tripod are not static; a frozen picture is, and so are the repeated frames of footage that
+    was given a higher rate, and a picture that stands.
     """
     stands = clip.shown_s > STANDS_S
     still = stands.astype(float)
-    still[0] = 1.0 if stands[0] else np.nan  # whether it repeats the one before the clip is not the clip's matter
+    # whether it repeats the one before the clip is not the clip's matter
+    still[0] = 1.0 if stands[0] else np.nan
     still[1:] = np.maximum(still[1:], clip.signals["change"] <= _FROZEN)
     return over_time(still, clip.shown_s)
 
 
 SCORES = {
     "motion_mean": Score(
-        _inside("motion"), "mean optical flow inside the safe rectangle", _UNIT, SIGNALS, low="static", high="frantic"
+        _inside("motion"),
+        "mean optical flow inside the safe rectangle",
+        _UNIT,
+        SIGNALS,
+        low="static",
+        high="frantic",
     ),
     "motion_p95": Score(
         _inside("motion", percentile(95)),
@@ -57,8 +65,8 @@ SCORES = {
     ),
     "motion_peak": Score(
         _peak,
-        "how far that part of the picture moves which moves farthest, between frames a twelfth of a second apart or half a "
-        "second, whichever is more; 90th percentile over time",
+        "how far that part of the picture moves which moves farthest, between frames a twelfth of a second "
+        "apart or half a second, whichever is more; 90th percentile over time",
         "share of the frame diagonal",
         SIGNALS,
         low="static",

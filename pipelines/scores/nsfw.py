@@ -1,8 +1,8 @@
 """Nudity: NudeNet looks at native frames for exposed body parts, where its package is installed.
 
-The network is YOLOv8n at 320 × 320 (package `nudenet`, `320n.onnx`), under the AGPL-3.0: an extra, for those who want it. It is
-run by our own session: the package's detector starts a thread per core and walks over boxes in Python, where only the likeliest
-box matters here.
+The network is YOLOv8n at 320 × 320 (package `nudenet`, `320n.onnx`), under the AGPL-3.0: an extra, for those
+who want it. It is run by our own session: the package's detector starts a thread per core and walks over
+boxes in Python, where only the likeliest box matters here.
 """
 
 from collections.abc import Callable
@@ -50,13 +50,16 @@ EXPOSED = (
 """What counts as nudity."""
 
 INSTALL = "pip install 'rushes[nsfw]'"
-_WEIGHTS = Pinned("nudenet", "nudenet", "320n.onnx", "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f")
+_WEIGHTS = Pinned(
+    "nudenet", "nudenet", "320n.onnx", "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
+)
 _SIDE_PX = 320  # what the network was trained at
 _BOX = 4  # the first outputs of a box are its place
 
 
 def classifier() -> Callable[[np.ndarray], np.ndarray]:
-    """A function from a frame, RGB uint8 (H, W, 3), to the probability of each of `CLASSES`: its likeliest box's."""
+    """A function from a frame, RGB uint8 (H, W, 3), to the probability of each of `CLASSES`: its likeliest
+    box's."""
     network = onnx.session(_WEIGHTS.path())
     (inputs,) = network.get_inputs()
 
@@ -68,8 +71,8 @@ def classifier() -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _prepared(rgb: np.ndarray) -> np.ndarray:
-    """The frame as the package's detector hands it to the network: made square by black to the right or below, channels
-    blue, green, red; float32 (1, 3, 320, 320), 0 to 1."""
+    """The frame as the package's detector hands it to the network: made square by black to the right or
+    below, channels blue, green, red; float32 (1, 3, 320, 320), 0 to 1."""
     import cv2
 
     h, w = rgb.shape[:2]
@@ -95,7 +98,8 @@ def is_installed() -> bool:
 
 
 def missing(cfg: ScoreConfig) -> str | None:
-    """See `Meter`. Asks the config, not the machine: whoever starts a run decides for all its workers (`registry.decided`)."""
+    """See `Meter`. Asks the config, not the machine: whoever starts a run decides for all its workers
+    (`registry.decided`)."""
     if cfg.nsfw:
         return None
     if cfg.nsfw is None:
@@ -114,7 +118,8 @@ def check(cfg: ScoreConfig) -> None:
         return
     if not is_installed():
         raise ValueError(
-            f"scores.nsfw=true needs NudeNet (AGPL-3.0), which is not installed: {INSTALL}; or leave scores.nsfw out"
+            f"scores.nsfw=true needs NudeNet (AGPL-3.0), which is not installed: {INSTALL}; or leave "
+            "scores.nsfw out"
         )
     _WEIGHTS.path()
 

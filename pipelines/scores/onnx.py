@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def silence() -> None:
     """Call before anything imports onnxruntime, which otherwise reports models and runs to its makers.
 
-    That is against what people expect of their footage, and it starts a thread, which no process may have that forks.
-    onnxruntime reads this once, as it is imported.
+    That is against what people expect of their footage, and it starts a thread, which no process may have
+    that forks. onnxruntime reads this once, as it is imported.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 

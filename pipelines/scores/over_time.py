@@ -1,7 +1,7 @@
 """How long things are shown → how much they count: a score is taken over a clip's time, not over its frames.
 
-In: seconds that each of a clip's frames is shown, and where among them something was measured. Out: weights, and how often
-a measurement counts. Where frames are even, everything counts alike.
+In: seconds that each of a clip's frames is shown, and where among them something was measured. Out: weights,
+and how often a measurement counts. Where frames are even, everything counts alike.
 """
 
 import numpy as np
@@ -12,10 +12,12 @@ STANDS_S = 1.0
 
 
 def times(lasts_s: np.ndarray, step_s: float) -> np.ndarray:
-    """How often measurements count that stand for so many seconds each, int (n,): once for every whole step, at least once.
+    """How often measurements count that stand for so many seconds each, int (n,): once for every whole step,
+    at least once.
 
     Args:
-        step_s: between measurements, as a rule; where all are farther apart, the smallest distance is the step.
+        step_s: between measurements, as a rule; where all are farther apart, the smallest distance is the
+        step.
     """
     if not len(lasts_s):
         return np.empty(0, int)
@@ -27,20 +29,23 @@ def moves(columns: dict[str, np.ndarray], shown_s: np.ndarray, step_s: float) ->
     """What is measured between frames on a grid in time, as the grid would have it if every step had a frame.
 
     Args:
-        columns: a value per frame (n,), NaN where none is measured; the first one points outside of the clip, and is left out.
+        columns: a value per frame (n,), NaN where none is measured; the first one points outside of the clip,
+        and is left out.
         shown_s: of each frame (n,).
         step_s: of the grid.
 
     Returns:
-        Values by name (m,): a step that takes longer counts as often as there are steps in it; while the last picture stands,
-        nothing moves.
+        Values by name (m,): a step that takes longer counts as often as there are steps in it; while the last
+        picture stands, nothing moves.
     """
     at = np.flatnonzero(np.isfinite(next(iter(columns.values()))))
     begins_s = np.cumsum(shown_s) - shown_s
     stands = shown_s[-1:] if shown_s[-1] > STANDS_S else shown_s[:0]
     count = times(np.concatenate([np.diff(begins_s[at]), stands]), step_s)
     still = np.zeros(len(stands))
-    return {name: np.repeat(np.concatenate([values[at][1:], still]), count) for name, values in columns.items()}
+    return {
+        name: np.repeat(np.concatenate([values[at][1:], still]), count) for name, values in columns.items()
+    }
 
 
 def natives(rows: pa.Table, begins_s: np.ndarray, length_s: float, step_s: float) -> pa.Table:

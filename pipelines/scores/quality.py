@@ -1,7 +1,7 @@
 """How good the picture is technically: sharpness, blockiness, blur and noise, on native frames.
 
-In: luma of a native frame, uint8 (H, W), without the bars of that frame, which would hide what is wrong with the picture.
-Out: numbers without a reference: nobody knows what the scene looked like.
+In: luma of a native frame, uint8 (H, W), without the bars of that frame, which would hide what is wrong with
+the picture. Out: numbers without a reference: nobody knows what the scene looked like.
 """
 
 import math
@@ -26,7 +26,8 @@ _LEAST_STEP = 0.5  # luma; what is less is not seen
 
 
 def sharpness(gray: np.ndarray) -> float:
-    """Variance of the Laplacian of luma (Pech-Pacheco et al. 2000): near 0 without focus, hundreds with fine detail."""
+    """Variance of the Laplacian of luma (Pech-Pacheco et al. 2000): near 0 without focus, hundreds with fine
+    detail."""
     import cv2
 
     _, deviation = cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_16S))
@@ -34,7 +35,8 @@ def sharpness(gray: np.ndarray) -> float:
 
 
 def blur(gray: np.ndarray) -> float | None:
-    """How little of the picture's variation a further blur takes away, 0 (sharp) to 1 (Crété et al. 2007); None if flat.
+    """How little of the picture's variation a further blur takes away, 0 (sharp) to 1 (Crété et al. 2007);
+    None if flat.
 
     In the direction in which it is more: motion blurs one only.
     """
@@ -57,9 +59,11 @@ def blur(gray: np.ndarray) -> float | None:
 
 
 def noise(gray: np.ndarray) -> float | None:
-    """Standard deviation of the noise, luma levels: Immerkær 1996 in each block, and of the calm blocks; None if too small.
+    """Standard deviation of the noise, luma levels: Immerkær 1996 in each block, and of the calm blocks; None
+    if too small.
 
-    The mask takes away what is smooth; what texture leaves is taken away by looking at the calmest blocks only.
+    The mask takes away what is smooth; what texture leaves is taken away by looking at the calmest blocks
+    only.
     """
     import cv2
 
@@ -85,11 +89,12 @@ def _blocks(values: np.ndarray) -> np.ndarray:
 
 
 def blockiness(gray: np.ndarray) -> float | None:
-    """How much larger steps of luma are along a grid than beside it: 0 (no grid) to 1 (nowhere else); None if too small.
+    """How much larger steps of luma are along a grid than beside it: 0 (no grid) to 1 (nowhere else); None if
+    too small.
 
-    The ratio of Wu & Yuen 1997 (GBIM), bounded, and for the likeliest of the grids a codec may have left: any phase, and
-    8 px or what that becomes in scaling. Medians over lines, so that an upright post is no grid; two standard errors are
-    taken off, so that chance is none. The mean of both directions.
+    The ratio of Wu & Yuen 1997 (GBIM), bounded, and for the likeliest of the grids a codec may have left: any
+    phase, and 8 px or what that becomes in scaling. Medians over lines, so that an upright post is no grid;
+    two standard errors are taken off, so that chance is none. The mean of both directions.
     """
     across, down = _grid(gray), _grid(gray.T)
     return None if across is None or down is None else (across + down) / 2
@@ -105,7 +110,8 @@ def _grid(gray: np.ndarray) -> float | None:
 
 
 def _steps(gray: np.ndarray) -> np.ndarray:
-    """Mean step of luma from each column to the next, those left out that no codec makes; float64 (W − 1,)."""
+    """Mean step of luma from each column to the next, those left out that no codec makes; float64 (W −
+    1,)."""
     import cv2
 
     gray = np.ascontiguousarray(gray)
@@ -153,7 +159,8 @@ SCORES = {
     ),
     "blockiness": Score(
         of_native("quality", "blockiness"),
-        "median over native frames of how steps along a coding grid exceed those beside it (after Wu & Yuen 1997); 0 is none",
+        "median over native frames of how steps along a coding grid exceed those beside it (after Wu & "
+        "Yuen 1997); 0 is none",
         "0–1",
         "quality",
         high="blocky",

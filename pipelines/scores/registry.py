@@ -60,7 +60,9 @@ SCORES: dict[str, Score] = {
 
 NOT_MEASURED, DUPLICATE, UNAVAILABLE = "not_measured", "duplicate", "unavailable"
 REASONS: tuple[str, ...] = tuple(
-    sorted({r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE, UNAVAILABLE})
+    sorted(
+        {r for s in SCORES.values() for r in (s.low, s.high) if r} | {NOT_MEASURED, DUPLICATE, UNAVAILABLE}
+    )
 )
 """The closed set of reasons for which a clip is rejected."""
 
@@ -72,8 +74,9 @@ _NO_VALUE = "its frames allow no measurement"
 
 
 def decided(cfg: ScoreConfig) -> ScoreConfig:
-    """The same config for a run that begins here: what is measured only where its package is installed is measured if it is
-    on this machine. What the workers have doesn't matter, so a run measures the same on all of them, or fails.
+    """The same config for a run that begins here: what is measured only where its package is installed is
+    measured if it is on this machine. What the workers have doesn't matter, so a run measures the same on all
+    of them, or fails.
     """
     return replace(cfg, nsfw=True) if cfg.nsfw is None and nsfw.is_installed() else cfg
 
@@ -83,7 +86,9 @@ def configured(cfg: ScoreConfig) -> dict[str, Meter]:
     return {name: meter for name, meter in METERS.items() if meter.missing(cfg) is None}
 
 
-def load_meters(cfg: ScoreConfig, names: tuple[str, ...], precision: str) -> dict[str, Callable[[NativeFrame], Row]]:
+def load_meters(
+    cfg: ScoreConfig, names: tuple[str, ...], precision: str
+) -> dict[str, Callable[[NativeFrame], Row]]:
     """Ready to look; each model is loaded once per process."""
     return {name: _loaded(METERS[name], cfg, precision) for name in names}
 
@@ -101,12 +106,13 @@ _ready: dict[tuple[str, str, str], Callable[[NativeFrame], Row]] = {}
 def score_clip(
     signals: pa.Table, native: Mapping[str, pa.Table], width: int, height: int, span: Span, cfg: ScoreConfig
 ) -> dict[str, Any]:
-    """All scores of a clip that measurements of frames decide; its safe rectangle, `score_gaps` and `score_models`.
+    """All scores of a clip that measurements of frames decide; its safe rectangle, `score_gaps` and
+    `score_models`.
 
     Args:
         signals: rows of the clip's frames only; the first change and motion in them point outside the clip.
-        native: by meter, the rows of the native frames inside the clip, each as often as it counts; only meters that are
-            configured.
+        native: by meter, the rows of the native frames inside the clip, each as often as it counts; only
+            meters that are configured.
         width, height: as displayed, px.
         span: of the clip.
     """
@@ -118,7 +124,9 @@ def score_clip(
     columns |= {name: columns[name][1:] for name in _FROM_THE_FRAME_BEFORE}
     begins_s = (signals["pts"].to_numpy() - span.start_pts) * float(span.time_base)
     shown_s = np.diff(begins_s, append=span.duration_s)
-    columns |= over_time.moves({name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S)
+    columns |= over_time.moves(
+        {name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S
+    )
     columns |= over_time.moves({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
     safe = bars.safe_rectangle(native, width, height)
     measured = Measured(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
@@ -133,7 +141,8 @@ def score_clip(
 
 
 _FROM_THE_FRAME_BEFORE = ("change", "brighter")
-_FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll", "moved")  # on a grid in time
+# on a grid in time
+_FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "roll", "moved")
 
 
 def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:
@@ -155,7 +164,8 @@ def models(cfg: ScoreConfig) -> list[dict[str, str]]:
 
 
 def missing(name: str, cfg: ScoreConfig) -> str | None:
-    """Why a score can't be measured with this config, and which key to set; None if it can. Raises ValueError if unknown."""
+    """Why a score can't be measured with this config, and which key to set; None if it can. Raises ValueError
+    if unknown."""
     score = known_score(name)
     of_meter = METERS[score.source].missing(cfg) if score.source in METERS else None
     return "; ".join(why for why in (of_meter, score.missing(cfg)) if why is not None) or None
@@ -181,7 +191,8 @@ def known_score(name: str) -> Score:
 
 
 def score_fields() -> list[pa.Field]:
-    """Columns of the scores, with unit, source and meaning as field metadata; which model measured a clip is in its row."""
+    """Columns of the scores, with unit, source and meaning as field metadata; which model measured a clip is
+    in its row."""
     return [
         pa.field(name, score.kind, metadata={"doc": score.doc, "unit": score.unit, "source": score.source})
         for name, score in SCORES.items()

@@ -14,7 +14,9 @@ from pipelines.vision import imagenet
 VERSION = 3
 _PER_FRAME, _PER_CLIP = 20, 10
 _TAGS = pa.list_(
-    pa.struct([pa.field("name", pa.string()), pa.field("number", pa.int16()), pa.field("probability", pa.float32())])
+    pa.struct(
+        [pa.field("name", pa.string()), pa.field("number", pa.int16()), pa.field("probability", pa.float32())]
+    )
 )
 """A class, its place in ImageNet's list, and how likely it is."""
 
@@ -23,8 +25,9 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     net = imagenet.ImageNet(precision)
 
     def look(frame: NativeFrame) -> Row:
-        """In the whole frame and squares side by side, the view that is surest of a class speaks for it: small things
-        are found, and wide frames are seen undistorted. The embedding is the whole frame's, which cropping moves least.
+        """In the whole frame and squares side by side, the view that is surest of a class speaks for it:
+        small things are found, and wide frames are seen undistorted. The embedding is the whole frame's,
+        which cropping moves least.
         """
         entire = net.look(imagenet.whole(frame.rgb))
         parts = [net.look(square).probabilities for square in imagenet.squares(frame.rgb)]
@@ -46,7 +49,9 @@ def _tags(clip: Measured) -> list[dict[str, Any]] | None:
             named = (tag["name"], tag["number"])
             total[named] = total.get(named, 0.0) + tag["probability"]
     likeliest = sorted(total, key=lambda named: (-total[named], named))[:_PER_CLIP]
-    return [{"name": named[0], "number": named[1], "probability": total[named] / len(rows)} for named in likeliest]
+    return [
+        {"name": named[0], "number": named[1], "probability": total[named] / len(rows)} for named in likeliest
+    ]
 
 
 METER = Meter(
@@ -61,7 +66,8 @@ METER = Meter(
 SCORES = {
     "tags": Score(
         _tags,
-        f"the {_PER_CLIP} likeliest ImageNet classes: mean over native frames, of each its {_PER_FRAME} likeliest",
+        f"the {_PER_CLIP} likeliest ImageNet classes: mean over native frames, of each its {_PER_FRAME} "
+        "likeliest",
         "probability, 0–1",
         "tags",
         kind=_TAGS,

@@ -1,8 +1,8 @@
 """Text in the picture: RapidOCR finds it on native frames and reads it.
 
 In: a native frame. Out: boxes with what they say, and the share of the frame they cover. PP-OCRv4 (package
-`rapidocr_onnxruntime`): one network marks text in a frame of bounded size, another reads each mark from native pixels. A mark
-that can't be read is texture, not text.
+`rapidocr_onnxruntime`): one network marks text in a frame of bounded size, another reads each mark from
+native pixels. A mark that can't be read is texture, not text.
 """
 
 from collections.abc import Callable
@@ -118,11 +118,17 @@ def _straightened(bgr: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """What lies in the quadrangle, as a picture of a line from left to right."""
     import cv2
 
-    width = max(1, round(float(max(np.linalg.norm(polygon[0] - polygon[1]), np.linalg.norm(polygon[2] - polygon[3])))))
-    height = max(1, round(float(max(np.linalg.norm(polygon[0] - polygon[3]), np.linalg.norm(polygon[1] - polygon[2])))))
+    width = max(
+        1, round(float(max(np.linalg.norm(polygon[0] - polygon[1]), np.linalg.norm(polygon[2] - polygon[3]))))
+    )
+    height = max(
+        1, round(float(max(np.linalg.norm(polygon[0] - polygon[3]), np.linalg.norm(polygon[1] - polygon[2]))))
+    )
     corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
     move = cv2.getPerspectiveTransform(polygon, corners)
-    line = cv2.warpPerspective(bgr, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    line = cv2.warpPerspective(
+        bgr, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.ascontiguousarray(np.rot90(line)) if height >= _UPRIGHT * width else line
 
 
@@ -179,14 +185,21 @@ METER = Meter(
 SCORES = {
     "text_area": Score(
         of_native("text", "area", np.mean),
-        "share of the frame that text covers, mean over native frames: a caption that is there half of the time counts half",
+        "share of the frame that text covers, mean over native frames: a caption that is there half of the "
+        "time counts half",
         "share of the frame",
         "text",
         high="texty",
     ),
-    "text_count": Score(_count, "lines of text in a native frame, mean", "lines per frame", "text", high="texty"),
+    "text_count": Score(
+        _count, "lines of text in a native frame, mean", "lines per frame", "text", high="texty"
+    ),
     "text_boxes": Score(
-        _most_text, "lines of the native frame with most text", "px, confidence 0–1", "text", kind=pa.list_(BOX)
+        _most_text,
+        "lines of the native frame with most text",
+        "px, confidence 0–1",
+        "text",
+        kind=pa.list_(BOX),
     ),
     "text": Score(
         _said,

@@ -1,1 +1,2 @@
-"""Signals → shots → clips: what is seen in pictures (evidence, TransNetV2), and what is decided from it (detectors)."""
+"""Signals → shots → clips: what is seen in pictures (evidence, TransNetV2), and what is decided from it
+(detectors)."""

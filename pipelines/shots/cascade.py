@@ -1,7 +1,8 @@
 """Evidence and TransNetV2's probabilities → hard cuts, fades and dissolves.
 
-In: the signals of a video. Out: its transitions in order, apart from each other. Hard cuts come from evidence; gradual
-ones, and cuts that evidence doubts, from the network, unless both sides turn out to show the same.
+In: the signals of a video. Out: its transitions in order, apart from each other. Hard cuts come from
+evidence; gradual ones, and cuts that evidence doubts, from the network, unless both sides turn out to show
+the same.
 """
 
 from fractions import Fraction
@@ -41,7 +42,9 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
     lit = _flashes(luma)
     change = content_change(signals)
     spikes = evidence.spikes(change) * ~lit
-    cuts = np.flatnonzero(evidence.clear_cuts(alike) | (evidence.jump_cuts(alike, change) & ~lit) | (spikes > 0))
+    cuts = np.flatnonzero(
+        evidence.clear_cuts(alike) | (evidence.jump_cuts(alike, change) & ~lit) | (spikes > 0)
+    )
     cuts = cuts[cuts > 0]
     found = [_cut(int(i), max(_sure(alike[i, 0]), float(spikes[i])), spread, cfg) for i in cuts]
     for start, end in _marked(probability, cfg):
@@ -51,7 +54,11 @@ def find_transitions(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) ->
             continue
         sure = float(probability[start:end].max())
         lowest = max(start - 2, 0) + int(np.argmin(alike[max(start - 2, 0) : end + 2, 0]))
-        if end - start <= _SHORT and alike[lowest, 0] < _DIP and not _is_faded(spread, lowest - 1, lowest + 1):
+        if (
+            end - start <= _SHORT
+            and alike[lowest, 0] < _DIP
+            and not _is_faded(spread, lowest - 1, lowest + 1)
+        ):
             if not lit[lowest]:
                 found.append(Transition("hard", lowest, lowest, sure))
         else:
@@ -161,8 +168,8 @@ def _sure(alike: float) -> float:
 
 
 def _apart(found: list[Transition], total: int) -> list[Transition]:
-    """In order; what overlaps becomes one, of the kind of the longer. A video may begin and end with a fade, but what dissolves
-    has a shot on either side: at the edges it is a camera that moves fast.
+    """In order; what overlaps becomes one, of the kind of the longer. A video may begin and end with a fade,
+    but what dissolves has a shot on either side: at the edges it is a camera that moves fast.
     """
     merged: list[Transition] = []
     for now in sorted(found, key=lambda t: (t.start, t.end)):

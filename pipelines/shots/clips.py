@@ -1,7 +1,8 @@
 """Shots → clips: each shot whole, or in pieces if it is longer than the longest clip.
 
-In: the shots of a video and the PTS of its frames. Out: clips that start and end on frames and lie in one shot each. None
-is longer than the longest clip, unless it is one picture that stands for so long. Short ones are clips too: whether to keep them is decided later, with everything else.
+In: the shots of a video and the PTS of its frames. Out: clips that start and end on frames and lie in one
+shot each. None is longer than the longest clip, unless it is one picture that stands for so long. Short ones
+are clips too: whether to keep them is decided later, with everything else.
 """
 
 import math
@@ -36,13 +37,15 @@ def cut_clips(video_id: str, shots: Sequence[Shot], pts: np.ndarray, cfg: ClipCo
             span = Span(start, end, shot.span.time_base)
             (start_kind, start_sure), (end_kind, end_sure) = ends[k], ends[k + 1]
             identity = clip_id(video_id, start, end)
-            clips.append(Clip(identity, video_id, span, num_frames, index, start_kind, end_kind, start_sure, end_sure))
+            clips.append(
+                Clip(identity, video_id, span, num_frames, index, start_kind, end_kind, start_sure, end_sure)
+            )
     return clips
 
 
 def _divide(shot: Shot, pts: np.ndarray, max_s: float) -> list[int]:
-    """Where its pieces begin, each on a frame, and where the last one ends. A picture that stands longer than a clip may
-    last is a piece.
+    """Where its pieces begin, each on a frame, and where the last one ends. A picture that stands longer than
+    a clip may last is a piece.
     """
     span = shot.span
     most = Fraction(str(max_s)) / span.time_base
@@ -59,8 +62,8 @@ def _divide(shot: Shot, pts: np.ndarray, max_s: float) -> list[int]:
 
 
 def _equal(starts: np.ndarray, start: int, end: int, pieces: int, most: Fraction) -> list[int] | None:
-    """Ends of equal pieces of a stretch, each on the first frame at or after its exact place; None if one would be longer
-    than it may.
+    """Ends of equal pieces of a stretch, each on the first frame at or after its exact place; None if one
+    would be longer than it may.
     """
     ideal = [start + (end - start) * k / pieces for k in range(1, pieces)]
     inner = {int(starts[i]) for i in np.searchsorted(starts, ideal) if i < len(starts)}
@@ -70,8 +73,8 @@ def _equal(starts: np.ndarray, start: int, end: int, pieces: int, most: Fraction
 
 
 def _fitting(starts: np.ndarray, start: int, end: int, most: Fraction) -> list[int]:
-    """The same where frames don't lie so that equal pieces fit: each ends on the first frame at or after its share of what is
-    left, or on the last that fits.
+    """The same where frames don't lie so that equal pieces fit: each ends on the first frame at or after its
+    share of what is left, or on the last that fits.
     """
     bounds = []
     while end - start > most:

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ShotConfig:
-    """How transitions are found: which detector, and its thresholds, over exact time. docs/shots.md helps to choose."""
+    """How transitions are found: which detector, and its thresholds, over exact time. docs/shots.md helps to
+    choose."""
 
     detector: str = field(
         default="cascade",
         metadata={
-            "doc": "cascade (cheap differences propose, TransNetV2 looks there), transnet (TransNetV2 looks everywhere), "
-            "content (change above a threshold) or adaptive (change above its surroundings)",
+            "doc": (
+                "cascade (cheap differences propose, TransNetV2 looks there), transnet (TransNetV2 looks "
+                "everywhere), content (change above a threshold) or adaptive (change above its "
+                "surroundings)"
+            ),
             "choices": ("cascade", "transnet", "content", "adaptive"),
         },
     )
@@ -20,7 +24,11 @@ class ShotConfig:
     )
     margin_frames: int = field(
         default=3,
-        metadata={"doc": "further frames left out at both ends of a fade or dissolve", "unit": "frames", "min": 0},
+        metadata={
+            "doc": "further frames left out at both ends of a fade or dissolve",
+            "unit": "frames",
+            "min": 0,
+        },
     )
     margin_share: float = field(
         default=0.12,
@@ -31,7 +39,8 @@ class ShotConfig:
         },
     )
     content_threshold: float = field(
-        default=27.0, metadata={"doc": "mean change of hue, saturation and luma that is a cut", "min": 0, "max": 255}
+        default=27.0,
+        metadata={"doc": "mean change of hue, saturation and luma that is a cut", "min": 0, "max": 255},
     )
     adaptive_threshold: float = field(
         default=3.0, metadata={"doc": "ratio of a frame's change to its neighbours' that is a cut", "min": 1}

@@ -1,7 +1,8 @@
-"""Signals → shots: what a detector found between them is left out, and each end says what it is. Where pictures begin to be of
-another format (size, pixels, turn, colours), a shot begins: a clip is of one.
+"""Signals → shots: what a detector found between them is left out, and each end says what it is. Where
+pictures begin to be of another format (size, pixels, turn, colours), a shot begins: a clip is of one.
 
-In: the signals table of a video. Out: its shots in order. Pure: the same signals and settings give the same shots.
+In: the signals table of a video. Out: its shots in order. Pure: the same signals and settings give the same
+shots.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,8 @@ class Detector:
 
 
 DETECTORS: dict[str, Detector] = {
-    # Every second frame shows a gradual transition as well; hard cuts are found without the network, in every frame.
+    # Every second frame shows a gradual transition as well; hard cuts are found without the network, in every
+    # frame.
     "cascade": Detector(cascade.find_transitions, Look(stride=2, core=30, margin=15, everywhere=False)),
     "transnet": Detector(cascade.network_alone, Look(stride=1, core=50, margin=25, everywhere=True)),
     "content": Detector(thresholds.content, None),
@@ -51,8 +53,8 @@ def find_shots(
         signals: of the whole video, at least one frame.
         end_pts: where its last frame ends.
         time_base: of all PTS, seconds.
-        stretches: (first, last, end_pts): rows first … last − 1 without a gap, and where the last one ends; if some frames are
-            lost. No shot goes on beyond a gap.
+        stretches: (first, last, end_pts): rows first … last − 1 without a gap, and where the last one ends;
+            if some frames are lost. No shot goes on beyond a gap.
 
     Raises:
         ValueError: the detector is not known.

@@ -1,8 +1,9 @@
-"""Tiny frames of a stretch → what the detectors know of its frames: evidence, and TransNetV2 where something may happen.
+"""Tiny frames of a stretch → what the detectors know of its frames: evidence, and TransNetV2 where something
+may happen.
 
-In: uint8 frames (T, 27, 48, 3) of a stretch and its surroundings, which frames they are, and how many the video has. Out:
-a column per kind of evidence. The network sees windows that are anchored at the video's first frame, each alone, so a
-frame's row is the same whatever stretch it is measured in.
+In: uint8 frames (T, 27, 48, 3) of a stretch and its surroundings, which frames they are, and how many the
+video has. Out: a column per kind of evidence. The network sees windows that are anchored at the video's first
+frame, each alone, so a frame's row is the same whatever stretch it is measured in.
 """
 
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "contrast", "trans
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How TransNetV2 looks: at every `stride`-th frame; a window decides `core` of those, and sees `margin` around them;
-    `everywhere`, or only at cells (the frames that a window decides) in which evidence proposes it.
+    """How TransNetV2 looks: at every `stride`-th frame; a window decides `core` of those, and sees `margin`
+    around them; `everywhere`, or only at cells (the frames that a window decides) in which evidence proposes
+    it.
     """
 
     stride: int
@@ -59,8 +61,8 @@ def observe(
     """Evidence of frames [first, last).
 
     Args:
-        tiny: of frames [begin, begin + len(tiny)), which are those of the stretch and `context_frames` on either side, as
-            far as the video goes.
+        tiny: of frames [begin, begin + len(tiny)), which are those of the stretch and `context_frames` on
+            either side, as far as the video goes.
         total: frames of the video; or the end of the stretch without a gap that all these frames lie in.
         look: None measures nothing.
         precision: of the network, bf16 or fp32.
@@ -102,13 +104,16 @@ def observe(
 def _goes_on(cell: int, proposed: dict[int, np.ndarray]) -> bool:
     """Whether a transition seen in a proposed cell reaches the border to this one."""
     before, after = proposed.get(cell - 1), proposed.get(cell + 1)
-    return bool((before is not None and before[-1] >= _GOES_ON) or (after is not None and after[0] >= _GOES_ON))
+    return bool(
+        (before is not None and before[-1] >= _GOES_ON) or (after is not None and after[0] >= _GOES_ON)
+    )
 
 
 def _probabilities(
     tiny: np.ndarray, begin: int, start: int, among: tuple[int, int], look: Look, precision: str
 ) -> np.ndarray:
-    """Of the frames that the window decides whose first is `start`, float32 (core,); it sees frames among[0] … among[1] − 1."""
+    """Of the frames that the window decides whose first is `start`, float32 (core,); it sees frames among[0]
+    … among[1] − 1."""
     steps = np.arange(-look.margin, look.core + look.margin)
     window = np.clip(start + steps * look.stride, among[0], among[1] - 1) - begin
     decided = transnet.load(precision)(_exposed(tiny[window]))[look.margin : look.margin + look.core]

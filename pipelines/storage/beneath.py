@@ -1,11 +1,12 @@
 """A folder and what is beneath it, out of which no link leads.
 
-In: a folder, and names below it, of which any may be a link that somebody else has put there, also while we look. Out: files to
-read, names that are given, taken away or listed: all of it beneath the folder, whatever is swapped meanwhile. Links whose
-target is beneath the folder are followed; the folder itself may be reached through any link, since the user named it.
+In: a folder, and names below it, of which any may be a link that somebody else has put there, also while we
+look. Out: files to read, names that are given, taken away or listed: all of it beneath the folder, whatever
+is swapped meanwhile. Links whose target is beneath the folder are followed; the folder itself may be reached
+through any link, since the user named it.
 
-Every step is taken from an open handle of the folder before it and follows no link by itself, so there is no moment between
-looking and doing (openat2 with RESOLVE_BENEATH does the same, where it can be called).
+Every step is taken from an open handle of the folder before it and follows no link by itself, so there is no
+moment between looking and doing (openat2 with RESOLVE_BENEATH does the same, where it can be called).
 """
 
 from __future__ import annotations
@@ -77,14 +78,18 @@ class Beneath:
         def opened(handle: int, name: str) -> int:
             mode = _mode_of(handle, name)
             if not stat.S_ISREG(mode):  # a device may do something for being opened
-                raise PermissionError(f"{self._root / key} is {_kind(mode)}, not a regular file, and is not opened")
+                raise PermissionError(
+                    f"{self._root / key} is {_kind(mode)}, not a regular file, and is not opened"
+                )
             return os.open(name, _READ, dir_fd=handle)
 
         handle = self._reach(key, opened)
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):  # by now
             os.close(handle)
-            raise PermissionError(f"{self._root / key} is {_kind(mode)}, not a regular file, and is not opened")
+            raise PermissionError(
+                f"{self._root / key} is {_kind(mode)}, not a regular file, and is not opened"
+            )
         os.set_blocking(handle, True)
         return os.fdopen(handle, "rb")
 
@@ -97,7 +102,8 @@ class Beneath:
             return False
 
     def link(self, file: Path, key: str) -> bool:
-        """Give a finished file a name, if that is free, for good. Folders on the way are made; one that is removed meanwhile, again."""
+        """Give a finished file a name, if that is free, for good. Folders on the way are made; one that is
+        removed meanwhile, again."""
         *folders, name = PurePosixPath(key).parts
         for _ in range(_GONE_BETWEEN):
             try:
@@ -115,7 +121,8 @@ class Beneath:
         raise OSError(errno.EAGAIN, "its folder is removed again and again", str(self._root / key))
 
     def remove(self, key: str) -> None:
-        """Take a name away, and folders that are empty then; nothing happens if there is none. Of a link, the link itself."""
+        """Take a name away, and folders that are empty then; nothing happens if there is none. Of a link, the
+        link itself."""
         *folders, name = PurePosixPath(key).parts
         try:
             with self._naming(key), _Way(self._root) as way:
@@ -142,8 +149,8 @@ class Beneath:
             return way.names()
 
     def tree(self, key: str) -> tuple[int, float] | None:
-        """Of a folder with all that is in it: bytes, and the latest time of change. None if it is no folder (links are none), or
-        has a folder of another file system in it, or too many in one another.
+        """Of a folder with all that is in it: bytes, and the latest time of change. None if it is no folder
+        (links are none), or has a folder of another file system in it, or too many in one another.
         """
         *folders, name = PurePosixPath(key).parts
         with _Way(self._root) as way:
@@ -192,7 +199,12 @@ class Beneath:
             yield Stray(prefix.rstrip("/"), str(error))
 
     def _walk(
-        self, way: _Way, prefix: str, linked: bool, above: frozenset[tuple[int, int]], through: set[tuple[int, int]]
+        self,
+        way: _Way,
+        prefix: str,
+        linked: bool,
+        above: frozenset[tuple[int, int]],
+        through: set[tuple[int, int]],
     ) -> Iterator[Found | Stray]:
         above |= {_identity(os.fstat(way.here))}
         for name in way.names():
@@ -233,7 +245,11 @@ class Beneath:
                 yield Found(key, about.st_size, about.st_mtime, linked=True)
             elif not stat.S_ISDIR(about.st_mode):
                 yield Stray(key, f"a link to {_kind(about.st_mode)}")
-            elif (identity := _identity(about)) not in above and identity not in through and len(above) <= _DEEPEST:
+            elif (
+                (identity := _identity(about)) not in above
+                and identity not in through
+                and len(above) <= _DEEPEST
+            ):
                 through.add(identity)
                 below.go((last,))
                 yield from self._walk(below, key, True, above, through)
@@ -254,7 +270,8 @@ class Beneath:
 
 
 class _Way:
-    """From a folder to one beneath it: an open handle of each on the way, which stays what it is whatever is renamed."""
+    """From a folder to one beneath it: an open handle of each on the way, which stays what it is whatever is
+    renamed."""
 
     def __init__(self, root: Path, make: bool = False):
         if make:
@@ -406,7 +423,9 @@ class _Way:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(link))
         path = PurePosixPath(target)
         if path.is_absolute():
-            bases = (base for base in (self._root, Path(os.path.realpath(self._root))) if path.is_relative_to(base))
+            bases = (
+                base for base in (self._root, Path(os.path.realpath(self._root))) if path.is_relative_to(base)
+            )
             base = next(bases, None)
             if base is None:
                 raise _leads_out(self._root, link, target)
@@ -423,7 +442,8 @@ class _Way:
 
 def _leads_out(root: Path, link: Path, target: str) -> LeadsOutError:
     return LeadsOutError(
-        f"{link} is a link to {target}, out of {root}, where nothing is read, written or removed; put what it leads to in its place"
+        f"{link} is a link to {target}, out of {root}, where nothing is read, written or removed; put what "
+        "it leads to in its place"
     )
 
 

@@ -30,7 +30,8 @@ _COPIED_BYTES = 4 * 1024**2
 class LocalStore:
     """Objects are files under a folder. Publishing: temporary file, fsync, link (which never replaces).
 
-    No link leads out: through one whose target is not beneath the folder nothing is read, written, listed or removed.
+    No link leads out: through one whose target is not beneath the folder nothing is read, written, listed or
+    removed.
 
     Raises, whatever is asked: LeadsOutError, naming the link.
     """
@@ -76,7 +77,9 @@ class LocalStore:
             file.seek(offset)
             data = file.read(min(size, there))  # whoever says how much there is can be wrong by terabytes
         if len(data) != size:
-            raise EOFError(f"{key} in {self.uri} ends {size - len(data)} bytes before offset {offset} + size {size}")
+            raise EOFError(
+                f"{key} in {self.uri} ends {size - len(data)} bytes before offset {offset} + size {size}"
+            )
         return data
 
     def fetch(self, key: str, path: Path) -> None:
@@ -98,7 +101,11 @@ class LocalStore:
 
     def _walk(self, prefix: str) -> Iterator[Found | Stray]:
         inside = f"{_SCRATCH}/"
-        return (item for item in self._beneath.walk(checked_prefix(prefix)) if not f"{item.key}/".startswith(inside))
+        return (
+            item
+            for item in self._beneath.walk(checked_prefix(prefix))
+            if not f"{item.key}/".startswith(inside)
+        )
 
     def delete(self, key: str) -> None:
         checked_key(key)
@@ -155,7 +162,8 @@ class LocalStore:
 
 
 def prove_room(folder: Path, size_bytes: int = 64 * 1024**2) -> None:
-    """Write so many bytes, and throw them away: whether a disk is full is not taken from a process that a file may have taken over.
+    """Write so many bytes, and throw them away: whether a disk is full is not taken from a process that a
+    file may have taken over.
 
     Raises:
         OSError: they can't be written.

@@ -26,7 +26,8 @@ def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Tabl
         columns: the only ones wanted, of those that it has; all of them if None.
 
     Raises:
-        ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than its size allows.
+        ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than
+        its size allows.
     """
     texts = texts_to_measure(data, columns)
     file = _opened(data)
@@ -52,7 +53,8 @@ def columns_of_parquet(data: bytes) -> list[str]:
 
 
 def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:
-    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it exits.
+    # pq.read_table reads through a scanner whose threads outlive it, and now and then abort Python as it
+    # exits.
     return pq.ParquetFile(
         pa.BufferReader(data),
         read_dictionary=as_dictionaries,

@@ -1,8 +1,10 @@
-"""What a parquet file says of its columns, in its footer and in the headers of their pages, in Thrift's compact protocol.
+"""What a parquet file says of its columns, in its footer and in the headers of their pages, in Thrift's
+compact protocol.
 
-In: the file's bytes. Out: a `Column` for each group of rows. Arrow reads the same, but tells of the footer only, which may say less than
-the pages hold; and asked for a column's part of a damaged one, it ends the process. Nothing is unpacked here. Source: Apache
-Parquet's parquet.thrift (FileMetaData, PageHeader), and Thrift's specification of the compact protocol.
+In: the file's bytes. Out: a `Column` for each group of rows. Arrow reads the same, but tells of the footer
+only, which may say less than the pages hold; and asked for a column's part of a damaged one, it ends the
+process. Nothing is unpacked here. Source: Apache Parquet's parquet.thrift (FileMetaData, PageHeader), and
+Thrift's specification of the compact protocol.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 BYTE_ARRAY = 6
-_WIDTHS = (1, 4, 8, 8, 4, 8)  # of a value in memory, by physical type: BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE
+# of a value in memory, by physical type: BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE
+_WIDTHS = (1, 4, 8, 8, 4, 8)
 _FIXED = 7
 _MAGIC = b"PAR1"
 
@@ -61,7 +64,9 @@ def columns_of(data: bytes, most: int) -> Iterator[Column]:
         about, _ = _struct(data, len(data) - 8 - footer_bytes(data), 0)
         leaves = [one for one in about[2] if not one.get(5)]  # in the order in which the groups have them
         if len(leaves) * len(about[4]) > most:
-            raise ValueError(f"it has {len(leaves) * len(about[4]):,} groups of values, and at most {most:,} are read")
+            raise ValueError(
+                f"it has {len(leaves) * len(about[4]):,} groups of values, and at most {most:,} are read"
+            )
         for group in about[4]:
             if len(group[1]) != len(leaves):
                 raise ValueError("its groups of rows have other columns than the file")
@@ -73,14 +78,18 @@ def columns_of(data: bytes, most: int) -> Iterator[Column]:
         raise ValueError(f"its footer or its pages are damaged ({type(error).__name__})") from error
 
 
-def _column(data: bytes, leaf: dict[int, Any], chunk: dict[int, Any], rows: int, most_pages: int) -> tuple[Column, int]:
+def _column(
+    data: bytes, leaf: dict[int, Any], chunk: dict[int, Any], rows: int, most_pages: int
+) -> tuple[Column, int]:
     """A column in a group, and how many pages it has."""
     kind = chunk[1]
     width = 0 if kind == BYTE_ARRAY else max(leaf[2], 1) if kind == _FIXED else _WIDTHS[kind]
     values, unpacked, pages = max(chunk[5], rows), max(chunk[6], 0), 0
     if values > 0:  # else there are no pages of data, and none is read
         start, dictionary = chunk[9], chunk.get(11, 0)
-        held, packed, pages = _pages(data, dictionary if 0 < dictionary < start else start, chunk[7], most_pages)
+        held, packed, pages = _pages(
+            data, dictionary if 0 < dictionary < start else start, chunk[7], most_pages
+        )
         values, unpacked = max(values, held), max(unpacked, packed)
     path = ".".join(part.decode() for part in chunk[3])
     return Column(path, kind == BYTE_ARRAY, width, values, unpacked), pages
@@ -95,7 +104,8 @@ def _pages(data: bytes, start: int, size: int, most: int) -> tuple[int, int, int
         pages += 1
         if pages > most:
             raise ValueError(
-                f"its {len(data):,} bytes are divided into more pages than are looked at in a file of that size"
+                f"its {len(data):,} bytes are divided into more pages than are looked at in a file of that "
+                "size"
             )
         header, place = _struct(data, place, 0)
         if min(header[2], header[3]) < 0:
@@ -145,7 +155,9 @@ def _value(data: bytes, place: int, kind: int, depth: int) -> tuple[Any, int]:
             raise ValueError("its footer has a list that is longer than the file")
         values = []
         for _ in range(count):
-            value, place = (None, place + 1) if kind in (_TRUE, _FALSE) else _value(data, place, kind, depth + 1)
+            value, place = (
+                (None, place + 1) if kind in (_TRUE, _FALSE) else _value(data, place, kind, depth + 1)
+            )
             values.append(value)
         return values, place
     if kind in (_TRUE, _FALSE, _BYTE, _DOUBLE):

@@ -1,8 +1,9 @@
 """Ranges of a far file → the same bytes, asked for in larger pieces, and those of its index only once.
 
-In: a function that reads a range, at a price per question; small reads in any order. Out: their bytes. Who reads on is read
-ahead for, half as far again as it has come, so that at most a third of what is fetched was not asked for; several who
-read on at different places are told apart. What is come back to, as the index is, outlasts what is only passed through.
+In: a function that reads a range, at a price per question; small reads in any order. Out: their bytes. Who
+reads on is read ahead for, half as far again as it has come, so that at most a third of what is fetched was
+not asked for; several who read on at different places are told apart. What is come back to, as the index is,
+outlasts what is only passed through.
 """
 
 import threading
@@ -30,7 +31,8 @@ class ReadAhead:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._passing: OrderedDict[int, bytes] = OrderedDict()
         self._seen: set[int] = set()  # of those passing, who was read and left
-        self._runs: OrderedDict[int, int] = OrderedDict()  # the block that a reader needs next → how many it has read
+        # the block that a reader needs next → how many it has read
+        self._runs: OrderedDict[int, int] = OrderedDict()
         self._last = -1
         self._lock = threading.Lock()
 

@@ -1,9 +1,11 @@
-"""The door to S3: one client per process, patience with what passes, and objects of anybody's buckets by ranges.
+"""The door to S3: one client per process, patience with what passes, and objects of anybody's buckets by
+ranges.
 
-In: `s3://bucket/key`, and the standard environment that every tool for S3 reads (credentials, profile, endpoint, region).
-Out: exact bytes, or one of Python's own errors that says which bucket at which endpoint and what to do. What passes (a cut
-connection, 503 SlowDown, a server that is starting again) is tried again with growing, jittered pauses; a body that was
-cut goes on where it stopped. botocore's exceptions don't leave this module and `pipelines.storage.s3_store`.
+In: `s3://bucket/key`, and the standard environment that every tool for S3 reads (credentials, profile,
+endpoint, region). Out: exact bytes, or one of Python's own errors that says which bucket at which endpoint
+and what to do. What passes (a cut connection, 503 SlowDown, a server that is starting again) is tried again
+with growing, jittered pauses; a body that was cut goes on where it stopped. botocore's exceptions don't leave
+this module and `pipelines.storage.s3_store`.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def client() -> Any:
-    """The boto3 client of this process, safe for threads; another one once the environment names other credentials.
+    """The boto3 client of this process, safe for threads; another one once the environment names other
+    credentials.
 
     Raises:
         ValueError: the environment names a profile or an endpoint that is none.
@@ -99,11 +102,13 @@ def _new_client(hurry: bool) -> Any:
     )
     try:
         session = boto3.session.Session()
-        # A region is part of every signature. Servers of one's own take any; AWS sends one on to the bucket's.
+        # A region is part of every signature. Servers of one's own take any; AWS sends one on to the
+        # bucket's.
         made = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
     except (BotoCoreError, ValueError) as error:
         raise ValueError(
-            f"S3 can't be used as the environment says ({redacted(str(error))}); look at AWS_PROFILE, AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE"
+            f"S3 can't be used as the environment says ({redacted(str(error))}); look at AWS_PROFILE, "
+            "AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE"
         ) from error
     check_no_key("AWS_ENDPOINT_URL_S3", str(made.meta.endpoint_url))
     return made
@@ -111,7 +116,8 @@ def _new_client(hurry: bool) -> Any:
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """A block in which this process waits for nothing for long: for checks, while somebody waits at the console."""
+    """A block in which this process waits for nothing for long: for checks, while somebody waits at the
+    console."""
     global _patience_s
     before, _patience_s = _patience_s, IMPATIENCE_S
     try:
@@ -121,7 +127,8 @@ def hurried() -> Iterator[None]:
 
 
 class Patience:
-    """How often and how long to try again: pauses that grow and are jittered, an end when nothing moves for long.
+    """How often and how long to try again: pauses that grow and are jittered, an end when nothing moves for
+    long.
 
     Args:
         seconds: how long without progress; None for PATIENCE_S, or in a `hurried` block IMPATIENCE_S.
@@ -161,7 +168,8 @@ class AccessDeniedError(PermissionError):
 
 
 class OddObjectError(OSError):
-    """An object that can't be read as others are: archived, encrypted with a key of its owner's, in another region."""
+    """An object that can't be read as others are: archived, encrypted with a key of its owner's, in another
+    region."""
 
 
 OF_ONE = (FileNotFoundError, AccessDeniedError, OddObjectError)
@@ -199,7 +207,8 @@ def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -
         uri: what it is about, for messages.
 
     Raises:
-        OSError, ValueError: in words, see `in_words`; ClientError stays for statuses that callers decide by (412, 416).
+        OSError, ValueError: in words, see `in_words`; ClientError stays for statuses that callers decide by
+        (412, 416).
     """
     patience = Patience(patience_s)
     while True:
@@ -232,7 +241,8 @@ def in_words(error: Exception, uri: str) -> Exception:
     bucket, at = split(uri)[0], f"at {endpoint()}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return PermissionError(
-            f"{uri}: no credentials for S3 {at}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            f"{uri}: no credentials for S3 {at}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE"
         )
     if isinstance(error, ClientError):
         if status(error) in (412, 416):
@@ -243,12 +253,14 @@ def in_words(error: Exception, uri: str) -> Exception:
             )
         if status(error) == 404:
             return FileNotFoundError(f"{uri}: nothing is there ({at})")
-        ours = status(error) == 401 or code(error) in _OUR_CODES or error.operation_name.startswith("AssumeRole")
+        ours = (
+            status(error) == 401 or code(error) in _OUR_CODES or error.operation_name.startswith("AssumeRole")
+        )
         if ours or (status(error) == 403 and code(error) in ("AccessDenied", "403")):
             kind = PermissionError if ours or code(error) == "403" else AccessDeniedError
             return kind(
-                f"{uri}: access to bucket '{bucket}' {at} was refused ({code(error)}); look at the credentials "
-                "(AWS_ACCESS_KEY_ID, AWS_PROFILE) and what they may do"
+                f"{uri}: access to bucket '{bucket}' {at} was refused ({code(error)}); look at the "
+                "credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and what they may do"
             )
         said = error.response.get("Error", {}).get("Message") or code(error)
         elsewhere = status(error) in (301, 307) or code(error) == "AuthorizationHeaderMalformed"
@@ -259,7 +271,9 @@ def in_words(error: Exception, uri: str) -> Exception:
         return BadNameError(f"{uri}: S3 can't be asked for it: {error}")
     if isinstance(error, BotoCoreError) and not passes(error):
         return PermissionError(f"{uri}: S3 {at} can't be asked as the environment says: {error}")
-    return ConnectionError(f"{uri}: S3 {at} does not answer ({error}); is it up, and AWS_ENDPOINT_URL_S3 its address?")
+    return ConnectionError(
+        f"{uri}: S3 {at} does not answer ({error}); is it up, and AWS_ENDPOINT_URL_S3 its address?"
+    )
 
 
 def endpoint() -> str:
@@ -274,7 +288,8 @@ def stream(
     end: int | None = None,
     etag: str | None = None,
 ) -> Iterator[bytes]:
-    """The bytes [first, end) of an object, in order, in pieces of whatever size; goes on where a connection was cut.
+    """The bytes [first, end) of an object, in order, in pieces of whatever size; goes on where a connection
+    was cut.
 
     Args:
         end: None for all there are.
@@ -291,7 +306,9 @@ def stream(
     while end is None or at < end:
         wanted = {"Range": f"bytes={at}-{'' if end is None else end - 1}"} if at or end is not None else {}
         try:
-            answer = client().get_object(Bucket=bucket, Key=key, **wanted, **({"IfMatch": f'"{etag}"'} if etag else {}))
+            answer = client().get_object(
+                Bucket=bucket, Key=key, **wanted, **({"IfMatch": f'"{etag}"'} if etag else {})
+            )
             with closing(answer["Body"]) as body:
                 length, etag = answer["ContentLength"], answer["ETag"].strip('"')
                 if end is None:
@@ -299,7 +316,9 @@ def stream(
                 if wanted and not answer.get("ContentRange", "").startswith(f"bytes {at}-"):
                     raise OSError(f"{uri}: S3 at {endpoint()} does not read ranges")
                 if at + length < end:
-                    raise EOFError(f"{uri} ends {end - at - length} bytes before offset {first} + size {end - first}")
+                    raise EOFError(
+                        f"{uri} ends {end - at - length} bytes before offset {first} + size {end - first}"
+                    )
                 while at < end:
                     piece = body.read(min(_READ_BYTES, end - at))
                     if not piece:
@@ -320,7 +339,8 @@ def stream(
 
 @dataclass(frozen=True, slots=True)
 class S3Object:
-    """One object of somebody's bucket, as it was when it was opened: read later, it is the same or an error."""
+    """One object of somebody's bucket, as it was when it was opened: read later, it is the same or an
+    error."""
 
     uri: str
     size_bytes: int
@@ -335,7 +355,9 @@ class S3Object:
             FileNotFoundError, PermissionError, ConnectionError: with what to do.
         """
         if offset + size > self.size_bytes:
-            raise EOFError(f"{self.uri} has {self.size_bytes} bytes, fewer than offset {offset} + size {size}")
+            raise EOFError(
+                f"{self.uri} has {self.size_bytes} bytes, fewer than offset {offset} + size {size}"
+            )
         return b"".join(stream(*split(self.uri), offset, offset + size, self.etag))
 
     def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
@@ -354,8 +376,8 @@ def open_object(uri: str) -> S3Object:
     """An object, by one HEAD.
 
     Raises:
-        FileNotFoundError, PermissionError (`AccessDeniedError` if it is about this object alone), ConnectionError: with
-            what to do.
+        FileNotFoundError, PermissionError (`AccessDeniedError` if it is about this object alone),
+            ConnectionError: with what to do.
     """
     bucket, key = split(uri)
     if not key:
@@ -380,7 +402,8 @@ class Listed:
 
 
 def listing(bucket: str, prefix: str) -> Iterator[Listed]:
-    """All objects whose keys start with a prefix, in the order of the server (that of UTF-8, on AWS); a page at a time.
+    """All objects whose keys start with a prefix, in the order of the server (that of UTF-8, on AWS); a page
+    at a time.
 
     Raises:
         OSError: see `in_words`.
@@ -406,5 +429,7 @@ def children(bucket: str, prefix: str) -> list[str]:
         f"s3://{bucket}/{prefix}",
         IMPATIENCE_S,
     )
-    keys = [item["Key"] for item in page.get("Contents", ())] + [p["Prefix"] for p in page.get("CommonPrefixes", ())]
+    keys = [item["Key"] for item in page.get("Contents", ())] + [
+        p["Prefix"] for p in page.get("CommonPrefixes", ())
+    ]
     return sorted(key.removeprefix(prefix) for key in keys if key != prefix)

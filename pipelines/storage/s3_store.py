@@ -1,9 +1,9 @@
 """A dataset in S3: `s3://bucket/prefix`, with the same laws as a folder.
 
-In: keys and bytes or files. Out: the same, whole or not at all. Publishing is a conditional put (`If-None-Match: *`), of
-which the server lets exactly one succeed; a server that takes no notice of the condition is refused. Every put carries a
-mark of its own, so that a writer whose connection was cut before the answer can tell whether the object that is there
-now is its own.
+In: keys and bytes or files. Out: the same, whole or not at all. Publishing is a conditional put
+(`If-None-Match: *`), of which the server lets exactly one succeed; a server that takes no notice of the
+condition is refused. Every put carries a mark of its own, so that a writer whose connection was cut before
+the answer can tell whether the object that is there now is its own.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class S3Store:
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """See `Store.put_new`.
 
-        Large objects go up in parts. Their last step is conditional too, but not every server decides it in one stroke
-        (SeaweedFS lets two that come together both succeed), so it is claimed first by a small conditional put, which
-        names the upload: a second writer completes the first one's upload rather than its own, and nobody waits for a
-        writer that died.
+        Large objects go up in parts. Their last step is conditional too, but not every server decides it in
+        one stroke (SeaweedFS lets two that come together both succeed), so it is claimed first by a small
+        conditional put, which names the upload: a second writer completes the first one's upload rather than
+        its own, and nobody waits for a writer that died.
 
         Raises:
             ValueError: the server takes no notice of `If-None-Match`.
@@ -128,7 +128,9 @@ class S3Store:
             self._abort(key, upload)
         return won
 
-    def _upload_parts(self, key: str, upload: dict[str, str], content: bytes | Path, size_bytes: int) -> list[str]:
+    def _upload_parts(
+        self, key: str, upload: dict[str, str], content: bytes | Path, size_bytes: int
+    ) -> list[str]:
         """The ETags of all parts, in order."""
         part_bytes = max(PART_BYTES, -(-size_bytes // _MOST_PARTS))
         stopped = threading.Event()
@@ -158,7 +160,9 @@ class S3Store:
             claimed = own if self._put(claim, json.dumps(own).encode()) else self._read_claim(claim)
             completed = claimed is not None and self._complete(key, claimed)
             if claimed is own and not completed and not self.exists(key):
-                raise OSError(f"{self._uri(key)}: its upload was discarded while it was under way; run it again")
+                raise OSError(
+                    f"{self._uri(key)}: its upload was discarded while it was under way; run it again"
+                )
             self.delete(claim)  # done with; or its upload was discarded, and the next to claim goes on
 
     def _read_claim(self, claim: str) -> dict[str, Any] | None:
@@ -196,10 +200,13 @@ class S3Store:
         except FileNotFoundError:
             pass
         except OSError as error:
-            logger.warning("an upload to %s stays incomplete (%s); rushes clean removes it", self._uri(key), error)
+            logger.warning(
+                "an upload to %s stays incomplete (%s); rushes clean removes it", self._uri(key), error
+            )
 
     def _prove_conditions(self) -> None:
-        """Put an object twice, once per process: without conditional puts nothing here would be exactly once."""
+        """Put an object twice, once per process: without conditional puts nothing here would be exactly
+        once."""
         with _proven_lock:
             if (s3.endpoint(), self.bucket) in _proven:
                 return
@@ -208,8 +215,9 @@ class S3Store:
             self.delete(probe)
             if not first or second:
                 raise ValueError(
-                    f"{self.uri}: S3 at {s3.endpoint()} takes no notice of If-None-Match, so two writers would overwrite each "
-                    "other; use a server with conditional puts (AWS, MinIO, Ceph, SeaweedFS and others in newer versions)"
+                    f"{self.uri}: S3 at {s3.endpoint()} takes no notice of If-None-Match, so two writers "
+                    "would overwrite each other; use a server with conditional puts (AWS, MinIO, Ceph, "
+                    "SeaweedFS and others in newer versions)"
                 )
             _proven.add((s3.endpoint(), self.bucket))
 
@@ -259,7 +267,8 @@ class S3Store:
         markers: dict[str, str] = {}
         while True:
             page = s3.ask(
-                lambda c, at=markers: c.list_multipart_uploads(Bucket=self.bucket, Prefix=self._prefix, **at), self.uri
+                lambda c, at=markers: c.list_multipart_uploads(Bucket=self.bucket, Prefix=self._prefix, **at),
+                self.uri,
             )
             for found in page.get("Uploads", ()):
                 if found["Initiated"].timestamp() < before:
@@ -296,7 +305,9 @@ class S3Store:
 
     def discard(self, entry: Entry) -> None:
         if isinstance(entry, _Upload):
-            self._abort(entry.key, {"Bucket": self.bucket, "Key": self._key(entry.key), "UploadId": entry.upload_id})
+            self._abort(
+                entry.key, {"Bucket": self.bucket, "Key": self._key(entry.key), "UploadId": entry.upload_id}
+            )
         else:
             assert entry.key.startswith(_HIDDEN), f"{entry.key} is no abandoned work"
             self.delete(entry.key)

@@ -1,12 +1,15 @@
-"""Two pictures and their optical flow → what the camera did in between (pan, tilt, zoom, roll), and what it explains.
+"""Two pictures and their optical flow → what the camera did in between (pan, tilt, zoom, roll), and what it
+explains.
 
-In: luma of two frames without the bars around it, and flow. Out: the similarity transform that the background follows.
+In: luma of two frames without the bars around it, and flow. Out: the similarity transform that the background
+follows.
 
-Flow alone misleads: it smears from things that move into a background of little texture, and the background is what
-must be believed. So flow only proposes moves (fitted to all of it, to its rim, to each side; and that nothing moves),
-and the pictures decide. Each move is refined until the second picture, moved back, matches the first best
-(Gauss–Newton on luma; cells are weighted by Geman and McClure's function). That one wins under which most cells match,
-those at the rim before all, as background is seen around things. Nothing is drawn at random: the same on every run.
+Flow alone misleads: it smears from things that move into a background of little texture, and the background
+is what must be believed. So flow only proposes moves (fitted to all of it, to its rim, to each side; and that
+nothing moves), and the pictures decide. Each move is refined until the second picture, moved back, matches
+the first best (Gauss–Newton on luma; cells are weighted by Geman and McClure's function). That one wins under
+which most cells match, those at the rim before all, as background is seen around things. Nothing is drawn at
+random: the same on every run.
 """
 
 from dataclasses import dataclass
@@ -30,8 +33,8 @@ _DOUBT = 2.0  # flow that matches so many times better than the camera is believ
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Motion between two frames, as the picture shows it: pan right and down in shares of the frame diagonal, zoom as a
-    share of the size (positive grows), roll clockwise in radians.
+    """Motion between two frames, as the picture shows it: pan right and down in shares of the frame diagonal,
+    zoom as a share of the size (positive grows), roll clockwise in radians.
     """
 
     pan_x: float
@@ -58,8 +61,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the camera did; and cell by cell its flow and the measured one, (N, 2), shares of the diagonal, and how sure
-    it is that the camera does not explain what is seen there, (N,), 0 … 1.
+    """What the camera did; and cell by cell its flow and the measured one, (N, 2), shares of the diagonal,
+    and how sure it is that the camera does not explain what is seen there, (N,), 0 … 1.
     """
 
     camera: Camera
@@ -107,10 +110,13 @@ class _Cells:
 
 @lru_cache(maxsize=64)
 def _cells(columns: int, rows: int, part: Part) -> _Cells:
-    u, v = (a.ravel() for a in np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows))
+    u, v = (
+        a.ravel() for a in np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    )
     x = (part.left + u * (part.right - part.left) - part.width / 2) / part.diagonal
     y = (part.top + v * (part.bottom - part.top) - part.height / 2) / part.diagonal
-    # u_x = pan_x + zoom·x − roll·y,  u_y = pan_y + zoom·y + roll·x: linear for the small turns between two frames.
+    # u_x = pan_x + zoom·x − roll·y,  u_y = pan_y + zoom·y + roll·x: linear for the small turns between two
+    # frames.
     one, nil = np.ones_like(x), np.zeros_like(x)
     along, down = np.stack([one, nil, x, -y], 1), np.stack([nil, one, y, x], 1)
     xx, xy, yy = (a[:, :, None] * b[:, None, :] for a, b in ((along, along), (along, down), (down, down)))
@@ -128,34 +134,41 @@ def _means(image: np.ndarray, cells: _Cells) -> np.ndarray:
 
 
 class _Pair:
-    """Two halved pictures, and how well a move makes one of the other. A cell's brightness may change as a whole."""
+    """Two halved pictures, and how well a move makes one of the other. A cell's brightness may change as a
+    whole."""
 
     def __init__(self, before: np.ndarray, now: np.ndarray, part: Part):
         height, width = (max(1, length // _HALF) for length in before.shape)
         self.part, self.size = part, (width, height)
         self.cells = _cells(max(1, round(width / _CELL)), max(1, round(height / _CELL)), part)
         self.before, self.now = (
-            cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA).astype(np.float32) for picture in (before, now)
+            cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA).astype(np.float32)
+            for picture in (before, now)
         )
         self.scale_x, self.scale_y = width / (part.right - part.left), height / (part.bottom - part.top)
         self.dx = cv2.Sobel(self.before, cv2.CV_32F, 1, 0, ksize=1, scale=0.5)
         self.dy = cv2.Sobel(self.before, cv2.CV_32F, 0, 1, ksize=1, scale=0.5)
         dx, dy = _means(cv2.merge([self.dx, self.dy]), self.cells).T
-        xx, xy, yy = _means(cv2.merge([self.dx * self.dx, self.dx * self.dy, self.dy * self.dy]), self.cells).T
+        xx, xy, yy = _means(
+            cv2.merge([self.dx * self.dx, self.dx * self.dy, self.dy * self.dy]), self.cells
+        ).T
         self.mean_dx, self.mean_dy = dx, dy
         self.xx, self.xy, self.yy = xx - dx * dx, xy - dx * dy, yy - dy * dy
         self.noise = _GRAIN + _SLIP**2 * (self.xx + self.yy)
 
     def look(self, move: np.ndarray) -> np.ndarray:
-        """(N, 3): variance of what is left when `now` is moved back, levels²; and its covariance with the gradient."""
+        """(N, 3): variance of what is left when `now` is moved back, levels²; and its covariance with the
+        gradient."""
         difference = self._moved_back(move) - self.before
         mean, square, by_dx, by_dy = _means(
-            cv2.merge([difference, difference * difference, difference * self.dx, difference * self.dy]), self.cells
+            cv2.merge([difference, difference * difference, difference * self.dx, difference * self.dy]),
+            self.cells,
         ).T
         return np.stack([square - mean * mean, by_dx - mean * self.mean_dx, by_dy - mean * self.mean_dy], 1)
 
     def error_of(self, flow: np.ndarray) -> np.ndarray:
-        """Variance of what is left when `now` is moved back by a flow (H, W, 2) of whole size, levels², (N,)."""
+        """Variance of what is left when `now` is moved back by a flow (H, W, 2) of whole size, levels²,
+        (N,)."""
         x, y = cv2.split(cv2.resize(flow, self.size, interpolation=cv2.INTER_AREA))
         columns, rows = np.arange(self.size[0], dtype=np.float32), np.arange(self.size[1], dtype=np.float32)
         x, y = columns + x * np.float32(self.scale_x), rows[:, None] + y * np.float32(self.scale_y)
@@ -164,12 +177,15 @@ class _Pair:
         return square - mean * mean
 
     def refined(self, moves: np.ndarray, looks: list[np.ndarray]) -> np.ndarray:
-        """One step of Gauss and Newton for each move (M, 4); cells that a move does not explain lose their say."""
+        """One step of Gauss and Newton for each move (M, 4); cells that a move does not explain lose their
+        say."""
         along, down = self.cells.design
         kx, ky = self.part.diagonal * self.scale_x, self.part.diagonal * self.scale_y
         xx, xy, yy = self.cells.products
         squares = (
-            (kx * kx * self.xx)[:, None] * xx + (kx * ky * self.xy)[:, None] * xy + (ky * ky * self.yy)[:, None] * yy
+            (kx * kx * self.xx)[:, None] * xx
+            + (kx * ky * self.xy)[:, None] * xy
+            + (ky * ky * self.yy)[:, None] * yy
         )
         steps = []
         for error, by_dx, by_dy in (look.T for look in looks):
@@ -183,7 +199,8 @@ class _Pair:
     def _moved_back(self, move: np.ndarray) -> np.ndarray:
         pan_x, pan_y, zoom, roll = move
         part = self.part
-        x = (part.width / 2 - part.left) * self.scale_x - 0.5  # the middle of the frame, px of the halved picture
+        # the middle of the frame, px of the halved picture
+        x = (part.width / 2 - part.left) * self.scale_x - 0.5
         y = (part.height / 2 - part.top) * self.scale_y - 0.5
         right, down = pan_x * part.diagonal * self.scale_x, pan_y * part.diagonal * self.scale_y
         matrix = np.array(
@@ -200,7 +217,8 @@ def _surest(relative: np.ndarray) -> float:
 
 
 def _agreement(pair: _Pair, looks: list[np.ndarray]) -> np.ndarray:
-    """How many cells each look explains, (M,): a cell speaks for those by which it matches as well as by any."""
+    """How many cells each look explains, (M,): a cell speaks for those by which it matches as well as by
+    any."""
     errors = np.stack([look[:, 0] for look in looks])
     best = errors.min(0)
     enough = best + _GRAIN + (2 * _SLIP) ** 2 * (pair.xx + pair.yy)
@@ -213,7 +231,9 @@ def _proposed(flow: np.ndarray, pair: _Pair) -> np.ndarray:
     along, down = cells.design
     total = pair.xx + pair.yy + 8.0  # levels² per px² at which texture begins to count
     xx, xy, yy = pair.xx / total, pair.xy / total, pair.yy / total
-    products = xx[:, None] * cells.products[0] + xy[:, None] * cells.products[1] + yy[:, None] * cells.products[2]
+    products = (
+        xx[:, None] * cells.products[0] + xy[:, None] * cells.products[1] + yy[:, None] * cells.products[2]
+    )
     u, v = flow.T
     targets = (xx * u + xy * v)[:, None] * along + (xy * u + yy * v)[:, None] * down
     weights = cells.regions

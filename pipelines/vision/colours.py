@@ -1,7 +1,7 @@
 """A frame → the names of its colours, with the share of the picture they cover.
 
-In: RGB frames. Out: colour names as a person uses them. Pixels are named one by one from hue, saturation and value, so the
-names don't depend on a clustering's random start.
+In: RGB frames. Out: colour names as a person uses them. Pixels are named one by one from hue, saturation and
+value, so the names don't depend on a clustering's random start.
 """
 
 from collections.abc import Iterable, Mapping

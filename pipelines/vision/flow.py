@@ -2,9 +2,9 @@
 
 In: luma of two frames. Out: mean lengths of flow in shares of the frame diagonal, and the camera's move.
 
-Flow is DIS (Kroeger et al. 2016) on the part of the frame that is not black around it. It is a guess where there is
-little texture, and smears around what moves: where it does not match the two frames clearly better than the camera's
-move does, the camera's is taken instead.
+Flow is DIS (Kroeger et al. 2016) on the part of the frame that is not black around it. It is a guess where
+there is little texture, and smears around what moves: where it does not match the two frames clearly better
+than the camera's move does, the camera's is taken instead.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ _LEAST_ROWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Between two frames: mean length of the flow over the whole frame, black around the picture counted as still; what
-    of it the camera does not explain; the mean in that cell of about 16 px where it is largest. In shares of the frame diagonal.
+    """Between two frames: mean length of the flow over the whole frame, black around the picture counted as
+    still; what of it the camera does not explain; the mean in that cell of about 16 px where it is largest.
+    In shares of the frame diagonal.
     """
 
     mean: float
@@ -41,7 +42,9 @@ def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
     height, width = now.shape
     top, bottom, left, right = _picture(before, now)
     # A bar's edge mixes both: it is left out of the flow, but counts for the picture's area.
-    part = Part(left + (left > 0), top + (top > 0), right - (right < width), bottom - (bottom < height), width, height)
+    part = Part(
+        left + (left > 0), top + (top > 0), right - (right < width), bottom - (bottom < height), width, height
+    )
     if min(part.bottom - part.top, part.right - part.left) < _LEAST:
         return STILL
     before, now = (
@@ -52,12 +55,16 @@ def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
     share = (bottom - top) * (right - left) / (height * width)
     lengths = _lengths(seen.by_camera + objects)
     return Motion(
-        float(lengths.mean()) * share, float(_lengths(objects).mean()) * share, float(lengths.max()), seen.camera
+        float(lengths.mean()) * share,
+        float(_lengths(objects).mean()) * share,
+        float(lengths.max()),
+        seen.camera,
     )
 
 
 def _field(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """Flow of every pixel, float32 (H, W, 2). OpenCV's DIS reads memory that isn't its own in wide frames of fewer rows."""
+    """Flow of every pixel, float32 (H, W, 2). OpenCV's DIS reads memory that isn't its own in wide frames of
+    fewer rows."""
     # One per pair, which costs nothing: after a pair of another size it would give another flow.
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     missing = max(0, _LEAST_ROWS - len(now))

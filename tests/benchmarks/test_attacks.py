@@ -1,4 +1,5 @@
-"""The attacks are attacks, and the judge sees what they bring about: a benchmark that can't fail would prove nothing."""
+"""The attacks are attacks, and the judge sees what they bring about: a benchmark that can't fail would prove
+nothing."""
 
 import json
 import os
@@ -23,7 +24,9 @@ from benchmarks.attacks.place import Place
 from benchmarks.attacks.readers import Reading
 from benchmarks.attacks.states import unflushed
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own view of processes and files is used")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the kernel's own view of processes and files is used"
+)
 
 
 @pytest.fixture
@@ -50,7 +53,9 @@ def test_every_line_is_attacked_and_in_the_short_round_as_well():
 
 def test_what_does_no_harm_is_none(place):
     assert run(place, "print('all is well')") == set()
-    assert run(place, "import sys; print('rushes: no dataset is there', file=sys.stderr); sys.exit(2)") == set()
+    assert (
+        run(place, "import sys; print('rushes: no dataset is there', file=sys.stderr); sys.exit(2)") == set()
+    )
     assert run(place, "from pathlib import Path; Path('made').write_text('x')") == set()
 
 
@@ -67,7 +72,8 @@ def test_code_that_ran_is_seen(place):
         "open('log', 'w').write('before' + KEY)",
         "open(os.environ['TMPDIR'] + '/x', 'wb').write(KEY.encode('utf-16'))",
         "open(KEY, 'w')",
-        "import pyarrow, pyarrow.parquet; pyarrow.parquet.write_table(pyarrow.table({'a': [KEY]}), 'x.parquet', compression='zstd')",
+        "import pyarrow, pyarrow.parquet; pyarrow.parquet.write_table(pyarrow.table({'a': [KEY]}), "
+        "'x.parquet', compression='zstd')",
     ],
 )
 def test_a_key_that_is_told_or_written_is_seen(place, how):
@@ -104,7 +110,10 @@ def test_what_is_done_outside_is_seen(place, how):
 
 
 def test_what_takes_too_long_is_seen_and_ended_with_all_that_it_started(place):
-    sleeper = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); time.sleep(60)"
+    sleeper = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; "
+        "time.sleep(60)'], start_new_session=True); time.sleep(60)"
+    )
     assert run(place, sleeper, limit_s=2) == {judging.HUNG}
     token = place.environment["RUSHES_ATTACK"]
     left = [pid for pid in os.listdir("/proc") if pid.isdecimal() and token in _environment(pid)]
@@ -184,7 +193,14 @@ def test_a_case_is_counted_once_for_each_kind_of_harm():
         judging.Harm("a", judging.LEAKED, "y"),
         judging.Harm("b", judging.HUNG, "z"),
     ]
-    assert judging.tally(harms) == {"ran_code": 0, "leaked": 1, "escaped": 0, "hung": 1, "tracebacks": 0, "unmet": 0}
+    assert judging.tally(harms) == {
+        "ran_code": 0,
+        "leaked": 1,
+        "escaped": 0,
+        "hung": 1,
+        "tracebacks": 0,
+        "unmet": 0,
+    }
 
 
 def test_files_are_watched_through_links_too(tmp_path):
@@ -321,7 +337,9 @@ def test_deep_json_is_deep():
     texts = dict(nestings(Random(0)))
     for name, text in texts.items():
         with (
-            pytest.raises((RecursionError, json.JSONDecodeError)) if "1e3" not in name or "open" in name else _nothing()
+            pytest.raises((RecursionError, json.JSONDecodeError))
+            if "1e3" not in name or "open" in name
+            else _nothing()
         ):
             json.loads(text)
 
@@ -357,8 +375,10 @@ def test_connections_to_other_machines_are_seen():
         to % "169.254.169.254",
         to % "127.0.0.1",
         to.replace("TCP", "UDP") % "8.8.8.8",
-        '7 connect(5<TCPv6:[1]>, {sa_family=AF_INET6, sin6_port=htons(443), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr)}, 28) = -1',
-        f'7 sendmmsg(5<UDP:[10.0.0.2:41->9.9.9.9:53]>, [{{msg_hdr={{msg_iov=[{{iov_base="{question}", iov_len=42}}]}}}}], 1, 0) = 1',
+        "7 connect(5<TCPv6:[1]>, {sa_family=AF_INET6, sin6_port=htons(443), inet_pton(AF_INET6, "
+        '"2001:db8::1", &sin6_addr)}, 28) = -1',
+        f'7 sendmmsg(5<UDP:[10.0.0.2:41->9.9.9.9:53]>, [{{msg_hdr={{msg_iov=[{{iov_base="{question}", '
+        "iov_len=42}]}}], 1, 0) = 1",
     ]
     assert list(connections("\n".join(lines))) == [
         "connected to 169.254.169.254 port 80",

@@ -21,7 +21,10 @@ def test_copies_show_the_same_scene_at_the_same_time():
 
 def test_look_alikes_are_others():
     assert truth(ORIGINAL, replace(ORIGINAL, name="s_later", kind="later", start_s=4.0, end_s=8.0)) == "other"
-    assert truth(ORIGINAL, replace(ORIGINAL, name="s_x", kind="other_take", scene="s_x", footage="s_x")) == "other"
+    assert (
+        truth(ORIGINAL, replace(ORIGINAL, name="s_x", kind="other_take", scene="s_x", footage="s_x"))
+        == "other"
+    )
 
 
 def test_another_caption_on_the_same_footage_is_neither():

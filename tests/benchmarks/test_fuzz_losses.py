@@ -1,4 +1,5 @@
-"""What is shown of a damaged file: seconds by the dataset and by FFmpeg, and how much of either is as it was."""
+"""What is shown of a damaged file: seconds by the dataset and by FFmpeg, and how much of either is as it
+was."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,9 @@ SEED = 5000
 def test_a_frame_moved_by_its_matrices_is_the_next(label):
     scene = next(s for s in (plan(label, seed, False) for seed in range(SEED, SEED + 40)) if not s.blobs)
     x, y, w, h = scene.picture
-    shown = [frame[y : y + h, x : x + w].astype(float) for _, frame in zip(range(4), render(scene), strict=False)]
+    shown = [
+        frame[y : y + h, x : x + w].astype(float) for _, frame in zip(range(4), render(scene), strict=False)
+    ]
     move = (scene.place[3] @ np.linalg.inv(scene.place[0]))[:2]
     moved = cv2.warpAffine(shown[0] / scene.gain[0] * scene.gain[3], move, (w, h), borderValue=(-1, -1, -1))
     inside = cv2.erode((moved.min(2) >= 0).astype(np.uint8), np.ones((9, 9))) > 0
@@ -23,7 +25,9 @@ def test_a_frame_moved_by_its_matrices_is_the_next(label):
 
 
 def test_what_stands_has_no_flow_and_what_pans_has_its_speed():
-    still = next(s for s in (plan("static", seed, False) for seed in range(SEED, SEED + 60)) if "none no" in s.traits)
+    still = next(
+        s for s in (plan("static", seed, False) for seed in range(SEED, SEED + 60)) if "none no" in s.traits
+    )
     assert flows(still).mean() < 0.005
     pans = (plan("pan right", seed, False) for seed in range(SEED, SEED + 60))
     moving = next(s for s in pans if "none steady" in s.traits and "shake=0.000" in s.traits)
@@ -44,5 +48,7 @@ def test_large_things_cover_a_fifth_to_nearly_a_half(label):
         scene = plan(label, seed, False)
         if len(scene.blobs) == 1:
             blob, (_, _, w, h) = scene.blobs[0], scene.picture
-            areas = blob.alpha.sum() * np.array([np.linalg.det(place[:2, :2]) for place in blob.place]) / (w * h)
+            areas = (
+                blob.alpha.sum() * np.array([np.linalg.det(place[:2, :2]) for place in blob.place]) / (w * h)
+            )
             assert 0.19 <= areas.max() <= 0.48

@@ -42,7 +42,10 @@ def test_every_kind_occurs_and_no_two_mutants_are_the_same(made):
 
 
 def test_only_the_kinds_that_are_named_are_made(sound):
-    assert {mutant.kind for mutant in mutants(sound, OUTSIDE, 0, 9, ("bomb", "playlist"))} == {"bomb", "playlist"}
+    assert {mutant.kind for mutant in mutants(sound, OUTSIDE, 0, 9, ("bomb", "playlist"))} == {
+        "bomb",
+        "playlist",
+    }
 
 
 def test_what_points_elsewhere_points_to_what_was_planted(sound):
@@ -55,9 +58,20 @@ def test_what_points_elsewhere_points_to_what_was_planted(sound):
 
 def test_parts_lie_inside_the_file_and_fill_it(sound):
     walked = [base for base in sound if len(base.parts) > 1]
-    assert {base.container for base in walked} >= {"mov", "matroska", "avi", "mpegts", "mpeg", "ogg", "flv", "asf"}
+    assert {base.container for base in walked} >= {
+        "mov",
+        "matroska",
+        "avi",
+        "mpegts",
+        "mpeg",
+        "ogg",
+        "flv",
+        "asf",
+    }
     for base in walked:
-        assert all(0 <= part.start <= part.body <= part.end <= len(base.data) + 1 for part in base.parts), base.name
+        assert all(0 <= part.start <= part.body <= part.end <= len(base.data) + 1 for part in base.parts), (
+            base.name
+        )
         assert edges(base.data)[0] == 0
         covered = sum(part.end - part.start for part in base.parts if not _inside_another(part, base.parts))
         assert covered > 0.9 * len(base.data), base.name
@@ -65,7 +79,9 @@ def test_parts_lie_inside_the_file_and_fill_it(sound):
 
 def _inside_another(part, parts):
     return any(
-        other.start <= part.start and part.end <= other.end and other.end - other.start > part.end - part.start
+        other.start <= part.start
+        and part.end <= other.end
+        and other.end - other.start > part.end - part.start
         for other in parts
     )
 
@@ -74,9 +90,14 @@ def test_a_part_whose_true_size_is_written_is_as_it_was(sound):
     checked = 0
     for base in sound:
         for part in base.parts:
-            whole = {"mov": part.end - part.start, "matroska": part.end - part.body, "avi": part.end - part.body}
+            whole = {
+                "mov": part.end - part.start,
+                "matroska": part.end - part.body,
+                "avi": part.end - part.body,
+            }
             true = whole.get(base.container)
-            if true is not None and part.end < len(base.data):  # one that reaches to the end may have been cut off
+            # one that reaches to the end may have been cut off
+            if true is not None and part.end < len(base.data):
                 assert with_size(base.data, part, true) == base.data, (base.name, part)
                 checked += 1
             assert len(with_size(base.data, part, 7)) == len(base.data)
@@ -117,7 +138,9 @@ def test_a_programme_is_the_same_later(sound):
 
 def test_joined_programmes_follow_each_other_in_time(sound):
     joined = [
-        mutant for mutant in mutants(sound, OUTSIDE, 0, 30, ("joined_programmes",)) if len(mutant.data) % 188 == 0
+        mutant
+        for mutant in mutants(sound, OUTSIDE, 0, 30, ("joined_programmes",))
+        if len(mutant.data) % 188 == 0
     ]
     assert len({len(mutant.data) for mutant in joined}) > 10
     for mutant in joined:

@@ -30,7 +30,8 @@ def test_outside_the_picture_is_black_alone_and_inside_is_none_of_it(takes):
     assert checked >= 3
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEXTS if kind != "page"])  # a page also darkens what is behind it
+# a page also darkens what is behind it
+@pytest.mark.parametrize("kind", [kind for kind in TEXTS if kind != "page"])
 def test_text_changes_the_picture_where_its_truth_says_so(takes, kind):
     rng = np.random.default_rng(7)
     scene = written_on(rng, takes, kind, count=2)
@@ -41,7 +42,9 @@ def test_text_changes_the_picture_where_its_truth_says_so(takes, kind):
     plain = np.random.default_rng(7)
     plain.integers(7)  # the size was drawn first
     height, width = scene.frames.shape[1:3]
-    changed = (scene.frames != np.clip(film(plain, takes, 2, height, width), 0, 255)).any(axis=3).mean(axis=(1, 2))
+    changed = (
+        (scene.frames != np.clip(film(plain, takes, 2, height, width), 0, 255)).any(axis=3).mean(axis=(1, 2))
+    )
     assert 0 < scene.area[0] < 0.5
     assert changed[0] > 0.3 * scene.area[0]
 

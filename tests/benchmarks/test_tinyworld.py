@@ -1,4 +1,5 @@
-"""The tiny world shows what it says, and its judge says what it shows, also when that is not what was told."""
+"""The tiny world shows what it says, and its judge says what it shows, also when that is not what was
+told."""
 
 import csv
 from dataclasses import replace

@@ -53,7 +53,8 @@ def test_a_decoding_process_is_seen_to_open_to_try_to_connect_to_start_programs_
 
 
 def test_a_number_that_is_given_again_is_another_process():
-    """Of processes: numbers are used again where there are many, and strace may tell of a child before of its birth."""
+    """Of processes: numbers are used again where there are many, and strace may tell of a child before of its
+    birth."""
     trace = """\
 7 1.0 execve("/bin/python", ["python", "-c", "from pipelines.sandbox.child_server import serve; serve(3)"], 0x1 /* 9 vars */) = 0
 7 2.0 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD <unfinished ...>

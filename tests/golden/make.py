@@ -1,6 +1,7 @@
 """The numbers of `expected.json`, from the files beside it: `python -m tests.golden.make` prints them.
 
-In: a dataset, an exported VAE or DiT. Out: hashes of what is exact, and a few numbers of what networks give, in fp32.
+In: a dataset, an exported VAE or DiT. Out: hashes of what is exact, and a few numbers of what networks give,
+in fp32.
 """
 
 import json
@@ -27,7 +28,10 @@ def of_dataset(folder: Path) -> dict[str, Any]:
         row["clip_id"]: [hash_bytes(dataset.read(row, suffix)) for suffix in ("mp4", "json", "txt")]
         for row in dataset.kept()
     }
-    return {"rows": {name: hash_text(repr(table.to_pylist())) for name, table in tables.items()}, "clips": clips}
+    return {
+        "rows": {name: hash_text(repr(table.to_pylist())) for name, table in tables.items()},
+        "clips": clips,
+    }
 
 
 def of_latents(folder: Path) -> dict[str, str]:
@@ -43,12 +47,15 @@ def of_latents(folder: Path) -> dict[str, str]:
     for clip, window in windows:
         texts = latents.texts(clip, window)
         found[f"{clip} {window}"] = hash_bytes(latents.window(clip, window).tobytes())
-        found[f"{clip} {window} texts"] = hash_text(repr({name: texts[name].tobytes() for name in sorted(texts)}))
+        found[f"{clip} {window} texts"] = hash_text(
+            repr({name: texts[name].tobytes() for name in sorted(texts)})
+        )
     return {"fingerprint": fingerprint, **found}
 
 
 def of_settings() -> dict[str, Any]:
-    """Fingerprints of curation's default settings, in fp32, and without what is installed on some machines only."""
+    """Fingerprints of curation's default settings, in fp32, and without what is installed on some machines
+    only."""
     from jobs.curation.config import CurateConfig
     from jobs.curation.fingerprints import fingerprints
 
@@ -83,7 +90,9 @@ def of_dit(folder: Path) -> dict[str, list[float]]:
     channels, width = dit.cfg.latent_channels, dit.cfg.text_dim
     packed = pack(
         [
-            Sample(torch.randn(channels, *shape, generator=draw), 8.0, torch.randn(length, width, generator=draw))
+            Sample(
+                torch.randn(channels, *shape, generator=draw), 8.0, torch.randn(length, width, generator=draw)
+            )
             for shape, length in (((2, 4, 6), 5), ((1, 6, 4), 3))
         ]
     )

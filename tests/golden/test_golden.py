@@ -1,7 +1,9 @@
-"""What earlier code made is read by the code now, and says the same: a dataset with its latents and their VAE, a DiT, and fingerprints.
+"""What earlier code made is read by the code now, and says the same: a dataset with its latents and their
+VAE, a DiT, and fingerprints.
 
-The files beside this one were made on 2026-12-01, before the folders were rebuilt, and are never made again: a change that can't read them
-migrates them, or names what it can't. `make.py` tells what the numbers in `expected.json` are of.
+The files beside this one were made on 2026-12-01, before the folders were rebuilt, and are never made again:
+a change that can't read them migrates them, or names what it can't. `make.py` tells what the numbers in
+`expected.json` are of.
 """
 
 import json
@@ -33,7 +35,8 @@ def test_latents_and_texts_are_as_they_were(dataset):
 
 
 def test_no_fingerprint_of_the_default_settings_changes():
-    """A new one means that everybody's footage is measured, captioned or cut again: raise a VERSION only where that is meant."""
+    """A new one means that everybody's footage is measured, captioned or cut again: raise a VERSION only
+    where that is meant."""
     assert make.of_settings() == EXPECTED["fingerprints"]
 
 

@@ -1,4 +1,5 @@
-"""What is given at generation has the very latents that it had in training, from footage to network and not in a unit's corner."""
+"""What is given at generation has the very latents that it had in training, from footage to network and not
+in a unit's corner."""
 
 from dataclasses import replace
 
@@ -87,7 +88,9 @@ def test_given_frames_steer_what_is_made_and_nothing_is_pasted(trained):
     quick = SampleConfig(steps=2, guidance=1.0)
     last = (item.shape[0] - 1) / known.fps
     cases = [[], [Given(frames[:1], 0.0)], [Given(frames[-1:], last)]]
-    plain, headed, tailed = pipeline.generate(["x"] * 3, size, [1, 1, 1], known.fps, given=cases, sampling=quick)
+    plain, headed, tailed = pipeline.generate(
+        ["x"] * 3, size, [1, 1, 1], known.fps, given=cases, sampling=quick
+    )
     through = pipeline._decode(pipeline._known(cases[1], size, pipeline._latent_shape(size), known.fps).head_CTHW, Size(size.width, size.height, 1))  # fmt: skip
     assert np.abs(headed[0].astype(int) - through[0]).max() <= 1, "the head comes back as the VAE has it"
     assert np.abs(headed[0].astype(int) - frames[0]).max() > 1, "and not as it was given"

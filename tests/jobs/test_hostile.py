@@ -1,4 +1,5 @@
-"""Folders that somebody made to be a burden, or to have something opened: every command says one line, soon, and opens nothing."""
+"""Folders that somebody made to be a burden, or to have something opened: every command says one line, soon,
+and opens nothing."""
 
 import json
 import os
@@ -105,7 +106,10 @@ def test_a_checkpoint_that_is_a_burden_is_one_line(evil, capsys, spoil, told):
 def test_a_file_that_names_a_folder_beside_the_victim_has_nothing_run(evil, capsys, tmp_path):
     tiny_clip(evil / "text")
     settings = json.loads((evil / "text/open_clip_config.json").read_text())
-    settings["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}
+    settings["model_cfg"]["text_cfg"] |= {
+        "hf_tokenizer_name": "x",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
     (evil / "text/open_clip_config.json").write_text(json.dumps(settings))
     with_code(evil / "text")
     for name in ("clip:local-dir:evil/text@pooled", "clip:local-dir:text@pooled"):
@@ -118,7 +122,8 @@ def test_a_file_that_names_a_folder_beside_the_victim_has_nothing_run(evil, caps
 
 
 def test_an_encoder_inside_the_checkpoint_and_one_the_user_names_both_work(evil, capsys, tmp_path):
-    """A network that reads other channels than this encoder makes says so: the encoder was loaded and told apart."""
+    """A network that reads other channels than this encoder makes says so: the encoder was loaded and told
+    apart."""
     from model.text.registry import text_encoder
 
     tiny_text(evil / "text", "t5")
@@ -211,7 +216,13 @@ def test_an_id_that_leads_into_another_folder_is_none(tmp_path, capsys, clip_id)
     [
         {"scores": {"clip_model": "local-dir:/evil"}},
         {"scores": {"dover": "/evil/dover.onnx"}},
-        {"scores": {"clip_model": "ViT-B-32", "clip_pretrained": "openai", "clip_aesthetic": "/evil/head.pth"}},
+        {
+            "scores": {
+                "clip_model": "ViT-B-32",
+                "clip_pretrained": "openai",
+                "clip_aesthetic": "/evil/head.pth",
+            }
+        },
     ],
 )
 def test_a_model_that_a_dataset_names_is_shown_and_not_used(tmp_path, capsys, settings):
@@ -289,7 +300,8 @@ def test_a_recipe_that_is_a_bomb_is_one_line(tmp_path, content):
 def test_a_training_from_a_hostile_checkpoint_or_latents_is_one_line(evil, tmp_path, capsys):
     store = dataset(tmp_path / "d")
     store.put_new(
-        "latents/f/manifests/000001.json", b'{"schema_version": 3, "index": "index/x.parquet", "latent_channels": 1e9}'
+        "latents/f/manifests/000001.json",
+        b'{"schema_version": 3, "index": "index/x.parquet", "latent_channels": 1e9}',
     )
     arguments = ("train", f"dataset={tmp_path / 'd'}", f"out={tmp_path / 'out'}", "init=evil")
     code, line, _ = said(capsys, *arguments)

@@ -1,4 +1,5 @@
-"""A dataset of any older schema is read by everything as it is: what its version did not know is null, and its shards stay."""
+"""A dataset of any older schema is read by everything as it is: what its version did not know is null, and
+its shards stay."""
 
 import html
 import json
@@ -135,7 +136,10 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
     now, then = open_dataset(str(curated[1])), open_dataset(str(path))
     assert then.manifest.schema == OLDER[which][0]
     for name, schema in (("index", INDEX), ("sources", SOURCES), ("quarantine", QUARANTINE)):
-        read, there = getattr(then, name)(), read_parquet((path / then.manifest.__getattribute__(name)[0]).read_bytes())
+        read, there = (
+            getattr(then, name)(),
+            read_parquet((path / then.manifest.__getattribute__(name)[0]).read_bytes()),
+        )
         assert read.schema.equals(schema)
         for column in set(schema.names) - {"score_gaps", "encode_fingerprint", "shard"}:
             if column not in there.column_names:
@@ -146,7 +150,9 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
     gaps = {gap["score"]: gap["why"] for gap in then.index().to_pylist()[0]["score_gaps"]}
     assert "before this score existed" in gaps["colours"], "null is explained"
     for row in then.kept():
-        assert then.read(row, "mp4") == now.read(next(r for r in now.kept() if r["clip_id"] == row["clip_id"]), "mp4")
+        assert then.read(row, "mp4") == now.read(
+            next(r for r in now.kept() if r["clip_id"] == row["clip_id"]), "mp4"
+        )
 
 
 def test_records_lack_what_their_version_did_not_know_and_no_column_becomes_another():
@@ -165,7 +171,12 @@ def test_everything_reads_it(older, shared_ray):
     _, _, path = older
     dataset = f"dataset={path}"
     holds = describe(str(path))
-    assert (holds["clips_kept"], holds["clips_rejected"], holds["quarantined"], holds["shards"]) == (3, 0, 1, 1)
+    assert (holds["clips_kept"], holds["clips_rejected"], holds["quarantined"], holds["shards"]) == (
+        3,
+        0,
+        1,
+        1,
+    )
     opened = open_dataset(str(path))
     told = passport(opened, opened.kept()[0]["clip_id"])
     assert all(rule["within"] is not False for rule in told["decision"]["rules"]), as_text(told)
@@ -187,13 +198,23 @@ def test_deciding_again_leaves_its_shards_as_they_are_and_needs_no_footage(
     moved = footage.rename(tmp_path / "elsewhere")
     try:
         did = run_job("select", dataset, ray)
-        assert (did["clips_cut"], did["clips_captioned"], did["shards_written"], did["shards"]) == (0, 0, 0, 1)
+        assert (did["clips_cut"], did["clips_captioned"], did["shards_written"], did["shards"]) == (
+            0,
+            0,
+            0,
+            1,
+        )
         assert open_dataset(str(path)).manifest.schema == SCHEMA_VERSION
         assert run_job("verify", dataset, ray)["findings"] == 0
         # One falls: the others are packed again, from the bytes that are there.
         bound = sorted(row["duration_s"] for row in open_dataset(str(path)).kept())[1]
         did = run_job("select", dataset, ray, f"recipe.min.duration_s={bound}")
-        assert (did["clips_cut"], did["clips_captioned"], did["shards_written"], did["shards"]) == (0, 0, 1, 1)
+        assert (did["clips_cut"], did["clips_captioned"], did["shards_written"], did["shards"]) == (
+            0,
+            0,
+            1,
+            1,
+        )
         assert len(open_dataset(str(path)).kept()) == 2
         assert run_job("verify", dataset, ray)["findings"] == 0
         assert {file: file.read_bytes() for file in before} == before
@@ -201,7 +222,9 @@ def test_deciding_again_leaves_its_shards_as_they_are_and_needs_no_footage(
         moved.rename(footage)
 
 
-def test_other_footage_joins_it_and_its_own_is_made_anew_where_it_is_curated_again(older, shared_ray, tmp_path):
+def test_other_footage_joins_it_and_its_own_is_made_anew_where_it_is_curated_again(
+    older, shared_ray, tmp_path
+):
     _, footage, path = older
     ray, dataset = f"ray.address={shared_ray.address}", f"dataset={path}"
     shard = open_dataset(str(path)).shards()
@@ -224,12 +247,20 @@ def test_a_later_schema_is_one_line_for_everybody(curated, tmp_path, capsys):
     path = Path(shutil.copytree(curated[1], tmp_path / "dataset"))
     manifest = max((path / "manifests").iterdir())
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"schema": 99}))
-    for job, *more in (["inspect"], ["select"], ["verify"], ["report"], ["passport", "clip=0"], ["clean"], ["requeue"]):
+    for job, *more in (
+        ["inspect"],
+        ["select"],
+        ["verify"],
+        ["report"],
+        ["passport", "clip=0"],
+        ["clean"],
+        ["requeue"],
+    ):
         assert main([job, f"dataset={path}", *more]) == WRONG_USAGE
         (line,) = capsys.readouterr().err.splitlines()
         assert (
-            f"dataset {path} has schema 99, which a later version of rushes made; this one reads up to {SCHEMA_VERSION}"
-            in line
+            f"dataset {path} has schema 99, which a later version of rushes made; this one reads up to "
+            f"{SCHEMA_VERSION}" in line
         )
 
 
@@ -237,8 +268,13 @@ def test_a_recipe_whose_rules_an_early_version_did_not_keep_is_asked_for(curated
     path = Path(shutil.copytree(curated[1], tmp_path / "dataset"))
     as_of(1, path, False)
     manifest = path / "manifests/000001.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"recipe": {"name": "mine", "hash": "0" * 16}}))
+    manifest.write_text(
+        json.dumps(json.loads(manifest.read_text()) | {"recipe": {"name": "mine", "hash": "0" * 16}})
+    )
     assert main(["select", f"dataset={path}"]) == WRONG_USAGE
-    assert "kept the name of its recipe ('mine') and not its rules; name a preset or a file" in capsys.readouterr().err
+    assert (
+        "kept the name of its recipe ('mine') and not its rules; name a preset or a file"
+        in capsys.readouterr().err
+    )
     opened = open_dataset(str(path))
     assert passport(opened, opened.kept()[0]["clip_id"])["decision"]["rules"] == []

@@ -22,11 +22,21 @@ def dataset(tmp_path_factory) -> str:
     index = {"index/a.parquet": clips[:8], "index/b.parquet": clips[8:]}
     for key, some in index.items():
         store.put_new(key, parquet_bytes(table(some, INDEX)))
-    bad = {"source_uri": "bad.mp4", "stage": "cut", "reason": "crashed", "message": "gone", "clip_id": "f" * 24}
+    bad = {
+        "source_uri": "bad.mp4",
+        "stage": "cut",
+        "reason": "crashed",
+        "message": "gone",
+        "clip_id": "f" * 24,
+    }
     store.put_new("quarantine/a.parquet", parquet_bytes(table([bad], QUARANTINE)))
     recipe = {"name": "test", "hash": RECIPE.hash, "rules": RECIPE.as_rows()}
     publish(
-        store, 0, Manifest(SCHEMA_VERSION, (), tuple(index), (), (), ("quarantine/a.parquet",), recipe, {}, settings={})
+        store,
+        0,
+        Manifest(
+            SCHEMA_VERSION, (), tuple(index), (), (), ("quarantine/a.parquet",), recipe, {}, settings={}
+        ),
     )
     return uri
 

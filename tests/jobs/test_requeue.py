@@ -1,4 +1,5 @@
-"""What is in quarantine is tried again when it is asked for: what succeeds then is as if it had never failed."""
+"""What is in quarantine is tried again when it is asked for: what succeeds then is as if it had never
+failed."""
 
 import os
 import shutil
@@ -39,7 +40,12 @@ def requeue(dataset, shared_ray, *overrides):
 
 def content(dataset):
     """Index and shards, as bytes by path."""
-    files = [path for folder in ("index", "shards") for path in (Path(dataset) / folder).rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in ("index", "shards")
+        for path in (Path(dataset) / folder).rglob("*")
+        if path.is_file()
+    ]
     named = open_dataset(str(dataset)).manifest
     keys = {*named.index, *(shard.key for shard in named.shards)}
     return {str(p.relative_to(dataset)): p.read_bytes() for p in files if str(p.relative_to(dataset)) in keys}
@@ -53,7 +59,9 @@ def never_failed(footage, tmp_path_factory, shared_ray):
     return dataset
 
 
-def test_a_source_that_needed_more_memory_is_as_if_it_had_never_failed(footage, never_failed, tmp_path, shared_ray):
+def test_a_source_that_needed_more_memory_is_as_if_it_had_never_failed(
+    footage, never_failed, tmp_path, shared_ray
+):
     dataset = tmp_path / "dataset"
     curate(footage, dataset, shared_ray, "limits.memory_bytes=268435456")
     (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
@@ -68,9 +76,17 @@ def test_a_source_that_needed_more_memory_is_as_if_it_had_never_failed(footage, 
     assert open_dataset(str(dataset)).quarantine()["reason"].to_pylist() == ["out_of_memory"]
 
     did = requeue(dataset, shared_ray, "limits.memory_bytes=4294967296", "sources=*b.mp4")
-    assert (did["tried"], did["still_quarantined"], did["videos_decoded"], did["videos_hashed"]) == (1, 0, 1, 0)
+    assert (did["tried"], did["still_quarantined"], did["videos_decoded"], did["videos_hashed"]) == (
+        1,
+        0,
+        1,
+        0,
+    )
     assert content(dataset) == content(never_failed)
-    assert {row["source_text"] for row in open_dataset(str(dataset)).kept()} == {"a small film", "a large film"}
+    assert {row["source_text"] for row in open_dataset(str(dataset)).kept()} == {
+        "a small film",
+        "a large film",
+    }
     assert requeue(dataset, shared_ray)["tried"] == 0
 
 
@@ -95,7 +111,9 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
     Stage(open_store(str(dataset)), stage, print_).commit(unit, rows)
     curate(footage, dataset, shared_ray)
     opened = open_dataset(str(dataset))
-    assert [(row["clip_id"], row["stage"]) for row in opened.quarantine().to_pylist()] == [(clip["clip_id"], stage)]
+    assert [(row["clip_id"], row["stage"]) for row in opened.quarantine().to_pylist()] == [
+        (clip["clip_id"], stage)
+    ]
     assert [row["clip_id"] for row in opened.index().to_pylist()] == [other["clip_id"]]
 
     did = requeue(dataset, shared_ray)

@@ -1,4 +1,5 @@
-"""Deciding again: tightening touches no footage, loosening only what is newly kept; a clip's passport tells how it was decided."""
+"""Deciding again: tightening touches no footage, loosening only what is newly kept; a clip's passport tells
+how it was decided."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +23,9 @@ def footage(tmp_path_factory):
     fast = pan(1, FRAMES, HEIGHT, WIDTH, right=2.0)
     still = np.repeat(texture(5, HEIGHT, WIDTH)[None], FRAMES, axis=0)
     write(folder / "a.mp4", film(fast, pan(2, FRAMES, HEIGHT, WIDTH, right=0.5), still))
-    small = np.stack([cv2.resize(frame, (112, 68), interpolation=cv2.INTER_AREA) for frame in fast[: FRAMES - 5]])
+    small = np.stack(
+        [cv2.resize(frame, (112, 68), interpolation=cv2.INTER_AREA) for frame in fast[: FRAMES - 5]]
+    )
     write(folder / "b.mp4", small, options={"crf": "27"})
     return folder
 
@@ -90,7 +93,9 @@ def test_tightening_touches_no_footage(dataset, footage, shared_ray):
 
 
 def test_loosening_captions_and_cuts_only_what_is_newly_kept(dataset, shared_ray):
-    before = {key: open_dataset(str(dataset)).read(row) for key, row in clips(dataset).items() if row["shard"]}
+    before = {
+        key: open_dataset(str(dataset)).read(row) for key, row in clips(dataset).items() if row["shard"]
+    }
     did = select(dataset, shared_ray, "recipe.min.motion_peak=-inf")
     assert (did["clips_captioned"], did["clips_cut"]) == (1, 1)
     opened, found = open_dataset(str(dataset)), clips(dataset)
@@ -151,7 +156,10 @@ def test_a_passport_tells_everything_and_names_the_copy(curated):
     told = passport(opened, found[COPY]["clip_id"][:12])
     assert told["identity"]["source_uri"].endswith("b.mp4")
     assert told["copies"]["duplicate_of"] == found[FAST]["clip_id"]
-    assert passport(opened, found[FAST]["clip_id"])["copies"]["stands_for"][0]["clip_id"] == found[COPY]["clip_id"]
+    assert (
+        passport(opened, found[FAST]["clip_id"])["copies"]["stands_for"][0]["clip_id"]
+        == found[COPY]["clip_id"]
+    )
     still = passport(opened, found[STILL]["clip_id"])
     outside = [rule["score"] for rule in still["decision"]["rules"] if not rule["within"]]
     assert outside == ["motion_peak"]
@@ -197,7 +205,9 @@ def test_what_cannot_be_read_now_stays_and_is_tried_again(dataset, footage, shar
         found, opened = clips(dataset), open_dataset(str(dataset))
         assert found[STILL]["reject_reasons"] == ["unavailable"]
         assert found[STILL]["luma_mean"] is not None
-        assert [(row["stage"], row["reason"]) for row in opened.quarantine().to_pylist()] == [("cut", "missing")]
+        assert [(row["stage"], row["reason"]) for row in opened.quarantine().to_pylist()] == [
+            ("cut", "missing")
+        ]
     finally:
         moved.rename(footage)
     did = select(dataset, shared_ray)
@@ -258,4 +268,7 @@ def test_a_score_that_came_later_is_null_in_what_was_curated_before(dataset, sha
     monkeypatch.setattr(reading, "INDEX", schema.INDEX.append(field))
     rows = open_dataset(str(dataset)).index().to_pylist()
     assert {row["skin"] for row in rows} == {None}
-    assert all("before this score existed" in {g["score"]: g["why"] for g in row["score_gaps"]}["skin"] for row in rows)
+    assert all(
+        "before this score existed" in {g["score"]: g["why"] for g in row["score_gaps"]}["skin"]
+        for row in rows
+    )

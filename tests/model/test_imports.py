@@ -26,7 +26,11 @@ MODEL = Path(__file__).parents[2] / "model"
 
 def loaded_after(statement: str) -> set[str]:
     code = f"{statement}; import sys; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
 
 
 def test_all_of_the_model_needs_nothing_heavier_than_torch():

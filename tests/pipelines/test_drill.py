@@ -16,7 +16,9 @@ from pipelines.drill import Drill, arrivals, boundary, driver_of, has_killed, wr
 from pipelines.storage.local_store import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]
-PASS = "from pipelines.drill import boundary\nfor _ in range({times}): boundary('x:before'); boundary('x:after')"
+PASS = (
+    "from pipelines.drill import boundary\nfor _ in range({times}): boundary('x:before'); boundary('x:after')"
+)
 # A driver with two workers, one of which has a child of its own, as a Ray worker has its decoders.
 LEAD = """
 import subprocess, sys, time
@@ -64,7 +66,9 @@ def test_the_nth_arrival_of_all_processes_kills_its_worker_and_no_other_and_only
 
 def test_a_worker_may_kill_the_driver_and_lives(tmp_path):
     file = write_drill(Drill("x:before", 1, "driver", "a"), tmp_path)
-    driver = python("from pipelines.drill import lead; lead(); print(flush=True); input()", file, stdin=-1, stdout=-1)
+    driver = python(
+        "from pipelines.drill import lead; lead(); print(flush=True); input()", file, stdin=-1, stdout=-1
+    )
     driver.stdout.readline()
     assert driver_of(tmp_path / "a") == driver.pid
     assert python(PASS.format(times=1), file).wait(30) == 0
@@ -74,7 +78,9 @@ def test_a_worker_may_kill_the_driver_and_lives(tmp_path):
 
 def test_all_that_the_driver_started_goes_with_ray(tmp_path):
     file = write_drill(Drill("x:after", 1, "ray", "a"), tmp_path)
-    driver = python(LEAD, file, SLEEP, "import time; time.sleep(1)\n" + PASS.format(times=1), stdout=-1, text=True)
+    driver = python(
+        LEAD, file, SLEEP, "import time; time.sleep(1)\n" + PASS.format(times=1), stdout=-1, text=True
+    )
     pids = [int(pid) for pid in driver.stdout.readline().split()]
     grandchildren = [child.pid for child in psutil.Process(driver.pid).children(recursive=True)]
     assert driver.wait(30) == -signal.SIGKILL

@@ -75,7 +75,9 @@ def test_a_video_is_on_the_disk_before_it_has_its_name(tmp_path):
 def test_writers_with_one_process_number_do_not_disturb_each_other(tmp_path, write, monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 1)
     texts = [str(k) * 10_000 for k in range(8)]
-    threads = [threading.Thread(target=lambda t=t: [write(tmp_path / "a", t) for _ in range(5)]) for t in texts]
+    threads = [
+        threading.Thread(target=lambda t=t: [write(tmp_path / "a", t) for _ in range(5)]) for t in texts
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -104,7 +104,9 @@ def test_nothing_of_other_weights_is_read(unchecked, tmp_path):
 
 def test_files_are_read_through_once_per_process(unchecked):
     read = []
-    unchecked.setattr(weights, "sha256_file", lambda path, real=weights.sha256_file: read.append(path) or real(path))
+    unchecked.setattr(
+        weights, "sha256_file", lambda path, real=weights.sha256_file: read.append(path) or real(path)
+    )
     for _ in range(3):
         imagenet._WEIGHTS.path()
     assert len(read) == 1

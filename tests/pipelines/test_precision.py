@@ -1,4 +1,5 @@
-"""Precision: what is fast here is decided once, from what the processor says, and what was begun is gone on with."""
+"""Precision: what is fast here is decided once, from what the processor says, and what was begun is gone on
+with."""
 
 import os
 import subprocess
@@ -76,7 +77,8 @@ def test_a_gpu_that_is_not_in_this_machine_is_taken_for_one_that_can(without):
 
 
 def test_the_processor_is_asked_and_no_clock():
-    """In a process of its own: the same answer with every core busy, and another where the instructions are left out."""
+    """In a process of its own: the same answer with every core busy, and another where the instructions are
+    left out."""
     script = "from pipelines.precision import decide; print(decide('auto').name)"
 
     def said(**environ: str) -> str:

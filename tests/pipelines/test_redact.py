@@ -61,7 +61,9 @@ def test_an_address_of_s3_with_a_password_is_refused_and_not_repeated(monkeypatc
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:hunter2hunter2@127.0.0.1:9")
-    with pytest.raises(ValueError, match=r"AWS_ENDPOINT_URL_S3=http://\*\*\*@127\.0\.0\.1:9 holds a key") as raised:
+    with pytest.raises(
+        ValueError, match=r"AWS_ENDPOINT_URL_S3=http://\*\*\*@127\.0\.0\.1:9 holds a key"
+    ) as raised:
         s3.client()
     assert "hunter2" not in str(raised.value)
 

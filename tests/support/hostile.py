@@ -27,7 +27,8 @@ AUTO_MAP = {
 
 
 def checkpoint(folder: Path, **facts: Any) -> Path:
-    """A pipeline folder: dit/, vae/ and pipeline.json, whose text encoder is the embedded one unless `facts` say another."""
+    """A pipeline folder: dit/, vae/ and pipeline.json, whose text encoder is the embedded one unless `facts`
+    say another."""
     import torch
 
     from jobs.training.exports import PIPELINE

@@ -1,8 +1,8 @@
 """What a decoder would do that runs an attacker's code, and somebody to do it to.
 
-In: a folder, and means of confinement to go without. Out: as JSON, each attempt and what came of it: `held`, or what it reached.
-Run as a program, it is the caller: it has keys in its environment, in its memory and in files, listens on sockets, and has a child
-run `attack` on a file of its own.
+In: a folder, and means of confinement to go without. Out: as JSON, each attempt and what came of it: `held`,
+or what it reached. Run as a program, it is the caller: it has keys in its environment, in its memory and in
+files, listens on sockets, and has a child run `attack` on a file of its own.
 """
 
 import ctypes
@@ -126,7 +126,8 @@ _ATTEMPTS["environment"] = lambda own, victim: [
 
 @attempt("handles")
 def _handles(own: Path, victim: Victim) -> list[str]:
-    """Whatever is open that is neither nothing, nor a pipe or socket to the caller, nor what the kernel says of itself."""
+    """Whatever is open that is neither nothing, nor a pipe or socket to the caller, nor what the kernel says
+    of itself."""
     found = []
     for handle in range(1024):
         try:
@@ -250,7 +251,9 @@ def _by_handle(own: Path, victim: Victim) -> int:
 
 
 def _openat2(own: Path, victim: Victim) -> int:
-    return call("openat2", _AT_FDCWD, victim.secret.encode(), struct.pack("QQQ", 0, 0, 0), ctypes.c_size_t(24))
+    return call(
+        "openat2", _AT_FDCWD, victim.secret.encode(), struct.pack("QQQ", 0, 0, 0), ctypes.c_size_t(24)
+    )
 
 
 _each(
@@ -272,7 +275,9 @@ _each(
     write_own=lambda own, victim: _write(str(own)),
     truncate_own=lambda own, victim: os.truncate(own, 0) is None,
     modes_of_own=lambda own, victim: call("fchmodat", _AT_FDCWD, os.fsencode(own), 0o600),
-    remove_own=lambda own, victim: os.rename(own, f"{own}.moved") is None and os.rename(f"{own}.moved", own) is None,
+    remove_own=lambda own, victim: (
+        os.rename(own, f"{own}.moved") is None and os.rename(f"{own}.moved", own) is None
+    ),
     write_dataset=lambda own, victim: _write(f"{victim.dataset}/planted", os.O_CREAT),
     write_home=lambda own, victim: _write(f"{victim.home}/.bashrc", os.O_CREAT),
     write_tmp=lambda own, victim: _write(f"{victim.temporary}/planted", os.O_CREAT),
@@ -396,7 +401,9 @@ def victim(folder: Path) -> Iterator[Victim]:
     at = libc.shmat(segment, None, 0)
     ctypes.memmove(at, SECRET, len(SECRET))
     libc.shmctl(segment, 0, None)  # it goes with the last who has it
-    libc.syscall(_CALLS["add_key"], b"user", b"rushes-hostile", SECRET, ctypes.c_size_t(len(SECRET)), _USER_KEYRING)
+    libc.syscall(
+        _CALLS["add_key"], b"user", b"rushes-hostile", SECRET, ctypes.c_size_t(len(SECRET)), _USER_KEYRING
+    )
     shared = shared_memory.SharedMemory(create=True, size=4096)
     shared.buf[: len(SECRET)] = SECRET
     abstract, local = f"\0rushes-hostile-{os.getpid()}", str(folder / "local")
@@ -433,6 +440,7 @@ def main(folder: str, *without: str) -> None:
 
 
 if __name__ == "__main__":
-    from tests.support.hostile_child import main as main_of_module  # so that what is handed to the child is of a module
+    # so that what is handed to the child is of a module
+    from tests.support.hostile_child import main as main_of_module
 
     main_of_module(*sys.argv[1:])

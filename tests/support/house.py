@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
-# From the ground up; "" is what lies in the package itself. A folder imports what is before it in its package, and other packages as below.
+# From the ground up; "" is what lies in the package itself. A folder imports what is before it in its
+# package, and other packages as below.
 FLOORS = {
     "pipelines": ("", "storage", "media", "sandbox", "vision", "shots", "scores", "dedup", "measure", "recipes", "cutting", "footage", "dataset", "batches"),
     "recaption": ("", "captioners"),
@@ -22,7 +23,8 @@ FLOORS = {
 
 
 def imports(path: Path) -> list[str]:
-    """Modules that a file names in its import statements, wherever they stand: in a function or for a type checker, too."""
+    """Modules that a file names in its import statements, wherever they stand: in a function or for a type
+    checker, too."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -48,11 +50,15 @@ def folder(path: Path) -> str:
 def ours(package: str) -> dict[Path, set[Path]]:
     """The files of a package, and which files of it each imports."""
     files = {path: {module_file(name) for name in imports(path)} for path in (ROOT / package).rglob("*.py")}
-    return {path: {other for other in others if other in files and other != path} for path, others in files.items()}
+    return {
+        path: {other for other in others if other in files and other != path}
+        for path, others in files.items()
+    }
 
 
 def picture() -> str:
-    """A line for each room, the upper ones first: what it is for, and which rooms of its own package it stands on."""
+    """A line for each room, the upper ones first: what it is for, and which rooms of its own package it
+    stands on."""
     lines = ["```text"]
     for package in ("jobs", "recaption", "model", "pipelines"):
         edges = ours(package)

@@ -1,6 +1,7 @@
 """Sound files → odd ones, by editing their bytes or packets: what encoders and muxers at hand don't write.
 
-In: the bytes of a small file, or its path. Out: the same with an edit list, without an index, with packed pictures …
+In: the bytes of a small file, or its path. Out: the same with an edit list, without an index, with packed
+pictures …
 """
 
 import struct
@@ -30,7 +31,8 @@ def join(parts: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def edit_boxes(data: bytes, change: Callable[[bytes, bytes], list[tuple[bytes, bytes]]]) -> bytes:
-    """Every box replaced by what `change(kind, content)` says; those inside first. The index must follow the media."""
+    """Every box replaced by what `change(kind, content)` says; those inside first. The index must follow the
+    media."""
     parts = []
     for kind, content in boxes(data):
         parts += change(kind, edit_boxes(content, change) if kind in _PARENTS else content)
@@ -112,7 +114,8 @@ def with_avi_length(data: bytes, frames: int) -> bytes:
 
 
 def _avi_parts(data: bytes) -> tuple[bytes, bytes]:
-    """(all before the media, the chunks of the media) of an AVI, without RIFF's own header and without the index."""
+    """(all before the media, the chunks of the media) of an AVI, without RIFF's own header and without the
+    index."""
     media, end = data.index(b"movi") + 4, data.index(b"idx1")
     return data[12 : media - 12], data[media:end]
 
@@ -171,7 +174,12 @@ def with_times_later(stream: bytes, ticks: int) -> bytes:
         if packet[1] & 0x40 and packet[at : at + 3] == b"\x00\x00\x01" and at + 14 <= 188:
             for number in range((0, 0, 1, 2)[packet[at + 7] >> 6]):  # PTS, or both; 2.4.3.7
                 field = packet[at + 9 + 5 * number : at + 14 + 5 * number]
-                time = (field[0] >> 1 & 7) << 30 | (field[1] << 7 | field[2] >> 1) << 15 | field[3] << 7 | field[4] >> 1
+                time = (
+                    (field[0] >> 1 & 7) << 30
+                    | (field[1] << 7 | field[2] >> 1) << 15
+                    | field[3] << 7
+                    | field[4] >> 1
+                )
                 time = time + ticks & (1 << 33) - 1
                 field[0] = field[0] & 0xF1 | time >> 29 & 0x0E
                 field[1:3] = (time >> 14 & 0xFFFE | 1).to_bytes(2, "big")

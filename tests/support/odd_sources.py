@@ -1,6 +1,8 @@
-"""Sources that players show and tools stumble over: one small file for each oddity of time, order and container.
+"""Sources that players show and tools stumble over: one small file for each oddity of time, order and
+container.
 
-In: a folder. Out: files of 64 × 48 pixels. What no muxer at hand writes is made by editing the bytes of a sound file.
+In: a folder. Out: files of 64 × 48 pixels. What no muxer at hand writes is made by editing the bytes of a
+sound file.
 """
 
 from fractions import Fraction
@@ -212,7 +214,9 @@ def packed(path: Path) -> Path:
 @source("repeated.avi")
 def repeated(path: Path) -> Path:
     """Xvid's "not coded" pictures: the one before stays on the screen."""
-    return odd_bytes.remux(write(path, shots(), codec="mpeg4", options={"g": "9"}), odd_bytes.drop_some_pictures)
+    return odd_bytes.remux(
+        write(path, shots(), codec="mpeg4", options={"g": "9"}), odd_bytes.drop_some_pictures
+    )
 
 
 @source("repeated.mp4")
@@ -319,7 +323,11 @@ def skipped_msmpeg4(path: Path) -> Path:
 def before_zero(path: Path) -> Path:
     """Matroska can't say when frames before time zero are shown."""
     return write(
-        path, shots(), options=X264, pts=[k - 5 for k in range(36)], container={"avoid_negative_ts": "disabled"}
+        path,
+        shots(),
+        options=X264,
+        pts=[k - 5 for k in range(36)],
+        container={"avoid_negative_ts": "disabled"},
     )
 
 

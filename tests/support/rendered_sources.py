@@ -1,6 +1,8 @@
-"""Sources of every codec and container at hand: one small file for each way of ordering, timing and referring.
+"""Sources of every codec and container at hand: one small file for each way of ordering, timing and
+referring.
 
-In: a folder. Out: files of 64 × 48 pixels, by the name of their renderer. `odd_sources` adds what no muxer writes.
+In: a folder. Out: files of 64 × 48 pixels, by the name of their renderer. `odd_sources` adds what no muxer
+writes.
 """
 
 from collections.abc import Callable
@@ -31,7 +33,8 @@ def shots(num_frames: int = 36, seed: int = 1) -> np.ndarray:
     """Two shots that move differently, so that no two frames are alike."""
     half = num_frames // 2
     return film(
-        pan(seed, half, HEIGHT, WIDTH, right=1.3), pan(seed + 50, num_frames - half, HEIGHT, WIDTH, right=-1, down=0.7)
+        pan(seed, half, HEIGHT, WIDTH, right=1.3),
+        pan(seed + 50, num_frames - half, HEIGHT, WIDTH, right=-1, down=0.7),
     )
 
 
@@ -78,7 +81,9 @@ def late_ts(path: Path) -> Path:
 def wrap_ts(path: Path) -> Path:
     """The 33-bit clock of a transport stream starts again from zero in the middle."""
     first = 2**33 - 60_000
-    return write(path, shots(), options=X264, pts=[first + 3600 * k for k in range(36)], time_base=Fraction(1, 90_000))
+    return write(
+        path, shots(), options=X264, pts=[first + 3600 * k for k in range(36)], time_base=Fraction(1, 90_000)
+    )
 
 
 @source("early.mp4")
@@ -259,7 +264,10 @@ def shown_again(path: Path) -> Path:
 @source("vp8.webm")
 def vp8(path: Path) -> Path:
     return write(
-        path, shots(), codec="libvpx", options={"g": "12", "deadline": "realtime", "cpu-used": "4", "b": "200k"}
+        path,
+        shots(),
+        codec="libvpx",
+        options={"g": "12", "deadline": "realtime", "cpu-used": "4", "b": "200k"},
     )
 
 
@@ -270,7 +278,9 @@ def hidden_vp8(path: Path) -> Path:
 
 @source("av1.mp4")
 def av1(path: Path) -> Path:
-    return write(path, shots(), codec="libsvtav1", options={"preset": "10", "svtav1-params": "keyint=17:lp=1"})
+    return write(
+        path, shots(), codec="libsvtav1", options={"preset": "10", "svtav1-params": "keyint=17:lp=1"}
+    )
 
 
 @source("av1.mkv")

@@ -1,7 +1,8 @@
-"""A bad road to an S3 server: answers 503 now and then, is slow, and cuts connections in the middle of bodies, both ways.
+"""A bad road to an S3 server: answers 503 now and then, is slow, and cuts connections in the middle of
+bodies, both ways.
 
-In: the server's port, a seed, shares of requests. Out: an endpoint to use instead of the server's. Bytes that pass are
-passed on as they are, with the Host header that the client signed.
+In: the server's port, a seed, shares of requests. Out: an endpoint to use instead of the server's. Bytes that
+pass are passed on as they are, with the Host header that the client signed.
 """
 
 import contextlib
@@ -32,7 +33,12 @@ class Proxy:
 
     def __init__(self, port: int, faults: Faults, seed: int):
         self.did: Counter[str] = Counter()
-        self._target, self._faults, self._random, self._lock = port, faults, random.Random(seed), threading.Lock()
+        self._target, self._faults, self._random, self._lock = (
+            port,
+            faults,
+            random.Random(seed),
+            threading.Lock(),
+        )
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.endpoint = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
@@ -80,7 +86,9 @@ class Proxy:
                 raise _Ended
             body = head.exactly(size)
             server.sendall(
-                re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", request)[:-2] + b"Connection: close\r\n\r\n" + body
+                re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", request)[:-2]
+                + b"Connection: close\r\n\r\n"
+                + body
             )
             answer = bytearray()
             while piece := server.recv(1 << 16):
@@ -92,7 +100,9 @@ class Proxy:
             client.sendall((answer_head + b"\r\n\r\n" + content)[: (len(answer_head) + len(content)) // 2])
             raise _Ended
         client.sendall(answer_head + b"\r\n\r\n" + content)
-        if b"content-length:" not in answer_head.lower() and not re.match(rb"HTTP/1.1 (204|304)", answer_head):
+        if b"content-length:" not in answer_head.lower() and not re.match(
+            rb"HTTP/1.1 (204|304)", answer_head
+        ):
             raise _Ended
 
     def _fault(self) -> str:

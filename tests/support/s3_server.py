@@ -1,6 +1,7 @@
 """A real S3 server on this machine: SeaweedFS from its PyPI package, that a test can kill and start again.
 
-In: a folder. Out: an endpoint with credentials, on loopback, with authentication. What it stores outlives a kill.
+In: a folder. Out: an endpoint with credentials, on loopback, with authentication. What it stores outlives a
+kill.
 """
 
 import json
@@ -32,7 +33,9 @@ _PORTS = ("master", "volume", "filer", "s3")
 
 def weed_path() -> str | None:
     """The program, or None if its package is not installed."""
-    return shutil.which("weed", path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", ""))))
+    return shutil.which(
+        "weed", path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
+    )
 
 
 def free_ports(num: int) -> list[int]:
@@ -128,7 +131,9 @@ class S3Server:
         client, deadline_s = self.client(), time.monotonic() + _START_WITHIN_S
         while True:
             assert self._process is not None
-            assert self._process.poll() is None, f"the S3 server ended: {(self._folder / 'log').read_text()[-2000:]}"
+            assert self._process.poll() is None, (
+                f"the S3 server ended: {(self._folder / 'log').read_text()[-2000:]}"
+            )
             try:
                 urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1).close()
                 if not any(b["Name"] == "ready" for b in client.list_buckets()["Buckets"]):
@@ -149,6 +154,11 @@ def _identities() -> dict[str, Any]:
         "identities": [
             identity("tests", ACCESS_KEY, SECRET_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
             identity("reader", READ_ONLY_KEY, READ_ONLY_SECRET, ["Read", "List"]),
-            identity("guest", ONLY_KEY, ONLY_SECRET, [f"{what}:{ONLY_BUCKET}" for what in ("Read", "Write", "List")]),
+            identity(
+                "guest",
+                ONLY_KEY,
+                ONLY_SECRET,
+                [f"{what}:{ONLY_BUCKET}" for what in ("Read", "Write", "List")],
+            ),
         ]
     }

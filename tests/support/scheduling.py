@@ -1,7 +1,7 @@
 """What an encoder does to the process that called it, undone.
 
-SVT-AV1, run as root, makes its caller a real-time process (SCHED_FIFO, 99), and all that is started afterwards inherits it: a
-Ray whose loops yield to nobody.
+SVT-AV1, run as root, makes its caller a real-time process (SCHED_FIFO, 99), and all that is started
+afterwards inherits it: a Ray whose loops yield to nobody.
 """
 
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 
 @contextmanager
 def scheduled_as_before() -> Iterator[None]:
-    """After the block, every thread of this process is scheduled as its first one was before it. Linux only; else nothing."""
+    """After the block, every thread of this process is scheduled as its first one was before it. Linux only;
+    else nothing."""
     if not hasattr(os, "sched_setscheduler"):
         yield
         return

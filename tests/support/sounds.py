@@ -1,4 +1,5 @@
-"""Sound for tests: a chirp that tells the time, beside the pictures of a film, in any codec, rate and container.
+"""Sound for tests: a chirp that tells the time, beside the pictures of a film, in any codec, rate and
+container.
 
 In: a film without sound. Out: another with it, of whose packets some may be altered or missing.
 """

@@ -1,6 +1,7 @@
 """Models of the real classes with few random weights, saved as their makers save them: what tests configure.
 
-In: a folder. Out: the files that a config names. The numbers they give mean nothing, but every step to them is real.
+In: a folder. Out: the files that a config names. The numbers they give mean nothing, but every step to them
+is real.
 """
 
 import json
@@ -43,13 +44,34 @@ def tiny_text(folder: Path, kind: str, pieces: int = 1, seed: int = 0, **setting
     import transformers
 
     common = {"vocab_size": len(_WORDS) + len(_MARKS), "pad_token_id": 0}
-    t5 = common | {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4, "decoder_start_token_id": 0}
-    other = common | {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
-    causal = other | {"num_key_value_heads": 2, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2}
+    t5 = common | {
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 3,
+        "num_heads": 4,
+        "decoder_start_token_id": 0,
+    }
+    other = common | {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
+    causal = other | {
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     sizes, config, model = {
         "t5": (t5, transformers.T5Config, transformers.T5ForConditionalGeneration),
         "umt5": (t5, transformers.UMT5Config, transformers.UMT5EncoderModel),
-        "bert": (other | {"max_position_embeddings": 40}, transformers.BertConfig, transformers.BertForMaskedLM),
+        "bert": (
+            other | {"max_position_embeddings": 40},
+            transformers.BertConfig,
+            transformers.BertForMaskedLM,
+        ),
         "llama": (causal, transformers.LlamaConfig, transformers.LlamaForCausalLM),
         "qwen3": (causal | {"head_dim": 8}, transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
     }[kind]
@@ -67,7 +89,8 @@ _WORDS = ("a", "dog", "white", "red", "kite", "runs", "over", "green", "grass", 
 
 
 def _word_tokenizer(kind: str) -> Any:
-    """Marks are set as models of that kind have them: T5 at the end, BERT around, Llama before, Qwen none and no padding."""
+    """Marks are set as models of that kind have them: T5 at the end, BERT around, Llama before, Qwen none and
+    no padding."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -83,19 +106,31 @@ def _word_tokenizer(kind: str) -> Any:
 
 
 def tiny_wan(folder: Path, **settings: object) -> Path:
-    """A Wan VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and 8."""
+    """A Wan VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and
+    8."""
     from diffusers import AutoencoderKLWan
 
     settings = {"latents_mean": [-1.0, 0.0, 0.5, 2.0], "latents_std": [0.5, 1.0, 2.0, 3.0], **settings}
-    return _saved(folder, AutoencoderKLWan, base_dim=8, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1, **settings)
+    return _saved(
+        folder, AutoencoderKLWan, base_dim=8, z_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1, **settings
+    )
 
 
 def tiny_cogvideox(folder: Path, **settings: object) -> Path:
-    """A CogVideoX VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4 and 8."""
+    """A CogVideoX VAE with random weights in a folder, as diffusers saves it: 4 latent channels, strides of 4
+    and 8."""
     from diffusers import AutoencoderKLCogVideoX
 
-    settings = {"scaling_factor": 0.5, "shift_factor": 0.25, "norm_num_groups": 2, "layers_per_block": 1, **settings}
-    return _saved(folder, AutoencoderKLCogVideoX, block_out_channels=(8, 8, 8, 8), latent_channels=4, **settings)
+    settings = {
+        "scaling_factor": 0.5,
+        "shift_factor": 0.25,
+        "norm_num_groups": 2,
+        "layers_per_block": 1,
+        **settings,
+    }
+    return _saved(
+        folder, AutoencoderKLCogVideoX, block_out_channels=(8, 8, 8, 8), latent_channels=4, **settings
+    )
 
 
 def _saved(folder: Path, kind: Any, **settings: object) -> Path:
@@ -113,8 +148,9 @@ def parents_threads() -> int:
 
 
 def tiny_dover(path: Path, windows: int | None = 3, outputs: int = 2) -> Path:
-    """A network with DOVER's inputs and outputs as ONNX: each output is the mean of its view, weighted by the random
-    numbers of `dover_weights`. Its bytes are written here, by onnx.proto: nothing else needs the package `onnx`.
+    """A network with DOVER's inputs and outputs as ONNX: each output is the mean of its view, weighted by the
+    random numbers of `dover_weights`. Its bytes are written here, by onnx.proto: nothing else needs the
+    package `onnx`.
 
     Args:
         windows: of the technical view; left open if None.
@@ -165,7 +201,11 @@ def _varint(value: int) -> bytes:
 
 
 def _node(kind: str, inputs: list[str], output: str, **ints: tuple[int, ...]) -> bytes:
-    out = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode()) + _field(4, kind.encode())
+    out = (
+        b"".join(_field(1, name.encode()) for name in inputs)
+        + _field(2, output.encode())
+        + _field(4, kind.encode())
+    )
     for name, values in ints.items():
         one = name == "keepdims"  # a single number, the others are lists
         content = _field(3, values[0]) if one else b"".join(_field(8, value) for value in values)

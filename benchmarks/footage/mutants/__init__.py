@@ -1,7 +1,8 @@
 """Sound video files → broken, lying and hostile ones, by a seed: what `benchmarks/fuzz.py` curates.
 
-In: sound files, what hostile ones point to, a seed, a count. Out: mutants, no two the same. Pure: mutant `number` of a seed
-depends on these alone, so one can be made again by itself. Each module here is one family of ways to break files.
+In: sound files, what hostile ones point to, a seed, a count. Out: mutants, no two the same. Pure: mutant
+`number` of a seed depends on these alone, so one can be made again by itself. Each module here is one family
+of ways to break files.
 """
 
 import hashlib
@@ -85,7 +86,8 @@ def _mutant(bases: Sequence[Base], outside: Outside, rng: Random, number: int, k
     takes = [base for base in bases if kind.takes(base)]
     if not takes:
         raise ValueError(
-            f"none of {len(bases)} bases is what {kind.name} takes: {sorted(kind.what) or sorted(kind.containers)}"
+            f"none of {len(bases)} bases is what {kind.name} takes: "
+            f"{sorted(kind.what) or sorted(kind.containers)}"
         )
     base = rng.choice(takes)
     made = kind.make(Draw(rng, base, bases, outside))

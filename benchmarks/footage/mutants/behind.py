@@ -20,7 +20,9 @@ def _apev2(rng: Random) -> bytes:
         for name, text in ((b"Title", b"a clip"), (b"Cover Art (Front)", rng.randbytes(rng.randint(1, 5000))))
     )
     size = rng.choice((len(items) + 32, 0, 0xFFFFFFFF))
-    header, footer = (b"APETAGEX" + struct.pack("<IIII8x", 2000, size, 2, flags) for flags in (0xA0000000, 0x80000000))
+    header, footer = (
+        b"APETAGEX" + struct.pack("<IIII8x", 2000, size, 2, flags) for flags in (0xA0000000, 0x80000000)
+    )
     return rng.choice((header + items, items + footer, header + items + footer))
 
 
@@ -36,7 +38,9 @@ def _text(rng: Random) -> bytes:
 def _box(rng: Random) -> bytes:
     """A box, or half of one, of a kind that nobody knows."""
     name = rng.choice((b"free", b"skip", b"uuid", b"cam1", b"gps ", b"\xa9xyz", b"udta", rng.randbytes(4)))
-    return struct.pack(">I4s", rng.choice((8, 100, 5000, 1 << 30, 0xFFFFFFFF, 1, 0)), name) + rng.randbytes(100)
+    return struct.pack(">I4s", rng.choice((8, 100, 5000, 1 << 30, 0xFFFFFFFF, 1, 0)), name) + rng.randbytes(
+        100
+    )
 
 
 def _another(draw: Draw) -> bytes:

@@ -13,8 +13,24 @@ def _ue(value: int) -> str:
 def sps(width: int, height: int) -> bytes:
     """A baseline sequence parameter set of the video's size in whole macroblocks, at least one each way."""
     across, down = max(1, -(-width // 16)), max(1, -(-height // 16))
-    # id, frame numbers, order by frame number, one reference, no gaps, size, whole frames, direct 8 × 8, no cropping, no VUI
-    bits = _ue(0) + _ue(0) + _ue(2) + _ue(1) + "0" + _ue(across - 1) + _ue(down - 1) + "1" + "1" + "0" + "0" + "1"
+    # id, frame numbers, order by frame number, one reference, no gaps, size, whole frames, direct 8 × 8, no
+    # cropping, no VUI
+    bits = (
+        _ue(0)
+        + _ue(0)
+        + _ue(2)
+        + _ue(1)
+        + "0"
+        + _ue(across - 1)
+        + _ue(down - 1)
+        + "1"
+        + "1"
+        + "0"
+        + "0"
+        + "1"
+    )
     bits += "0" * (-len(bits) % 8)
     payload = bytes((66, 0, 62)) + int(bits, 2).to_bytes(len(bits) // 8, "big")
-    return b"\x67" + payload.replace(b"\x00\x00\x00", b"\x00\x00\x03\x00").replace(b"\x00\x00\x01", b"\x00\x00\x03\x01")
+    return b"\x67" + payload.replace(b"\x00\x00\x00", b"\x00\x00\x03\x00").replace(
+        b"\x00\x00\x01", b"\x00\x00\x03\x01"
+    )

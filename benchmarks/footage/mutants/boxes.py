@@ -14,7 +14,21 @@ from tests.support.odd_bytes import boxes, edit_boxes, join, with_durations
 _TABLES = frozenset(
     b"stsz stts stsc stco ctts elst tkhd mdhd mvhd stss stsd trun tfhd tfdt trex sidx hdlr vmhd dref avcC hvcC vpcC av1C".split()
 )
-_WORDS = (0, 1, 2, 3, 255, 0xFFFF, 0x10000, 0xFFFFFF, 0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+_WORDS = (
+    0,
+    1,
+    2,
+    3,
+    255,
+    0xFFFF,
+    0x10000,
+    0xFFFFFF,
+    0x7FFFFFFE,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFE,
+    0xFFFFFFFF,
+)
 _DEEP = 10_000
 
 
@@ -103,7 +117,11 @@ def wrong_times(draw: Draw) -> bytes:
         if name == b"stts" and len(content) >= 16:
             content = content[:12] + struct.pack(">I", ticks) + content[16:]
         if name == b"ctts" and draw.rng.random() < 0.5 and len(content) >= 16:
-            content = content[:12] + struct.pack(">I", draw.rng.choice((2**31, 2**31 - 1, 2**32 - 1))) + content[16:]
+            content = (
+                content[:12]
+                + struct.pack(">I", draw.rng.choice((2**31, 2**31 - 1, 2**32 - 1)))
+                + content[16:]
+            )
         return [(name, content)]
 
     data = edit_boxes(draw.base.data, change)
@@ -155,7 +173,9 @@ def huge_dimensions(draw: Draw) -> bytes:
                 config = inner.get(b"avcC", b"")
                 if config:
                     old = int.from_bytes(config[6:8], "big")
-                    inner[b"avcC"] = config[:6] + struct.pack(">H", len(parameters)) + parameters + config[8 + old :]
+                    inner[b"avcC"] = (
+                        config[:6] + struct.pack(">H", len(parameters)) + parameters + config[8 + old :]
+                    )
                 entry = head[12:] + join(list(inner.items()))
                 content = content[:8] + struct.pack(">I", len(entry) + 4) + entry
             return [(name, content)]
@@ -199,7 +219,8 @@ def nested_boxes(draw: Draw) -> bytes:
     if not where:
         return draw.base.data + nest
     return edit_boxes(
-        draw.base.data, lambda kind_, content: [(kind_, content + nest)] if kind_ == where else [(kind_, content)]
+        draw.base.data,
+        lambda kind_, content: [(kind_, content + nest)] if kind_ == where else [(kind_, content)],
     )
 
 
@@ -219,21 +240,31 @@ def streamed_for_ever(draw: Draw) -> bytes:
     track, times = 1, draw.rng.choice((10, 500, 3000))
     count = draw.rng.choice((1, 100, 10**6, 2**31 - 1, 2**32 - 1))
     flags = draw.rng.choice((0x0, 0x1, 0x201, 0x301))
-    run = struct.pack(">II", flags, count) + (struct.pack(">i", draw.rng.choice((0, 8, -1))) if flags & 1 else b"")
+    run = struct.pack(">II", flags, count) + (
+        struct.pack(">i", draw.rng.choice((0, 8, -1))) if flags & 1 else b""
+    )
     run += bytes(8 if flags & 0x200 else 0)
-    header = struct.pack(">IIII", 0x020018, track, draw.rng.choice((0, 1, 512, 2**31)), draw.rng.choice((0, 1, 100)))
-    traf = join([(b"tfhd", header), (b"tfdt", struct.pack(">II", 0, draw.rng.choice((0, 2**31)))), (b"trun", run)])
-    fragment = join([(b"moof", join([(b"mfhd", struct.pack(">II", 0, 1)), (b"traf", traf)])), (b"mdat", bytes(16))])
+    header = struct.pack(
+        ">IIII", 0x020018, track, draw.rng.choice((0, 1, 512, 2**31)), draw.rng.choice((0, 1, 100))
+    )
+    traf = join(
+        [(b"tfhd", header), (b"tfdt", struct.pack(">II", 0, draw.rng.choice((0, 2**31)))), (b"trun", run)]
+    )
+    fragment = join(
+        [(b"moof", join([(b"mfhd", struct.pack(">II", 0, 1)), (b"traf", traf)])), (b"mdat", bytes(16))]
+    )
     extends = join([(b"mvex", join([(b"trex", struct.pack(">IIIIII", 0, track, 1, 512, 100, 0))]))])
     data = edit_boxes(
-        draw.base.data, lambda name, content: [(name, content + extends)] if name == b"moov" else [(name, content)]
+        draw.base.data,
+        lambda name, content: [(name, content + extends)] if name == b"moov" else [(name, content)],
     )
     return data + fragment * times
 
 
 @kind("mov")
 def lengths_of_64_bits(draw: Draw) -> bytes:
-    """A box whose length is written behind its name, and is absurd; or one that reaches to the end of the file."""
+    """A box whose length is written behind its name, and is absurd; or one that reaches to the end of the
+    file."""
     part = draw.rng.choice(draw.base.parts)
     length = draw.rng.choice((0, 1, 15, 16, 17, 2**32, 2**63 - 1, 2**63, 2**64 - 1))
     data = with_size(draw.base.data, part, draw.rng.choice((0, 1, 1)))

@@ -23,13 +23,15 @@ def shape_changes(draw: Draw) -> bytes:
 
 @kind(what="programme")
 def joined_programmes(draw: Draw) -> bytes:
-    """Programmes of a broadcast, each of another size, shape, codec or scan; one after another, with a pause now and then, and
-    the seam anywhere.
+    """Programmes of a broadcast, each of another size, shape, codec or scan; one after another, with a pause
+    now and then, and the seam anywhere.
     """
     rng, joined = draw.rng, b""
     programmes = [base for base in draw.others if base.what == "programme"]
     start_s = 0.0
-    for number, base in enumerate([draw.base, *rng.sample(programmes, min(len(programmes), rng.randint(1, 3)))]):
+    for number, base in enumerate(
+        [draw.base, *rng.sample(programmes, min(len(programmes), rng.randint(1, 3)))]
+    ):
         data = base.data
         if number and rng.random() < 0.3:  # it was tuned in on the way
             data = data[188 * rng.randrange(len(data) // 188) :]

@@ -1,4 +1,5 @@
-"""Damage as disks, networks and careless tools do it: cut off, flipped, zeroed, doubled, joined, misnamed. Any container.
+"""Damage as disks, networks and careless tools do it: cut off, flipped, zeroed, doubled, joined, misnamed.
+Any container.
 
 In: a draw. Out: bytes, or bytes with another name.
 """
@@ -26,7 +27,23 @@ _EXTREMES = (
     1 << 62,
     (1 << 64) - 1,
 )
-_SUFFIXES = ("mp4", "mkv", "avi", "ts", "mpg", "flv", "webm", "wmv", "mov", "MP4", "ogv", "m2ts", "3gp", "mxf", "dv")
+_SUFFIXES = (
+    "mp4",
+    "mkv",
+    "avi",
+    "ts",
+    "mpg",
+    "flv",
+    "webm",
+    "wmv",
+    "mov",
+    "MP4",
+    "ogv",
+    "m2ts",
+    "3gp",
+    "mxf",
+    "dv",
+)
 
 
 @kind()
@@ -86,7 +103,9 @@ def media_flips(draw: Draw) -> bytes:
     """Only in pictures."""
     media = max(draw.base.parts, key=lambda part: part.end - part.body if part.kind in _MEDIA else 0)
     first, last = (
-        (media.body, media.end) if media.end - media.body > 1 else (len(draw.base.data) // 4, len(draw.base.data))
+        (media.body, media.end)
+        if media.end - media.body > 1
+        else (len(draw.base.data) // 4, len(draw.base.data))
     )
     return flipped(draw.base.data, draw.rng, first, last, draw.rng.choice((1, 3, 30, 300)))
 
@@ -111,7 +130,9 @@ def noise_inside(draw: Draw) -> bytes:
 def nothing_but_a_head(draw: Draw) -> bytes:
     """Nothing, zeros, noise, or a few sound bytes and then one of these."""
     head = draw.base.data[: draw.rng.choice((0, 4, 12, 40, 200))]
-    rest = draw.rng.choice((b"", bytes(draw.rng.randint(1, 100_000)), draw.rng.randbytes(draw.rng.randint(1, 20_000))))
+    rest = draw.rng.choice(
+        (b"", bytes(draw.rng.randint(1, 100_000)), draw.rng.randbytes(draw.rng.randint(1, 20_000)))
+    )
     return head + rest
 
 

@@ -6,7 +6,8 @@ In: a file's bytes. Out: the same with more in it, without an index that led to 
 from collections.abc import Callable, Iterator
 
 _SEGMENT, _TRACKS, _TRACK, _VIDEO = (bytes.fromhex(name) for name in ("18538067", "1654ae6b", "ae", "e0"))
-_MOVED = frozenset(bytes.fromhex(name) for name in ("114d9b74", "1c53bb6b", "ec", "bf"))  # index, cues, space, checksum
+# index, cues, space, checksum
+_MOVED = frozenset(bytes.fromhex(name) for name in ("114d9b74", "1c53bb6b", "ec", "bf"))
 
 
 def element(name: bytes, content: bytes) -> bytes:

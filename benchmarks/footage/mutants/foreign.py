@@ -1,6 +1,8 @@
-"""What points elsewhere, or is something else: playlists, scripts, references to files and addresses, decoys, odd names.
+"""What points elsewhere, or is something else: playlists, scripts, references to files and addresses, decoys,
+odd names.
 
-In: a draw; what is pointed to is its `outside`. Out: bytes, or bytes with a name. Who follows any of it has lost.
+In: a draw; what is pointed to is its `outside`. Out: bytes, or bytes with a name. Who follows any of it has
+lost.
 """
 
 import json
@@ -26,12 +28,21 @@ def _scripts(outside: Outside, where: str) -> dict[str, str]:
         "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet '
         f'mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{where}</BaseURL></Representation>'
         "</AdaptationSet></Period></MPD>",
-        "smooth": f'<SmoothStreamingMedia MajorVersion="2"><StreamIndex Type="video" Url="{where}"/></SmoothStreamingMedia>',
-        "imf": f'<?xml version="1.0"?><AssetMap><AssetList><Asset><Path>{where}</Path></Asset></AssetList></AssetMap>',
+        "smooth": (
+            '<SmoothStreamingMedia MajorVersion="2"><StreamIndex Type="video" '
+            f'Url="{where}"/></SmoothStreamingMedia>'
+        ),
+        "imf": (
+            '<?xml '
+            f'version="1.0"?><AssetMap><AssetList><Asset><Path>{where}</Path></Asset></AssetList></AssetMap>'
+        ),
         "asx": f'<asx version="3.0"><entry><ref href="{where}"/></entry></asx>',
         "pls": f"[playlist]\nFile1={where}\nNumberOfEntries=1\n",
         "ram": f"{where}\n",
-        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "sdp": (
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP "
+            "96\na=rtpmap:96 H264/90000\n"
+        ),
         "avisynth": f'FFVideoSource("{where}")\n',
         "vapoursynth": f"import vapoursynth as vs\nvs.core.ffms2.Source({where!r}).set_output()\n",
         "edit_list": json.dumps({"timeline": [{"source": where, "in": 0, "out": 48}]}),
@@ -52,7 +63,12 @@ def _somewhere(rng: Random, outside: Outside) -> str:
         f"concat:{outside.path}|{outside.path}",
     )
     return rng.choice(
-        (*ways, f"crypto:{outside.path}", f"subfile,,start,0,end,0,,:{outside.path}", f"tcp://{outside.url[7:]}")
+        (
+            *ways,
+            f"crypto:{outside.path}",
+            f"subfile,,start,0,end,0,,:{outside.path}",
+            f"tcp://{outside.url[7:]}",
+        )
     )
 
 
@@ -88,7 +104,8 @@ def playlist_in_disguise(draw: Draw) -> File:
 
 @kind("mov")
 def data_elsewhere(draw: Draw) -> bytes:
-    """A movie whose pictures lie in another file, or at an address (ISO/IEC 14496-12, 8.7.2; QuickTime's aliases)."""
+    """A movie whose pictures lie in another file, or at an address (ISO/IEC 14496-12, 8.7.2; QuickTime's
+    aliases)."""
     where = _somewhere(draw.rng, draw.outside)
     form = draw.rng.choice((b"url ", b"urn ", b"alis", b"rsrc", b"imdt"))
     entry = bytes(4) + (_alias(draw.outside.path) if form in (b"alis", b"rsrc") else where.encode() + b"\0")
@@ -104,9 +121,12 @@ def data_elsewhere(draw: Draw) -> bytes:
 
 
 def _alias(path: str) -> bytes:
-    """An alias record of the old Macintosh, as FFmpeg reads one: volume, name, and the path as items 2 and 18."""
+    """An alias record of the old Macintosh, as FFmpeg reads one: volume, name, and the path as items 2 and
+    18."""
     name = path.rpartition("/")[2].encode()[:63]
-    record = bytes(4) + struct.pack(">HH", 150, 2) + bytes(2) + bytes([4]) + b"disk".ljust(27, b"\0") + bytes(12)
+    record = (
+        bytes(4) + struct.pack(">HH", 150, 2) + bytes(2) + bytes([4]) + b"disk".ljust(27, b"\0") + bytes(12)
+    )
     record += bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16) + struct.pack(">HH", 0, 0) + bytes(16)
     for item in (2, 18):
         text = path.replace("/", ":" if item == 2 else "/").encode()
@@ -118,18 +138,22 @@ def _alias(path: str) -> bytes:
 def movie_of_references(draw: Draw) -> bytes:
     """A QuickTime movie that only says where the movie is (`rmra`), instead of its index or before it."""
     where = _somewhere(draw.rng, draw.outside).encode() + b"\0"
-    rdrf = struct.pack(">I4sI", draw.rng.choice((0, 1)), draw.rng.choice((b"url ", b"alis")), len(where)) + where
+    rdrf = (
+        struct.pack(">I4sI", draw.rng.choice((0, 1)), draw.rng.choice((b"url ", b"alis")), len(where)) + where
+    )
     rmra = join([(b"rmra", join([(b"rmda", join([(b"rdrf", rdrf)]))]))])
     if draw.rng.random() < 0.5:
         return join([(b"ftyp", b"qt  \x00\x00\x02\x00qt  "), (b"moov", rmra)])
     return edit_boxes(
-        draw.base.data, lambda name, content: [(name, rmra + content)] if name == b"moov" else [(name, content)]
+        draw.base.data,
+        lambda name, content: [(name, rmra + content)] if name == b"moov" else [(name, content)],
     )
 
 
 @kind("matroska")
 def linked_segments(draw: Draw) -> bytes:
-    """A Matroska segment that says which files come before and after it, with a playlist attached (RFC 9559, 5.1.2)."""
+    """A Matroska segment that says which files come before and after it, with a playlist attached (RFC 9559,
+    5.1.2)."""
     where = _somewhere(draw.rng, draw.outside).encode()
 
     def element(name: str, content: bytes) -> bytes:
@@ -140,10 +164,15 @@ def linked_segments(draw: Draw) -> bytes:
     script = _scripts(draw.outside, where.decode())["hls"].encode()
     attached = element(
         "61a7",
-        element("466e", where) + element("4660", b"video/mp4") + element("465c", script) + element("46ae", b"\1"),
+        element("466e", where)
+        + element("4660", b"video/mp4")
+        + element("465c", script)
+        + element("46ae", b"\1"),
     )
     segment = next(part for part in draw.base.parts if part.kind == bytes.fromhex("18538067"))
-    return draw.base.data[: segment.body] + info + element("1941a469", attached) + draw.base.data[segment.body :]
+    return (
+        draw.base.data[: segment.body] + info + element("1941a469", attached) + draw.base.data[segment.body :]
+    )
 
 
 @kind("asf", "flv", "ogg", "mxf", "avi")
@@ -162,7 +191,9 @@ def address_inside(draw: Draw) -> bytes:
 def decoy(draw: Draw) -> File:
     """No video at all, under the name of one."""
     rng = draw.rng
-    text = " ".join(rng.choice(("dear", "diary", "today", "rain", "and", "sun")) for _ in range(rng.randint(1, 400)))
+    text = " ".join(
+        rng.choice(("dear", "diary", "today", "rain", "and", "sun")) for _ in range(rng.randint(1, 400))
+    )
     contents = (
         text.encode(),
         json.dumps({"text": text}).encode(),

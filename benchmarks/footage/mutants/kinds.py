@@ -64,11 +64,11 @@ Make = Callable[[Draw], bytes | File]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way of breaking files. It takes bases of `containers` only (any, if empty), and those that are odd as `what` says (any,
-    if empty).
+    """A way of breaking files. It takes bases of `containers` only (any, if empty), and those that are odd as
+    `what` says (any, if empty).
 
-    `large`: it may make files of megabytes, or ones that take long: fewer of these are made. `damage`: what is left of its
-    footage can be shown, and `benchmarks/fuzz.py` looks how much of it is.
+    `large`: it may make files of megabytes, or ones that take long: fewer of these are made. `damage`: what
+    is left of its footage can be shown, and `benchmarks/fuzz.py` looks how much of it is.
     """
 
     name: str
@@ -79,7 +79,9 @@ class Kind:
     damage: bool
 
     def takes(self, base: Base) -> bool:
-        return (not self.what or base.what in self.what) and (not self.containers or base.container in self.containers)
+        return (not self.what or base.what in self.what) and (
+            not self.containers or base.container in self.containers
+        )
 
 
 KINDS: dict[str, Kind] = {}

@@ -1,4 +1,5 @@
-"""Damage in the middle of a recording, as failing disks, cards and receivers do it: what comes before and behind is whole.
+"""Damage in the middle of a recording, as failing disks, cards and receivers do it: what comes before and
+behind is whole.
 
 In: a draw whose base is a recording of some seconds (`benchmarks.footage.fuzz_changing`). Out: bytes.
 """
@@ -76,7 +77,9 @@ def _gone(draw: Draw, first: Part, last: Part) -> bytes:
 @kind("matroska", what=_RECORDED, damage=True)
 def cluster_lost(draw: Draw) -> bytes:
     """A cluster, or some blocks; neither the first nor the last."""
-    clusters, blocks = ([part for part in draw.base.parts if part.kind in names] for names in ((_CLUSTER,), _BLOCKS))
+    clusters, blocks = (
+        [part for part in draw.base.parts if part.kind in names] for names in ((_CLUSTER,), _BLOCKS)
+    )
     found = clusters if len(clusters) > 2 and draw.rng.random() < 0.5 else blocks
     at = draw.rng.randrange(1, len(found) - 1)
     return _gone(draw, found[at], found[min(len(found) - 2, at + draw.rng.choice((0, 0, 3)))])

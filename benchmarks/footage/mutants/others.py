@@ -1,4 +1,5 @@
-"""Lies in Matroska, AVI and MPEG streams: values, dimensions, time scales, nesting, packets out of order, times gone wild.
+"""Lies in Matroska, AVI and MPEG streams: values, dimensions, time scales, nesting, packets out of order,
+times gone wild.
 
 In: a draw whose base is of such a container. Out: bytes.
 """
@@ -10,9 +11,11 @@ from benchmarks.footage.mutants.kinds import Draw, kind
 from benchmarks.footage.mutants.parts import Part
 
 _TS_BYTES = 188
-# Values of Matroska that sizes, times and memory follow from (RFC 9559): width, height, cropping, time scale, duration,
-# number, type, codec, its private data, cluster time, durations, positions, lacing, compression.
-_IDS = "b0 ba 54b0 54ba 2ad7b1 4489 d7 83 86 63a2 e7 9b 23e383 f1 f7 b3 53ac 53ab 4286 42f2 42f3 56bb 55ee a3 ab"
+# Values of Matroska that sizes, times and memory follow from (RFC 9559): width, height, cropping, time scale,
+# duration, number, type, codec, its private data, cluster time, durations, positions, lacing, compression.
+_IDS = (
+    "b0 ba 54b0 54ba 2ad7b1 4489 d7 83 86 63a2 e7 9b 23e383 f1 f7 b3 53ac 53ab 4286 42f2 42f3 56bb 55ee a3 ab"
+)
 _VALUES = frozenset(bytes.fromhex(name) for name in _IDS.split())
 _TAGS, _TAG, _SIMPLE_TAG = (bytes.fromhex(name) for name in ("1254c367", "7373", "67c8"))
 _DEEP = 10_000
@@ -21,15 +24,18 @@ _DEEP = 10_000
 def _filled(draw: Draw, data: bytes, part: Part, most: int = 8) -> bytes:
     """The first bytes of a part's content replaced by extremes."""
     size = min(most, part.end - part.body)
-    value = draw.rng.choice((bytes(size), b"\xff" * size, b"\x7f" + b"\xff" * (size - 1), draw.rng.randbytes(size)))[
-        :size
-    ]
+    value = draw.rng.choice(
+        (bytes(size), b"\xff" * size, b"\x7f" + b"\xff" * (size - 1), draw.rng.randbytes(size))
+    )[:size]
     return data[: part.body] + value + data[part.body + size :]
 
 
 @kind("matroska")
 def lying_element(draw: Draw) -> bytes:
-    data, values = draw.base.data, [part for part in draw.base.parts if part.kind in _VALUES and part.end > part.body]
+    data, values = (
+        draw.base.data,
+        [part for part in draw.base.parts if part.kind in _VALUES and part.end > part.body],
+    )
     for part in draw.rng.sample(values, min(len(values), draw.rng.choice((1, 1, 3)))):
         data = _filled(draw, data, part)
     return data
@@ -57,7 +63,8 @@ def nested_elements(draw: Draw) -> bytes:
     step = len(name) + 8
     open_ended = draw.rng.random() < 0.3
     nest = b"".join(
-        name + (b"\x01" + b"\xff" * 7 if open_ended else (step * (levels - 1 - k) | 1 << 56).to_bytes(8, "big"))
+        name
+        + (b"\x01" + b"\xff" * 7 if open_ended else (step * (levels - 1 - k) | 1 << 56).to_bytes(8, "big"))
         for k in range(levels)
     )
     if name == _SIMPLE_TAG:
@@ -85,7 +92,11 @@ def odd_time_scale(draw: Draw) -> bytes:
 def lying_header(draw: Draw) -> bytes:
     """Rates, scales, counts, sizes and dimensions in the headers, and places in the index."""
     data = draw.base.data
-    heads = [part for part in draw.base.parts if part.kind in (b"avih", b"strh", b"strf", b"idx1", b"dmlh", b"indx")]
+    heads = [
+        part
+        for part in draw.base.parts
+        if part.kind in (b"avih", b"strh", b"strf", b"idx1", b"dmlh", b"indx")
+    ]
     for part in draw.rng.sample(heads, min(len(heads), draw.rng.choice((1, 1, 2)))):
         if part.end - part.body >= 4:
             at = draw.rng.randrange(part.body, part.end - 3, 4)
@@ -107,9 +118,14 @@ def zero_rate(draw: Draw) -> bytes:
 
 @kind("avi")
 def nested_lists(draw: Draw) -> bytes:
-    levels, name = draw.rng.choice((100, 1000, _DEEP)), draw.rng.choice((b"movi", b"hdrl", b"strl", b"INFO", b"rec "))
+    levels, name = (
+        draw.rng.choice((100, 1000, _DEEP)),
+        draw.rng.choice((b"movi", b"hdrl", b"strl", b"INFO", b"rec ")),
+    )
     nest = b"".join(b"LIST" + struct.pack("<I", 12 * (levels - k) - 8) + name for k in range(levels))
-    at = draw.rng.choice([part.start for part in draw.base.parts if part.kind == b"LIST"] + [len(draw.base.data)])
+    at = draw.rng.choice(
+        [part.start for part in draw.base.parts if part.kind == b"LIST"] + [len(draw.base.data)]
+    )
     return draw.base.data[:at] + nest + draw.base.data[at:]
 
 
@@ -154,14 +170,17 @@ def wild_times(draw: Draw) -> bytes:
         if field + 5 <= len(data) and data[at + 7] & 0x80 and draw.rng.random() < 0.5:
             ticks = draw.rng.choice((stamp, draw.rng.randrange(2**33)))
             data[field] = data[field] & 0xF0 | ticks >> 29 & 0x0E | 1
-            data[field + 1 : field + 5] = struct.pack(">HH", ticks >> 14 & 0xFFFE | 1, ticks << 1 & 0xFFFE | 1)
+            data[field + 1 : field + 5] = struct.pack(
+                ">HH", ticks >> 14 & 0xFFFE | 1, ticks << 1 & 0xFFFE | 1
+            )
         at += 4
     return bytes(data)
 
 
 @kind(large=True)
 def bomb(draw: Draw) -> bytes:
-    """An AVI of PNG pictures that are as large as they may be, or larger, and nothing: kilobytes that unpack to gigabytes."""
+    """An AVI of PNG pictures that are as large as they may be, or larger, and nothing: kilobytes that unpack
+    to gigabytes."""
     width, height = draw.rng.choice(
         ((8192, 4320), (8192, 4319), (16384, 2160), (16384, 16384), (4096, 4096), (1, 16384))
     )
@@ -185,7 +204,9 @@ def _avi(picture: bytes, count: int, width: int, height: int, salt: bytes) -> by
         return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
     avih = struct.pack("<14I", 40_000, 0, 0, 0, count, 0, 1, 0, width, height, 0, 0, 0, 0)
-    strh = b"vidsMPNG" + struct.pack("<10I4H", 0, 0, 0, 1, 25, 0, count, 0, 0, 0, 0, 0, width & 0xFFFF, height & 0xFFFF)
+    strh = b"vidsMPNG" + struct.pack(
+        "<10I4H", 0, 0, 0, 1, 25, 0, count, 0, 0, 0, 0, 0, width & 0xFFFF, height & 0xFFFF
+    )
     strf = struct.pack("<IiiHH4s5I", 40, width, height, 1, 24, b"MPNG", 0, 0, 0, 0, 0)
     strl = chunk(b"LIST", b"strl" + chunk(b"strh", strh) + chunk(b"strf", strf))
     hdrl = chunk(b"LIST", b"hdrl" + chunk(b"avih", avih) + strl)

@@ -1,8 +1,8 @@
 """Where the parts of a media file lie: boxes, elements, chunks, tags, pages, packets.
 
-In: the bytes of a sound file. Out: its parts, those inside others included, in the order of the file; where their size is
-written and how. Sources: ISO/IEC 14496-12 (boxes), RFC 8794 (EBML), RIFF, ISO/IEC 13818-1 (transport and program streams),
-RFC 3533 (Ogg), Adobe's FLV specification, Microsoft's ASF specification.
+In: the bytes of a sound file. Out: its parts, those inside others included, in the order of the file; where
+their size is written and how. Sources: ISO/IEC 14496-12 (boxes), RFC 8794 (EBML), RIFF, ISO/IEC 13818-1
+(transport and program streams), RFC 3533 (Ogg), Adobe's FLV specification, Microsoft's ASF specification.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ _ASF_HEAD = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a file: [start, end), its content from `body` on; its size stands in `size_bytes` bytes at `size_at`.
+    """One part of a file: [start, end), its content from `body` on; its size stands in `size_bytes` bytes at
+    `size_at`.
 
     `order` is how the size is written: big, little, or vint (EBML); `size_bytes` is 0 if no size is written.
     """
@@ -46,7 +47,8 @@ def container_of(data: bytes) -> str:
 
 
 def parts(data: bytes) -> list[Part]:
-    """All parts of a file, each before those inside it; the file as one part if its container is not known here."""
+    """All parts of a file, each before those inside it; the file as one part if its container is not known
+    here."""
     walk = _WALKS.get(container_of(data))
     found = list(walk(data, 0, len(data))) if walk else []
     return found or [Part(b"", 0, 0, len(data))]
@@ -71,7 +73,11 @@ def with_size(data: bytes, part: Part, size: int) -> bytes:
 
 def _iso(data: bytes, start: int, end: int) -> Iterator[Part]:
     while start + 8 <= end:
-        size, kind, body = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
+        size, kind, body = (
+            int.from_bytes(data[start : start + 4], "big"),
+            data[start + 4 : start + 8],
+            start + 8,
+        )
         if size < 8 or start + size > end:
             return
         yield Part(kind, start, body, start + size, start, 4)
@@ -99,7 +105,11 @@ def _ebml(data: bytes, start: int, end: int) -> Iterator[Part]:
 
 def _riff(data: bytes, start: int, end: int) -> Iterator[Part]:
     while start + 8 <= end:
-        kind, size, body = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little"), start + 8
+        kind, size, body = (
+            data[start : start + 4],
+            int.from_bytes(data[start + 4 : start + 8], "little"),
+            start + 8,
+        )
         until = min(end, body + size)
         yield Part(kind, start, body, until, start + 4, 4, "little")
         if kind in (b"RIFF", b"LIST"):

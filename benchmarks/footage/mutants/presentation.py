@@ -1,7 +1,7 @@
 """How pictures are to be shown: turned, mirrored, cropped, with pixels of any shape; absurdly so.
 
-In: a draw whose base is an MP4, QuickTime or Matroska file. Out: bytes. Sources: ISO/IEC 14496-12, 8.3.2 (tkhd), 12.1.4 (clap,
-pasp); RFC 9559, 5.1.4.1.28 (PixelCrop, DisplayWidth, Projection).
+In: a draw whose base is an MP4, QuickTime or Matroska file. Out: bytes. Sources: ISO/IEC 14496-12, 8.3.2
+(tkhd), 12.1.4 (clap, pasp); RFC 9559, 5.1.4.1.28 (PixelCrop, DisplayWidth, Projection).
 """
 
 import math
@@ -79,8 +79,8 @@ def _in_sample_entries(data: bytes, box: bytes) -> bytes:
 
 @kind("mov")
 def clean_aperture(draw: Draw) -> bytes:
-    """What is cropped: a little, as cameras do; or all, more than all, by fractions that are none; with or without a shape of
-    pixels, and a track of any size.
+    """What is cropped: a little, as cameras do; or all, more than all, by fractions that are none; with or
+    without a shape of pixels, and a track of any size.
     """
     rng = draw.rng
     if rng.random() < 0.4:

@@ -1,6 +1,7 @@
 """Files of several streams: which of them the film is, and what the others are.
 
-In: a draw whose base has several streams (`benchmarks.footage.fuzz_streams`). Out: the same file, or one with other flags or a flaw.
+In: a draw whose base has several streams (`benchmarks.footage.fuzz_streams`). Out: the same file, or one with
+other flags or a flaw.
 """
 
 from benchmarks.footage.mutants.damage import as_it_is

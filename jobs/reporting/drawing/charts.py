@@ -46,7 +46,9 @@ class Axis:
 
     def ticks(self, about: int) -> list[Tick]:
         """Round values, some `about` of them."""
-        values = _log_ticks(self.low, self.high, about) if self.log else _linear_ticks(self.low, self.high, about)
+        values = (
+            _log_ticks(self.low, self.high, about) if self.log else _linear_ticks(self.low, self.high, about)
+        )
         return [Tick(round(self.place(v), 2), figure(v)) for v in values]
 
 
@@ -86,7 +88,8 @@ def _log_ticks(low: float, high: float, about: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: its name, a style class, its SVG path, and its points as (x percent, y percent, text) to read off."""
+    """One series: its name, a style class, its SVG path, and its points as (x percent, y percent, text) to
+    read off."""
 
     name: str
     style: str
@@ -116,12 +119,15 @@ def line_chart(
     """Lines over a common axis.
 
     Args:
-        series: name → (style class, points (step, value)); points that are not finite are left out, empty series too.
+        series: name → (style class, points (step, value)); points that are not finite are left out, empty
+        series too.
 
     Returns:
         None if there is not one series with two points.
     """
-    finite = {n: (style, [(x, y) for x, y in points if math.isfinite(y)]) for n, (style, points) in series.items()}
+    finite = {
+        n: (style, [(x, y) for x, y in points if math.isfinite(y)]) for n, (style, points) in series.items()
+    }
     shown = {n: (style, thin(points)) for n, (style, points) in finite.items() if points}
     if not any(len(points) > 1 for _, points in shown.values()):
         return None

@@ -1,7 +1,8 @@
 """The values of a score → a histogram that sliders can stand on. Pure.
 
-In: values of all clips, which of them are kept, the bounds in force. Out: an axis on which every bound can be placed finely, the
-bin of each clip, kept and rejected clips counted by bin, and the bars as SVG paths in a 100 × 100 box.
+In: values of all clips, which of them are kept, the bounds in force. Out: an axis on which every bound can be
+placed finely, the bin of each clip, kept and rejected clips counted by bin, and the bars as SVG paths in a
+100 × 100 box.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Histogram:
     """How a score is distributed over clips.
 
     Attributes:
-        axis: from the low end of the first bin to the high end of the last one. A logarithmic axis begins where values do; its
-            first bin holds everything below, zero included.
+        axis: from the low end of the first bin to the high end of the last one. A logarithmic axis begins
+            where values do; its first bin holds everything below, zero included.
         bins: of each clip, uint8 (N); `NO_BIN` without a value.
         kept, rejected: clips by bin, (BINS).
         paths: of the bars of kept and of rejected clips, stacked.
@@ -61,12 +62,14 @@ def histogram(values: np.ndarray, kept: np.ndarray, bounds: Sequence[float]) -> 
     bins[finite] = np.minimum(BINS - 1, places(scale, values[finite]) / 100 * BINS).astype(np.uint8)
     counts = [np.bincount(bins[finite & which], minlength=BINS).tolist() for which in (kept, ~kept)]
     most = max(a + b for a, b in zip(*counts, strict=True))
-    return Histogram(scale, bins, counts[0], counts[1], bar_paths(counts[0], counts[1], most), scale.ticks(4), most)
+    return Histogram(
+        scale, bins, counts[0], counts[1], bar_paths(counts[0], counts[1], most), scale.ticks(4), most
+    )
 
 
 def score_axis(values: np.ndarray, bounds: Sequence[float]) -> Axis:
-    """An axis for measurements: logarithmic where they, or a bound, crowd towards zero, linear otherwise; never below zero
-    without need.
+    """An axis for measurements: logarithmic where they, or a bound, crowd towards zero, linear otherwise;
+    never below zero without need.
 
     Args:
         values: finite, at least one.
@@ -90,7 +93,8 @@ def places(scale: Axis, values: np.ndarray) -> np.ndarray:
 
 
 def bar_paths(kept: Sequence[int], rejected: Sequence[int], most: int) -> tuple[str, str]:
-    """Bars of kept clips from the ground, those of rejected clips on top of them; decide.js draws the same."""
+    """Bars of kept clips from the ground, those of rejected clips on top of them; decide.js draws the
+    same."""
     width = 100 / len(kept)
     paths: tuple[list[str], list[str]] = ([], [])
     for k, counts in enumerate(zip(kept, rejected, strict=True)):

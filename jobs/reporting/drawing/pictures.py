@@ -1,9 +1,10 @@
-"""Pictures of clips for the page: of kept clips from their shards, of rejected ones from footage that was given, as long as it is
-unchanged. What only a row of the dataset names is not opened.
+"""Pictures of clips for the page: of kept clips from their shards, of rejected ones from footage that was
+given, as long as it is unchanged. What only a row of the dataset names is not opened.
 
-In: rows of the index, and how many pictures of what height. Out: frames. Views ask for pictures twice: first to say which they
-need, then, when all of those were made, to show them. So each clip is opened once, for all that is shown of it, and several
-at a time; always in killable children: a dataset is as foreign as its footage.
+In: rows of the index, and how many pictures of what height. Out: frames. Views ask for pictures twice: first
+to say which they need, then, when all of those were made, to show them. So each clip is opened once, for all
+that is shown of it, and several at a time; always in killable children: a dataset is as foreign as its
+footage.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Pictures:
         self._made: dict[tuple[str, Wanted], np.ndarray] = {}
 
     def of(self, row: Row, num: int, height: int) -> np.ndarray | None:
-        """`num` pictures spread over a clip, uint8 (num, height, W, 3), W at its own aspect; None where there are none (the log
-        says why), or not yet: then `make` will make them.
+        """`num` pictures spread over a clip, uint8 (num, height, W, 3), W at its own aspect; None where there
+        are none (the log says why), or not yet: then `make` will make them.
         """
         self._rows[row["clip_id"]] = row
         self._wanted[row["clip_id"]][num, height] = None
@@ -73,7 +74,9 @@ class Pictures:
             row = self._rows[clip_id]
             kept.append([row]) if row["status"] == KEPT else rejected[row["source_uri"]].append(row)
         for uri in [uri for uri in rejected if not self._given.opens(uri)]:
-            logger.info("no pictures of the rejected clips of %s, which is under no footage= that was given", uri)
+            logger.info(
+                "no pictures of the rejected clips of %s, which is under no footage= that was given", uri
+            )
             del rejected[uri]
         batches = kept
         for rows in rejected.values():
@@ -90,7 +93,8 @@ class Pictures:
                     bar.advance()
 
     def _batch(self, rows: Sequence[Row]) -> dict[str, list[np.ndarray]]:
-        """By clip id, the pictures of one kept clip, or of rejected ones of one source; of those, if they fail, of each alone."""
+        """By clip id, the pictures of one kept clip, or of rejected ones of one source; of those, if they
+        fail, of each alone."""
         try:
             flat = self._kept(rows[0]) if rows[0]["status"] == KEPT else self._rejected(rows)
             shapes = [shape for row in rows for shape in self._shapes(row)]

@@ -1,6 +1,7 @@
 """One small picture of a clip, for clips that are shown beside others.
 
-In: short rows of the index. Out: pictures as data URIs with what became of the clip; each is decoded once, however often it is shown.
+In: short rows of the index. Out: pictures as data URIs with what became of the clip; each is decoded once,
+however often it is shown.
 """
 
 from __future__ import annotations

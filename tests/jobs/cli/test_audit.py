@@ -114,7 +114,9 @@ INSTALLED = [Licensed("idna", "3.20", "BSD-3-Clause", ""), Licensed("jinja2", "2
 
 def test_a_known_vulnerability_is_told_with_what_mends_it(service):
     assert vulnerabilities(INSTALLED[:1], service[1]) == []
-    assert vulnerabilities(INSTALLED, service[1]) == ["jinja2 2.10: PYSEC-0000-1 CVE-0000-1, mended in 2.10.1"]
+    assert vulnerabilities(INSTALLED, service[1]) == [
+        "jinja2 2.10: PYSEC-0000-1 CVE-0000-1, mended in 2.10.1"
+    ]
 
 
 def test_where_nobody_answers_nothing_is_concluded(service):

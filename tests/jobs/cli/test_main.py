@@ -1,4 +1,5 @@
-"""The command line as a user meets it: real processes, exit codes, near misses, and nothing heavy imported for help."""
+"""The command line as a user meets it: real processes, exit codes, near misses, and nothing heavy imported
+for help."""
 
 import ast
 import os
@@ -24,14 +25,23 @@ HEAVY = ("torch", "ray", "deepspeed", "cv2", "av", "decord", "transformers", "py
 
 def rushes(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "jobs.cli.main", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "jobs.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
 def heavy_modules_after(*arguments: str) -> tuple[list[str], str]:
     """Which heavy modules a command has imported when it ends, and what it printed."""
-    script = f"import sys; from jobs.cli.main import main; main({list(arguments)}); print([m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    script = (
+        f"import sys; from jobs.cli.main import main; main({list(arguments)}); print([m for m in {HEAVY} if "
+        "m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
     *text, imported = done.stdout.splitlines()
     return ast.literal_eval(imported), "\n".join(text)
 
@@ -64,7 +74,10 @@ def test_help_of_a_job_shows_every_key_with_its_meaning_and_imports_nothing_heav
         (["train", "dataset=d", "out=o", "size=XXL"], "did you mean 'XL'?"),
         (["train", "dataset=d", "out=o", "max_steps=0"], "too small: at least 1"),
         (["train", "dataset=d", "out=o", "experiment=overfi"], "did you mean 'overfit'?"),
-        (["train_vae", "dataset=d", "out=o", "shapes.max_frames=16"], "is not 4k+1, which the VAE needs; try 13 or 17"),
+        (
+            ["train_vae", "dataset=d", "out=o", "shapes.max_frames=16"],
+            "is not 4k+1, which the VAE needs; try 13 or 17",
+        ),
         (["train", "dataset=no/such", "out=o"], "no cached latents"),
         (["train_vae", "dataset=no/such", "out=o"], "no dataset is there"),
         (["curate", "footage=no/such", "dataset=d"], "no/such"),
@@ -93,7 +106,15 @@ def test_cfg_prints_the_composed_configuration():
 
 @pytest.mark.parametrize(
     "prompt",
-    ["a red kite, flying: (high) {up} [now]", 'she said "go"', "it's 5 o'clock", "50% \\", "null", "true", "3"],
+    [
+        "a red kite, flying: (high) {up} [now]",
+        'she said "go"',
+        "it's 5 o'clock",
+        "50% \\",
+        "null",
+        "true",
+        "3",
+    ],
 )
 def test_a_prompt_is_taken_as_typed(prompt):
     cfg = compose(JOBS["generate"], ["checkpoint=c", "out=a.mp4", f"prompt={prompt}"]).cfg
@@ -180,7 +201,11 @@ def test_what_is_no_map_and_no_value_is_said_in_words(typed, said):
 def test_every_experiment_composes():
     from jobs.cli.compose import experiments
 
-    given = {"run": ["footage=f", "out=o"], "train": ["dataset=d", "out=o"], "train_vae": ["dataset=d", "out=o"]}
+    given = {
+        "run": ["footage=f", "out=o"],
+        "train": ["dataset=d", "out=o"],
+        "train_vae": ["dataset=d", "out=o"],
+    }
     found = [(job, name) for job in JOBS.values() for name in experiments(job)]
     assert found
     for job, name in found:
@@ -190,7 +215,9 @@ def test_every_experiment_composes():
 def test_a_sweep_runs_each_combination_into_its_own_output():
     runs = combinations(JOBS["train"], ["dataset=d", "out=my runs/x", "optim.lr=1e-4,3e-4", "seed=1,2"])
     outs = [o for run in runs for o in _own_output(JOBS["train"], run) if o.startswith("out=")]
-    assert outs == [f"out=my runs/x/optim.lr={lr},seed={seed}" for lr in ("0.0001", "0.0003") for seed in (1, 2)]
+    assert outs == [
+        f"out=my runs/x/optim.lr={lr},seed={seed}" for lr in ("0.0001", "0.0003") for seed in (1, 2)
+    ]
 
 
 def test_a_sweep_over_texts_names_its_outputs_by_their_number():
@@ -227,7 +254,11 @@ def test_tab_completion(typed, offered):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
 def test_a_stdout_that_takes_nothing_is_one_line_or_none():
     """It leads to a full disk, to a reader who has gone, or nowhere."""
-    for redirected, code, said in ((">/dev/full", 1, "No space left on device"), ("| true", 0, ""), (">&-", 0, "")):
+    for redirected, code, said in (
+        (">/dev/full", 1, "No space left on device"),
+        ("| true", 0, ""),
+        (">&-", 0, ""),
+    ):
         command = f"set -o pipefail; {sys.executable} -m jobs.cli.main --help {redirected}"
         done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
         assert (done.returncode, len(done.stderr.splitlines())) == (code, bool(said)), done.stderr
@@ -252,5 +283,10 @@ def test_the_reference_in_the_docs_is_that_of_the_configs():
 
 
 def test_a_benchmark_that_is_not_known_is_told_the_near_miss():
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "startu"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, "BENCH=startu: there is no such benchmark; did you mean 'startup'?\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "startu"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "BENCH=startu: there is no such benchmark; did you mean 'startup'?\n",
+    )

@@ -1,4 +1,5 @@
-"""Footage that was curated here may be gone back to; what can't be kept must be given again, and nobody else can say it."""
+"""Footage that was curated here may be gone back to; what can't be kept must be given again, and nobody else
+can say it."""
 
 import os
 import shutil

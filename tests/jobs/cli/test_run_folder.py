@@ -38,7 +38,9 @@ def dataset(request, tmp_path):
 
 def test_two_runs_never_share_a_folder_in_containers_either(dataset, in_containers):
     with ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda k: open_run("curate", new_run_folder(dataset, "curate"), f"k: {k}\n"), range(8)))
+        runs = list(
+            pool.map(lambda k: open_run("curate", new_run_folder(dataset, "curate"), f"k: {k}\n"), range(8))
+        )
     assert len({run.uri for run in runs}) == len({run.folder for run in runs}) == 8
     for number, run in enumerate(runs):
         with run:
@@ -88,12 +90,17 @@ def test_a_job_that_only_looks_has_a_private_folder_that_goes_with_it(tmp_path, 
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([ready.name, failed.folder.name])
 
 
-HOLD = "import sys, time; from pathlib import Path; from jobs.cli.run_folder import open_run; open_run('evaluate', Path(sys.argv[1]), ''); print('held', flush=True); time.sleep(60)"
+HOLD = (
+    "import sys, time; from pathlib import Path; from jobs.cli.run_folder import open_run; "
+    "open_run('evaluate', Path(sys.argv[1]), ''); print('held', flush=True); time.sleep(60)"
+)
 
 
 def test_a_folder_that_the_user_names_has_one_run_at_a_time(tmp_path):
     out = tmp_path / "out"
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         config = (out / "config.yaml").read_bytes()

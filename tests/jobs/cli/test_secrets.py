@@ -1,4 +1,5 @@
-"""Keys of the environment, and keys in addresses, are in nothing that a job prints or writes, nor in what a cluster is told."""
+"""Keys of the environment, and keys in addresses, are in nothing that a job prints or writes, nor in what a
+cluster is told."""
 
 import os
 import subprocess
@@ -54,7 +55,9 @@ def test_nothing_that_is_printed_or_written_holds_a_key(tmp_path):
         assert CANARY not in one.stdout + one.stderr
     assert "a walk of ${oc.env:AWS_SECRET_ACCESS_KEY}" in done[-1].stdout
     assert "2 unreadable" in done[1].stdout
-    written = [path for folder in (dataset, tmp_path / "report") for path in folder.rglob("*") if path.is_file()]
+    written = [
+        path for folder in (dataset, tmp_path / "report") for path in folder.rglob("*") if path.is_file()
+    ]
     assert {"log", "config.yaml", "r.html"} <= {path.name for path in written}
     assert [path for path in written if CANARY.encode() in content(path)] == []
 
@@ -89,7 +92,9 @@ def test_a_sentence_is_no_address_whatever_it_says():
     assert compose(JOBS["generate"], ["checkpoint=c", "out=o.mp4", f"prompt={prompt}"]).cfg.prompt == prompt
 
 
-@pytest.mark.parametrize("option", ["seed=ray://a:hunter2@h", "+seed=s3://a:hunter2@h", "sed=s3://a:hunter2@h"])
+@pytest.mark.parametrize(
+    "option", ["seed=ray://a:hunter2@h", "+seed=s3://a:hunter2@h", "sed=s3://a:hunter2@h"]
+)
 def test_whatever_else_is_wrong_with_it_is_said_without_the_key(option):
     done = rushes("train", "dataset=d", "out=o", option)
     assert done.returncode == 2

@@ -1,4 +1,5 @@
-"""What others named is shown, and obeyed by no terminal: on the console, in tables and progress, in logs, in any encoding."""
+"""What others named is shown, and obeyed by no terminal: on the console, in tables and progress, in logs, in
+any encoding."""
 
 import io
 import json
@@ -52,7 +53,9 @@ def rushes(*arguments: str, **environ: str) -> subprocess.CompletedProcess:
     import os
 
     command = [sys.executable, "-m", "jobs.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False, env={**os.environ, **environ})
+    return subprocess.run(
+        command, capture_output=True, timeout=60, check=False, env={**os.environ, **environ}
+    )
 
 
 @pytest.mark.parametrize(

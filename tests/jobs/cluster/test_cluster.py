@@ -13,7 +13,11 @@ from tests.support.footage import pan, write
 
 def rushes(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "jobs.cli.main", *arguments], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "jobs.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
 
@@ -30,7 +34,11 @@ def test_a_job_runs_on_the_cluster_at_ray_address(shared_ray, tmp_path):
 def test_a_cluster_that_is_not_there_is_said_to_be_missing(tmp_path):
     write(tmp_path / "footage.mp4", pan(1, 8, 48, 64), fps=16)
     done = rushes(
-        "submit", "curate", f"footage={tmp_path}", f"dataset={tmp_path / 'd'}", "ray.address=http://127.0.0.1:9"
+        "submit",
+        "curate",
+        f"footage={tmp_path}",
+        f"dataset={tmp_path / 'd'}",
+        "ray.address=http://127.0.0.1:9",
     )
     assert done.returncode == 2
     assert "ray.address=http://127.0.0.1:9: no Ray dashboard answers there" in done.stderr
@@ -95,7 +103,9 @@ def test_a_log_that_can_not_be_followed_is_shown_at_the_end(shared_ray, tiny_run
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
         Thread(target=proxy.serve_forever, daemon=True).start()
         dataset = shutil.copytree(tiny_run.out / "dataset", tmp_path / "dataset")
-        done = rushes("submit", "inspect", f"dataset={dataset}", f"ray.address=http://127.0.0.1:{proxy.server_port}")
+        done = rushes(
+            "submit", "inspect", f"dataset={dataset}", f"ray.address=http://127.0.0.1:{proxy.server_port}"
+        )
         proxy.shutdown()
     assert (done.returncode, done.stderr) == (0, "")
     assert "the log can't be followed (403" in done.stdout
@@ -108,7 +118,9 @@ def test_a_dashboard_that_answers_nothing_more_is_one_line(shared_ray, tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
         Thread(target=proxy.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{proxy.server_port}"
-        done = rushes("submit", "inspect", f"dataset={tmp_path / 'none'}", "format=json", f"ray.address={address}")
+        done = rushes(
+            "submit", "inspect", f"dataset={tmp_path / 'none'}", "format=json", f"ray.address={address}"
+        )
         proxy.shutdown()
     assert done.returncode == 1
     assert done.stderr.startswith("rushes: submit failed: ")

@@ -1,4 +1,5 @@
-"""An error on a worker is one line in the words of whoever raised it, and what can't succeed is known to be so."""
+"""An error on a worker is one line in the words of whoever raised it, and what can't succeed is known to be
+so."""
 
 import errno
 
@@ -30,7 +31,11 @@ def raised(shared_ray):
     ("error", "line", "forever"),
     [
         (ValueError("clip a in shard b: cut off\nmore"), "clip a in shard b: cut off", True),
-        (OSError(errno.ENOSPC, "No space left on device", "/x"), "[Errno 28] No space left on device: '/x'", True),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x"),
+            "[Errno 28] No space left on device: '/x'",
+            True,
+        ),
         (FileNotFoundError(errno.ENOENT, "No such file", "/y"), "[Errno 2] No such file: '/y'", True),
         (KeyError("loss"), "KeyError: 'loss'", True),
         (AssertionError(), "AssertionError", True),

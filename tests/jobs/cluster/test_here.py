@@ -1,4 +1,5 @@
-"""Small work is done without Ray, with the same bytes as on it; a crash of what decodes is a row, and Ctrl-C ends it at once."""
+"""Small work is done without Ray, with the same bytes as on it; a crash of what decodes is a row, and Ctrl-C
+ends it at once."""
 
 import os
 import shutil
@@ -25,7 +26,8 @@ OPTIONS = ("recipe=permissive", "recipe.min.duration_s=1", "cut.max_lead_share=0
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
-    """Two films of which one is measured in three units, a copy, a note, half a film; one clip is too short for tags."""
+    """Two films of which one is measured in three units, a copy, a note, half a film; one clip is too short
+    for tags."""
     folder = tmp_path_factory.mktemp("footage")
     one_keyframe = {"x264-params": "keyint=250:scenecut=0"}
     write(folder / "a.mp4", film(pan(1, 40, 48, 64), pan(2, 35, 48, 64, -1.0)), options=one_keyframe)
@@ -84,7 +86,9 @@ def test_deciding_and_cutting_again_and_verifying_do_not_need_ray_either(dataset
         for bound, changed in (("1.3", -1), ("1", 0)):
             done, _, imported = rushes("select", f"dataset={dataset}", f"recipe.min.duration_s={bound}", *ray)
             assert done.returncode == 0, done.stderr
-            assert imported == f"{bool(ray)} False", "nothing is to be computed, so torch is not asked what is fast"
+            assert imported == f"{bool(ray)} False", (
+                "nothing is to be computed, so torch is not asked what is fast"
+            )
             assert len(open_dataset(str(dataset)).kept()) == kept + changed
         done, said, imported = rushes("verify", f"dataset={dataset}", *ray)
         assert done.returncode == 0, done.stderr
@@ -146,7 +150,9 @@ def test_what_is_given_up_ends_at_once_with_its_children(tmp_path, how):
             if how == "failed":
                 raise KeyError(item)
             return item
-        return child.call(note_and_sleep, str(tmp_path), item, limits=Limits(600, 2**28, 2**20), writes=tmp_path)
+        return child.call(
+            note_and_sleep, str(tmp_path), item, limits=Limits(600, 2**28, 2**20), writes=tmp_path
+        )
 
     results = here.each(work, ["first", *range(8)]) if len(os.sched_getaffinity(0)) > 1 else None
     if results is None:

@@ -15,7 +15,8 @@ from jobs.cluster.local_ray import _LONGEST_FOLDER, _PREFIX, _private_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # as the kernel writes 127.0.0.1 and ::ffff:127.0.0.1
+# as the kernel writes 127.0.0.1 and ::ffff:127.0.0.1
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 # In a process of its own: one Ray a process, and this one may have that of the other tests.
 STARTED = """

@@ -1,4 +1,5 @@
-"""Who is asked for a Ray and is none says so within seconds, and in a line that tells what is there instead."""
+"""Who is asked for a Ray and is none says so within seconds, and in a line that tells what is there
+instead."""
 
 import http.server
 import socket
@@ -80,7 +81,8 @@ def test_a_dashboard_answers_or_what_is_there_is_said(shared_ray):
     ],
 )
 def test_a_client_without_the_clusters_token_is_told_so(shared_ray, tmp_path, environ, said):
-    """A Ray that `ray.init` starts wants a token; whoever comes without it, or with another, is told that and not "no Ray"."""
+    """A Ray that `ray.init` starts wants a token; whoever comes without it, or with another, is told that and
+    not "no Ray"."""
     script = (
         "import sys; from jobs.cluster.ray_address import check_answers, check_dashboard\n"
         "for check, address in zip((check_answers, check_dashboard), sys.argv[1:]):\n"
@@ -89,6 +91,8 @@ def test_a_client_without_the_clusters_token_is_told_so(shared_ray, tmp_path, en
     )
     command = [sys.executable, "-c", script, shared_ray.address, shared_ray.dashboard]
     environ = {"PATH": "/usr/bin", "HOME": str(tmp_path), **environ}  # a home without ~/.ray/auth_token
-    told = subprocess.run(command, env=environ, text=True, capture_output=True, check=True).stdout.splitlines()
+    told = subprocess.run(
+        command, env=environ, text=True, capture_output=True, check=True
+    ).stdout.splitlines()
     assert len(told) == 2
     assert all(line.startswith("this cluster wants a token") and said in line for line in told)

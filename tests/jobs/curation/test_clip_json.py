@@ -1,5 +1,5 @@
-"""A clip's .json has the same fields of the same types whatever its row has, so Hugging Face's `datasets` loads shards as
-they are; shards that an earlier version wrote are read, stay, and keep their ids.
+"""A clip's .json has the same fields of the same types whatever its row has, so Hugging Face's `datasets`
+loads shards as they are; shards that an earlier version wrote are read, stay, and keep their ids.
 """
 
 import json
@@ -48,11 +48,14 @@ def as_before(clip: dict) -> dict:
 
 
 def row(number: int, **changes) -> dict:
-    """A clip of which its footage's list says nothing, whose captioner had no tags, at a whole number of frames a second."""
+    """A clip of which its footage's list says nothing, whose captioner had no tags, at a whole number of
+    frames a second."""
     empty = dict.fromkeys((*PASSPORT, *MADE)) | {name: [] for name in PASSPORT if name.startswith("tag_")}
     numbers = {"start_pts": 0, "end_pts": 512, "start_s": 0, "end_s": 1, "num_frames": 25, "fps": 25}
     numbers |= {"width": 64, "height": 48, "lead_frames": 0}
-    return empty | numbers | {"clip_id": f"{number:032x}", "time_base": "1/512", "cut_method": "copy"} | changes
+    return (
+        empty | numbers | {"clip_id": f"{number:032x}", "time_base": "1/512", "cut_method": "copy"} | changes
+    )
 
 
 FULL = {
@@ -86,7 +89,9 @@ def test_what_a_json_says_is_compared_with_the_index_however_it_was_written(row,
         assert differing(json.loads(canonical_json(told)), row) == []
         assert differing(told | {name: changed}, row) == [name]
         without = {key: value for key, value in told.items() if key != name}
-        assert differing(without, row) == ([] if row[name] is None else [name]), "an earlier version did not know it"
+        assert differing(without, row) == ([] if row[name] is None else [name]), (
+            "an earlier version did not know it"
+        )
         assert differing(told | {"mood": "sunny"}, row) == ["mood"]
 
 
@@ -117,7 +122,9 @@ def test_hugging_face_loads_shards_as_they_are_whatever_its_first_samples_lack(t
 
 
 def test_the_id_of_a_shard_that_an_earlier_version_wrote_is_what_it_was():
-    prints = Fingerprints("i", "p", {}, "c", None, "t", None, cut="0123456789abcdef", shards="fedcba9876543210")
+    prints = Fingerprints(
+        "i", "p", {}, "c", None, "t", None, cut="0123456789abcdef", shards="fedcba9876543210"
+    )
     assert content_of(row(1) | {"frames_hash": "f" * 32}, prints) == "ec6f21651ec284eb"
     assert content_of(row(1, **FULL) | {"frames_hash": "f" * 32}, prints) == "aa8d790d16af0c99"
 
@@ -125,18 +132,24 @@ def test_the_id_of_a_shard_that_an_earlier_version_wrote_is_what_it_was():
 SETTINGS = ["scores.text=false", "scores.nsfw=false", "recipe=permissive", "recipe.min.duration_s=1.0"]
 
 
-def test_shards_of_an_earlier_version_stay_and_what_is_added_is_written_as_now(tmp_path, shared_ray, monkeypatch):
+def test_shards_of_an_earlier_version_stay_and_what_is_added_is_written_as_now(
+    tmp_path, shared_ray, monkeypatch
+):
     folder, dataset = tmp_path / "footage", tmp_path / "dataset"
     overrides = [f"footage={folder}", f"dataset={dataset}", f"ray.address={shared_ray.address}", *SETTINGS]
     folder.mkdir()
     write(folder / "a.mp4", film(pan(1, 40, 48, 64), pan(2, 30, 48, 64)), fps=25)
     with monkeypatch.context() as earlier:
         earlier.setattr(shard_writer, "clip_json", as_before)
-        earlier.setattr(Graph, "write", lambda graph, plans: (ShardWriter(*graph._args)(plan) for plan in plans))
+        earlier.setattr(
+            Graph, "write", lambda graph, plans: (ShardWriter(*graph._args)(plan) for plan in plans)
+        )
         run_job("curate", *overrides)
     old = {path: path.read_bytes() for path in dataset.glob("shards/*/*.tar")}
     (shard,) = open_dataset(str(dataset)).shards()
-    told = [json.loads(open_dataset(str(dataset)).read(row, "json")) for row in open_dataset(str(dataset)).kept()]
+    told = [
+        json.loads(open_dataset(str(dataset)).read(row, "json")) for row in open_dataset(str(dataset)).kept()
+    ]
     assert [type(clip["tag_subject"]) for clip in told] == [list, list]
     assert run_job("curate", *overrides)["changed"] is False
     assert run_job("verify", f"dataset={dataset}", f"ray.address={shared_ray.address}")["findings"] == 0

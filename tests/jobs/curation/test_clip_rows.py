@@ -1,4 +1,5 @@
-"""What is measured of a video → rows of its clips: each has the size, turn and colours of its own pictures."""
+"""What is measured of a video → rows of its clips: each has the size, turn and colours of its own
+pictures."""
 
 from fractions import Fraction
 
@@ -22,7 +23,15 @@ def rows_of(path) -> list[dict]:
     clock, cfg = read_clock(path), CFG
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     tables = measure(
-        enumerate(pictures), clock, 0, len(clock.pts), cfg.signals, cfg.shots, cfg.scores, ("signals", "bars"), "fp32"
+        enumerate(pictures),
+        clock,
+        0,
+        len(clock.pts),
+        cfg.signals,
+        cfg.shots,
+        cfg.scores,
+        ("signals", "bars"),
+        "fp32",
     )
     rows, _ = clip_rows(probe(path, "v", FootageConfig()), clock, tables.pop("signals"), tables, cfg)
     return rows.to_pylist()
@@ -43,7 +52,10 @@ def test_each_clip_has_the_size_of_its_own_pictures(tmp_path):
         data += path.read_bytes()
     path.write_bytes(data)
     first, second = rows_of(path)
-    assert [(row["num_frames"], row["width"], row["height"]) for row in (first, second)] == [(24, 64, 48), (24, 96, 72)]
+    assert [(row["num_frames"], row["width"], row["height"]) for row in (first, second)] == [
+        (24, 64, 48),
+        (24, 96, 72),
+    ]
     assert (first["end_kind"], second["start_kind"]) == ("hard", "hard")
 
 

@@ -1,4 +1,5 @@
-"""Footage becomes a dataset: everything is accounted for, nothing is done twice, the same content is the same bytes."""
+"""Footage becomes a dataset: everything is accounted for, nothing is done twice, the same content is the same
+bytes."""
 
 import json
 import shutil
@@ -39,8 +40,16 @@ def footage(tmp_path_factory):
     """Two films with three and two shots, a copy, a note, a text and half a film that claim to be films."""
     folder = tmp_path_factory.mktemp("footage")
     still = np.repeat(texture(5, HEIGHT, WIDTH)[None], 30, axis=0)
-    write(folder / "a.mp4", film(pan(1, 30, HEIGHT, WIDTH), pan(2, 20, HEIGHT, WIDTH), pan(3, 40, HEIGHT, WIDTH, -1.0)))
-    write(folder / "b.avi", film(pan(6, 30, HEIGHT, WIDTH), still), codec="mpeg4", options={"qmin": "2", "qmax": "2"})
+    write(
+        folder / "a.mp4",
+        film(pan(1, 30, HEIGHT, WIDTH), pan(2, 20, HEIGHT, WIDTH), pan(3, 40, HEIGHT, WIDTH, -1.0)),
+    )
+    write(
+        folder / "b.avi",
+        film(pan(6, 30, HEIGHT, WIDTH), still),
+        codec="mpeg4",
+        options={"qmin": "2", "qmax": "2"},
+    )
     shutil.copy(folder / "a.mp4", folder / "copy of a.mp4")
     (folder / "notes.txt").write_text("shot on a sunny day")
     (folder / "text.mp4").write_text("dear diary, " * 20)
@@ -106,7 +115,9 @@ def test_every_source_and_every_clip_is_accounted_for(first, footage):
     reasons = {Path(row["source_uri"]).name: row["reason"] for row in opened.quarantine().to_pylist()}
     assert reasons == {"half.mp4": "truncated", "text.mp4": "unreadable"}
     rejected = {
-        row["num_frames"]: row["reject_reasons"] for row in opened.index().to_pylist() if row["status"] == "rejected"
+        row["num_frames"]: row["reject_reasons"]
+        for row in opened.index().to_pylist()
+        if row["status"] == "rejected"
     }
     assert rejected == {20: ["too_short"], 30: ["static"]}
 
@@ -127,7 +138,11 @@ def test_the_numbers_that_networks_compute_in_are_decided_once_and_kept(first, f
     prints = [fingerprints(replace(cfg, precision=name)) for name in (began, other)]
     changed = {name for name, print_ in prints[0].measured.items() if print_ != prints[1].measured[name]}
     assert changed == {"signals", "tags"}, "what no network of ours measures is not measured again"
-    assert (prints[0].cut, prints[0].captions, prints[0].probe) == (prints[1].cut, prints[1].captions, prints[1].probe)
+    assert (prints[0].cut, prints[0].captions, prints[0].probe) == (
+        prints[1].cut,
+        prints[1].captions,
+        prints[1].probe,
+    )
 
 
 def test_the_clips_are_the_shots_frame_by_frame(first, footage):
@@ -181,7 +196,9 @@ def test_inspect_says_what_there_is(first):
     assert sum(bucket["clips"] for bucket in holds["buckets"].values()) == holds["clips_kept"] == 3
     assert holds["bytes"] == sum(path.stat().st_size for path in (first[0] / "shards").rglob("*.tar"))
     assert sum(bucket["bytes"] for bucket in holds["buckets"].values()) == holds["bytes"]
-    assert holds["footage_s"] == pytest.approx(holds["kept_s"] + holds["rejected_s"] + holds["between_clips_s"])
+    assert holds["footage_s"] == pytest.approx(
+        holds["kept_s"] + holds["rejected_s"] + holds["between_clips_s"]
+    )
     assert "16x9" not in as_text(holds)
     assert "4x3_0_1s" in as_text(holds)
 
@@ -190,7 +207,12 @@ def test_curating_again_decodes_nothing_and_changes_no_byte(first, footage):
     dataset, _ = first
     before = content(dataset, *TRUTH)
     did = curate(footage, dataset)
-    assert (did["videos_hashed"], did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (0, 0, 0, 0)
+    assert (did["videos_hashed"], did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert not did["changed"]
     assert content(dataset, *TRUTH) == before
 
@@ -226,14 +248,21 @@ def test_another_captioner_makes_captions_again_and_nothing_else(first, footage,
 def test_another_way_of_cutting_cuts_again_and_nothing_else_and_says_why(first, footage, tmp_path):
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     did = curate(footage, dataset, cut__method="encode")
-    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"], did["clips_encoded"]) == (0, 0, 3, 3)
+    assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"], did["clips_encoded"]) == (
+        0,
+        0,
+        3,
+        3,
+    )
     rows = open_dataset(str(dataset)).kept()
     assert {(row["cut_method"], row["cut_why"], row["lead_frames"]) for row in rows} == {
         ("encode", "cut.method=encode", 0)
     }
 
 
-def test_added_footage_leaves_old_shards_and_a_run_that_lost_the_race_goes_on(first, footage, tmp_path, monkeypatch):
+def test_added_footage_leaves_old_shards_and_a_run_that_lost_the_race_goes_on(
+    first, footage, tmp_path, monkeypatch
+):
     dataset = shutil.copytree(first[0], tmp_path / "dataset")
     more = tmp_path / "more"
     more.mkdir()
@@ -270,7 +299,9 @@ def test_what_a_user_gets_wrong_is_said_before_anything_starts(footage, tmp_path
         curate(footage, tmp_path / "d", captioner__name="taggr")
     with pytest.raises(ValueError, match="scheme 'http' is not known"):
         check(CurateConfig(footage=str(footage), dataset="http://host/d"))
-    with pytest.raises(ValueError, match=r"dedup\.semantic=0\.95 compares embeddings.*set scores\.tags=true, or"):
+    with pytest.raises(
+        ValueError, match=r"dedup\.semantic=0\.95 compares embeddings.*set scores\.tags=true, or"
+    ):
         curate(footage, tmp_path / "d", dedup__semantic=0.95, scores__tags=False)
     assert not (tmp_path / "d").exists()
 
@@ -301,4 +332,6 @@ def test_sound_never_costs_pictures_and_the_index_says_what_became_of_it(tmp_pat
     write(folder / "more.mp4", pan(9, 40, HEIGHT, WIDTH))
     assert curate(folder, dataset, cut__audio="keep", recipe__name="permissive")["clips_cut"] == 1
     told = {Path(row["source_uri"]).name: row["cut_sound"] for row in open_dataset(str(dataset)).kept()}
-    assert told == {Path(row["source_uri"]).name: row["cut_sound"] for row in opened.kept()} | {"more.mp4": None}
+    assert told == {Path(row["source_uri"]).name: row["cut_sound"] for row in opened.kept()} | {
+        "more.mp4": None
+    }

@@ -1,4 +1,5 @@
-"""What a run found and what the dataset had become one set of rows: nothing twice, nothing from bytes that are gone."""
+"""What a run found and what the dataset had become one set of rows: nothing twice, nothing from bytes that
+are gone."""
 
 from jobs.curation.analysis import Analysis
 from jobs.curation.assemble import Base, assemble
@@ -24,7 +25,9 @@ def run(analyses, base=None, ignored=(), missing=()):
 def base_of(assembly):
     """What the next run would read: the index with its other columns empty."""
     stored = {"shard": None, "bucket": "b", "offset": None}
-    return Base(assembly.sources, assembly.quarantine, [{**clip.measured, **stored} for clip in assembly.candidates])
+    return Base(
+        assembly.sources, assembly.quarantine, [{**clip.measured, **stored} for clip in assembly.candidates]
+    )
 
 
 def status(assembly):
@@ -109,4 +112,11 @@ def test_the_ledger_counts_this_runs_sources():
     assembly = run([found("a", "v"), found("b", "v")], ignored=[Ignored("n", 1, "w")], missing=missing)
     rejected = tuple(Placed(Decided(clip, ("static",), "b")) for clip in assembly.candidates)
     assembly.ledger(Outcome(rejected, {}, (), 0)).check()
-    assert assembly.run == {"sources": 4, "video": 1, "duplicate": 1, "ignored": 1, "quarantined": 1, "clips": 2}
+    assert assembly.run == {
+        "sources": 4,
+        "video": 1,
+        "duplicate": 1,
+        "ignored": 1,
+        "quarantined": 1,
+        "clips": 2,
+    }

@@ -1,4 +1,5 @@
-"""What decodes of a damaged file becomes clips, whatever its units are; what is lost is told, and the account balances."""
+"""What decodes of a damaged file becomes clips, whatever its units are; what is lost is told, and the account
+balances."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +34,8 @@ X264 = {"g": "24", "bf": "2", "sc_threshold": "0"}
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
-    """5 s each: whole, damaged in the middle, in two containers, cut off, and damaged all over; and a copy of one."""
+    """5 s each: whole, damaged in the middle, in two containers, cut off, and damaged all over; and a copy of
+    one."""
     folder, made = tmp_path_factory.mktemp("damage"), tmp_path_factory.mktemp("made")
     options = {"options": X264, "container": {"movflags": "faststart"}}
     source = write(made / "a.mp4", pan(1, FRAMES, 48, 64), **options)
@@ -42,7 +44,9 @@ def footage(tmp_path_factory):
     (folder / "c_copy.mp4").write_bytes((folder / "b_torn.mp4").read_bytes())
     data = write(made / "cut.mp4", pan(2, FRAMES, 48, 64), **options).read_bytes()
     (folder / "d_cut.mp4").write_bytes(data[: len(data) * 2 // 3])
-    film = write(made / "e.ts", pan(3, FRAMES, 48, 64), codec="mpeg2video", options={"g": "12", "bf": "2"}).read_bytes()
+    film = write(
+        made / "e.ts", pan(3, FRAMES, 48, 64), codec="mpeg2video", options={"g": "12", "bf": "2"}
+    ).read_bytes()
     at = len(film) // 188 // 2 * 188
     (folder / "e_lost.ts").write_bytes(film[:at] + film[at + 4 * 188 :])
     hopeless = write(made / "f.mp4", pan(4, 24, 48, 64), **options)
@@ -64,7 +68,9 @@ def analysed(footage: Path, dataset: Path, unit_s: float):
         scores=ScoreConfig(tags=False, nsfw=False, text=False),
     )
     analyst, found = Analyst(cfg.dataset, cfg, fingerprints(cfg)), find_footage(cfg.footage)
-    parts = [analyst.measure(unit) for source in found.sources for unit in analyst.units(analyst.identify(source))]
+    parts = [
+        analyst.measure(unit) for source in found.sources for unit in analyst.units(analyst.identify(source))
+    ]
     again = [analyst.finished(source) for source in found.sources]
     analyses = list(whole(parts))
     assert [(one.clips, one.lost, one.lost_s) for one in again] == [
@@ -93,7 +99,10 @@ def test_what_is_damaged_is_a_gap_between_two_clips(known):
     assert (gap["start_s"], gap["end_s"]) == (first["end_s"], second["start_s"])
     assert 48 / 25 <= gap["start_s"] < gap["end_s"] == 72 / 25
     assert gap["reason"] == "undecodable"
-    assert f"{gap['start_s']:.3f} to 2.880 s is lost, {round((72 / 25 - gap['start_s']) * 25)} frames" in gap["message"]
+    assert (
+        f"{gap['start_s']:.3f} to 2.880 s is lost, {round((72 / 25 - gap['start_s']) * 25)} frames"
+        in gap["message"]
+    )
     assert first["num_frames"] + second["num_frames"] + torn.lost_s * 25 == pytest.approx(FRAMES)
 
 
@@ -103,7 +112,9 @@ def test_a_file_that_is_cut_off_says_how_much_is_missing(known):
     (gap,) = cut_off.lost
     assert gap["reason"] == "truncated"
     assert clip["num_frames"] + round(cut_off.lost_s * 25) == FRAMES
-    assert clip["num_frames"] == round((clip["end_s"] - clip["start_s"]) * 25), "no frame is missing within it"
+    assert clip["num_frames"] == round((clip["end_s"] - clip["start_s"]) * 25), (
+        "no frame is missing within it"
+    )
 
 
 def test_a_whole_file_has_lost_nothing_and_a_hopeless_one_is_quarantined(known):
@@ -120,7 +131,11 @@ def test_units_of_any_length_lose_the_same(footage, known, tmp_path, unit_s):
 
 
 def test_clips_beside_damage_are_cut_from_it(footage, known, tmp_path):
-    for name, methods in (("b_torn.mp4", {"copy"}), ("e_lost.ts", {"copy", "encode"}), ("d_cut.mp4", {"copy"})):
+    for name, methods in (
+        ("b_torn.mp4", {"copy"}),
+        ("e_lost.ts", {"copy", "encode"}),
+        ("d_cut.mp4", {"copy"}),
+    ):
         path = footage / name
         clock = read_clock(path)
         for clip in of(known, name).clips:
@@ -129,7 +144,9 @@ def test_clips_beside_damage_are_cut_from_it(footage, known, tmp_path):
             made = cut(path, tmp_path / "clip.mp4", span, *args, CutConfig(), EncodeConfig(), clock)
             assert made.method in methods, made.why
             assert len(read_clock(tmp_path / "clip.mp4").pts) == clip["num_frames"]
-            made = cut(path, tmp_path / "clip.mp4", span, *args, CutConfig(method="encode"), EncodeConfig(), clock)
+            made = cut(
+                path, tmp_path / "clip.mp4", span, *args, CutConfig(method="encode"), EncodeConfig(), clock
+            )
             assert made.method == "encode"
 
 

@@ -1,4 +1,5 @@
-"""Without the extras everything works; what an extra measures is null and says so, and is measured once the extra has come."""
+"""Without the extras everything works; what an extra measures is null and says so, and is measured once the
+extra has come."""
 
 import sys
 
@@ -9,7 +10,13 @@ from pipelines.dataset.reader import open_dataset
 from tests.conftest import run_job
 from tests.support.footage import pan, write
 
-QUICK = ("scores.text=false", "scores.tags=false", "shots.detector=content", "captioner=own_text", "recipe=permissive")
+QUICK = (
+    "scores.text=false",
+    "scores.tags=false",
+    "shots.detector=content",
+    "captioner=own_text",
+    "recipe=permissive",
+)
 
 
 @pytest.fixture
@@ -32,9 +39,10 @@ def test_without_nudenet_nsfw_is_null_and_is_measured_once_it_is_there(tmp_path,
             run_job("select", given[1], "recipe.max.nsfw=0.5")
     (row,) = open_dataset(str(tmp_path / "dataset")).index().to_pylist()
     assert (row["status"], row["nsfw"]) == ("kept", None)
-    assert {"score": "nsfw", "why": "NudeNet (AGPL-3.0) was not installed: pip install 'rushes[nsfw]'"} in row[
-        "score_gaps"
-    ]
+    assert {
+        "score": "nsfw",
+        "why": "NudeNet (AGPL-3.0) was not installed: pip install 'rushes[nsfw]'",
+    } in row["score_gaps"]
     assert sum("nsfw is not measured" in line and "pip install 'rushes[nsfw]'" in line for line in said) == 1
 
     did = run_job("select", given[1])  # decides again, as it was measured

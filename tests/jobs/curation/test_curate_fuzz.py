@@ -1,4 +1,5 @@
-"""The worst of broken and hostile files through curation: each ends somewhere, and nobody follows where they point.
+"""The worst of broken and hostile files through curation: each ends somewhere, and nobody follows where they
+point.
 
 `benchmarks/fuzz.py` does it with a thousand, and watches what is opened.
 """

@@ -1,4 +1,5 @@
-"""Measuring tells how far it is, within a video too; interrupted, it keeps what is measured, and the next run does only the rest."""
+"""Measuring tells how far it is, within a video too; interrupted, it keeps what is measured, and the next run
+does only the rest."""
 
 import json
 import os
@@ -24,7 +25,13 @@ from pipelines.sandbox import child
 from tests.support.footage import film, pan, write
 
 UNIT_S, UNITS = 2, 16
-OPTIONS = ("recipe=permissive", f"unit_s={UNIT_S}", "scores.nsfw=false", "scores.text=false", "scores.tags=false")
+OPTIONS = (
+    "recipe=permissive",
+    f"unit_s={UNIT_S}",
+    "scores.nsfw=false",
+    "scores.text=false",
+    "scores.tags=false",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,9 @@ def measured(dataset):
 
 
 @pytest.mark.parametrize("ray", [(), ("ray.num_cpus=2",)], ids=["here", "on a Ray of its own"])
-def test_an_interrupted_run_keeps_the_units_it_measured_and_the_next_decodes_only_the_rest(footage, tmp_path, ray):
+def test_an_interrupted_run_keeps_the_units_it_measured_and_the_next_decodes_only_the_rest(
+    footage, tmp_path, ray
+):
     dataset = tmp_path / "dataset"
     command = [
         sys.executable,
@@ -60,7 +69,12 @@ def test_an_interrupted_run_keeps_the_units_it_measured_and_the_next_decodes_onl
     ]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     run = subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     while len(measured(dataset)) < 3:
         assert run.poll() is None, run.communicate()
@@ -118,12 +132,15 @@ def test_within_a_unit_it_is_told_how_far_it_is_and_what_was_measured_before_is_
     child.stop()
 
 
-def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_there_are_any(monkeypatch, capsys):
+def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_there_are_any(
+    monkeypatch, capsys
+):
     now_s = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now_s[0])
     hashing = AtWork("hashing", "/films/a.mkv", "10.0.0.7", 1, time.time())
     first, second = (
-        AtWork("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, far_s=f) for k, f in ((0, 6.0), (1, 4.04))
+        AtWork("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, far_s=f)
+        for k, f in ((0, 6.0), (1, 4.04))
     )
     pulses = (
         (3.0, Pulse(1, (hashing,))),

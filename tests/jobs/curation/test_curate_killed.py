@@ -1,4 +1,5 @@
-"""Killed with SIGKILL and run again, curation makes what it makes undisturbed. The long version is benchmarks/kill_curate.py."""
+"""Killed with SIGKILL and run again, curation makes what it makes undisturbed. The long version is
+benchmarks/kill_curate.py."""
 
 import signal
 import tempfile
@@ -36,7 +37,8 @@ def killed_run(ground, place, name, nth, victim, own_ray=False):
 
 def test_a_run_whose_worker_dies_goes_on_by_itself(ground, rehearsal):
     with ground.place() as place:
-        assert killed_run(ground, place, "shard:after", 1, "worker") == 0  # the tar is there, the rows are not
+        # the tar is there, the rows are not
+        assert killed_run(ground, place, "shard:after", 1, "worker") == 0
         assert truth(place / "dataset") == rehearsal.truth
 
 
@@ -56,6 +58,17 @@ def test_killed_again_and_again_it_makes_in_the_end_what_it_makes_undisturbed(gr
 
 def test_the_footage_has_what_could_go_wrong(rehearsal):
     passed = {name for name, _ in rehearsal.by_workers + rehearsal.by_driver}
-    stages = ("identify", "probe", "signals", "quality", "looks", "clips", "captions", "shards", "tables", "manifest")
+    stages = (
+        "identify",
+        "probe",
+        "signals",
+        "quality",
+        "looks",
+        "clips",
+        "captions",
+        "shards",
+        "tables",
+        "manifest",
+    )
     assert passed >= {f"{name}:{side}" for name in (*stages, "shard") for side in ("before", "after")}
     assert ("signals:after", 8) in rehearsal.by_workers  # videos of several units

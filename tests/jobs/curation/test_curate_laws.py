@@ -1,4 +1,5 @@
-"""The laws of a dataset: what is changed is made again and nothing else, in whatever order footage came and whoever else wrote."""
+"""The laws of a dataset: what is changed is made again and nothing else, in whatever order footage came and
+whoever else wrote."""
 
 import os
 import shutil
@@ -31,7 +32,8 @@ PLACE = ("shard", "offset", "size", "json_offset", "json_size", "txt_offset", "t
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
-    """Two folders: a film each, a worse copy of the other's film in each, and one and the same file in both."""
+    """Two folders: a film each, a worse copy of the other's film in each, and one and the same file in
+    both."""
     root = tmp_path_factory.mktemp("footage")
     for name in ("a", "b"):
         (root / name).mkdir()
@@ -97,13 +99,20 @@ def stage_files(dataset):
     return {stage.name: {str(path) for path in stage.rglob("*.parquet")} for stage in stages.iterdir()}
 
 
-def test_a_changed_score_is_measured_again_and_no_other_caption_or_clip_is_made(at_once, footage, tmp_path, shared_ray):
+def test_a_changed_score_is_measured_again_and_no_other_caption_or_clip_is_made(
+    at_once, footage, tmp_path, shared_ray
+):
     dataset = shutil.copytree(at_once, tmp_path / "dataset")
     before = stage_files(dataset)
     did = curate(footage, dataset, shared_ray, "scores.text_side_px=640")
     after = stage_files(dataset)
     assert {name for name in after if after[name] != before[name]} == {"text", "clips", "looks"}
-    assert (did["videos_hashed"], did["clips_captioned"], did["clips_cut"], did["shards_written"]) == (0, 0, 0, 0)
+    assert (did["videos_hashed"], did["clips_captioned"], did["clips_cut"], did["shards_written"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_two_runs_that_write_one_dataset_at_the_same_time_both_have_their_clips_in_it(
@@ -119,7 +128,9 @@ def test_two_runs_that_write_one_dataset_at_the_same_time_both_have_their_clips_
         f"ray.address={shared_ray.address}",
     ]
     runs = [
-        subprocess.Popen([*command, *SETTINGS, f"footage={footage / name}"], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, *SETTINGS, f"footage={footage / name}"], stdout=subprocess.PIPE, text=True
+        )
         for name in ("a", "b")
     ]
     said = [run.communicate(timeout=300)[0] for run in runs]
@@ -131,9 +142,11 @@ def test_two_runs_that_write_one_dataset_at_the_same_time_both_have_their_clips_
 
 
 def curate_here(footage, dataset, between=lambda: None):
-    """A run in this process, without Ray; `between` is done when everything is measured and nothing decided."""
+    """A run in this process, without Ray; `between` is done when everything is measured and nothing
+    decided."""
     composed = compose(
-        JOBS["curate"], [f"footage={footage}", f"dataset={dataset}", *SETTINGS, "shards.max_clips=2", "ray.num_cpus=1"]
+        JOBS["curate"],
+        [f"footage={footage}", f"dataset={dataset}", *SETTINGS, "shards.max_clips=2", "ray.num_cpus=1"],
     )
     with (
         open_run("curate", dataset / "runs" / str(len(list(dataset.glob("runs/*")))), composed.yaml) as run,

@@ -66,7 +66,9 @@ def test_a_file_above_the_limit_is_refused_before_a_byte_of_it_is_read(footage, 
     found = {source.uri[-5:]: analyst.identify(source) for source in find_footage(cfg.footage, None).sources}
     (large,) = (found[uri[-5:]] for uri, size in sizes.items() if size == max(sizes.values()))
     assert large.quarantined.reason == "too_large"
-    assert large.quarantined.message.endswith(f"are more than footage_options.max_bytes={max(sizes.values()) - 1}")
+    assert large.quarantined.message.endswith(
+        f"are more than footage_options.max_bytes={max(sizes.values()) - 1}"
+    )
     assert [analysis.hashed for analysis in found.values()].count(False) == 1
     assert not large.hashed
 
@@ -100,7 +102,11 @@ def test_a_file_that_does_not_end_in_time_is_one_row(tmp_path, monkeypatch):
     sources = [Source(str(path), path.stat().st_size, etag(path.stat())) for path in (hung, film)]
     analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
     stuck = analyst.identify(sources[0])
-    assert (stuck.quarantined.stage, stuck.quarantined.reason, stuck.hashed) == ("identify", "timed_out", False)
+    assert (stuck.quarantined.stage, stuck.quarantined.reason, stuck.hashed) == (
+        "identify",
+        "timed_out",
+        False,
+    )
     cfg.limits.deadline_s = 60.0
     assert analyst.identify(sources[1]).video_id == video_id(film)
 

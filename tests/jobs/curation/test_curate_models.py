@@ -37,16 +37,24 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
         models = {entry["source"]: entry["model"] for entry in row["score_models"]}
         assert models["clip"].startswith("open_clip")
         assert models["dover"].startswith("DOVER")
-        assert "scores.clip_aesthetic" in next(gap["why"] for gap in row["score_gaps"] if gap["score"] == "aesthetic")
+        assert "scores.clip_aesthetic" in next(
+            gap["why"] for gap in row["score_gaps"] if gap["score"] == "aesthetic"
+        )
     embeddings = opened.looks()["clip_embedding"].to_pylist()
     assert all(abs(sum(x * x for x in embedding) - 1) < 0.01 for embedding in embeddings)
 
     low, high = sorted(row["text_match"] for row in rows)
     assert low < high
-    with pytest.raises(ValueError, match=r"was curated with scores\.clip_model=.* scores\.dover=.*give it again"):
+    with pytest.raises(
+        ValueError, match=r"was curated with scores\.clip_model=.* scores\.dover=.*give it again"
+    ):
         run_job("select", f"dataset={dataset}", options[-1])
     did = run_job(
-        "select", f"dataset={dataset}", f"recipe.min.text_match={(low + high) / 2}", *options[1:3], options[-1]
+        "select",
+        f"dataset={dataset}",
+        f"recipe.min.text_match={(low + high) / 2}",
+        *options[1:3],
+        options[-1],
     )
     assert (did["clips_captioned"], did["clips_cut"]) == (0, 0)
     after = {

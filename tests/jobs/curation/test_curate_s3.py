@@ -67,7 +67,12 @@ def first(module_s3, footage, tmp_path_factory):
 def test_footage_in_one_bucket_becomes_a_dataset_in_another(first, footage):
     dataset = open_dataset(first[0])
     sources = {row["uri"].removeprefix(footage): row["status"] for row in dataset.sources().to_pylist()}
-    assert sources == {"/a.mp4": "video", "/deep/b.mp4": "video", "/deep/copy": "duplicate", "/notes.txt": "ignored"}
+    assert sources == {
+        "/a.mp4": "video",
+        "/deep/b.mp4": "video",
+        "/deep/copy": "duplicate",
+        "/notes.txt": "ignored",
+    }
     assert len(dataset.kept()) == 3
     assert all(dataset.read(row)[4:8] == b"ftyp" for row in dataset.kept())
 
@@ -84,13 +89,14 @@ def test_a_run_leaves_its_config_log_and_ledger_in_the_dataset(first):
     bucket, prefix = split(f"{first[0]}/runs/")
     there = {f"runs/{item.key.removeprefix(prefix)}" for item in listing(bucket, prefix)}
     assert there == set(keys), "nothing lies there that a store hides, where rushes clean would not look"
-    assert not any(os.environ["AWS_SECRET_ACCESS_KEY"].encode() in open_store(first[0]).read(key) for key in keys), (
-        "no secret is written down"
-    )
+    assert not any(
+        os.environ["AWS_SECRET_ACCESS_KEY"].encode() in open_store(first[0]).read(key) for key in keys
+    ), "no secret is written down"
 
 
 def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, module_s3):
-    """503s, delays, connections cut in the middle of what is sent and of what is answered: one in five requests."""
+    """503s, delays, connections cut in the middle of what is sent and of what is answered: one in five
+    requests."""
     faults = Faults(busy=0.07, slow=0.03, cut_request=0.05, cut_answer=0.05, slow_s=0.1)
     proxy = Proxy(module_s3.port, faults, seed=1).start()
     dataset = f"s3://{module_s3.new_bucket()}/films/dataset"
@@ -105,7 +111,10 @@ def test_over_a_bad_road_everything_is_the_same_byte_for_byte(first, footage, mo
 def test_other_jobs_take_a_dataset_in_s3_and_say_what_is_wrong(first, tmp_path, capsys):
     dataset = first[0]
     assert main.main(["clips", f"dataset={dataset}", "source=deep/b.mp4"]) == 0
-    assert main.main(["export", f"dataset={dataset}", "source=a.mp4", "at_s=1.3", f"out={tmp_path / 'a.mp4'}"]) == 0
+    assert (
+        main.main(["export", f"dataset={dataset}", "source=a.mp4", "at_s=1.3", f"out={tmp_path / 'a.mp4'}"])
+        == 0
+    )
     assert main.main(["export", f"dataset={dataset}", f"out={tmp_path / 'clips'}"]) == 0
     names = [path.name.rpartition("_")[0] for path in sorted((tmp_path / "clips").iterdir())]
     assert names == ["a_0m00.00s", "a_0m01.20s", "b_0m00.00s"]

@@ -1,4 +1,5 @@
-"""The law of work units: neither their length, nor how many workers measure them, nor in which order, changes a shot."""
+"""The law of work units: neither their length, nor how many workers measure them, nor in which order, changes
+a shot."""
 
 import os
 import random
@@ -31,8 +32,13 @@ def dissolve(before: np.ndarray, after: np.ndarray, num_frames: int) -> np.ndarr
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
-    """17 s with cuts, a dissolve, a fade and a flash, coded so that seeking is hard: B-frames, open and uneven GOPs."""
-    shots = [pan(1, 90, HEIGHT, WIDTH, 0.7), zoom(2, 60, HEIGHT, WIDTH), pan(3, 110, HEIGHT, WIDTH, -0.5, 0.3)]
+    """17 s with cuts, a dissolve, a fade and a flash, coded so that seeking is hard: B-frames, open and
+    uneven GOPs."""
+    shots = [
+        pan(1, 90, HEIGHT, WIDTH, 0.7),
+        zoom(2, 60, HEIGHT, WIDTH),
+        pan(3, 110, HEIGHT, WIDTH, -0.5, 0.3),
+    ]
     faded = pan(4, 100, HEIGHT, WIDTH, 0.4)
     faded[-20:] = (faded[-20:] * np.linspace(1, 0, 20)[:, None, None, None]).astype(np.uint8)
     flash = np.repeat(texture(5, HEIGHT, WIDTH)[None], 70, axis=0)

@@ -1,4 +1,5 @@
-"""A worker that dies takes no footage with it: who kills workers again and again is found, alone; what stands still says so."""
+"""A worker that dies takes no footage with it: who kills workers again and again is found, alone; what stands
+still says so."""
 
 import os
 import signal
@@ -10,7 +11,17 @@ import pytest
 
 from jobs.cluster.config import RayConfig
 from jobs.cluster.connect import connect
-from jobs.cluster.watch import MOST_DEATHS, AtWork, Desk, Pulse, Watch, WorkerLostError, open_desk, stalled, watched
+from jobs.cluster.watch import (
+    MOST_DEATHS,
+    AtWork,
+    Desk,
+    Pulse,
+    Watch,
+    WorkerLostError,
+    open_desk,
+    stalled,
+    watched,
+)
 from jobs.curation.analysis import Analysis
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
@@ -27,7 +38,8 @@ def ray():
 
 
 def killed_while_at(desk, name: str, stop: threading.Event, most: int) -> list[int]:
-    """Kills workers, so many at most, that are at work on an item with this in its name; their processes, as it goes on."""
+    """Kills workers, so many at most, that are at work on an item with this in its name; their processes, as
+    it goes on."""
     import ray
 
     killed: list[int] = []
@@ -35,7 +47,12 @@ def killed_while_at(desk, name: str, stop: threading.Event, most: int) -> list[i
     def watch():
         while not stop.is_set():
             for at in ray.get(desk.pulse.remote()).open:
-                if name in at.item and at.stage == "measuring" and at.pid not in killed and len(killed) < most:
+                if (
+                    name in at.item
+                    and at.stage == "measuring"
+                    and at.pid not in killed
+                    and len(killed) < most
+                ):
                     os.kill(at.pid, signal.SIGKILL)
                     killed.append(at.pid)
             time.sleep(0.01)
@@ -58,7 +75,9 @@ def test_who_kills_its_workers_is_quarantined_alone_and_who_merely_lost_one_is_n
     killed = killed_while_at(graph._desk, "poison.mp4", stop, most=2 * MOST_DEATHS if deadly else 1)
     try:
         parts = list(stream)
-        found: dict[str, Analysis] = {analysis.source_uri.rpartition("/")[2]: analysis for analysis in whole(parts)}
+        found: dict[str, Analysis] = {
+            analysis.source_uri.rpartition("/")[2]: analysis for analysis in whole(parts)
+        }
     finally:
         stop.set()
     assert [len(found[name].clips) for name in ("a.mp4", "z.mp4")] == [1, 1]
@@ -100,18 +119,25 @@ def test_an_error_inside_ends_the_work_and_a_deadly_item_is_not_begun():
 def test_what_stands_still_names_what_it_waits_for():
     lines: list[str] = []
     watch = Watch(open_desk())
-    with watch.over("measuring", "long.mp4"), watched(watch.desk, "curate: videos", "1 CPU", lines.append, stall_s=1):
+    with (
+        watch.over("measuring", "long.mp4"),
+        watched(watch.desk, "curate: videos", "1 CPU", lines.append, stall_s=1),
+    ):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.1)
     assert lines[0].startswith("curate: videos: no progress for")
-    assert f"at work: measuring long.mp4 for 1 s (process {os.getpid()} on " in lines[0].replace("for 2 s", "for 1 s")
+    assert f"at work: measuring long.mp4 for 1 s (process {os.getpid()} on " in lines[0].replace(
+        "for 2 s", "for 1 s"
+    )
     del lines[:]
     with watched(watch.desk, "curate: clips", "1 CPU and 1.0 GiB of memory", lines.append, stall_s=1):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.1)
-    assert "nothing is at work: a task needs 1 CPU and 1.0 GiB of memory; free are 2 of 2 CPUs and" in lines[0]
+    assert (
+        "nothing is at work: a task needs 1 CPU and 1.0 GiB of memory; free are 2 of 2 CPUs and" in lines[0]
+    )
 
 
 def test_of_many_the_oldest_are_named():
@@ -121,4 +147,6 @@ def test_of_many_the_oldest_are_named():
         "curate: clips: no progress for 90 s; at work: cutting clip 0 for 100 s (process 0 on 10.0.0.7);"
     )
     assert line.endswith("cutting clip 4 for 96 s (process 4 on 10.0.0.7); and 3 more")
-    assert stalled("curate: clips", 90, None, "Ray does not answer", 0).endswith("for 90 s; Ray does not answer")
+    assert stalled("curate: clips", 90, None, "Ray does not answer", 0).endswith(
+        "for 90 s; Ray does not answer"
+    )

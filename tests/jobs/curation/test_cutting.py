@@ -21,7 +21,9 @@ from tests.support.sounds import film_with_sound
 def cut(tmp_path, monkeypatch):
     """Cuts a clip; the process that cuts it ends so if it is to keep sound."""
     silent = write(tmp_path / "silent.mp4", pan(1, 20, 48, 64))
-    source = as_measured(film_with_sound(silent, tmp_path / "a.mp4", "aac", 48000, "mono", pieces=[(0.0, 0.8)]))
+    source = as_measured(
+        film_with_sound(silent, tmp_path / "a.mp4", "aac", 48000, "mono", pieces=[(0.0, 0.8)])
+    )
     cfg = CurateConfig(footage=str(source.path), dataset=str(tmp_path / "dataset"), precision="fp32")
     cfg.cut.audio = "keep"
     real, span = child.call, source.span(3, 20)
@@ -45,7 +47,11 @@ def cut(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "error",
-    [MediaError(Reason.CRASHED, "signal 11"), MediaError(Reason.TIMED_OUT, "120 s"), child.ChildError("a fault")],
+    [
+        MediaError(Reason.CRASHED, "signal 11"),
+        MediaError(Reason.TIMED_OUT, "120 s"),
+        child.ChildError("a fault"),
+    ],
 )
 def test_a_process_that_sound_ends_makes_way_for_one_that_cuts_the_pictures_alone(cut, error):
     mp4, how, sound = cut(error)

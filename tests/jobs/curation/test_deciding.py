@@ -1,4 +1,5 @@
-"""Deciding: the outcome depends on the clips, the recipe and what effects answer; not on order, nor on what earlier runs kept."""
+"""Deciding: the outcome depends on the clips, the recipe and what effects answer; not on order, nor on what
+earlier runs kept."""
 
 from dataclasses import replace
 
@@ -34,7 +35,8 @@ def candidate(clip_id, area=100, motion=0.1, **how):
 
 
 class Answers:
-    """Effects that know their answers: captions and matches by clip, and what goes wrong; they count how often they are asked."""
+    """Effects that know their answers: captions and matches by clip, and what goes wrong; they count how
+    often they are asked."""
 
     def __init__(self, matches=(), no_caption=(), no_cut=(), per_shard=2):
         self.matches, self.no_caption, self.no_cut = dict(matches), dict(no_caption), dict(no_cut)
@@ -44,7 +46,8 @@ class Answers:
     def caption(self, clips):
         self.captioned += [clip.clip_id for clip in clips]
         return {
-            clip.clip_id: self._row(clip.clip_id, self.no_caption, caption_short=f"{clip.clip_id}.") for clip in clips
+            clip.clip_id: self._row(clip.clip_id, self.no_caption, caption_short=f"{clip.clip_id}.")
+            for clip in clips
         }
 
     def match(self, clips, captions):
@@ -59,7 +62,10 @@ class Answers:
         for k in range(0, len(ids), self.per_shard):
             shelf = [clip_id for clip_id in ids[k : k + self.per_shard] if clip_id not in self.no_cut]
             for clip_id in ids[k : k + self.per_shard]:
-                where = dict.fromkeys(STORED) | {"shard": "-".join(shelf) if clip_id in shelf else None, "bucket": "b"}
+                where = dict.fromkeys(STORED) | {
+                    "shard": "-".join(shelf) if clip_id in shelf else None,
+                    "bucket": "b",
+                }
                 written[clip_id] = self._row(clip_id, self.no_cut, **where)
         self.written.append(tuple(ids))
         return Shelved(frozenset(), written)
@@ -144,7 +150,9 @@ def cases(draw):
     names = [f"{k:02d}" for k in range(draw(st.integers(1, 8)))]
     some = st.dictionaries(st.sampled_from(names), WHYS, max_size=3)
     clips = [candidate(name, draw(st.integers(1, 4)), draw(st.sampled_from([0.0, 0.1]))) for name in names]
-    pairs = draw(st.sets(st.tuples(st.sampled_from(names), st.sampled_from(names)).filter(lambda p: p[0] < p[1])))
+    pairs = draw(
+        st.sets(st.tuples(st.sampled_from(names), st.sampled_from(names)).filter(lambda p: p[0] < p[1]))
+    )
     answers = {
         "matches": draw(st.dictionaries(st.sampled_from(names), st.sampled_from([0.1, 0.3]))),
         "no_caption": draw(some), "no_cut": draw(some), "per_shard": draw(st.integers(1, 3)),

@@ -1,4 +1,5 @@
-"""A full disk is said in a line and blamed on no file; once there is room, the same command makes what it would have made."""
+"""A full disk is said in a line and blamed on no file; once there is room, the same command makes what it
+would have made."""
 
 import errno
 import os
@@ -22,14 +23,21 @@ from tests.conftest import run_job
 from tests.support.footage import pan, write
 
 FAST = (
-    *("scores.text=false", "scores.nsfw=false", "scores.tags=false", "shots.detector=content", "captioner=own_text"),
+    *(
+        "scores.text=false",
+        "scores.nsfw=false",
+        "scores.tags=false",
+        "shots.detector=content",
+        "captioner=own_text",
+    ),
     *("precision=fp32", "recipe=permissive"),
 )
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    """Where the disk is full is told to this process alone; a Ray that other tests have started knows nothing of it."""
+    """Where the disk is full is told to this process alone; a Ray that other tests have started knows nothing
+    of it."""
     monkeypatch.setattr(here, "_connected", lambda: False)
 
 
@@ -93,7 +101,9 @@ def test_a_clip_whose_file_finds_no_room_is_not_set_aside(footage, tmp_path, mon
     call = child.call
     with monkeypatch.context() as patch:
         patch.setattr(
-            child, "call", lambda f, *args, **how: (full if f.__name__ == "cut_clip" else call)(f, *args, **how)
+            child,
+            "call",
+            lambda f, *args, **how: (full if f.__name__ == "cut_clip" else call)(f, *args, **how),
         )
         with monkeypatch.context() as inner:
             inner.setattr(shard_writer, "prove_room", asked)
@@ -124,9 +134,10 @@ def test_room_is_proved_by_writing(tmp_path):
     prove_room(tmp_path, 1024**2)
     assert not list(tmp_path.iterdir())
     program = (
-        "import resource, signal, sys; from pathlib import Path; from pipelines.storage.local_store import prove_room;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); prove_room(Path(sys.argv[1]))"
+        "import resource, signal, sys; from pathlib import Path; from pipelines.storage.local_store import "
+        "prove_room;signal.signal(signal.SIGXFSZ, "
+        "signal.SIG_IGN);resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "prove_room(Path(sys.argv[1]))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(shard_writer.__file__).parents[2])}
     done = subprocess.run(
@@ -154,7 +165,9 @@ def test_a_real_disk_that_is_full(footage, tmp_path):
         pytest.skip("only root may mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("a small disk can't be mounted here")
     try:
         with pytest.raises((OSError, RuntimeError)) as caught:

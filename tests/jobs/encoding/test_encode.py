@@ -1,4 +1,5 @@
-"""`rushes encode` on a real dataset: cached latents follow the clips' bytes, and a clip that can't be read ends nothing."""
+"""`rushes encode` on a real dataset: cached latents follow the clips' bytes, and a clip that can't be read
+ends nothing."""
 
 import shutil
 import tarfile
@@ -46,11 +47,13 @@ def test_a_clip_that_can_not_be_read_is_left_out_told_and_tried_again(dataset, t
     result = encode(dataset, tiny_run)
     assert (result["clips"], result["clips_unread"]) == (len(clips) - 1, 1)
     said = capsys.readouterr().out
-    assert f"left out: clip {bad['clip_id']} in shards/{bad['bucket']}/{bad['shard']}.tar: undecodable" in said
+    assert (
+        f"left out: clip {bad['clip_id']} in shards/{bad['bucket']}/{bad['shard']}.tar: undecodable" in said
+    )
     assert "the next run tries them again" in said
-    assert {clip for clip, _ in open_latents(open_store(str(dataset)), None).rows} == {c["clip_id"] for c in clips} - {
-        bad["clip_id"]
-    }
+    assert {clip for clip, _ in open_latents(open_store(str(dataset)), None).rows} == {
+        c["clip_id"] for c in clips
+    } - {bad["clip_id"]}
 
     again = encode(dataset, tiny_run)
     assert (again["shards_made"], again["clips_unread"]) == (0, 1), "its neighbours are not made again"
@@ -58,7 +61,9 @@ def test_a_clip_that_can_not_be_read_is_left_out_told_and_tried_again(dataset, t
     damage(dataset, bad, was)
     mended = encode(dataset, tiny_run)
     assert (mended["shards_made"], mended["clips_unread"], mended["clips"]) == (1, 0, len(clips))
-    assert {clip for clip, _ in open_latents(open_store(str(dataset)), None).rows} == {c["clip_id"] for c in clips}
+    assert {clip for clip, _ in open_latents(open_store(str(dataset)), None).rows} == {
+        c["clip_id"] for c in clips
+    }
     assert "all shards were there" in (encode(dataset, tiny_run), capsys.readouterr().out)[1]
 
 

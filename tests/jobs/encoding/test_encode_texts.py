@@ -1,4 +1,5 @@
-"""Text embeddings are made once per text encoder, whatever becomes of the VAE; nothing takes them away; what is cut is said."""
+"""Text embeddings are made once per text encoder, whatever becomes of the VAE; nothing takes them away; what
+is cut is said."""
 
 import json
 import os
@@ -57,7 +58,9 @@ def test_other_texts_or_another_encoder_have_an_object_of_their_own(tmp_path):
 
 def test_a_worker_with_other_weights_is_refused_before_it_stores_anything(tmp_path):
     store = LocalStore(tmp_path)
-    with pytest.raises(ValueError, match=r"'counting' has other weights on this worker \(f{16}\) than .* \(0{16}\)"):
+    with pytest.raises(
+        ValueError, match=r"'counting' has other weights on this worker \(f{16}\) than .* \(0{16}\)"
+    ):
         TextStore(store, Counting(), "0" * 16).embedded(["dog"])
     assert list(store.list(f"{ROOT}/")) == []
 
@@ -74,7 +77,8 @@ def test_numbers_beyond_float16_are_an_error_and_are_not_stored(tmp_path):
 
 @pytest.fixture(scope="module")
 def encoded(tiny_run, shared_ray, tmp_path_factory):
-    """The tiny run's dataset, encoded anew by a T5 that cuts captions at eight tokens, for two sets of windows."""
+    """The tiny run's dataset, encoded anew by a T5 that cuts captions at eight tokens, for two sets of
+    windows."""
     t5 = f"t5:{tiny_text(tmp_path_factory.mktemp('text') / 't5', 't5')}@max=8"
     dataset, vae = tiny_run.made("curate"), tiny_run.made("train_vae")
     shapes = [o for o in TINY if o.startswith(("shapes.", "windows."))]
@@ -87,7 +91,9 @@ def encoded(tiny_run, shared_ray, tmp_path_factory):
                 *shapes, f"windows.stride_s={stride}",
             )
         )  # fmt: skip
-        listings.append({e.key: e.modified_s for e in store.entries(f"{ROOT}/{text_encoder(t5).fingerprint}/")})
+        listings.append(
+            {e.key: e.modified_s for e in store.entries(f"{ROOT}/{text_encoder(t5).fingerprint}/")}
+        )
     yield store, results, listings, t5
     for result in results:  # the run's own latents are the only ones again
         assert result["latents"] not in before
@@ -102,7 +108,10 @@ def test_other_latents_take_the_texts_that_are_there(encoded):
     assert kept == made, "no object is new, none was written again"
     one, other = (open_latents(store, result["latents"]) for result in (first, second))
     assert one.manifest["text_encoder"] == other.manifest["text_encoder"] == t5
-    assert (one.manifest["text_encoder_fingerprint"], one.manifest["text_dim"]) == (text_encoder(t5).fingerprint, 32)
+    assert (one.manifest["text_encoder_fingerprint"], one.manifest["text_dim"]) == (
+        text_encoder(t5).fingerprint,
+        32,
+    )
     for clip_id, window in one.rows:
         texts, same = one.texts(clip_id, window), other.texts(clip_id, window)
         assert texts.keys() == same.keys() >= {"short", "dense"}
@@ -133,9 +142,18 @@ def test_cleaning_leaves_texts_alone_and_a_dataset_with_them_is_sound(encoded, s
 
 def test_a_prompt_that_is_cut_is_said_and_its_embedding_is_remembered(tiny_run, tmp_path, capsys):
     out = tmp_path / "a.mp4"
-    common = [f"checkpoint={tiny_run.made('train')}", f"out={out}", "width=32", "height=32", "duration_s=0", "steps=1"]
+    common = [
+        f"checkpoint={tiny_run.made('train')}",
+        f"out={out}",
+        "width=32",
+        "height=32",
+        "duration_s=0",
+        "steps=1",
+    ]
     run_job("generate", *common, f"prompt={'word ' * 300}")
-    assert "the prompt has more than the 256 tokens that text encoder 'minilm' reads" in capsys.readouterr().out
+    assert (
+        "the prompt has more than the 256 tokens that text encoder 'minilm' reads" in capsys.readouterr().out
+    )
     assert json.loads(out.with_suffix(".json").read_text())["prompt_cut"] is True
     run_job("generate", *common, "prompt=a red square")
     assert "the prompt has more" not in capsys.readouterr().out
@@ -154,7 +172,8 @@ def test_a_checkpoint_takes_its_text_encoder_from_where_it_is_said_and_no_other(
     ):
         Pipeline(export, text="minilm@max=8")
     with pytest.raises(
-        FileNotFoundError, match=r"no folder '/no/t5'.*; or say where it is on this machine with text_encoder="
+        FileNotFoundError,
+        match=r"no folder '/no/t5'.*; or say where it is on this machine with text_encoder=",
     ):
         Pipeline(export, text="t5:/no/t5")
     assert Pipeline(export, text="minilm@max=256").text.name == "minilm@max=256"

@@ -1,4 +1,5 @@
-"""What a latent shard holds follows the shard that it comes from: clips that join the dataset change no other."""
+"""What a latent shard holds follows the shard that it comes from: clips that join the dataset change no
+other."""
 
 from dataclasses import dataclass
 
@@ -69,7 +70,13 @@ def test_other_bytes_or_another_caption_are_encoded_anew_and_nothing_else_is():
 
 
 def written(store: LocalStore, chunk: Chunk) -> None:
-    write_shard(store, "f", chunk.bucket, chunk.id, [EncodedClip(row["clip_id"], {}, {}, {}, []) for row in chunk.rows])
+    write_shard(
+        store,
+        "f",
+        chunk.bucket,
+        chunk.id,
+        [EncodedClip(row["clip_id"], {}, {}, {}, []) for row in chunk.rows],
+    )
 
 
 def test_clips_that_could_not_be_read_are_alone_tried_again(tmp_path):
@@ -84,7 +91,9 @@ def test_clips_that_could_not_be_read_are_alone_tried_again(tmp_path):
     written(store, chunk.only(bad[:1]))  # one of them can be read by now
     write_unread(store, "f", chunk.only(bad).id, bad[1:])
     finished, missing = divided(store, "f", [chunk])
-    assert {row["clip_id"] for one in finished for row in one.rows} == {r["clip_id"] for r in chunk.rows} - {bad[1]}
+    assert {row["clip_id"] for one in finished for row in one.rows} == {r["clip_id"] for r in chunk.rows} - {
+        bad[1]
+    }
     assert missing == [chunk.only(bad[1:])]
     written(store, chunk.only(bad[1:]))
     assert divided(store, "f", [chunk])[1] == []

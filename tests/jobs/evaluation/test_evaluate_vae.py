@@ -1,4 +1,5 @@
-"""A VAE on what it never saw: the figures are the training's own, per shape, and the page shows every shape."""
+"""A VAE on what it never saw: the figures are the training's own, per shape, and the page shows every
+shape."""
 
 import json
 import shutil
@@ -12,7 +13,9 @@ from tests.conftest import TinyRun, run_job
 
 def evaluated(tiny_run: TinyRun, out, *overrides: str):
     """In the numbers that training's own figures are in."""
-    return run_job("evaluate_vae", f"dataset={tiny_run.made('curate')}", f"out={out}", "precision=fp32", *overrides)
+    return run_job(
+        "evaluate_vae", f"dataset={tiny_run.made('curate')}", f"out={out}", "precision=fp32", *overrides
+    )
 
 
 def windows_of(result) -> Counter:
@@ -31,7 +34,8 @@ def whole(tiny_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def moving(tiny_run, tmp_path_factory):
-    """Its bare weights at the clips' own sizes, half of each clip held out: where it went, and what it returned."""
+    """Its bare weights at the clips' own sizes, half of each clip held out: where it went, and what it
+    returned."""
     out = tmp_path_factory.mktemp("moving")
     shapes = ["shapes.max_pixels=3072", "shapes.fps=8", "shapes.max_frames=5", "windows.holdout_share=0.5"]
     return out, evaluated(tiny_run, out, weights(tiny_run), *shapes)
@@ -111,7 +115,9 @@ def test_training_settings_that_lack_a_newer_key_are_read(tiny_run, whole, tmp_p
     shutil.copytree(tiny_run.made("train_vae") / "export", old / "export")
     settings = json.loads((tiny_run.made("train_vae") / "settings.json").read_text())
     del settings["windows"]["stride_s"]
-    (old / "settings.json").write_text(json.dumps({"shapes": settings["shapes"], "windows": settings["windows"]}))
+    (old / "settings.json").write_text(
+        json.dumps({"shapes": settings["shapes"], "windows": settings["windows"]})
+    )
     assert windows_of(evaluated(tiny_run, tmp_path / "out", f"checkpoint={old}")) == windows_of(whole)
 
 
@@ -128,7 +134,9 @@ def test_it_writes_over_no_training(tiny_run, tmp_path):
 
 
 def test_clips_that_can_not_be_read_are_left_out_and_named(tiny_run, tmp_path, capsys):
-    shutil.copytree(tiny_run.made("curate"), tmp_path / "dataset", ignore=shutil.ignore_patterns("latents", "runs"))
+    shutil.copytree(
+        tiny_run.made("curate"), tmp_path / "dataset", ignore=shutil.ignore_patterns("latents", "runs")
+    )
     shard = next((tmp_path / "dataset" / "shards").glob("*/*.tar"))
     shard.unlink()
     overrides = ["precision=fp32", f"checkpoint={tiny_run.made('train_vae')}"]

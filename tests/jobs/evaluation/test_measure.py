@@ -1,4 +1,5 @@
-"""Figures of windows and their means: the original itself is perfect, and what can't be measured is left out."""
+"""Figures of windows and their means: the original itself is perfect, and what can't be measured is left
+out."""
 
 import pytest
 import torch

@@ -41,7 +41,11 @@ def test_ssim_of_one_window_is_the_formula_over_its_gaussian():
     mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
     var_a, var_b = (weights * (a - mean_a) ** 2).sum(), (weights * (b - mean_b) ** 2).sum()
     cov = (weights * (a - mean_a) * (b - mean_b)).sum()
-    wanted = (2 * mean_a * mean_b + 1e-4) * (2 * cov + 9e-4) / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+    wanted = (
+        (2 * mean_a * mean_b + 1e-4)
+        * (2 * cov + 9e-4)
+        / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+    )
     assert float(ssim(grey(255 * a[None]), grey(255 * b[None]))) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -60,7 +64,9 @@ def test_flicker_is_the_change_that_a_still_scene_never_had():
     assert float(flicker(x, x)) == 0
     shaking = still + 3.0 * (np.arange(5) % 2)[:, None, None]
     assert float(flicker(x, grey(shaking))) == pytest.approx(3.0, abs=1e-4)
-    assert float(flicker(x, grey(still + 7.0))) == pytest.approx(0.0, abs=1e-4), "an error that stays does not flicker"
+    assert float(flicker(x, grey(still + 7.0))) == pytest.approx(0.0, abs=1e-4), (
+        "an error that stays does not flicker"
+    )
 
 
 def test_flicker_counts_only_where_the_original_stands_still():

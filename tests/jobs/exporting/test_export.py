@@ -23,7 +23,9 @@ def coded(path: Path) -> tuple[list[Fraction], list[np.ndarray]]:
     """Times and pixels of all frames in a file, hidden or not."""
     with av.open(str(path), options={"ignore_editlist": "1"}) as container:
         frames = list(container.decode(video=0))
-    return [(f.pts - frames[0].pts) * f.time_base for f in frames], [f.to_ndarray(format="gray") for f in frames]
+    return [(f.pts - frames[0].pts) * f.time_base for f in frames], [
+        f.to_ndarray(format="gray") for f in frames
+    ]
 
 
 def source_frames(row) -> list[np.ndarray]:
@@ -102,7 +104,8 @@ def test_the_same_command_goes_on_with_what_is_missing(mixed, tmp_path, capsys):
     [
         (
             ["source=static.mp4", "out={folder}/a.mp4"],
-            "was rejected (static), and rejected clips have no file; it gets one if it is kept: rushes select dataset=",
+            "was rejected (static), and rejected clips have no file; it gets one if it is kept: rushes "
+            "select dataset=",
         ),
         (["source=march/walk.mp4", "at_s=1.3", "out={folder}/a.mp4"], "recipe.min.duration_s=0.32"),
         (["source=broken.mp4", "out={folder}/a.mp4"], "broken.mp4 is in quarantine: probe: truncated"),
@@ -146,12 +149,18 @@ def test_a_damaged_clip_is_named_and_the_others_are_written(mixed, tmp_path, cap
 
 
 def test_names_of_files_tell_footage_moment_and_clip():
-    row = {"source_uri": "s3://bucket/a/Tag 1: Straße/ö?*.x.mov", "start_s": 3723.456, "clip_id": "0123456789abcdef"}
+    row = {
+        "source_uri": "s3://bucket/a/Tag 1: Straße/ö?*.x.mov",
+        "start_s": 3723.456,
+        "clip_id": "0123456789abcdef",
+    }
     assert file_name(row, 8) == "ö__.x_1h02m03.46s_01234567.mp4"
     assert file_name(row | {"source_uri": "/a/" + "長" * 200 + ".mp4"}, 9).startswith("長" * 40 + "_1h")
     assert file_name(row | {"source_uri": "/a/...", "start_s": -0.5}, 8) == "clip_-0m00.50s_01234567.mp4"
 
 
 def test_exporting_starts_neither_ray_nor_any_network(mixed, tmp_path):
-    imported, _ = heavy_modules_after("export", f"dataset={mixed}", "source=harbour*", f"out={tmp_path}/a.mp4")
+    imported, _ = heavy_modules_after(
+        "export", f"dataset={mixed}", "source=harbour*", f"out={tmp_path}/a.mp4"
+    )
     assert not {"torch", "ray", "transformers", "deepspeed"} & set(imported)

@@ -1,4 +1,5 @@
-"""Generation from a checkpoint: exactly the size asked for, the same video from the same seed, and the file says how it was made."""
+"""Generation from a checkpoint: exactly the size asked for, the same video from the same seed, and the file
+says how it was made."""
 
 import hashlib
 import json
@@ -49,10 +50,21 @@ def test_a_seed_decides(tiny_run, tmp_path):
 
 def test_a_sweep_makes_a_video_of_the_very_prompt_for_each_value(tiny_run, tmp_path):
     prompt = 'a "red" kite, = {high} \\ ${HOME}, it\'s here'
-    command = ["-m", f"checkpoint={tiny_run.made('train')}", f"prompt={prompt}", "seed=1,2", "out=my videos/v.mp4"]
+    command = [
+        "-m",
+        f"checkpoint={tiny_run.made('train')}",
+        f"prompt={prompt}",
+        "seed=1,2",
+        "out=my videos/v.mp4",
+    ]
     command += ["width=32", "height=32", "duration_s=0", "steps=1"]
-    subprocess.run([sys.executable, "-m", "jobs.cli.main", "generate", *command], cwd=tmp_path, check=True, timeout=300)
-    assert sorted(path.name for path in (tmp_path / "my videos").glob("*.mp4")) == ["v_seed=1.mp4", "v_seed=2.mp4"]
+    subprocess.run(
+        [sys.executable, "-m", "jobs.cli.main", "generate", *command], cwd=tmp_path, check=True, timeout=300
+    )
+    assert sorted(path.name for path in (tmp_path / "my videos").glob("*.mp4")) == [
+        "v_seed=1.mp4",
+        "v_seed=2.mp4",
+    ]
     for seed in (1, 2):
         note = json.loads((tmp_path / "my videos" / f"v_seed={seed}.json").read_text())
         assert (note["prompt"], note["seed"]) == (prompt, seed)
@@ -70,12 +82,17 @@ def test_the_precision_is_said_and_kept_with_the_video(tiny_run, tmp_path, capsy
     ("override", "message"),
     [
         ("out=s3://bucket/a.mp4", "this job writes to a path of this machine"),
-        ("out={folder}/settings.mp4", r"settings.json would be written over, and it is no note of a generated video"),
+        (
+            "out={folder}/settings.mp4",
+            r"settings.json would be written over, and it is no note of a generated video",
+        ),
         ("gpu=true", "this machine has no GPU"),
         ("seed=18446744073709551616", "too large"),
     ],
 )
-def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(tiny_run, tmp_path, override, message):
+def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(
+    tiny_run, tmp_path, override, message
+):
     (tmp_path / "settings.json").write_text("{}")
     typed = [f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}", override.format(folder=tmp_path)]  # fmt: skip
     with pytest.raises(ValueError, match=message):

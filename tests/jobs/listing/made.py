@@ -46,11 +46,21 @@ def video(uri: str, duration_s: float, **more: Any) -> Row:
 
 def bad(uri: str, reason: str, clip_id: str | None = None, **more: Any) -> Row:
     """A row of the quarantine."""
-    return {"source_uri": uri, "stage": "cut", "reason": reason, "message": "as it was", "clip_id": clip_id} | more
+    return {
+        "source_uri": uri,
+        "stage": "cut",
+        "reason": reason,
+        "message": "as it was",
+        "clip_id": clip_id,
+    } | more
 
 
 def make(
-    folder: Path, clips: Sequence[Row], sources: Sequence[Row], quarantine: Sequence[Row] = (), number: int = 1
+    folder: Path,
+    clips: Sequence[Row],
+    sources: Sequence[Row],
+    quarantine: Sequence[Row] = (),
+    number: int = 1,
 ) -> str:
     """Publish it as the manifest of a number; its URI."""
     store = open_store(str(folder))
@@ -60,7 +70,15 @@ def make(
         store.put_new(keys[name], parquet_bytes(table(rows, schema)))
     recipe = {"name": "test", "hash": "abc", "rules": RULES}
     manifest = Manifest(
-        SCHEMA_VERSION, (), (keys["index"],), (), (keys["sources"],), (keys["quarantine"],), recipe, {}, settings={}
+        SCHEMA_VERSION,
+        (),
+        (keys["index"],),
+        (),
+        (keys["sources"],),
+        (keys["quarantine"],),
+        recipe,
+        {},
+        settings={},
     )
     publish(store, number - 1 if number > 1 else 0, manifest)
     return str(folder)

@@ -13,7 +13,9 @@ from jobs.listing.layout import as_csv, as_json, as_table
 
 NAMES = ("clip", "source", "num", "about")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-VALUES = st.tuples(st.none() | TEXT, TEXT, st.none() | st.integers() | st.floats(allow_nan=False), st.none() | TEXT)
+VALUES = st.tuples(
+    st.none() | TEXT, TEXT, st.none() | st.integers() | st.floats(allow_nan=False), st.none() | TEXT
+)
 ROWS = st.lists(VALUES, max_size=6)
 
 

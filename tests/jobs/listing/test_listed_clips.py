@@ -41,7 +41,10 @@ def test_a_table_shows_every_clip_with_what_tells_it_best(mixed, capsys):
         (["status=rejected"], lambda row: row["status"] == "rejected"),
         (["reason=static"], lambda row: "static" in row["reject_reasons"]),
         (["source=march/walk.mp4"], lambda row: "march/walk" in row["source_uri"]),
-        (["source=*walk*", "status=kept"], lambda row: "walk" in row["source_uri"] and row["status"] == "kept"),
+        (
+            ["source=*walk*", "status=kept"],
+            lambda row: "walk" in row["source_uri"] and row["status"] == "kept",
+        ),
         (["source=harbour.copy.mp4"], lambda row: "harbour" in row["source_uri"]),
         (["bucket=4x3_0_1s"], lambda row: row["bucket"] == "4x3_0_1s"),
         (["bucket=*_0s"], lambda row: row["bucket"].endswith("_0s")),
@@ -64,7 +67,14 @@ def test_clips_are_sorted_both_ways_with_what_is_not_known_at_the_end(mixed, cap
 
 def test_columns_are_those_asked_for_in_their_order_and_nulls_are_said(mixed, capsys):
     rows = listed(capsys, mixed, "columns=motion_*, clip,caption_short,reject_reasons", "status=rejected")
-    assert list(rows[0]) == ["motion_mean", "motion_p95", "motion_peak", "clip", "caption_short", "reject_reasons"]
+    assert list(rows[0]) == [
+        "motion_mean",
+        "motion_p95",
+        "motion_peak",
+        "clip",
+        "caption_short",
+        "reject_reasons",
+    ]
     assert all(row["caption_short"] is None and row["reject_reasons"] for row in rows)
     everything = listed(capsys, mixed, "columns=*", "limit=1")
     whole = open_dataset(str(mixed)).index().to_pylist()[:1]

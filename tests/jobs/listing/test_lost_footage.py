@@ -1,4 +1,5 @@
-"""What became of a dataset's footage is counted right and said in words, on the console and by `rushes inspect`."""
+"""What became of a dataset's footage is counted right and said in words, on the console and by `rushes
+inspect`."""
 
 import json
 import os
@@ -53,7 +54,9 @@ def test_the_console_says_why_and_how_much_was_lost(dataset):
 def test_where_nothing_was_lost_nothing_is_said(tmp_path):
     account = account_of(open_dataset(make(tmp_path, [clip("1", A, 0, 60)], [video(A, 60)])))
     assert (lost_line(account), quarantine_line(account)) == (None, None)
-    assert "rejected" not in as_text(describe(str(tmp_path))).replace("0 rejected", "").replace("  rejected ", "")
+    assert "rejected" not in as_text(describe(str(tmp_path))).replace("0 rejected", "").replace(
+        "  rejected ", ""
+    )
 
 
 def test_a_dataset_without_clips_is_told_of_too(tmp_path):
@@ -98,7 +101,9 @@ def test_inspect_tells_which_manifest_it_read_and_which_was_before(dataset, tmp_
     os.utime(tmp_path / "manifests" / "000002.json", (written_s, written_s))
     assert "2, written 2023-11-14 22:13 UTC, after 1" in as_text(describe(str(tmp_path)))
     (tmp_path / "manifests" / "000001.json").unlink()
-    assert "2, written 2023-11-14 22:13 UTC, after 1, which was cleaned away" in as_text(describe(str(tmp_path)))
+    assert "2, written 2023-11-14 22:13 UTC, after 1, which was cleaned away" in as_text(
+        describe(str(tmp_path))
+    )
     assert ", the first one" in as_text(describe(dataset))
 
 

@@ -72,20 +72,23 @@ def test_a_clip_is_found_by_a_name_and_a_time(dataset, asked, found, capsys):
     [
         (
             ["source=footage/walk.mp4", "at_s=4.5"],
-            "walk.mp4 at 4.5 s is in no clip: in a transition (a dissolve) between 1a1a1a1a (0.00–4.00 s, kept) and "
-            "2a2a2a2a (5.00–8.00 s, rejected: too short)",
+            "walk.mp4 at 4.5 s is in no clip: in a transition (a dissolve) between 1a1a1a1a (0.00–4.00 s, "
+            "kept) and 2a2a2a2a (5.00–8.00 s, rejected: too short)",
         ),
         (
             ["source=footage/walk.mp4", "at_s=9.5"],
-            "walk.mp4 at 9.5 s is in no clip: lost to damage (truncated: as it was) between 3a3a3a3a (8.00–9.00 s, kept) and",
+            "walk.mp4 at 9.5 s is in no clip: lost to damage (truncated: as it was) between 3a3a3a3a "
+            "(8.00–9.00 s, kept) and",
         ),
         (
             ["source=march/walk.mp4", "at_s=5"],
-            "walk.mp4 at 5 s is in no clip: lost to damage (undecodable: as it was); its last clip is 5a5a5a5a",
+            "walk.mp4 at 5 s is in no clip: lost to damage (undecodable: as it was); its last clip is "
+            "5a5a5a5a",
         ),
         (
             ["source=footage/walk.mp4", "at_s=9.1"],
-            "walk.mp4 at 9.1 s is in no clip: left out as part of a transition between 3a3a3a3a (8.00–9.00 s, kept) and",
+            "walk.mp4 at 9.1 s is in no clip: left out as part of a transition between 3a3a3a3a (8.00–9.00 "
+            "s, kept) and",
         ),
         (
             ["source=footage/walk.mp4", "at_s=12.5"],
@@ -103,7 +106,10 @@ def test_a_clip_is_found_by_a_name_and_a_time(dataset, asked, found, capsys):
         (["source=footage/walk.mp4"], "walk.mp4 has 4 clips (1a1a1a1a (0.00–4.00 s, kept), "),
         (["source=wlak.mp4"], "is called so; did you mean 'walk.mp4'?"),
         (["source=empty.mp4"], "empty.mp4 has no clips"),
-        (["source=gone.mp4"], f"source=gone.mp4 has no clips: {GONE} is in quarantine: cut: missing: as it was"),
+        (
+            ["source=gone.mp4"],
+            f"source=gone.mp4 has no clips: {GONE} is in quarantine: cut: missing: as it was",
+        ),
         (["source=notes.txt"], "source=notes.txt has no clips: /footage/notes.txt was ignored: not media"),
         (["clip=1a", "source=walk.mp4"], "both are given"),
         (["clip=1a", "at_s=3"], "at_s is a time in a source"),

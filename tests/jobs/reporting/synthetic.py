@@ -1,4 +1,5 @@
-"""An index without footage: rows with scores of all kinds, decided by a recipe, some of them copies; and the page about them."""
+"""An index without footage: rows with scores of all kinds, decided by a recipe, some of them copies; and the
+page about them."""
 
 import numpy as np
 
@@ -26,7 +27,8 @@ RECIPE = Recipe(
 
 
 def rows(num: int, seed: int, recipe: Recipe = RECIPE) -> list[dict]:
-    """Index rows: values on and around the recipe's bounds, some missing, every tenth kept clip a copy of another one."""
+    """Index rows: values on and around the recipe's bounds, some missing, every tenth kept clip a copy of
+    another one."""
     rng = np.random.default_rng(seed)
     made = []
     for k in range(num):

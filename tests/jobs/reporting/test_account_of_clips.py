@@ -88,7 +88,9 @@ def test_the_funnel_loses_every_clip_once(seed):
     counted = {part.name: int(part.amount) for part in stages[2].parts}
     assert sum(counted.values()) == 81
     assert counted.get("kept", 0) == sum(row["status"] == "kept" for row in found)
-    assert counted.get("copies of a better clip", 0) == sum(row["reject_reasons"] == ["duplicate"] for row in found)
+    assert counted.get("copies of a better clip", 0) == sum(
+        row["reject_reasons"] == ["duplicate"] for row in found
+    )
     assert counted.get("several reasons", 0) == sum(len(row["reject_reasons"]) > 1 for row in found)
     assert counted["quarantined: crashed"] == 1
     assert "quarantined: unreadable" in {part.name for part in stages[0].parts}
@@ -130,7 +132,10 @@ def test_values_of_any_kind_are_words():
     assert as_text([]) == "none"
     assert as_text(list(range(15))).endswith("10; 11; and 3 more")
     assert as_text(["cat", "dog"]) == "cat; dog"
-    assert as_text([{"tag": "cat", "share": 0.5}, {"tag": "dog", "share": None}]) == "tag cat, share 0.5; tag dog"
+    assert (
+        as_text([{"tag": "cat", "share": 0.5}, {"tag": "dog", "share": None}])
+        == "tag cat, share 0.5; tag dog"
+    )
 
 
 def test_what_the_index_says_is_text_on_the_page():

@@ -72,4 +72,9 @@ def test_numbers_are_written_for_people():
         "3 h 07 min",
     ]
     assert [clock(s) for s in (3.21, 760.0, 3723.0)] == ["0:03.2", "12:40.0", "1:02:03"]
-    assert [size(b) for b in (940, 999_600, 1_234_567, 31_000_000_000)] == ["940 bytes", "1.0 MB", "1.2 MB", "31.0 GB"]
+    assert [size(b) for b in (940, 999_600, 1_234_567, 31_000_000_000)] == [
+        "940 bytes",
+        "1.0 MB",
+        "1.2 MB",
+        "31.0 GB",
+    ]

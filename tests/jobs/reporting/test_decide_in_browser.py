@@ -12,7 +12,8 @@ from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser
 from tests.jobs.reporting.synthetic import RECIPE, against, page_of, rows
 
-# Opens links, moves every slider through its range, types numbers, resets; writes down what the page says after each.
+# Opens links, moves every slider through its range, types numbers, resets; writes down what the page says
+# after each.
 DRIVER = """{
 const verdict = document.querySelector(".verdict"), records = [];
 function record(did) {
@@ -77,7 +78,11 @@ def links(seed: int, num: int) -> list[str]:
     sides = {
         "duration_s": ("min", "max", lambda: rng.choice([2, 5, 12.5, rng.uniform(0, 25)])),
         "short_side": ("min", None, lambda: rng.choice([480, 481, 720])),
-        "motion_mean": ("min", "max", lambda: rng.choice([0.0123457, 0.0123456, rng.lognormvariate(-3.5, 1.2)])),
+        "motion_mean": (
+            "min",
+            "max",
+            lambda: rng.choice([0.0123457, 0.0123456, rng.lognormvariate(-3.5, 1.2)]),
+        ),
         "object_motion": ("min", "max", lambda: rng.choice([0.3, rng.random()])),
         "luma_mean": ("min", "max", lambda: rng.uniform(0, 255)),
         "text_match": ("min", None, lambda: rng.uniform(0, 0.4)),
@@ -131,7 +136,9 @@ def test_the_page_counts_what_the_recipe_that_it_hands_back_decides(tmp_path):
         refused = {row["clip_id"]: refusing(recipe, row) for row in found}
         kept = [row for row in found if not refused[row["clip_id"]] and row["duplicate_of"] is None]
         assert record["clips"] == len(kept), record
-        assert math.isclose(record["hours"] * 3600, sum(r["end_s"] - r["start_s"] for r in kept), rel_tol=1e-5), record
+        assert math.isclose(
+            record["hours"] * 3600, sum(r["end_s"] - r["start_s"] for r in kept), rel_tol=1e-5
+        ), record
         for score, said in record["scores"].items():
             assert said["refused"] == sum(score in names for names in refused.values()), (score, record)
             alone = [r for r in found if refused[r["clip_id"]] == [score] and r["duplicate_of"] is None]

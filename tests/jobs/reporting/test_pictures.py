@@ -1,4 +1,5 @@
-"""Pictures of the page: those that reading each clip by itself would show, each source gone through once; a bad clip has none, alone."""
+"""Pictures of the page: those that reading each clip by itself would show, each source gone through once; a
+bad clip has none, alone."""
 
 import numpy as np
 import pytest
@@ -22,13 +23,21 @@ WANTED = ((1, 24), (3, 16))
 def source(tmp_path_factory):
     """Six seconds with a keyframe every two."""
     options = {"x264-params": "keyint=50:min-keyint=50:scenecut=0:bframes=2"}
-    return write(tmp_path_factory.mktemp("rushes") / "a.mp4", pan(1, 150, HEIGHT, WIDTH), FPS, options=options)
+    return write(
+        tmp_path_factory.mktemp("rushes") / "a.mp4", pan(1, 150, HEIGHT, WIDTH), FPS, options=options
+    )
 
 
 def rejected(source, first, last):
     """The row of a clip that is frames first … last − 1 of a source."""
     clock = read_clock(source)
-    row = {"clip_id": f"{first:024x}", "video_id": "v", "source_uri": str(source), "width": WIDTH, "height": HEIGHT}
+    row = {
+        "clip_id": f"{first:024x}",
+        "video_id": "v",
+        "source_uri": str(source),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
     row |= {"start_pts": int(clock.pts[first]), "start_s": first / FPS, "end_s": last / FPS}
     return row | {"status": "rejected"}
 
@@ -36,7 +45,14 @@ def rejected(source, first, last):
 def kept(store, name, data):
     """The row of a clip that is all there is in its shard."""
     store.put_new(f"shards/b/{name}.tar", data)
-    row = {"clip_id": name, "source_uri": "/gone.mp4", "width": WIDTH, "height": HEIGHT, "start_s": 0.0, "end_s": 6.0}
+    row = {
+        "clip_id": name,
+        "source_uri": "/gone.mp4",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "start_s": 0.0,
+        "end_s": 6.0,
+    }
     return row | {"status": "kept", "bucket": "b", "shard": name, "offset": 0, "size": len(data)}
 
 
@@ -55,7 +71,8 @@ def assert_shown(frames, file, begin_s, length_s):
     for got, (num, height) in zip(frames, WANTED, strict=True):
         times_s = begin_s + confined.moments(length_s, num)
         np.testing.assert_array_equal(
-            got, decode_frames(file, times_s, height, picture_width({"width": WIDTH, "height": HEIGHT}, height))
+            got,
+            decode_frames(file, times_s, height, picture_width({"width": WIDTH, "height": HEIGHT}, height)),
         )
 
 
@@ -87,7 +104,9 @@ def test_no_frame_is_decoded_twice_and_what_a_keyframe_lets_pass_over_is_not_dec
     np.testing.assert_array_equal(np.stack(list(frames.values())), frames_at(source, clock, indices))
 
 
-def test_a_clip_that_does_not_decode_has_no_picture_and_takes_none_from_its_neighbours(tmp_path, source, caplog):
+def test_a_clip_that_does_not_decode_has_no_picture_and_takes_none_from_its_neighbours(
+    tmp_path, source, caplog
+):
     data = bytearray(source.read_bytes())
     end = data.index(b"mdat") + 60
     torn = source.with_name("torn.mp4")
@@ -100,7 +119,9 @@ def test_a_clip_that_does_not_decode_has_no_picture_and_takes_none_from_its_neig
     shown = made(tmp_path, torn, [*rows, bad, good])
     without = {clip_id for clip_id, frames in shown.items() if any(frame is None for frame in frames)}
     assert without == {rows[1]["clip_id"], "bad"}
-    assert {message.split()[4] for message in caplog.messages if message.startswith("no picture of clip")} == without
+    assert {
+        message.split()[4] for message in caplog.messages if message.startswith("no picture of clip")
+    } == without
 
 
 def test_footage_that_is_gone_or_changed_has_no_pictures(tmp_path, source, caplog):
@@ -119,7 +140,9 @@ def test_footage_that_is_gone_or_changed_has_no_pictures(tmp_path, source, caplo
     assert "the file has changed since it was curated" in caplog.text
 
 
-def test_whatever_a_child_that_was_taken_over_gives_back_is_pictures_or_nothing(tmp_path, source, monkeypatch, caplog):
+def test_whatever_a_child_that_was_taken_over_gives_back_is_pictures_or_nothing(
+    tmp_path, source, monkeypatch, caplog
+):
     for answer in (np.zeros(7, np.uint8), np.zeros((2, 2)), np.array(["x"])):
         monkeypatch.setattr(module.child, "call", lambda *args, answer=answer, **how: answer)
         clip = kept(open_store(str(tmp_path)), f"k{answer.size}", b"")

@@ -37,7 +37,8 @@ def run_job(module, cfg):
 
 @pytest.fixture(scope="module")
 def dataset(shared_ray, tmp_path_factory) -> Path:
-    """Three long shots and a short one in two videos, a stray note, a fake with a hostile name, a hostile caption."""
+    """Three long shots and a short one in two videos, a stray note, a fake with a hostile name, a hostile
+    caption."""
     folder = tmp_path_factory.mktemp("report") / "footage"
     folder.mkdir()
     write(folder / "two.mp4", film(pan(1, 32, 48, 64), zoom(2, 32, 48, 64), pan(5, 8, 48, 64)))
@@ -82,7 +83,8 @@ def page(dataset) -> str:
 
 @pytest.fixture(scope="module")
 def workflow(dataset, tmp_path_factory) -> Path:
-    """A workflow's folder: trainings that left curves, an evaluation that left videos (stretches of the clips)."""
+    """A workflow's folder: trainings that left curves, an evaluation that left videos (stretches of the
+    clips)."""
     out = tmp_path_factory.mktemp("workflow")
     for name in ("vae", "dit", "videos", "workflow"):
         (out / name).mkdir()
@@ -99,8 +101,11 @@ def workflow(dataset, tmp_path_factory) -> Path:
     kept = open_dataset(str(dataset)).kept()
     videos = []
     for number, row in enumerate(kept):
-        shown = kept[(number + 1) % len(kept)] if number == 0 else row  # the first caption's video shows another clip
-        frames = decode_frames(open_dataset(str(dataset)).read(shown, "mp4"), [k / 12 for k in range(5)], 48, 64)
+        # the first caption's video shows another clip
+        shown = kept[(number + 1) % len(kept)] if number == 0 else row
+        frames = decode_frames(
+            open_dataset(str(dataset)).read(shown, "mp4"), [k / 12 for k in range(5)], 48, 64
+        )
         write_mp4(out / "videos" / f"{number}.mp4", frames, 12.0)
         distances = {r["clip_id"]: 0.0 if r is shown else 0.25 for r in kept}
         videos.append(
@@ -181,7 +186,13 @@ def test_every_kept_clip_is_there_with_its_captions_tags_and_place(page, dataset
     kept = open_dataset(str(dataset)).kept()
     assert len(kept) == 3
     for row in kept:
-        for said in (row["caption_short"], row["caption_dense"], row["bucket"], row["clip_id"], *row["tag_style"]):
+        for said in (
+            row["caption_short"],
+            row["caption_dense"],
+            row["bucket"],
+            row["clip_id"],
+            *row["tag_style"],
+        ):
             assert said in text
     assert page.count('class="strip"') == 3
 
@@ -311,7 +322,8 @@ def test_in_a_browser_only_the_pages_own_script_runs(page, tmp_path):
 
 
 def test_nothing_is_opened_that_only_the_dataset_names(dataset, page, tmp_path, monkeypatch):
-    """Without footage= nothing outside of the dataset; with it what lies there, wherever else the rows point."""
+    """Without footage= nothing outside of the dataset; with it what lies there, wherever else the rows
+    point."""
     from pipelines.storage import s3
 
     copied = shutil.copytree(dataset, tmp_path / "dataset")
@@ -327,12 +339,19 @@ def test_nothing_is_opened_that_only_the_dataset_names(dataset, page, tmp_path, 
 
     opened.clear()
     rows = open_dataset(str(copied)).index().to_pylist()
-    elsewhere = [str(tmp_path / "pipe.mp4"), "s3://someone/secret.mp4", f"{footage}/../secret.mp4", f"{footage}2/a.mp4"]
+    elsewhere = [
+        str(tmp_path / "pipe.mp4"),
+        "s3://someone/secret.mp4",
+        f"{footage}/../secret.mp4",
+        f"{footage}2/a.mp4",
+    ]
     os.mkfifo(elsewhere[0])
     for k, row in enumerate(row for row in rows if row["status"] == "rejected"):
         row["source_uri"] = elsewhere[k % len(elsewhere)]
     for uri in elsewhere:
-        _republish(copied, [row | {"source_uri": uri} if row["status"] == "rejected" else row for row in rows])
+        _republish(
+            copied, [row | {"source_uri": uri} if row["status"] == "rejected" else row for row in rows]
+        )
         text = Path(run_job(report, ReportConfig(dataset=str(copied), footage=footage))["out"]).read_text()
         assert "the footage is not at hand, or not what was given" in text
     assert not opened

@@ -1,4 +1,5 @@
-"""`rushes model` prints figures that agree with each other, for people and for programs, and imports no torch for it."""
+"""`rushes model` prints figures that agree with each other, for people and for programs, and imports no torch
+for it."""
 
 import json
 import subprocess
@@ -54,7 +55,9 @@ def test_what_is_asked_for_is_what_is_counted(capsys):
     assert (of["tokens"], of["text_tokens"], of["workers"], of["video"]) == (1000, 7, 2, None)
     assert (of["config"]["ffn"], of["config"]["width"], of["config"]["head_dim"]) == ("swiglu", 256, 64)
     assert of["training_bytes"]["zero_1"]["half"] == 0
-    coarse = told(capsys, "size=tiny", "width=64", "height=64", "frames=9", "stride_time=8", "stride_space=16")
+    coarse = told(
+        capsys, "size=tiny", "width=64", "height=64", "frames=9", "stride_time=8", "stride_space=16"
+    )
     assert coarse["tokens"] == 2 * 2 * 2
 
 
@@ -96,7 +99,10 @@ def test_what_is_wrong_is_said_before_anything_is_printed(arguments, said, capsy
 
 
 def test_it_needs_no_torch():
-    code = "import sys; from jobs.cli.main import main; assert main(['model', 'size=14B']) == 0; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from jobs.cli.main import main; assert main(['model', 'size=14B']) == 0; "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 

@@ -1,4 +1,5 @@
-"""A model under DeepSpeed ZeRO: it steps, and its state moves between ZeRO stages and numbers of ranks as if nothing had happened.
+"""A model under DeepSpeed ZeRO: it steps, and its state moves between ZeRO stages and numbers of ranks as if
+nothing had happened.
 
 Each group of ranks is real processes over gloo, because DeepSpeed keeps global state.
 """

@@ -1,4 +1,5 @@
-"""Fine-tuning through the real trainer: from a checkpoint, whole or through an adapter, on any ZeRO stage, stopped and gone on with."""
+"""Fine-tuning through the real trainer: from a checkpoint, whole or through an adapter, on any ZeRO stage,
+stopped and gone on with."""
 
 import json
 import shutil
@@ -64,7 +65,9 @@ def test_only_the_adapter_is_trained_and_saved(adapted, base):
     before, after = states(base, adapted / "export" / "dit")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    assert all(name.startswith("blocks.") and name.endswith(".weight") and "norm" not in name for name in changed)
+    assert all(
+        name.startswith("blocks.") and name.endswith(".weight") and "norm" not in name for name in changed
+    )
 
 
 def test_the_adapter_on_its_base_is_the_exported_network(adapted, base):
@@ -91,7 +94,8 @@ def test_without_an_adapter_all_weights_are_trained_on_from_the_checkpoint(comma
     before, after = states(base, tmp_path / "export" / "dit")
     assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
     assert all(
-        not torch.equal(before[name], after[name]) for name in ("enter.weight", "enter.bias", "leave.map.weight")
+        not torch.equal(before[name], after[name])
+        for name in ("enter.weight", "enter.bias", "leave.map.weight")
     )
     assert read_record(tmp_path / "export" / "dit")["config"]["text_drop"] == 0.5
     assert not (tmp_path / "export" / "lora").exists()
@@ -128,9 +132,17 @@ def test_what_does_not_go_together_is_told_before_anything_runs(command, base, t
     with pytest.raises(ValueError, match="did you mean 'width'"):
         checked(init, "model.widht=64")
     with pytest.raises(ValueError, match=r"lora_scale=0\.5 scales nothing"):
-        run_job("generate", f"checkpoint={base.parent}", "prompt=x", f"out={tmp_path}/x.mp4", "lora_scale=0.5")
+        run_job(
+            "generate", f"checkpoint={base.parent}", "prompt=x", f"out={tmp_path}/x.mp4", "lora_scale=0.5"
+        )
     with pytest.raises(FileNotFoundError, match="holds no adapter"):
-        run_job("generate", f"checkpoint={base.parent}", "prompt=x", f"out={tmp_path}/x.mp4", f"lora={base.parent}")
+        run_job(
+            "generate",
+            f"checkpoint={base.parent}",
+            "prompt=x",
+            f"out={tmp_path}/x.mp4",
+            f"lora={base.parent}",
+        )
     other = shutil.copytree(base.parent, tmp_path / "other")
     weights = other / "vae" / "model.safetensors"
     weights.write_bytes(weights.read_bytes() + b"\0")
@@ -148,7 +160,10 @@ def test_what_does_not_go_together_is_told_before_anything_runs(command, base, t
 
 
 def test_every_export_has_a_card_that_names_no_place_of_this_machine(tiny_run):
-    for job, folder, said in (("train", "export", "6 optimiser steps"), ("train_vae", "export/vae", "perceptual 0.02")):
+    for job, folder, said in (
+        ("train", "export", "6 optimiser steps"),
+        ("train_vae", "export/vae", "perceptual 0.02"),
+    ):
         card = (tiny_run.made(job) / folder / "README.md").read_text()
         assert card.startswith('---\nlicense: "other"\nlibrary_name: rushes\n')
         assert said in card

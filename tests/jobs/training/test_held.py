@@ -8,13 +8,18 @@ import pytest
 
 from jobs.training.held import hold, wait_until_free
 
-HOLD = "import sys, time; from pathlib import Path; from jobs.training.held import hold; hold(Path(sys.argv[1]), 0); print('held', flush=True); time.sleep(60)"
+HOLD = (
+    "import sys, time; from pathlib import Path; from jobs.training.held import hold; "
+    "hold(Path(sys.argv[1]), 0); print('held', flush=True); time.sleep(60)"
+)
 
 
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the folder."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()

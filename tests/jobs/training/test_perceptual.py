@@ -1,4 +1,5 @@
-"""Perceptual distances: zero for equal videos, growing with what eyes mind, differentiable, asked for by name."""
+"""Perceptual distances: zero for equal videos, growing with what eyes mind, differentiable, asked for by
+name."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""States on disk: durable before older ones go, passed over if they can't be read, and nothing else is ever touched."""
+"""States on disk: durable before older ones go, passed over if they can't be read, and nothing else is ever
+touched."""
 
 import json
 import logging
@@ -171,7 +172,10 @@ def test_a_file_in_place_of_a_state_is_passed_over(tmp_path):
     assert newest(tmp_path).name == "step_00000010"
 
 
-READ = "import sys; from pathlib import Path; from jobs.training.states import newest, damaged; out = Path(sys.argv[1]); print(newest(out).name, damaged(out))"
+READ = (
+    "import sys; from pathlib import Path; from jobs.training.states import newest, damaged; out = "
+    "Path(sys.argv[1]); print(newest(out).name, damaged(out))"
+)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody who may not read")

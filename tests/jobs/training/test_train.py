@@ -1,4 +1,5 @@
-"""Training on a real Ray with DeepSpeed: a run that stops goes on as if it had not, on any number of workers."""
+"""Training on a real Ray with DeepSpeed: a run that stops goes on as if it had not, on any number of
+workers."""
 
 import json
 import shutil
@@ -43,7 +44,9 @@ def uninterrupted(tiny_run, tmp_path_factory):
     return out
 
 
-def test_save_and_resume_gives_the_same_next_losses_on_another_number_of_workers(tiny_run, uninterrupted, tmp_path):
+def test_save_and_resume_gives_the_same_next_losses_on_another_number_of_workers(
+    tiny_run, uninterrupted, tmp_path
+):
     command = ["train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS]
     run_job(*command, "max_steps=2", "workers.num=2")
     run_job(*command, "max_steps=4", "workers.num=1", "zero.stage=1")
@@ -55,7 +58,12 @@ def test_save_and_resume_gives_the_same_next_losses_on_another_number_of_workers
 def test_a_run_is_not_gone_on_with_under_other_settings(tiny_run, uninterrupted):
     with pytest.raises(ValueError, match=r"holds a run with optim\.lr=0\.001, and this one has 0\.002"):
         run_job(
-            "train", f"dataset={tiny_run.out}/dataset", f"out={uninterrupted}", *STEPS, "max_steps=4", "optim.lr=2e-3"
+            "train",
+            f"dataset={tiny_run.out}/dataset",
+            f"out={uninterrupted}",
+            *STEPS,
+            "max_steps=4",
+            "optim.lr=2e-3",
         )
 
 
@@ -77,7 +85,9 @@ def test_what_would_fail_again_is_told_in_its_own_words_and_not_tried_again(tiny
     assert (tmp_path / "out" / "worker_0.log").read_text().count(" pid ") == 1
 
 
-def test_it_goes_on_behind_half_a_line_and_a_state_that_was_cut_off(tiny_run, uninterrupted, tmp_path, capsys):
+def test_it_goes_on_behind_half_a_line_and_a_state_that_was_cut_off(
+    tiny_run, uninterrupted, tmp_path, capsys
+):
     shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "time_s": 17957')
@@ -114,11 +124,17 @@ def test_states_that_are_all_damaged_are_named(tiny_run, uninterrupted, tmp_path
 
 def test_a_cosine_that_is_stretched_is_said(tiny_run, uninterrupted):
     for steps in (3, 4):
-        assert "this run has 4 steps already" in told(trained_so_far(uninterrupted, tiny_run, f"max_steps={steps}"))[0]
+        assert (
+            "this run has 4 steps already"
+            in told(trained_so_far(uninterrupted, tiny_run, f"max_steps={steps}"))[0]
+        )
     longer = trained_so_far(uninterrupted, tiny_run, "max_steps=8")
     assert told(longer) == ["going on from step 4"], "constant is constant"
     lines = told(trained_so_far(uninterrupted, tiny_run, "max_steps=8", "optim.schedule=cosine"))
-    assert "max_steps is 8 instead of 4, which stretches the cosine: the learning rate goes on at 0.000" in lines[1]
+    assert (
+        "max_steps is 8 instead of 4, which stretches the cosine: the learning rate goes on at 0.000"
+        in lines[1]
+    )
 
 
 def test_without_text_and_with_nothing_held_out_it_trains_all_the_same(tiny_run, tmp_path, capsys):
@@ -127,14 +143,22 @@ def test_without_text_and_with_nothing_held_out_it_trains_all_the_same(tiny_run,
     dataset = f"dataset={tmp_path / 'dataset'}"
     shapes = [o for o in TINY if o.startswith(("shapes.", "windows."))]
     run_job(
-        "curate", tiny_run.overrides[0], dataset, "recipe=permissive", "recipe.min.duration_s=0.5", "captioner=own_text"
+        "curate",
+        tiny_run.overrides[0],
+        dataset,
+        "recipe=permissive",
+        "recipe.min.duration_s=0.5",
+        "captioner=own_text",
     )
-    encoded = run_job("encode", dataset, f"vae={tiny_run.made('train_vae')}", *shapes, "windows.holdout_share=0")
+    encoded = run_job(
+        "encode", dataset, f"vae={tiny_run.made('train_vae')}", *shapes, "windows.holdout_share=0"
+    )
     steps = [o for o in STEPS if not o.startswith("precision=")]
     result = run_job("train", dataset, f"out={tmp_path / 'out'}", *steps, "max_steps=2", "workers.num=1")
     said = capsys.readouterr().out
     assert (
-        f"{encoded['clips']} of {encoded['clips']} clips have no caption of the kinds asked for (short, dense)" in said
+        f"{encoded['clips']} of {encoded['clips']} clips have no caption of the kinds asked for (short, "
+        "dense)" in said
     )
     assert "nothing was held out" in said
     assert "val_loss_last" not in result
@@ -145,7 +169,8 @@ def test_without_text_and_with_nothing_held_out_it_trains_all_the_same(tiny_run,
     assert f"computed in {chosen}" in (export / "README.md").read_text()
     assert json.loads((tmp_path / "out" / "settings.json").read_text())["precision"] == chosen
     assert {
-        path.stat().st_mode & 0o777 for path in (*export.glob("dit/*"), *(tmp_path / "out").glob("checkpoints/*/*"))
+        path.stat().st_mode & 0o777
+        for path in (*export.glob("dit/*"), *(tmp_path / "out").glob("checkpoints/*/*"))
     } == {(export / "pipeline.json").stat().st_mode & 0o777}, "as readable as whatever else it wrote"
 
 
@@ -168,7 +193,9 @@ def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path
             ray.kill(other)
 
     monkeypatch.setattr(Run, "say", say)
-    run_job("train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=1", "workers.num=2")
+    run_job(
+        "train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=1", "workers.num=2"
+    )
     (waits,) = (text for text in said if "waits for the cluster" in text)
     assert waits == "train waits for the cluster: workers.num=2 needs 2 CPUs, and 1 of 2 CPUs are free: others are at work; it starts when there are enough"  # fmt: skip
 
@@ -189,7 +216,9 @@ def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path
         ("precision=bf61", "did you mean 'bf16'"),
     ],
 )  # fmt: skip
-def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(tiny_run, tmp_path, override, message):
+def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(
+    tiny_run, tmp_path, override, message
+):
     with pytest.raises(ValueError, match=message):
         JOBS["train"].module().check(trained_so_far(tmp_path / "out", tiny_run, override))
     assert not (tmp_path / "out").exists()
@@ -210,7 +239,9 @@ def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, sh
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 130, said
         assert "run the same command to go on" in said
-        assert f"the same command goes on from step {checkpoint_step(tmp_path)}, the last that was saved" in said
+        assert (
+            f"the same command goes on from step {checkpoint_step(tmp_path)}, the last that was saved" in said
+        )
         reached = checkpoint_step(tmp_path) or 0
     result = run_job(*command, f"max_steps={reached + 2}")
     assert result["steps"] == reached + 2

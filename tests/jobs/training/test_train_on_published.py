@@ -1,4 +1,5 @@
-"""A published VAE takes the place of ours: it is found, its latents have a name of their own, a checkpoint carries it."""
+"""A published VAE takes the place of ours: it is found, its latents have a name of their own, a checkpoint
+carries it."""
 
 import json
 
@@ -40,7 +41,11 @@ def test_other_statistics_make_other_latents(tmp_path):
 
 
 def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
-    folder, store, text = tiny_wan(tmp_path / "vae"), open_store(str(tmp_path / "data")), text_encoder("minilm")
+    folder, store, text = (
+        tiny_wan(tmp_path / "vae"),
+        open_store(str(tmp_path / "data")),
+        text_encoder("minilm"),
+    )
     x = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = load_vae(folder).encode_latents(x)[0].numpy()
     row = {

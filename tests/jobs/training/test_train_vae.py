@@ -1,4 +1,5 @@
-"""The VAE's training: crops of every shape, a perceptual network and a discriminator, and resuming with both."""
+"""The VAE's training: crops of every shape, a perceptual network and a discriminator, and resuming with
+both."""
 
 import json
 import math
@@ -29,7 +30,15 @@ def entries(out):
 def test_it_plays_against_a_discriminator_and_goes_on_as_if_it_had_not_stopped(tiny_run, tmp_path):
     dataset = f"dataset={tiny_run.out}/dataset"
     run_job("train_vae", dataset, f"out={tmp_path / 'whole'}", *STEPS, "max_steps=4", "workers.num=1")
-    run_job("train_vae", dataset, f"out={tmp_path / 'parts'}", *STEPS, "max_steps=2", "workers.num=2", "zero.stage=1")
+    run_job(
+        "train_vae",
+        dataset,
+        f"out={tmp_path / 'parts'}",
+        *STEPS,
+        "max_steps=2",
+        "workers.num=2",
+        "zero.stage=1",
+    )
     run_job("train_vae", dataset, f"out={tmp_path / 'parts'}", *STEPS, "max_steps=4", "workers.num=1")
     whole, parts = entries(tmp_path / "whole"), entries(tmp_path / "parts")
     assert set(whole) == set(parts) == {1, 2, 3, 4}
@@ -62,7 +71,9 @@ def test_crops_have_the_shapes_that_were_asked_for(tiny_run):
     ],
 )
 def test_what_can_not_be_trained_is_said_before_it_begins(tiny_run, tmp_path, override, message):
-    composed = compose(JOBS["train_vae"], [f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, override])
+    composed = compose(
+        JOBS["train_vae"], [f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, override]
+    )
     with pytest.raises(ValueError, match=message):
         JOBS["train_vae"].module().check(composed.cfg)
 

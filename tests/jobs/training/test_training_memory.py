@@ -66,9 +66,13 @@ def test_state_has_the_bytes_that_are_counted(stage, tmp_path):
     said = training_memory(DiTConfig(**CONFIG), stage, 2, tokens=16, text_tokens=3)
     state = said.weights + said.masters + said.moments + said.average
     assert said.traffic >= BUCKET
-    # at ZeRO 1 and 2 the room to send from is there during the backward pass only, and at 2 it is gone when that ends
+    # at ZeRO 1 and 2 the room to send from is there during the backward pass only, and at 2 it is gone when
+    # that ends
     after_step = {1: state, 2: state, 3: state + said.gradients + BUCKET}[stage]
     after_backward = {1: state + said.gradients + BUCKET, 2: state + said.gradients, 3: after_step}[stage]
     assert found["step"] % BUCKET == pytest.approx(after_step % BUCKET, rel=0.02)
     assert found["backward"] % BUCKET == pytest.approx(after_backward % BUCKET, rel=0.02)
-    assert [found[when] // BUCKET for when in ("step", "backward")] == [after_step // BUCKET, after_backward // BUCKET]
+    assert [found[when] // BUCKET for when in ("step", "backward")] == [
+        after_step // BUCKET,
+        after_backward // BUCKET,
+    ]

@@ -1,4 +1,5 @@
-"""What no manifest refers to can go, and nothing else: what remains is a whole dataset that has everything done."""
+"""What no manifest refers to can go, and nothing else: what remains is a whole dataset that has everything
+done."""
 
 import json
 import os
@@ -17,7 +18,10 @@ from tests.conftest import run_job
 from tests.support.footage import film, pan, write
 
 SETTINGS = ["scores.text=false", "scores.nsfw=false"]
-LOOSE, TIGHT = ("recipe=permissive", "recipe.min.duration_s=1.0"), ("recipe=permissive", "recipe.min.duration_s=1.4")
+LOOSE, TIGHT = (
+    ("recipe=permissive", "recipe.min.duration_s=1.0"),
+    ("recipe=permissive", "recipe.min.duration_s=1.4"),
+)
 KINDS = ("manifests", "notes", "tables", "shards", "stages", "scratch")
 
 
@@ -30,7 +34,8 @@ def footage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lived(footage, tmp_path_factory, shared_ray):
-    """A dataset that was decided again, under which a run and a writer died, and that once had another captioner's work."""
+    """A dataset that was decided again, under which a run and a writer died, and that once had another
+    captioner's work."""
     dataset = tmp_path_factory.mktemp("lived") / "dataset"
     curate(dataset, footage, shared_ray, *LOOSE)
     run_job("select", f"dataset={dataset}", f"ray.address={shared_ray.address}", *TIGHT)
@@ -182,7 +187,9 @@ def test_what_is_too_young_is_told_with_when_it_may_go_and_how_it_goes_now(datas
     for path in dataset.rglob("*"):
         if path.is_file() or ".scratch" in path.parts:
             os.utime(path, (long_ago_s, long_ago_s))
-    assert young == counts(clean(dataset, "old_manifests=true", "stages=true", min_age_h=0)), "as min_age_h=0 has it"
+    assert young == counts(clean(dataset, "old_manifests=true", "stages=true", min_age_h=0)), (
+        "as min_age_h=0 has it"
+    )
     assert "too young" not in capsys.readouterr().out
 
 
@@ -277,7 +284,9 @@ def test_a_folder_of_a_dataset_that_leads_out_costs_nobody_anything(dataset, tmp
     (dataset / folder).symlink_to(home / folder)
     (home / folder).mkdir(exist_ok=True)
     before = {p: p.lstat().st_mtime for p in home.rglob("*")}
-    code = main(["clean", f"dataset={dataset}", "remove=true", "min_age_h=0", "old_manifests=true", "stages=true"])
+    code = main(
+        ["clean", f"dataset={dataset}", "remove=true", "min_age_h=0", "old_manifests=true", "stages=true"]
+    )
     assert {p: p.lstat().st_mtime for p in home.rglob("*")} == before
     assert code in (0, WRONG_USAGE)
 

@@ -1,4 +1,5 @@
-"""A dataset that is what its manifest says passes; whatever is not is found, named, and the only thing found."""
+"""A dataset that is what its manifest says passes; whatever is not is found, named, and the only thing
+found."""
 
 import io
 import json
@@ -30,7 +31,8 @@ SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks"
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory, shared_ray):
-    """Kept clips that were copied and one that had to be encoded, one too short, a copy, a note, and no film."""
+    """Kept clips that were copied and one that had to be encoded, one too short, a copy, a note, and no
+    film."""
     folder = tmp_path_factory.mktemp("footage")
     one_keyframe = {"x264-params": "keyint=250:scenecut=0"}
     shots = film(pan(1, 40, 48, 64), pan(2, 30, 48, 64), pan(4, 12, 48, 64))
@@ -40,7 +42,9 @@ def curated(tmp_path_factory, shared_ray):
     (folder / "notes.txt").write_text("shot on a sunny day")
     (folder / "text.mp4").write_text("dear diary, " * 20)
     dataset = tmp_path_factory.mktemp("dataset") / "dataset"
-    run_job("curate", f"footage={folder}", f"dataset={dataset}", f"ray.address={shared_ray.address}", *SETTINGS)
+    run_job(
+        "curate", f"footage={folder}", f"dataset={dataset}", f"ray.address={shared_ray.address}", *SETTINGS
+    )
     return dataset
 
 
@@ -138,7 +142,9 @@ def test_what_leads_out_is_a_finding_that_names_the_link(dataset, tmp_path, shar
     "command", [["inspect"], ["clips"], ["report", "out=r.html"], ["verify"], ["clean"], ["select"]]
 )
 @pytest.mark.parametrize("what", ["index", "manifests"])
-def test_what_leads_out_is_one_line_for_all_who_read_it(dataset, tmp_path, monkeypatch, capsys, command, what):
+def test_what_leads_out_is_one_line_for_all_who_read_it(
+    dataset, tmp_path, monkeypatch, capsys, command, what
+):
     monkeypatch.chdir(tmp_path)
     (dataset / what).rename(tmp_path / what)
     (dataset / what).symlink_to(tmp_path / what)
@@ -180,7 +186,11 @@ def test_a_dataset_as_curation_makes_it_is_sound_and_every_kept_clip_is_decoded(
     before = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
     did = verify(dataset, shared_ray)
     assert (did["findings"], did["clips_decoded"], did["clips"]) == (0, len(kept), len(kept))
-    after = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file() and "-verify-" not in str(path)}
+    after = {
+        path: path.read_bytes()
+        for path in dataset.rglob("*")
+        if path.is_file() and "-verify-" not in str(path)
+    }
     assert after == before, "nothing of the dataset is changed"
     assert verify(dataset, shared_ray, "decode=false")["clips_decoded"] == 0
     assert verify(dataset, shared_ray, "sample=0.5")["clips_decoded"] < len(kept)
@@ -230,7 +240,11 @@ def wrong_passport_in_shard(dataset):
     shard, clips = shard_of(dataset)
     offset, size = clips[0]["json_offset"], clips[0]["json_size"]
     text = shard.read_bytes()[offset : offset + size]
-    overwrite(shard, offset, text.replace(b'"num_frames":4', b'"num_frames":5').replace(b'"height":4', b'"height":5'))
+    overwrite(
+        shard,
+        offset,
+        text.replace(b'"num_frames":4', b'"num_frames":5').replace(b'"height":4', b'"height":5'),
+    )
     sign(dataset, shard)
 
 
@@ -332,7 +346,10 @@ CORRUPTIONS = {
     "a table with other bytes": (table_flipped, {"table"}),
     "a table that is gone": (table_gone, {"table"}),
     "a table with other columns": (other_columns, {"columns"}),
-    "a manifest with other bytes": (lambda dataset: overwrite(manifest_of(dataset), 0, b"\xff\xff"), {"manifest"}),
+    "a manifest with other bytes": (
+        lambda dataset: overwrite(manifest_of(dataset), 0, b"\xff\xff"),
+        {"manifest"},
+    ),
 }
 
 
@@ -348,7 +365,9 @@ def test_what_is_not_as_the_manifest_says_is_found_and_nothing_else(dataset, sha
 def test_all_is_found_at_once_and_the_command_fails(dataset, shared_ray, capsys):
     flip_in_mp4(dataset)
     forge(dataset, "sources", change("ignored", status="lost"))
-    assert main(["verify", f"dataset={dataset}", f"ray.address={shared_ray.address}", "decode=false"]) == FAILED
+    assert (
+        main(["verify", f"dataset={dataset}", f"ray.address={shared_ray.address}", "decode=false"]) == FAILED
+    )
     said = capsys.readouterr()
     assert "notes.txt: it is 'lost', none of video, duplicate, ignored, quarantined" in said.out
     assert "hash: shards/" in said.out
@@ -365,7 +384,9 @@ def test_without_decoding_other_pictures_are_not_seen(dataset, shared_ray):
     assert clips[0]["clip_id"] in found["where"]
 
 
-def test_a_shard_that_a_killed_run_left_is_taken_as_it_is_though_it_was_cut_to_other_bytes(dataset, shared_ray):
+def test_a_shard_that_a_killed_run_left_is_taken_as_it_is_though_it_was_cut_to_other_bytes(
+    dataset, shared_ray
+):
     shard, clips = shard_of(dataset)
     for folder in ("manifests", "index", "stages/shards"):
         shutil.rmtree(dataset / folder)

@@ -1,4 +1,5 @@
-"""The workflow on a real Ray: it makes everything, skips what is up to date, and remakes what depends on a change."""
+"""The workflow on a real Ray: it makes everything, skips what is up to date, and remakes what depends on a
+change."""
 
 import json
 

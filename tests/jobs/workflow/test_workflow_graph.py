@@ -1,4 +1,5 @@
-"""What the workflow's nodes made is told by their own files: what a desktop or a copy has put beside them changes nothing."""
+"""What the workflow's nodes made is told by their own files: what a desktop or a copy has put beside them
+changes nothing."""
 
 from jobs.cli.run_records import read_record, write_record
 from jobs.workflow.config import RunConfig

@@ -29,7 +29,9 @@ DIT = DiTFacts(
     tasks={"text": 0.6, "first_frame": 0.4},
     precision="bf16",
 )
-VAE = VAEFacts(vae_config("small"), 1_234_567, 5000, DATA, {"perceptual": 0.02, "kl": 1e-6, "adversarial": 0.0}, "bf16")
+VAE = VAEFacts(
+    vae_config("small"), 1_234_567, 5000, DATA, {"perceptual": 0.02, "kl": 1e-6, "adversarial": 0.0}, "bf16"
+)
 
 
 def front_matter(card: str) -> dict:
@@ -47,7 +49,9 @@ def test_a_hub_reads_the_head():
     assert front_matter(vae_card(VAE, license="apache-2.0"))["license"] == "apache-2.0"
 
 
-@pytest.mark.parametrize("license", ["apache-2.0", "true", "no: such thing", "1.0", '"quoted" # x', "Ours – alone"])
+@pytest.mark.parametrize(
+    "license", ["apache-2.0", "true", "no: such thing", "1.0", '"quoted" # x', "Ours – alone"]
+)
 def test_any_license_is_text_to_yaml(license):
     assert front_matter(dit_card(DIT, license))["license"] == license
 
@@ -73,7 +77,10 @@ def test_the_facts_are_in_it():
 
 def test_an_adapter_is_told_with_its_use():
     card = dit_card(dataclasses.replace(DIT, fine_tuned=True, lora=LoraFacts(16, 8.0, 99_000)))
-    assert "fine-tuned from another checkpoint through an adapter (LoRA, rank 16, alpha 8, 99,000 parameters)" in card
+    assert (
+        "fine-tuned from another checkpoint through an adapter (LoRA, rank 16, alpha 8, 99,000 parameters)"
+        in card
+    )
     assert "lora=<this folder>/lora" in card
     assert "lora" in front_matter(card)["tags"]
     assert "lora" not in dit_card(DIT)

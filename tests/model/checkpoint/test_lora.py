@@ -1,4 +1,5 @@
-"""An adapter learns, leaves what it sits on as it was, and comes back the same from a file and inside the weights."""
+"""An adapter learns, leaves what it sits on as it was, and comes back the same from a file and inside the
+weights."""
 
 import json
 
@@ -66,12 +67,16 @@ def test_only_the_adapter_learns_and_the_rest_stays_as_it_was_bit_for_bit(tuned)
     dit, losses = tuned
     assert losses[-1] < 0.8 * losses[0]
     before = base().state_dict()
-    after = {name.replace(".base_layer.", "."): t for name, t in dit.state_dict().items() if ".lora_" not in name}
+    after = {
+        name.replace(".base_layer.", "."): t for name, t in dit.state_dict().items() if ".lora_" not in name
+    }
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     names = {name for name, p in dit.named_parameters() if p.requires_grad}
     assert names == lora_parameters(dit).keys()
-    assert names == {f"blocks.{i}.{m}.lora_{side}.default.weight" for i in range(2) for m in MAPS for side in "AB"}
+    assert names == {
+        f"blocks.{i}.{m}.lora_{side}.default.weight" for i in range(2) for m in MAPS for side in "AB"
+    }
     assert all(parameter.grad.any() for parameter in lora_parameters(dit).values())
 
 
@@ -83,7 +88,8 @@ def test_a_new_adapter_changes_nothing_and_follows_from_its_seed():
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(outputs(one), outputs(base()))
     pairs = [
-        (lora_parameters(one)[n], lora_parameters(same)[n], lora_parameters(other)[n]) for n in lora_parameters(one)
+        (lora_parameters(one)[n], lora_parameters(same)[n], lora_parameters(other)[n])
+        for n in lora_parameters(one)
     ]
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
@@ -98,7 +104,8 @@ def test_saved_and_loaded_it_does_the_same(tuned, tmp_path):
         save_lora(dit, tmp_path / name)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [lora.CONFIG, lora.WEIGHTS]
     assert all(
-        (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in (lora.CONFIG, lora.WEIGHTS)
+        (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes()
+        for n in (lora.CONFIG, lora.WEIGHTS)
     )
     again = base()
     load_lora(again, tmp_path / "a")
@@ -169,6 +176,10 @@ def test_one_that_does_not_fit_is_told_why(tuned, tmp_path):
 
 def test_without_peft_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(lora.importlib.util, "find_spec", lambda name: None)
-    for call in (lambda: add_lora(base(), 4), lambda: load_lora(base(), tmp_path), lambda: merge_lora(base())):
+    for call in (
+        lambda: add_lora(base(), 4),
+        lambda: load_lora(base(), tmp_path),
+        lambda: merge_lora(base()),
+    ):
         with pytest.raises(FileNotFoundError, match=r"pip install 'rushes\[lora\]'"):
             call()

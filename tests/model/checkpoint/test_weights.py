@@ -29,7 +29,9 @@ def names_in(folder: Path) -> list[str]:
 def holds(folder: Path, state: dict[str, torch.Tensor]) -> bool:
     """Whether a folder's state is this one, to the bit."""
     found = read_state(folder, "model.safetensors")
-    return found.keys() == state.keys() and all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    return found.keys() == state.keys() and all(
+        torch.equal(found[name], tensor) for name, tensor in state.items()
+    )
 
 
 def test_round_trip_with_statistics_and_facts(tmp_path):
@@ -51,7 +53,10 @@ def test_a_loaded_dit_can_be_trained_on(tmp_path):
     dit = DiT(dit_config("tiny", **DIT), seed=3)
     save_weights(tmp_path, dit.state_dict(), dit.cfg, "dit")
     again = load_dit(tmp_path)
-    assert all(p.requires_grad and torch.equal(p, q) for p, q in zip(again.parameters(), dit.parameters(), strict=True))
+    assert all(
+        p.requires_grad and torch.equal(p, q)
+        for p, q in zip(again.parameters(), dit.parameters(), strict=True)
+    )
 
 
 def test_keys_that_differ_are_listed(tmp_path):
@@ -132,7 +137,9 @@ def test_a_save_over_another_leaves_nothing_of_it(tmp_path, then, now):
 
 
 @pytest.mark.parametrize(("then", "now"), [(1, 1), (1, 4), (4, 1), (4, 2), (4, 4)])
-def test_a_save_that_is_killed_anywhere_leaves_the_old_state_or_none_or_the_new(tmp_path, monkeypatch, then, now):
+def test_a_save_that_is_killed_anywhere_leaves_the_old_state_or_none_or_the_new(
+    tmp_path, monkeypatch, then, now
+):
     old, new = ({name: torch.full((25,), value) for name in "abcd"} for value in (1.0, 2.0))
     outcomes = set()
     for allowed in range(100):
@@ -179,7 +186,9 @@ def test_files_of_two_exports_are_not_read_as_one(tmp_path):
     with pytest.raises(ValueError, match="disagree on 2 tensors, such as b: they are of two exports"):
         read_state(tmp_path, "model.safetensors")
     (tmp_path / "model-00002-of-00004.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"names model-00002-of-00004\.safetensors, which is not there"):
+    with pytest.raises(
+        FileNotFoundError, match=r"names model-00002-of-00004\.safetensors, which is not there"
+    ):
         read_state(tmp_path, "model.safetensors")
     (tmp_path / INDEX).write_text('{"weight_map": {"a": "../elsewhere.safetensors"}}')
     with pytest.raises(ValueError, match="is not an index"):
@@ -197,7 +206,9 @@ def test_names_that_resemble_each_other_are_paired_within_their_block():
     assert renames({"enter.weight": (8, 8)}, {"enter.wieght": (8, 4)}) == {}
     assert renames({"enter.weight": (8, 8)}, {"zzz": (8, 8)}) == {}
     said = state_diff({"blocks.0.attention.qkv.weight": (3, 1)}, {"blocks.0.attn.qkv.weight": (3, 1)})
-    assert said.endswith("renamed? (1): 'blocks.0.attention.qkv.weight' here may be 'blocks.0.attn.qkv.weight' there")
+    assert said.endswith(
+        "renamed? (1): 'blocks.0.attention.qkv.weight' here may be 'blocks.0.attn.qkv.weight' there"
+    )
     assert state_diff(now, now) == ""
 
 
@@ -217,6 +228,10 @@ def test_reading_holds_no_second_copy_of_the_whole(tmp_path):
     state = {f"{i:02d}": torch.ones(2_000_000) for i in range(20)}
     write_state(tmp_path, "model.safetensors", state, 16_000_000)
     done = subprocess.run(
-        [sys.executable, "-c", LOADED, str(tmp_path)], capture_output=True, text=True, check=True, cwd=Path.cwd()
+        [sys.executable, "-c", LOADED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path.cwd(),
     )
     assert 0.9 < float(done.stdout) < 1.2

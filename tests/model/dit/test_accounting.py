@@ -101,9 +101,14 @@ def test_tokens_of_a_video_are_those_of_its_latents():
 def test_what_is_kept_for_the_backward_pass_is_about_what_is_counted(ffn, ffn_ratio, precision):
     kept = []
     for depth, text in ((1, 16), (3, 16), (3, 256)):
-        cfg = DiTConfig(width=128, depth=depth, heads=4, latent_channels=4, text_dim=16, ffn=ffn, ffn_ratio=ffn_ratio)
+        cfg = DiTConfig(
+            width=128, depth=depth, heads=4, latent_channels=4, text_dim=16, ffn=ffn, ffn_ratio=ffn_ratio
+        )
         kept.append(
-            (_kept_bytes(cfg, batch(cfg, (4, 16, 16), text), precision), activation_bytes(cfg, 1024, text, precision))
+            (
+                _kept_bytes(cfg, batch(cfg, (4, 16, 16), text), precision),
+                activation_bytes(cfg, 1024, text, precision),
+            )
         )
     (one, said_one), (three, said_three), (wordy, said_wordy) = kept
     assert said_three - said_one == pytest.approx(three - one, rel=0.1)
@@ -123,7 +128,10 @@ def _kept_bytes(cfg: DiTConfig, packed: Packed, precision: str, recompute: str =
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), saved_tensors_hooks(hold, lambda t: t):
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        saved_tensors_hooks(hold, lambda t: t),
+    ):
         made = dit(**packed.inputs(torch.tensor([0.5])))
     assert made.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
@@ -138,7 +146,8 @@ def test_what_is_kept_is_less_when_it_is_made_again(recompute, precision):
         kept.append(_kept_bytes(cfg, batch(cfg, (4, 16, 16), 16), precision, recompute))
         said.append(activation_bytes(cfg, 1024, 16, precision, recompute))
     assert said[1] - said[0] == pytest.approx(kept[1] - kept[0], rel=0.1)
-    assert said[0] > activation_bytes(cfg, 1024, 16, precision) / 4  # one block has everything when its turn comes
+    # one block has everything when its turn comes
+    assert said[0] > activation_bytes(cfg, 1024, 16, precision) / 4
 
 
 class Peak(TorchDispatchMode):
@@ -172,7 +181,12 @@ def test_zero_divides_the_state_then_the_gradients_then_the_weights():
     cfg = dit_config("B")
     alone, *stages = (training_memory(cfg, s, w, 1000, 10) for s, w in ((1, 1), (1, 8), (2, 8), (3, 8)))
     total = sum(parameters(cfg).values())
-    assert (alone.weights, alone.masters, alone.moments, alone.average) == (4 * total, 4 * total, 8 * total, 4 * total)
+    assert (alone.weights, alone.masters, alone.moments, alone.average) == (
+        4 * total,
+        4 * total,
+        8 * total,
+        4 * total,
+    )
     share = -(-total // 8)
     for memory, gradients, weights in zip(stages, (total, share, share), (total, total, share), strict=True):
         assert (memory.masters, memory.moments, memory.average) == (4 * share, 8 * share, 4 * share)

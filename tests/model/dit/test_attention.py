@@ -93,7 +93,8 @@ def test_flex_attends_as_the_definition_says():
 
 @pytest.fixture
 def kernel(monkeypatch):
-    """Puts a kernel made of the definition in flex's place, whose own has no backward pass on a CPU, and asks for it."""
+    """Puts a kernel made of the definition in flex's place, whose own has no backward pass on a CPU, and asks
+    for it."""
 
     def put(factor: float) -> None:
         kernels = {"flex": lambda q, k, v, segments: attend_masked(q, k, v, *segments) * factor}

@@ -15,7 +15,9 @@ def test_graphs_are_bounded_whatever_comes_and_values_are_the_same():
         return graph.forward
 
     plain, compiled = tiny(depth=3).train(), compile_phases(tiny(depth=3).train(), backend=counting)
-    batches = [made((1 + n % 3, 4, 4 + 2 * (n % 4)), (2, 4, 4), texts=(1 + n % 5, 3))[: 1 + n % 2] for n in range(10)]
+    batches = [
+        made((1 + n % 3, 4, 4 + 2 * (n % 4)), (2, 4, 4), texts=(1 + n % 5, 3))[: 1 + n % 2] for n in range(10)
+    ]
     counts = []
     for samples in batches:
         packed, times = pack(samples), TIMES[: len(samples)]

@@ -12,9 +12,12 @@ from model.flow.path import add_noise, flow_loss, token_weights, velocity
 
 
 def tiny(**overrides) -> DiT:
-    """An untrained DiT with all zero-initialised parts opened, so that everything that is put in comes out."""
+    """An untrained DiT with all zero-initialised parts opened, so that everything that is put in comes
+    out."""
     dit = DiT(
-        dit_config("tiny", **{"width": 48, "depth": 2, "heads": 2, "latent_channels": 4, "text_dim": 16, **overrides})
+        dit_config(
+            "tiny", **{"width": 48, "depth": 2, "heads": 2, "latent_channels": 4, "text_dim": 16, **overrides}
+        )
     )
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -28,7 +31,9 @@ def made(*shapes: tuple[int, int, int], texts: tuple[int, ...] = (), fps: float 
     g = torch.Generator().manual_seed(0)
     lengths = texts or [3] * len(shapes)
     return [
-        Sample(torch.randn(4, *shape, generator=g), fps, torch.randn(length, 16, generator=g), start_s=0.5 * i)
+        Sample(
+            torch.randn(4, *shape, generator=g), fps, torch.randn(length, 16, generator=g), start_s=0.5 * i
+        )
         for i, (shape, length) in enumerate(zip(shapes, lengths, strict=True))
     ]
 

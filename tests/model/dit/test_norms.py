@@ -55,7 +55,9 @@ def test_head_norm(turned):
         y = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
         return rotate(y, rope) if turned else y
 
-    same_values_and_gradients(lambda x, weight: head_norm(x, weight, rope), plain, rows(10, 3, 12), rows(12, seed=1))
+    same_values_and_gradients(
+        lambda x, weight: head_norm(x, weight, rope), plain, rows(10, 3, 12), rows(12, seed=1)
+    )
 
 
 def test_a_head_is_normalised_whatever_its_size_and_keeps_its_dtype():

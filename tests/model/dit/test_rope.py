@@ -46,7 +46,8 @@ def test_each_axis_matters_and_rotation_keeps_length():
 
 
 def test_a_quarter_turn_by_hand():
-    # head size 6 has one pair per axis, channels (i, i + 3), at frequency 1; at 2π Hz a quarter second turns a quarter
+    # head size 6 has one pair per axis, channels (i, i + 3), at frequency 1; at 2π Hz a quarter second turns
+    # a quarter
     table = rope_table(torch.tensor([[0.25, 0.0, 0.0]]), 6, latent_rate_hz=2 * torch.pi, theta=10000.0)
     turned = rotate(torch.tensor([[[1.0, 2.0, 3.0, 0.0, 5.0, 6.0]]]), table)
     torch.testing.assert_close(turned[0, 0], torch.tensor([0.0, 2.0, 3.0, 1.0, 5.0, 6.0]), atol=1e-6, rtol=0)

@@ -54,7 +54,9 @@ def test_two_processes_are_one(tmp_path):
             got_v, got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)[name]
             torch.testing.assert_close(got_v, v, atol=1e-5, rtol=1e-5)
             for key, gradient in gradients.items():
-                torch.testing.assert_close(got[key], gradient, atol=1e-5 * gradient.abs().max().item(), rtol=1e-5)
+                torch.testing.assert_close(
+                    got[key], gradient, atol=1e-5 * gradient.abs().max().item(), rtol=1e-5
+                )
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch):

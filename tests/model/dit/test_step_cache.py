@@ -11,7 +11,8 @@ from tests.model.dit.test_dit import tiny
 
 def test_changes_add_up_until_a_step_is_computed():
     cache, ran = StepCache(0.25), []
-    for value in (1.0, 1.1, 1.2, 1.3, 1.31):  # changes of a tenth: two may be skipped, the third is one too many
+    # changes of a tenth: two may be skipped, the third is one too many
+    for value in (1.0, 1.1, 1.2, 1.3, 1.31):
         cache.rest(torch.full((3, 2), value), lambda value=value: ran.append(value) or torch.zeros(3, 2))
     assert ran == [1.0, 1.3]
     assert (cache.computed, cache.skipped) == (2, 3)

@@ -17,10 +17,14 @@ def test_unpacking_undoes_packing(shapes, ph, pw):
         torch.arange(3.0 * t * h * ph * w * pw).reshape(3, t, h * ph, w * pw) + i
         for i, (t, h, w, _) in enumerate(shapes)
     ]
-    packed = pack([Sample(v, 12.0, torch.zeros(s[3] - 1, 4)) for v, s in zip(videos, shapes, strict=True)], (1, ph, pw))
+    packed = pack(
+        [Sample(v, 12.0, torch.zeros(s[3] - 1, 4)) for v, s in zip(videos, shapes, strict=True)], (1, ph, pw)
+    )
     for video, again in zip(videos, packed.unpack(packed.tokens_ND), strict=True):
         assert torch.equal(video, again)
-    assert len(packed.positions_N3) == len(packed.segment_N) == len(packed.time_index_N) == len(packed.tokens_ND)
+    assert (
+        len(packed.positions_N3) == len(packed.segment_N) == len(packed.time_index_N) == len(packed.tokens_ND)
+    )
     assert packed.text_segment_M.unique().tolist() == list(range(len(videos)))
 
 
@@ -33,14 +37,24 @@ def test_a_token_holds_its_own_patch_all_channels_together():
 
 def test_positions_are_seconds_of_the_last_frame_covered_and_middles_of_patches():
     packed = pack(
-        [Sample(torch.zeros(1, 2, 4, 2), fps=8.0, text_LE=torch.zeros(1, 4), start_s=1.0)], (1, 2, 2), stride_time=4
+        [Sample(torch.zeros(1, 2, 4, 2), fps=8.0, text_LE=torch.zeros(1, 4), start_s=1.0)],
+        (1, 2, 2),
+        stride_time=4,
     )
-    assert packed.positions_N3.tolist() == [[1.0, 1.0, 1.0], [1.0, 3.0, 1.0], [1.5, 1.0, 1.0], [1.5, 3.0, 1.0]]
+    assert packed.positions_N3.tolist() == [
+        [1.0, 1.0, 1.0],
+        [1.0, 3.0, 1.0],
+        [1.5, 1.0, 1.0],
+        [1.5, 3.0, 1.0],
+    ]
 
 
 def test_a_sample_without_text_gets_one_null_token():
     packed = pack(
-        [Sample(torch.zeros(1, 1, 2, 2), 8.0, torch.ones(3, 4)), Sample(torch.zeros(1, 1, 2, 2), 8.0, torch.ones(0, 4))]
+        [
+            Sample(torch.zeros(1, 1, 2, 2), 8.0, torch.ones(3, 4)),
+            Sample(torch.zeros(1, 1, 2, 2), 8.0, torch.ones(0, 4)),
+        ]
     )
     assert packed.text_null_M.tolist() == [False, False, False, True]
     assert packed.text_segment_M.tolist() == [0, 0, 0, 1]

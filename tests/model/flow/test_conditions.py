@@ -62,7 +62,9 @@ def test_the_mix_is_kept_and_conditions_are_dropped_by_their_share():
 
 
 def test_half_of_what_is_given_is_clean_and_the_rest_has_noise_that_is_told():
-    known = [drawn(5, ConditionConfig(mix={"first_frame": 1.0}, drop=0.0), seed).known_t for seed in range(2000)]
+    known = [
+        drawn(5, ConditionConfig(mix={"first_frame": 1.0}, drop=0.0), seed).known_t for seed in range(2000)
+    ]
     noisy = [t for t in known if t > 0]
     assert len(noisy) / len(known) == pytest.approx(0.5, abs=0.05)
     assert max(noisy) < 0.2
@@ -116,7 +118,8 @@ def moving(frames: int) -> np.ndarray:
 
 
 def test_the_leak_that_pieces_close():
-    """A tail cut out of the whole's latents is not the tail encoded alone: it remembers frames that nobody gives later."""
+    """A tail cut out of the whole's latents is not the tail encoded alone: it remembers frames that nobody
+    gives later."""
     vae, frames = deep_vae(vae_config("tiny", base_channels=16)), moving(17)
     with torch.no_grad():
         whole = vae.normalise(vae.encode(to_network(frames[None])).mean)[0]
@@ -134,7 +137,10 @@ def test_pieces_are_known_tokens_at_their_true_time_and_no_part_of_what_is_made(
     tail = Piece(torch.ones(4, 2, 4, 4), start_s=12 / 12)
     packed = pack([Sample(torch.zeros(4, 5, 4, 4), 12.0, torch.ones(1, 8), head=2, pieces=[tail]), Sample(torch.zeros(4, 1, 4, 4), 12.0, torch.ones(1, 8))])  # fmt: skip
     frame = 4
-    assert packed.known_N.tolist() == [True] * 2 * frame + [False] * 3 * frame + [True] * 2 * frame + [False] * frame
+    assert (
+        packed.known_N.tolist()
+        == [True] * 2 * frame + [False] * 3 * frame + [True] * 2 * frame + [False] * frame
+    )
     assert packed.piece_N.tolist() == [False] * 5 * frame + [True] * 2 * frame + [False] * frame
     seconds = packed.positions_N3[:, 0]
     torch.testing.assert_close(seconds[packed.piece_N][::frame], torch.tensor([1.0, 16 / 12]))
@@ -145,7 +151,9 @@ def test_pieces_are_known_tokens_at_their_true_time_and_no_part_of_what_is_made(
 
 
 def test_every_latent_frame_may_have_a_time():
-    sample = Sample(torch.zeros(4, 3, 4, 4), 12.0, torch.ones(1, 8), pieces=[Piece(torch.ones(4, 1, 4, 4), 0.5)])
+    sample = Sample(
+        torch.zeros(4, 3, 4, 4), 12.0, torch.ones(1, 8), pieces=[Piece(torch.ones(4, 1, 4, 4), 0.5)]
+    )
     packed, times = pack([sample]).timed([torch.tensor([0.9, 0.1, 0.5])], [0.2])
     torch.testing.assert_close(times, torch.tensor([0.1, 0.2, 0.5, 0.9]))
     assert times[packed.time_index_N][::4].tolist() == pytest.approx([0.9, 0.1, 0.5, 0.2])

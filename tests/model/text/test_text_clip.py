@@ -1,4 +1,5 @@
-"""Text encoders through open_clip, with few random weights in a folder, and by name with weights in a file."""
+"""Text encoders through open_clip, with few random weights in a folder, and by name with weights in a
+file."""
 
 import shutil
 
@@ -66,7 +67,11 @@ def test_the_fingerprint_is_of_content_and_options_not_of_the_folder(clip, tmp_p
     copy = shutil.copytree(clip.partition("local-dir:")[2], tmp_path / "elsewhere")
     prints = [text_encoder(f"{clip}{options}").fingerprint for options in ("", "@pooled", "@max=8")]
     assert len(set(prints)) == 3
-    assert text_encoder(f"clip:local-dir:{copy}").fingerprint == text_encoder(f"{clip}@tokens").fingerprint == prints[0]
+    assert (
+        text_encoder(f"clip:local-dir:{copy}").fingerprint
+        == text_encoder(f"{clip}@tokens").fingerprint
+        == prints[0]
+    )
     other = tiny_clip(tmp_path / "other", seed=1)
     assert text_encoder(f"clip:{other}").fingerprint != prints[0]
 
@@ -83,7 +88,9 @@ def test_a_model_by_name_takes_its_weights_from_a_file(tmp_path, monkeypatch):
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 1, "width": 32, "head_width": 16},
     }
-    settings |= {"text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}}
+    settings |= {
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    }
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, settings)
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -133,5 +140,7 @@ def test_weights_that_cannot_be_downloaded_are_said_and_what_to_do_then(monkeypa
         raise FileNotFoundError("no answer\nand more")
 
     monkeypatch.setattr(open_clip, "download_pretrained", fails)
-    with pytest.raises(FileNotFoundError, match=r"can't be downloaded \(no answer\); download them elsewhere"):
+    with pytest.raises(
+        FileNotFoundError, match=r"can't be downloaded \(no answer\); download them elsewhere"
+    ):
         text_encoder("clip:ViT-B-32/openai").encode(["a dog"])

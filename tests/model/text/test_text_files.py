@@ -1,4 +1,5 @@
-"""Where weights come from: a folder as it is, a pipeline's parts, the hub's cache; and what is said if something lacks."""
+"""Where weights come from: a folder as it is, a pipeline's parts, the hub's cache; and what is said if
+something lacks."""
 
 import shutil
 
@@ -19,7 +20,8 @@ def t5(tmp_path_factory):
 
 @pytest.fixture
 def hub(t5, monkeypatch, tmp_path):
-    """A hub with one model, and its cache: what is asked of the network is in `asked`; with `offline` it doesn't answer."""
+    """A hub with one model, and its cache: what is asked of the network is in `asked`; with `offline` it
+    doesn't answer."""
 
     class Hub:
         offline, cached = False, tmp_path / "cached"
@@ -73,8 +75,9 @@ def test_an_interrupted_download_is_completed(t5, hub):
 def test_a_hub_that_does_not_answer_is_said_and_what_to_do_then(hub):
     with pytest.raises(FileNotFoundError) as error:
         text_encoder("t5:owner/other")
-    assert "there is no folder 'owner/other', and the hub did not give a model of that name (no answer)" in str(
-        error.value
+    assert (
+        "there is no folder 'owner/other', and the hub did not give a model of that name (no answer)"
+        in str(error.value)
     )
     assert "hf download owner/other --local-dir <folder>" in str(error.value)
     with pytest.raises(
@@ -105,7 +108,10 @@ def test_of_a_repository_only_what_a_text_encoder_needs_is_wanted():
 
 
 def test_a_pipeline_keeps_encoder_and_tokenizer_apart(t5, tmp_path):
-    for part, names in (("text_encoder", ("config.json", "model.safetensors")), ("tokenizer", ("tokenizer.json",))):
+    for part, names in (
+        ("text_encoder", ("config.json", "model.safetensors")),
+        ("tokenizer", ("tokenizer.json",)),
+    ):
         (tmp_path / part).mkdir()
         for name in names:
             shutil.copy(t5 / name, tmp_path / part)
@@ -140,7 +146,9 @@ def test_a_shard_that_lacks_is_named(tmp_path):
     shards = sorted(folder.glob("model-*.safetensors"))
     assert text_files(folder).weights == tuple(shards)
     shards[1].unlink()
-    with pytest.raises(FileNotFoundError, match=f"lacks {shards[1].name}, which model.safetensors.index.json names"):
+    with pytest.raises(
+        FileNotFoundError, match=f"lacks {shards[1].name}, which model.safetensors.index.json names"
+    ):
         text_encoder(f"hf:{folder}")
 
 
@@ -158,7 +166,9 @@ def test_a_file_is_hashed_once_unless_it_changes(tmp_path, monkeypatch):
     read = []
     really = model.text.files.hashlib.file_digest
     monkeypatch.setattr(
-        model.text.files.hashlib, "file_digest", lambda stream, kind: read.append(stream.name) or really(stream, kind)
+        model.text.files.hashlib,
+        "file_digest",
+        lambda stream, kind: read.append(stream.name) or really(stream, kind),
     )
     first = [digest_of("title", [file]) for _ in range(3)]
     assert len(read) == len(set(first)) == 1

@@ -1,4 +1,5 @@
-"""Text encoders through transformers: each class that is named, with few random weights, in folders as they are published."""
+"""Text encoders through transformers: each class that is named, with few random weights, in folders as they
+are published."""
 
 import json
 import shutil
@@ -56,17 +57,23 @@ def test_a_long_text_is_cut_where_its_tokenizer_would_and_no_text_has_only_marks
     assert [len(e) for e in (empty, short, long)] == [marks, 3 + marks, 16]
     last_mark = kind in ("t5", "umt5", "bert")
     same = text_encoder(f"{KINDS[kind]}:{folders[kind]}").encode([" ".join(LONG.split()[: 16 - marks])])[0]
-    assert torch.equal(long, same), f"as the first words alone, {'with' if last_mark else 'without'} a mark at the end"
+    assert torch.equal(long, same), (
+        f"as the first words alone, {'with' if last_mark else 'without'} a mark at the end"
+    )
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("t5", 512), ("umt5", 512), ("bert", 40), ("llama", 64), ("qwen3", 64)])
+@pytest.mark.parametrize(
+    ("kind", "limit"), [("t5", 512), ("umt5", 512), ("bert", 40), ("llama", 64), ("qwen3", 64)]
+)
 def test_without_max_it_reads_512_tokens_or_what_the_model_reads(folders, kind, limit):
     encoder = text_encoder(f"{KINDS[kind]}:{folders[kind]}")
     assert encoder.max_tokens == limit
     (embedding,), cut = encoder.encode_counted([LONG])
     assert (len(embedding), cut) == (limit, 1)
     if kind == "bert":
-        with pytest.raises(ValueError, match=r"max=41 is more than text encoder hf:.* reads; it reads 40 tokens"):
+        with pytest.raises(
+            ValueError, match=r"max=41 is more than text encoder hf:.* reads; it reads 40 tokens"
+        ):
             text_encoder(f"hf:{folders[kind]}@max=41")
 
 
@@ -88,7 +95,9 @@ def test_only_the_encoder_of_a_t5_is_there_and_no_head_of_a_language_model(folde
 
 def test_weights_and_arithmetic_can_be_bfloat16(folders):
     exact = text_encoder(f"t5:{folders['t5']}")
-    half = TransformersTextEncoder("half", exact.files, title="", dim=32, max_tokens=512, dtype=torch.bfloat16)
+    half = TransformersTextEncoder(
+        "half", exact.files, title="", dim=32, max_tokens=512, dtype=torch.bfloat16
+    )
     assert {p.dtype for p in half._parts[1].parameters()} == {torch.bfloat16}
     (near,), (embedding,) = half.encode(["a white dog"]), exact.encode(["a white dog"])
     assert near.dtype == torch.float32
@@ -127,11 +136,15 @@ def test_a_model_of_another_kind_is_told_its_kind(folders, tmp_path):
     with pytest.raises(ValueError, match=r"holds a model of type 'bert', not umt5; name it hf:"):
         text_encoder(f"umt5:{folders['bert']}")
     assert text_encoder(f"hf:{folders['t5']}").fingerprint == text_encoder(f"t5:{folders['t5']}").fingerprint
-    with pytest.raises(ValueError, match=r"layer=-4 of text encoder hf:.* is not there; it has -1 \(the last\) to -3"):
+    with pytest.raises(
+        ValueError, match=r"layer=-4 of text encoder hf:.* is not there; it has -1 \(the last\) to -3"
+    ):
         text_encoder(f"hf:{folders['bert']}@layer=-4")
     whole = shutil.copytree(folders["bert"], tmp_path / "bart")
     (whole / "config.json").write_text(json.dumps({"model_type": "bart"}))
-    with pytest.raises(ValueError, match="'bart', which encodes and decodes; of such only t5, mt5, umt5 are known"):
+    with pytest.raises(
+        ValueError, match="'bart', which encodes and decodes; of such only t5, mt5, umt5 are known"
+    ):
         text_encoder(f"hf:{whole}")
     (whole / "config.json").write_text(json.dumps({"model_type": "brat"}))
     with pytest.raises(ValueError, match="not a config that the installed transformers knows"):
@@ -143,7 +156,9 @@ def test_weights_that_lack_something_are_refused_instead_of_made_up(folders, tmp
     folder = tiny_text(tmp_path / kind, kind)
     state = load_file(folder / "model.safetensors")
     save_file(
-        {k: v for k, v in state.items() if lost not in k}, folder / "model.safetensors", metadata={"format": "pt"}
+        {k: v for k, v in state.items() if lost not in k},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
     )
     encoder = text_encoder(f"{KINDS[kind]}:{folder}")
     with pytest.raises(ValueError, match=rf"they lack .*{lost}.*; fetch both from the same place"):

@@ -1,4 +1,5 @@
-"""No code of a model's folder runs, whoever names it and whatever is typed; and a file names only what is its own or here already."""
+"""No code of a model's folder runs, whoever names it and whatever is typed; and a file names only what is its
+own or here already."""
 
 import json
 import os
@@ -26,7 +27,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path, models, monkeypatch):
-    """A checkpoint's folder, in which `text` is a T5 of its own; the attacker's marker would appear beside it."""
+    """A checkpoint's folder, in which `text` is a T5 of its own; the attacker's marker would appear beside
+    it."""
     monkeypatch.setenv("HOSTILE", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
@@ -37,7 +39,8 @@ def home(tmp_path, models, monkeypatch):
 
 
 def asked(name: str, answers: bytes, home: str | None = None) -> tuple[str, int]:
-    """What an own process that encodes a text with that encoder says on a terminal at which `answers` are typed."""
+    """What an own process that encodes a text with that encoder says on a terminal at which `answers` are
+    typed."""
     program = "import sys; from model.text.registry import text_encoder; from pathlib import Path\n"
     program += "text_encoder(sys.argv[1], home=Path(sys.argv[2]) if sys.argv[2] else None).encode(['a dog'])"
     master, terminal = pty.openpty()
@@ -122,7 +125,8 @@ def test_a_name_of_a_hub_is_what_is_here_and_nothing_is_asked_for(home, models, 
         lambda name, local_files_only=False: str(models / name.partition("/")[2])
         if local_files_only and name == "owner/t5" else real(name, local_files_only=True),
     )  # fmt: skip
-    shutil.copytree(models / "bert", tmp_path / "owner" / "t5")  # in the victim's folder: another thing of that name
+    # in the victim's folder: another thing of that name
+    shutil.copytree(models / "bert", tmp_path / "owner" / "t5")
     encoder = text_encoder("t5:owner/t5", home=home)
     assert encoder.fingerprint == text_encoder(f"t5:{models / 't5'}").fingerprint
     with pytest.raises(ValueError, match="give text_encoder=t5:owner/other"):
@@ -186,7 +190,9 @@ def test_a_config_of_open_clip_may_say_what_is_on_the_list(models, tmp_path, key
     settings = json.loads(path.read_text())
     for name, value in keys.items():
         known = settings["model_cfg"].get(name)
-        settings["model_cfg"][name] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        settings["model_cfg"][name] = (
+            known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        )
     path.write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=told):
         text_encoder(f"clip:local-dir:{folder}@pooled")
@@ -212,5 +218,7 @@ def test_both_packages_hold_open_clip_to_the_same_list():
     import model.text.clip_config as of_model
     import pipelines.scores.clip_config as of_pipelines
 
-    bodies = [Path(module.__file__).read_text().partition("\nCONFIG =")[2] for module in (of_model, of_pipelines)]
+    bodies = [
+        Path(module.__file__).read_text().partition("\nCONFIG =")[2] for module in (of_model, of_pipelines)
+    ]
     assert bodies[0] == bodies[1]

@@ -1,4 +1,5 @@
-"""A VAE whose deep path counts. In a fresh one it starts from nothing, so what it sees and forgets would go unnoticed."""
+"""A VAE whose deep path counts. In a fresh one it starts from nothing, so what it sees and forgets would go
+unnoticed."""
 
 import torch
 from torch import nn

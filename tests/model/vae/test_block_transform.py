@@ -14,7 +14,9 @@ from model.vae.network import VAE
 from tests.support.footage import pan
 
 
-@pytest.mark.parametrize(("frames", "side", "channels"), [(4, 8, 8), (4, 8, 64), (8, 8, 32), (4, 16, 16), (1, 4, 48)])
+@pytest.mark.parametrize(
+    ("frames", "side", "channels"), [(4, 8, 8), (4, 8, 64), (8, 8, 32), (4, 16, 16), (1, 4, 48)]
+)
 def test_there_and_back_is_a_projection_that_keeps_plain_colours(frames, side, channels):
     there, back = (matrix.double() for matrix in block_transform(frames, side, channels))
     assert there.shape == (channels, 3 * frames * side**2) == back.T.shape

@@ -158,7 +158,9 @@ def test_weights_that_do_not_fit_are_told_apart(folder, tmp_path):
     state["decoder.conv_inn"] = state.pop(next(name for name in state if name.startswith("decoder.conv_in.")))
     (target / WEIGHTS).unlink()
     save_file(state, target / WEIGHTS)
-    with pytest.raises(ValueError, match=r"missing \(1\): decoder\.conv_in\..*unexpected \(1\): decoder\.conv_inn"):
+    with pytest.raises(
+        ValueError, match=r"missing \(1\): decoder\.conv_in\..*unexpected \(1\): decoder\.conv_inn"
+    ):
         load_vae(target)
     (target / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
     with pytest.raises(ValueError, match="not a safetensors file"):

@@ -30,7 +30,9 @@ def video(frames: int, height: int = 16, width: int = 24, seed: int = 0, batch: 
 def test_every_stride_gives_the_shapes_it_promises(strides):
     time, space, patch = strides
     levels = {(4, 8, 4): 3, (4, 8, 2): 3, (4, 16, 4): 3, (8, 8, 4): 4, (4, 8, 1): 4}[strides]
-    cfg = VAEConfig(4, stride_time=time, stride_space=space, patch=patch, base_channels=8, multipliers=[1] * levels)
+    cfg = VAEConfig(
+        4, stride_time=time, stride_space=space, patch=patch, base_channels=8, multipliers=[1] * levels
+    )
     vae = deep_vae(cfg)
     with torch.no_grad():
         z = vae.encode(video(2 * time + 1, 32, 48)).mean
@@ -142,7 +144,10 @@ def test_weights_and_draws_follow_from_seeds_and_leave_the_global_state_alone():
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert torch.equal(torch.get_rng_state(), before)
-    assert normal_like(torch.zeros(2, dtype=torch.bfloat16), torch.Generator().manual_seed(0)).dtype == torch.bfloat16
+    assert (
+        normal_like(torch.zeros(2, dtype=torch.bfloat16), torch.Generator().manual_seed(0)).dtype
+        == torch.bfloat16
+    )
 
 
 def test_a_tiny_vae_overfits_one_video():

@@ -29,7 +29,9 @@ from tests.model.vae.deep_vae import deep_vae
 def config(space: int = 8, patch: int = 4, blocks: int = 1, time: int = 4) -> VAEConfig:
     """A VAE of a few thousand parameters."""
     count = max({1: 0, 2: 1, 4: 2, 8: 3}[time], {1: 0, 2: 1, 4: 2, 8: 3, 16: 4}[space // patch])
-    return VAEConfig(4, time, space, patch, 8, [1] * (count + 1), encoder_blocks=blocks, decoder_blocks=blocks)
+    return VAEConfig(
+        4, time, space, patch, 8, [1] * (count + 1), encoder_blocks=blocks, decoder_blocks=blocks
+    )
 
 
 CONFIGS = {
@@ -189,7 +191,8 @@ def test_pixels_can_be_written_over_a_file_and_tiles_taken_one_by_one(tmp_path):
 
 
 class Memory(TorchDispatchMode):
-    """Counts the bytes of what is allocated inside it and still held. On the meta device, where nothing is computed."""
+    """Counts the bytes of what is allocated inside it and still held. On the meta device, where nothing is
+    computed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +200,9 @@ class Memory(TorchDispatchMode):
         self.holders: Counter[int] = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        inputs = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        inputs = {
+            t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)
+        }
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             storage = tensor.untyped_storage()

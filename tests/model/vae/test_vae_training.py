@@ -45,7 +45,9 @@ def test_without_a_discriminator_it_is_the_plain_loss_with_the_plain_gradients()
     plain.backward()
     theirs = gradients(both.vae)
     torch.testing.assert_close(loss, plain)
-    assert {n: float(v) for n, v in parts.items()} == pytest.approx({n: float(v) for n, v in plain_parts.items()})
+    assert {n: float(v) for n, v in parts.items()} == pytest.approx(
+        {n: float(v) for n, v in plain_parts.items()}
+    )
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=1e-4)

@@ -76,7 +76,10 @@ def test_ranks_share_a_step_whatever_their_number(items, cfg, world):
 @given(items=item_lists(), cfg=budgets, per_clip=st.integers(1, 7), epoch=st.integers(0, 3))
 def test_every_clip_gives_an_epoch_as_many_windows_as_any_other(items, cfg, per_clip, epoch):
     planned = [
-        i for s in plan_epoch(items, 1, epoch, replace(cfg, windows_per_clip=per_clip)) for b in s for i in b.items
+        i
+        for s in plan_epoch(items, 1, epoch, replace(cfg, windows_per_clip=per_clip))
+        for b in s
+        for i in b.items
     ]
     assert Counter(i.clip_id for i in planned) == dict.fromkeys({i.clip_id for i in items}, per_clip)
     assert len(set(planned)) == len(planned), "two draws of a window have different keys"
@@ -84,7 +87,9 @@ def test_every_clip_gives_an_epoch_as_many_windows_as_any_other(items, cfg, per_
         own = {i.window for i in items if i.clip_id == clip_id}
         drawn = Counter(dict.fromkeys(own, 0))
         drawn.update(i.window for i in planned if i.clip_id == clip_id)
-        assert max(drawn.values()) - min(drawn.values()) <= 1, "none is drawn twice before every other was drawn once"
+        assert max(drawn.values()) - min(drawn.values()) <= 1, (
+            "none is drawn twice before every other was drawn once"
+        )
 
 
 def test_epochs_differ():

@@ -17,7 +17,10 @@ SOURCES = {
     "plain": ((48, 64), {}),
     "turned": ((48, 64), {"rotate_deg": 90}),
     "odd sizes": ((49, 65), {"pixel_format": "yuv444p"}),
-    "variable rate": ((48, 64), {"pts": [0, 1, 3, 4, 7, 8, 9, 12, 14, 15, 17, 20], "time_base": Fraction(1, 30)}),
+    "variable rate": (
+        (48, 64),
+        {"pts": [0, 1, 3, 4, 7, 8, 9, 12, 14, 15, 17, 20], "time_base": Fraction(1, 30)},
+    ),
 }
 
 

@@ -1,4 +1,5 @@
-"""A clip's file shows its span and nothing else: the source's own pictures bit for bit, at the source's own times."""
+"""A clip's file shows its span and nothing else: the source's own pictures bit for bit, at the source's own
+times."""
 
 import hashlib
 import random
@@ -26,7 +27,9 @@ from pipelines.media.read_clock import read_clock
 from tests.support.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
 from tests.support.odd_sources import SOURCES
 
-needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason="an extra, which not every machine has wheels of")
+needs_decord = pytest.mark.skipif(
+    find_spec("decord") is None, reason="an extra, which not every machine has wheels of"
+)
 ENCODE = EncodeConfig()
 CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size or the colours"}
 DECORD_CAN = {
@@ -51,12 +54,16 @@ def shown_by_pyav(clip: Path | bytes) -> tuple[list[Fraction], list[int]]:
     """Times and hashes of the frames that FFmpeg shows of a clip, its edit list honoured."""
     with open_container(clip) as container:
         stream = video_stream(container)
-        shown = [(picture.pts * stream.time_base, picture_hash(picture)) for picture in container.decode(stream)]
+        shown = [
+            (picture.pts * stream.time_base, picture_hash(picture)) for picture in container.decode(stream)
+        ]
     return [time for time, _ in shown], [name for _, name in shown]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_readers(source, tmp_path, name):
+def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_readers(
+    source, tmp_path, name
+):
     footage, out = source(name), tmp_path / "clip.mp4"
     assert len(footage.hashes) == NUM_FRAMES
     for first, last in spans(name, 6):
@@ -65,7 +72,9 @@ def test_a_copied_clips_frames_are_the_sources_bit_for_bit_at_its_times_in_both_
         assert shown_by_pyav(out) == (footage.times(first, last), footage.hashes[first:last])
         data = out.read_bytes()
         clock = read_clock(data)
-        assert [(int(pts) - int(clock.pts[0])) * clock.time_base for pts in clock.pts] == footage.times(first, last)
+        assert [(int(pts) - int(clock.pts[0])) * clock.time_base for pts in clock.pts] == footage.times(
+            first, last
+        )
         assert probe_clip(data)[:2] == (last - first, footage.span(first, last).duration_s)
         rng = random.Random(f"{name}{first}")
         picked = sorted(rng.choices(range(last - first), k=8))
@@ -108,7 +117,8 @@ def test_without_decord_the_same_frames_are_shown(source, tmp_path, monkeypatch)
 
 @needs_decord
 def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
-    """A recording that begins within an open group: decord repeats a frame at the end of some of its clips."""
+    """A recording that begins within an open group: decord repeats a frame at the end of some of its
+    clips."""
     footage = as_measured(SOURCES["begun_late.ts"](tmp_path / "begun_late.ts"))
     last_but = len(footage.hashes) - 5
     gave_up = 0
@@ -176,7 +186,9 @@ def psnr_db(footage: Source, clip: Path, first: int, last: int) -> float:
     return worst
 
 
-@pytest.mark.parametrize("name", ["h264", "h264_vfr", "h264_rotated", "h264_late_mkv", "hevc_10bit", "vp9", "mpeg2_ts"])
+@pytest.mark.parametrize(
+    "name", ["h264", "h264_vfr", "h264_rotated", "h264_late_mkv", "hevc_10bit", "vp9", "mpeg2_ts"]
+)
 def test_a_re_encoded_clip_is_near_and_exact_in_time(source, tmp_path, name):
     footage, out = source(name), tmp_path / "clip.mp4"
     made = footage.cut(out, 7, 37, method="encode", min_db=43)
@@ -245,7 +257,9 @@ def heard(clip: Path) -> tuple[np.ndarray, float]:
     with av.open(str(clip)) as container:
         frames = list(container.decode(audio=0))
         resampler = av.AudioResampler("flt", "mono", SOUND_RATE)
-        samples = [part.to_ndarray().ravel() for frame in [*frames, None] for part in resampler.resample(frame)]
+        samples = [
+            part.to_ndarray().ravel() for frame in [*frames, None] for part in resampler.resample(frame)
+        ]
         return np.concatenate(samples), float(frames[0].pts * frames[0].time_base)
 
 
@@ -279,12 +293,15 @@ def test_pictures_that_were_not_measured_are_refused(source, tmp_path):
     footage = source("h264")
     for cfg in (CutConfig(), CutConfig(method="encode")):
         with pytest.raises(MediaError) as caught:
-            cut(footage.path, tmp_path / "clip.mp4", footage.span(3, 30), 27, frames_hash([1, 2]), cfg, ENCODE)
+            cut(
+                footage.path, tmp_path / "clip.mp4", footage.span(3, 30), 27, frames_hash([1, 2]), cfg, ENCODE
+            )
         assert caught.value.reason == Reason.UNFAITHFUL
 
 
 def rewrite(path: Path, out: Path, change) -> Path:
-    """The same packets in a file of the same kind; `change` is told each one's number and may alter it, or return bytes."""
+    """The same packets in a file of the same kind; `change` is told each one's number and may alter it, or
+    return bytes."""
     with av.open(str(path)) as source, av.open(str(out), "w") as target:
         track = target.add_stream_from_template(source.streams.video[0], opaque=True)
         for number, packet in enumerate(p for p in source.demux(video=0) if p.size):
@@ -348,8 +365,13 @@ def test_a_stream_that_changes_its_parameters_is_re_encoded(source, tmp_path):
 
 
 def write_other_profile(path: Path) -> Path:
-    with av.open(str(source_of_pixels := render("h264_ts", path.parent))) as part, av.open(str(path), "w") as target:
-        stream = target.add_stream("libx264", rate=FPS, options={"x264-params": "keyint=8:bframes=0:ref=2:8x8dct=0"})
+    with (
+        av.open(str(source_of_pixels := render("h264_ts", path.parent))) as part,
+        av.open(str(path), "w") as target,
+    ):
+        stream = target.add_stream(
+            "libx264", rate=FPS, options={"x264-params": "keyint=8:bframes=0:ref=2:8x8dct=0"}
+        )
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for picture in part.decode(video=0):
             picture.pict_type = 0
@@ -393,7 +415,8 @@ def test_edits_are_written_to_the_tick_and_refused_where_they_do_not_fit(source,
 def test_frames_a_nanosecond_apart_are_too_fast_for_a_clip_and_no_fault_of_the_encoder(tmp_path):
     path = SOURCES["variable.mkv"](tmp_path / "hasty.mkv")
     data = path.read_bytes()
-    path.write_bytes(data.replace(bytes.fromhex("2ad7b1830f4240"), bytes.fromhex("2ad7b183000001")))  # its time scale
+    # its time scale
+    path.write_bytes(data.replace(bytes.fromhex("2ad7b1830f4240"), bytes.fromhex("2ad7b183000001")))
     hasty = as_measured(path)
     assert hasty.time_base < Fraction(1, 1_000_000)
     with pytest.raises(MediaError, match="frames per second"):

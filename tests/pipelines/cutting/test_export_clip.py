@@ -1,4 +1,5 @@
-"""An exported file shows the clip's frames at the clip's times, hides nothing, and is the stored one where that does so."""
+"""An exported file shows the clip's frames at the clip's times, hides nothing, and is the stored one where
+that does so."""
 
 import random
 from dataclasses import replace
@@ -27,7 +28,9 @@ def promised(footage: Source, stored: Path, first: int, last: int, copied: bool)
     _, _, width, height, _ = probe_clip(stored.read_bytes())
     span = footage.span(first, last)
     length = (span.end_pts - span.start_pts) * span.time_base
-    return Promised(last - first, width, height, length, frames_hash(footage.hashes[first:last]) if copied else None)
+    return Promised(
+        last - first, width, height, length, frames_hash(footage.hashes[first:last]) if copied else None
+    )
 
 
 def everything_in(path: Path) -> tuple[list[Fraction], list[np.ndarray]]:
@@ -36,7 +39,9 @@ def everything_in(path: Path) -> tuple[list[Fraction], list[np.ndarray]]:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
     first = frames[0].pts
-    return [(frame.pts - first) * stream.time_base for frame in frames], [frame.to_ndarray() for frame in frames]
+    return [(frame.pts - first) * stream.time_base for frame in frames], [
+        frame.to_ndarray() for frame in frames
+    ]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -47,7 +52,13 @@ def test_an_exported_file_shows_the_clip_also_to_players_that_know_no_edit_lists
         last = rng.randint(first + 2, NUM_FRAMES)
         cut = footage.cut(stored, first, last, max_lead_share=0.99)
         made = export_clip(
-            stored, out, promised(footage, stored, first, last, cut.method == "copy"), False, MIN_DB, ENCODE, True
+            stored,
+            out,
+            promised(footage, stored, first, last, cut.method == "copy"),
+            False,
+            MIN_DB,
+            ENCODE,
+            True,
         )
         times, pictures = everything_in(out)
         assert times == footage.times(first, last), (first, last, made)
@@ -60,7 +71,9 @@ def test_an_exported_file_shows_the_clip_also_to_players_that_know_no_edit_lists
             assert made["worst_db"] is None or made["worst_db"] >= MIN_DB
             edit = video_edit(out)
             assert edit is None or (edit.start_s, edit.samples) == (0, last - first)
-            assert out.read_bytes().find(b"moov") < out.read_bytes().find(b"mdat"), "a player can begin at once"
+            assert out.read_bytes().find(b"moov") < out.read_bytes().find(b"mdat"), (
+                "a player can begin at once"
+            )
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -73,7 +86,9 @@ def test_clips_of_odd_sources_are_exported_too(tmp_path, name):
         cut = footage.cut(stored, first, last, max_lead_share=0.99)
     except MediaError:
         return  # curation refuses it before there is anything to export: see test_clock and test_cut
-    export_clip(stored, out, promised(footage, stored, first, last, cut.method == "copy"), False, MIN_DB, ENCODE, True)
+    export_clip(
+        stored, out, promised(footage, stored, first, last, cut.method == "copy"), False, MIN_DB, ENCODE, True
+    )
     assert everything_in(out)[0] == footage.times(first, last)
 
 
@@ -96,7 +111,13 @@ def test_sound_is_kept_as_it_is_heard_in_the_stored_clip(source, tmp_path, name)
     for first, last in ((5, 50), (31, 58)):
         cut = footage.cut(stored, first, last, audio="keep", max_lead_share=0.99)
         made = export_clip(
-            stored, out, promised(footage, stored, first, last, cut.method == "copy"), False, MIN_DB, ENCODE, True
+            stored,
+            out,
+            promised(footage, stored, first, last, cut.method == "copy"),
+            False,
+            MIN_DB,
+            ENCODE,
+            True,
         )
         wanted, wanted_s = heard(stored)
         got, got_s = heard(out)

@@ -1,4 +1,5 @@
-"""Sound never costs pictures: it is carried, converted or left out, and is heard when it was heard in the source."""
+"""Sound never costs pictures: it is carried, converted or left out, and is heard when it was heard in the
+source."""
 
 import re
 from collections.abc import Callable
@@ -34,11 +35,14 @@ def pictures(tmp_path_factory) -> Path:
 
 def film(pictures: Path, out: Path, *sound, **how) -> Path:
     """The pictures with sound; see `film_with_sound`."""
-    return film_with_sound(pictures / ("silent.avi" if out.suffix == ".avi" else "silent.mp4"), out, *sound, **how)
+    return film_with_sound(
+        pictures / ("silent.avi" if out.suffix == ".avi" else "silent.mp4"), out, *sound, **how
+    )
 
 
 def heard(clip: Path) -> tuple[np.ndarray, int, str, str]:
-    """What a player makes heard of a clip from the first picture on, of its first speaker; its rate, speakers and codec.
+    """What a player makes heard of a clip from the first picture on, of its first speaker; its rate, speakers
+    and codec.
 
     A frame goes on where the one before ends, unless its time says clearly otherwise.
     """
@@ -59,7 +63,8 @@ def heard(clip: Path) -> tuple[np.ndarray, int, str, str]:
 
 
 def delay_s(line: np.ndarray, rate: int, begin_s: float, end_s: float) -> float:
-    """By how much what is heard between two times of a clip comes too late; raises AssertionError if it is not the chirp."""
+    """By how much what is heard between two times of a clip comes too late; raises AssertionError if it is
+    not the chirp."""
     at, around = np.arange(round(begin_s * rate), round(end_s * rate)), round(0.1 * rate)
     part = line[at].astype(float)
     wide = tone(FIRST / FPS + np.arange(at[0] - around, at[-1] + 1 + around) / rate)
@@ -146,7 +151,8 @@ def test_sound_that_mp4_takes_is_the_sources_own(pictures, tmp_path, name, metho
     assert made.sound == "kept"
     line, *kind = heard(tmp_path / "clip.mp4")
     assert kind == [rate, layout, found]
-    assert abs(delay_s(line, rate, 0.05, LENGTH_S - 0.05)) <= 0.04  # coders' own delay, which MP3 and AAC come with
+    # coders' own delay, which MP3 and AAC come with
+    assert abs(delay_s(line, rate, 0.05, LENGTH_S - 0.05)) <= 0.04
 
 
 @given(rate=st.integers(1, 1_000_000))
@@ -164,9 +170,18 @@ def test_a_rate_that_aac_has_stays_and_any_other_loses_as_little_as_it_can(rate)
 
 
 def test_speakers_that_aac_has_stay_and_others_become_two():
-    kept = {"mono": "mono", "stereo": "stereo", "5.1": "5.1", "5.1(side)": "5.1", "5.0(side)": "5.0", "7.1": "7.1"}
+    kept = {
+        "mono": "mono",
+        "stereo": "stereo",
+        "5.1": "5.1",
+        "5.1(side)": "5.1",
+        "5.0(side)": "5.0",
+        "7.1": "7.1",
+    }
     kept |= {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}
-    mixed = dict.fromkeys(("2.1", "quad", "6.1", "7.1(wide)", "7.1.4", "22.2", "9 channels", "ambisonic 1"), "stereo")
+    mixed = dict.fromkeys(
+        ("2.1", "quad", "6.1", "7.1(wide)", "7.1.4", "22.2", "9 channels", "ambisonic 1"), "stereo"
+    )
     assert {name: aac_layout(AudioLayout(name)) for name in kept | mixed} == kept | mixed
 
 
@@ -178,7 +193,9 @@ def away(start_s: float, end_s: float, rate: int) -> Callable[[int, av.Packet], 
 @pytest.mark.parametrize("codec", ["pcm_s16le", "aac"])
 def test_a_gap_is_silent_and_what_follows_is_in_time(pictures, tmp_path, codec):
     cut_s = FIRST / FPS
-    footage = film(pictures, tmp_path / "gap.mkv", codec, 48000, "mono", alter=away(cut_s + 0.5, cut_s + 1.0, 48000))
+    footage = film(
+        pictures, tmp_path / "gap.mkv", codec, 48000, "mono", alter=away(cut_s + 0.5, cut_s + 1.0, 48000)
+    )
     made = cut_with_sound(footage, tmp_path / "clip.mp4")
     assert made.sound.startswith("converted")
     line, rate, *_ = heard(tmp_path / "clip.mp4")
@@ -193,7 +210,9 @@ def test_sound_that_begins_late_and_ends_early_is_heard_in_time(pictures, tmp_pa
     footage = film(pictures, tmp_path / "late.mkv", codec, 48000, "stereo", pieces=[(begin_s, end_s)])
     made = cut_with_sound(footage, tmp_path / "clip.mp4")
     assert made.sound == (
-        "kept" if codec != "pcm_s16le" else "converted: to AAC at 48000 Hz, stereo, as mp4 does not carry pcm_s16le"
+        "kept"
+        if codec != "pcm_s16le"
+        else "converted: to AAC at 48000 Hz, stereo, as mp4 does not carry pcm_s16le"
     )
     line, rate, *_ = heard(tmp_path / "clip.mp4")
     assert np.abs(line[: round(0.55 * rate)]).max() < 0.02
@@ -216,7 +235,12 @@ def test_damaged_packets_are_silent_and_their_neighbours_are_heard(pictures, tmp
             return packet
         noise = np.random.default_rng(number).integers(0, 256, packet.size, np.uint8).tobytes()
         bad = av.Packet(bytes(packet)[:7] + noise[7:] if suffix == "ts" else noise)
-        bad.pts, bad.dts, bad.duration, bad.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+        bad.pts, bad.dts, bad.duration, bad.time_base = (
+            packet.pts,
+            packet.dts,
+            packet.duration,
+            packet.time_base,
+        )
         bad.stream = packet.stream
         return bad
 
@@ -231,7 +255,12 @@ def test_damaged_packets_are_silent_and_their_neighbours_are_heard(pictures, tmp
 def test_sound_of_noise_alone_is_left_out_and_the_reason_told(pictures, tmp_path):
     def spoil(number, packet):
         bad = av.Packet(np.random.default_rng(number).integers(0, 256, packet.size, np.uint8).tobytes())
-        bad.pts, bad.dts, bad.duration, bad.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+        bad.pts, bad.dts, bad.duration, bad.time_base = (
+            packet.pts,
+            packet.dts,
+            packet.duration,
+            packet.time_base,
+        )
         bad.stream = packet.stream
         return bad
 
@@ -281,9 +310,9 @@ def test_sound_that_changes_on_the_way_goes_on_at_one_rate(pictures, tmp_path):
             packet.stream = sound
             muxer.mux(packet)
     made = cut_with_sound(footage, tmp_path / "clip.mp4")
-    assert (
-        made.sound
-        == "converted: to AAC at 48000 Hz, stereo, as it changes on the way, from 48000 Hz, stereo to 32000 Hz, mono"
+    assert made.sound == (
+        "converted: to AAC at 48000 Hz, stereo, as it changes on the way, from 48000 Hz, stereo to "
+        "32000 Hz, mono"
     )
     line, rate, *_ = heard(tmp_path / "clip.mp4")
     for begin_s, end_s in ((0.05, 0.9), (1.1, 1.9)):
@@ -291,7 +320,8 @@ def test_sound_that_changes_on_the_way_goes_on_at_one_rate(pictures, tmp_path):
 
 
 def without_times(footage: Path, stream_id: int, share: float) -> None:
-    """Take the time of presentation from PES packets of a stream (ISO/IEC 13818-1, 2.4.3.7), from a share of the file on."""
+    """Take the time of presentation from PES packets of a stream (ISO/IEC 13818-1, 2.4.3.7), from a share of
+    the file on."""
     data, at = bytearray(footage.read_bytes()), 0
     at = int(len(data) * share)
     mark, taken = bytes((0, 0, 1, stream_id)), 0

@@ -1,4 +1,5 @@
-"""Videos of our own making play everywhere: 4:2:0, BT.709 used and said, the index first, exact in size, frames and rate."""
+"""Videos of our own making play everywhere: 4:2:0, BT.709 used and said, the index first, exact in size,
+frames and rate."""
 
 import base64
 import re
@@ -44,7 +45,9 @@ def shown_size(data: bytes) -> tuple[int, int]:
     width=st.integers(16, 70),
     height=st.integers(16, 70),
     frames=st.integers(1, 12),
-    fps=st.sampled_from([7.3, 8.0, 12.0, 23.976, 24000 / 1001, 25.0, 29.97, 30000 / 1001, 59.94, 0.1, 12.3456]),
+    fps=st.sampled_from(
+        [7.3, 8.0, 12.0, 23.976, 24000 / 1001, 25.0, 29.97, 30000 / 1001, 59.94, 0.1, 12.3456]
+    ),
 )
 def test_size_frames_and_rate_are_exact(tmp_path_factory, width, height, frames, fps):
     path = tmp_path_factory.mktemp("v") / "v.mp4"
@@ -55,7 +58,10 @@ def test_size_frames_and_rate_are_exact(tmp_path_factory, width, height, frames,
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         pictures = list(file.decode(stream))
-        assert (stream.codec_context.width, stream.codec_context.height) == (width + width % 2, height + height % 2)
+        assert (stream.codec_context.width, stream.codec_context.height) == (
+            width + width % 2,
+            height + height % 2,
+        )
         assert len(pictures) == frames
         assert {picture.format.name for picture in pictures} == {"yuv420p"}
         rate = Fraction(str(fps)) if len(str(fps)) < 9 else Fraction(fps).limit_denominator(1001)

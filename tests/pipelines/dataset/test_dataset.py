@@ -1,4 +1,5 @@
-"""Shards, manifests, stages and the ledger: the same content is the same bytes, and nothing is lost or done twice."""
+"""Shards, manifests, stages and the ledger: the same content is the same bytes, and nothing is lost or done
+twice."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -24,7 +25,9 @@ MANIFEST = Manifest(SCHEMA_VERSION, (), (), (), (), (), {"name": "default", "has
 
 
 def samples():
-    return [Sample(f"{k:032x}", bytes([k]) * (700 + k), {"b": k, "a": ["ü", None]}, f"clip {k}") for k in range(3)]
+    return [
+        Sample(f"{k:032x}", bytes([k]) * (700 + k), {"b": k, "a": ["ü", None]}, f"clip {k}") for k in range(3)
+    ]
 
 
 def test_a_shard_is_the_same_byte_for_byte_and_any_webdataset_reader_reads_it(tmp_path):
@@ -122,7 +125,13 @@ def test_what_is_not_called_as_a_unit_is_passed_over(tmp_path):
     stage = Stage(store, "looks", "f" * 16)
     stage.commit("video/000000000-000000030", rows)
     folder = tmp_path / "stages" / "looks" / ("f" * 16)
-    for name in ("._a.parquet", "a (copy).parquet", ".DS_Store", "video/._000000000-000000030.parquet", "notes.txt"):
+    for name in (
+        "._a.parquet",
+        "a (copy).parquet",
+        ".DS_Store",
+        "video/._000000000-000000030.parquet",
+        "notes.txt",
+    ):
         (folder / name).write_bytes(b"not ours")
     assert stage.units() == stage.units("video/") == {"video/000000000-000000030"}
     assert len(stage.rows()) == 1
@@ -154,7 +163,9 @@ def test_a_manifest_names_a_file_once(tmp_path, name):
     store = LocalStore(tmp_path)
     shard = Shard("a", "b", "shards/b/a.tar", "0" * 64, 1, 1)
     publish(store, 0, replace(MANIFEST, **{name: ((shard,) if name == "shards" else ("a/b.parquet",)) * 2}))
-    with pytest.raises(BadManifestError, match=rf"manifests/000001.json .* its {name} names .* more than once"):
+    with pytest.raises(
+        BadManifestError, match=rf"manifests/000001.json .* its {name} names .* more than once"
+    ):
         newest(store)
 
 
@@ -184,7 +195,10 @@ def test_tables_are_the_same_bytes_and_unknown_columns_are_refused():
     rows = [{"clip_id": "a", "width": 64, "motion_mean": 0.25, "tag_style": ["soft"]}, {"clip_id": "b"}]
     data = parquet_bytes(table(rows, INDEX))
     assert data == parquet_bytes(table([dict(reversed(row.items())) for row in rows], INDEX))
-    assert read_parquet(data).schema.field("motion_mean").metadata[b"unit"] == b"share of the frame diagonal per s"
+    assert (
+        read_parquet(data).schema.field("motion_mean").metadata[b"unit"]
+        == b"share of the frame diagonal per s"
+    )
     with pytest.raises(ValueError, match="'clipid'"):
         table([{"clipid": "a"}], INDEX)
 

@@ -1,11 +1,20 @@
-"""Cached latents: what is written is what is read, whatever the memory layout, and the bytes are reproducible."""
+"""Cached latents: what is written is what is read, whatever the memory layout, and the bytes are
+reproducible."""
 
 import json
 
 import numpy as np
 import pytest
 
-from pipelines.dataset.latents import EncodedClip, commit, fingerprints, has_shard, open_latents, shard_key, write_shard
+from pipelines.dataset.latents import (
+    EncodedClip,
+    commit,
+    fingerprints,
+    has_shard,
+    open_latents,
+    shard_key,
+    write_shard,
+)
 from pipelines.storage.open_store import open_store
 
 FACTS = {"latent_channels": 4}
@@ -39,7 +48,12 @@ def store(tmp_path):
 def test_what_a_desktop_leaves_beside_latents_is_passed_over(store, tmp_path):
     write_shard(store, "f0", "16x9", "s1", [clip("aa", 1)])
     first = commit(store, "f0", 1, [("16x9", "s1")], FACTS)
-    for name in ("f0/manifests/._000001.json", "f0/manifests/000009 (copy).json", "old/manifests/notes.json", "._f0"):
+    for name in (
+        "f0/manifests/._000001.json",
+        "f0/manifests/000009 (copy).json",
+        "old/manifests/notes.json",
+        "._f0",
+    ):
         (tmp_path / "latents" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "latents" / name).write_bytes(b"not ours")
     assert fingerprints(store) == ["f0"]

@@ -27,7 +27,8 @@ CFG = ShardConfig(max_clips=4, max_bytes=100)
 def existing(plans, by_id):
     contents = [[(clip_id, by_id[clip_id].content) for clip_id in plan.clip_ids] for plan in plans]
     return [
-        Packed(shard_id(content), plan.bucket, plan.clip_ids) for plan, content in zip(plans, contents, strict=True)
+        Packed(shard_id(content), plan.bucket, plan.clip_ids)
+        for plan, content in zip(plans, contents, strict=True)
     ]
 
 
@@ -78,7 +79,12 @@ def test_a_shard_that_another_version_named_stays_while_nothing_of_it_is_made_ag
     carried = [replace(clip, carried=True) for clip in clips]
     by_id = {clip.clip_id: clip for clip in carried}
     there = [
-        Packed(hash_text(plan.unit)[:16], plan.bucket, plan.clip_ids, tuple(by_id[c].content for c in plan.clip_ids))
+        Packed(
+            hash_text(plan.unit)[:16],
+            plan.bucket,
+            plan.clip_ids,
+            tuple(by_id[c].content for c in plan.clip_ids),
+        )
         for plan in plan_shards(clips, [], CFG)[1]
     ]
     staying, plans = plan_shards(carried, there, CFG)

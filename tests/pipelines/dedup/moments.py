@@ -1,4 +1,5 @@
-"""Clips for the tests of deduplication: index rows, and looks measured from pixels as signals are, without files."""
+"""Clips for the tests of deduplication: index rows, and looks measured from pixels as signals are, without
+files."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -14,19 +15,24 @@ from tests.support.footage import texture
 FPS = 16
 
 
-def filmed(seed: int, seconds: float, start_s: float = 0.0, ground: int | None = None, side: int = 96) -> np.ndarray:
+def filmed(
+    seed: int, seconds: float, start_s: float = 0.0, ground: int | None = None, side: int = 96
+) -> np.ndarray:
     """Two textured things on paths of their own over a textured ground, uint8 (T, side, side · 4/3, 3)."""
     rng = np.random.default_rng(seed)
     canvas = texture(seed if ground is None else ground, side, side * 4 // 3).astype(np.float32)
     height, width = canvas.shape[:2]
     things = [
-        (texture(seed + k + 1, 32, 32).astype(np.float32), rng.uniform(1, 4, 2), rng.uniform(0, 6, 2)) for k in (0, 1)
+        (texture(seed + k + 1, 32, 32).astype(np.float32), rng.uniform(1, 4, 2), rng.uniform(0, 6, 2))
+        for k in (0, 1)
     ]
     frames = []
     for number in range(round(start_s * FPS), round((start_s + seconds) * FPS)):
         picture = canvas.copy()
         for pixels, pace, phase in things:
-            x, y = (np.array([width - 32, height - 32]) / 2 * (1 + np.sin(pace * number / FPS + phase))).astype(int)
+            x, y = (
+                np.array([width - 32, height - 32]) / 2 * (1 + np.sin(pace * number / FPS + phase))
+            ).astype(int)
             picture[y : y + 32, x : x + 32] = pixels
         frames.append(picture.astype(np.uint8))
     return np.stack(frames)
@@ -65,7 +71,8 @@ def look(clip: dict, frames: np.ndarray, thumbs_per_s: int = 8) -> dict:
         {
             "pts": pa.array(pts, pa.int64()),
             "thumb": pa.array(
-                [thumb.thumb(g) if keep else None for g, keep in zip(gray, kept, strict=True)], pa.binary(thumb.BYTES)
+                [thumb.thumb(g) if keep else None for g, keep in zip(gray, kept, strict=True)],
+                pa.binary(thumb.BYTES),
             ),
             "delta_lum": pa.array(change, pa.float32()),
         }

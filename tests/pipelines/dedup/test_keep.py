@@ -23,9 +23,16 @@ def copies(draw):
         }
         for k in range(count)
     ]
-    edges = draw(st.sets(st.tuples(st.integers(0, count + 1), st.integers(0, count + 1)).filter(lambda e: e[0] < e[1])))
+    edges = draw(
+        st.sets(st.tuples(st.integers(0, count + 1), st.integers(0, count + 1)).filter(lambda e: e[0] < e[1]))
+    )
     pairs = [
-        Pair(f"c{a}", f"c{b}", draw(st.sampled_from((PERCEPTUAL, SEMANTIC))), draw(st.sampled_from((0.9, 0.95, 1.0))))
+        Pair(
+            f"c{a}",
+            f"c{b}",
+            draw(st.sampled_from((PERCEPTUAL, SEMANTIC))),
+            draw(st.sampled_from((0.9, 0.95, 1.0))),
+        )
         for a, b in sorted(edges)
     ]
     return clips, pairs
@@ -60,7 +67,9 @@ def test_what_a_duplicate_names_is_kept_and_is_directly_its_copy_and_none_that_a
 def test_the_kept_one_is_never_worse_in_pixels(found):
     clips, pairs = found
     pixels = {clip["clip_id"]: clip["safe_width"] * clip["safe_height"] for clip in clips}
-    assert all(pixels[duplicate.of] >= pixels[clip_id] for clip_id, duplicate in duplicates(clips, pairs).items())
+    assert all(
+        pixels[duplicate.of] >= pixels[clip_id] for clip_id, duplicate in duplicates(clips, pairs).items()
+    )
 
 
 @given(copies())
@@ -71,7 +80,14 @@ def test_a_clip_without_copies_changes_nothing(found):
 
 
 def test_more_pixels_come_before_length_and_length_before_sharpness():
-    clip = {"frames_hash": None, "safe_width": 4, "safe_height": 4, "start_s": 0.0, "end_s": 2.0, "sharpness": 1.0}
+    clip = {
+        "frames_hash": None,
+        "safe_width": 4,
+        "safe_height": 4,
+        "start_s": 0.0,
+        "end_s": 2.0,
+        "sharpness": 1.0,
+    }
     best = clip | {"clip_id": "z", "safe_width": 5, "end_s": 1.0}
     longer = clip | {"clip_id": "y", "end_s": 3.0, "sharpness": 0.1}
     sharper = clip | {"clip_id": "x", "sharpness": 2.0}

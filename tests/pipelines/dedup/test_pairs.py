@@ -136,7 +136,11 @@ def library():
     for seed in (11, 50):
         frames = filmed(seed, 2.5)
         clips += [(row(f"{seed}", frames), frames)]
-        clips += [(row(f"{seed} {how}", made), made) for how in ("smaller", "later") for made in [COPIES[how](frames)]]
+        clips += [
+            (row(f"{seed} {how}", made), made)
+            for how in ("smaller", "later")
+            for made in [COPIES[how](frames)]
+        ]
         other = filmed(seed + 7, 2.5, ground=seed)
         clips.append((row(f"{seed} other", other), other))
     flat = np.full((32, 96, 128, 3), 40, np.uint8)
@@ -166,7 +170,8 @@ def test_order_of_rows_changes_nothing(clip_order, look_order):
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.sets(st.integers(0, 9), min_size=2))
 def test_pairs_of_fewer_clips_are_those_pairs_that_lie_among_them(some):
-    """So adding clips changes nothing for others, and footage A and then B has the pairs of A and B at once."""
+    """So adding clips changes nothing for others, and footage A and then B has the pairs of A and B at
+    once."""
     clips, looks = library()
     few = [clips[k] for k in sorted(some)]
     names = {content(clip) for clip in few}

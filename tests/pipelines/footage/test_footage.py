@@ -23,7 +23,11 @@ def folder(tmp_path):
 
 def test_a_folder_is_taken_by_name_and_by_content_and_the_rest_is_ignored(folder):
     found = find_footage(str(folder))
-    assert [source.uri.removeprefix(f"{folder}/") for source in found.sources] == ["IMG_0001", "a.MOV", "deep/b.mp4"]
+    assert [source.uri.removeprefix(f"{folder}/") for source in found.sources] == [
+        "IMG_0001",
+        "a.MOV",
+        "deep/b.mp4",
+    ]
     assert sorted(item.uri.removeprefix(f"{folder}/") for item in found.ignored) == ["notes.txt", "thumb.jpg"]
     assert all("not media" in item.why for item in found.ignored)
 
@@ -59,7 +63,8 @@ def test_a_list_names_footage_relative_to_itself_and_says_what_it_knows(folder, 
 def test_a_list_without_uris_says_what_it_has(tmp_path):
     (tmp_path / "list.csv").write_text("url,text\na,b\n")
     with pytest.raises(
-        ValueError, match=r"no column 'uri', only 'url', 'text'; did you mean 'url' to be it\? Then give uri_column=url"
+        ValueError,
+        match=r"no column 'uri', only 'url', 'text'; did you mean 'url' to be it\? Then give uri_column=url",
     ):
         find_footage(str(tmp_path / "list.csv"))
 
@@ -75,7 +80,9 @@ def test_a_name_that_is_no_text_is_quarantined_and_spelled_out(folder):
     (folder / "caf\udce9.mp4").write_bytes(_MP4)
     found = find_footage(str(folder))
     assert len(found.sources) == 3
-    assert [(row.source_uri, row.reason) for row in found.missing] == [(f"{folder}/caf\\xe9.mp4", "unreadable")]
+    assert [(row.source_uri, row.reason) for row in found.missing] == [
+        (f"{folder}/caf\\xe9.mp4", "unreadable")
+    ]
 
 
 def test_a_file_that_a_list_names_twice_is_one_source_or_one_that_is_missing(folder, tmp_path):

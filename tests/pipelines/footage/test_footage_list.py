@@ -1,4 +1,5 @@
-"""Lists as people write them: marks, encodings, long and odd rows; a bad row is told with its line and ends nothing."""
+"""Lists as people write them: marks, encodings, long and odd rows; a bad row is told with its line and ends
+nothing."""
 
 import csv
 import io
@@ -31,7 +32,12 @@ def parquet(**columns) -> bytes:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("suffix", ["txt", "csv", "tsv", "jsonl"])
 def test_a_byte_order_mark_is_no_part_of_a_name(suffix, encoding):
-    lines = {"txt": "café.mp4\n", "csv": "uri\ncafé.mp4\n", "tsv": "uri\ncafé.mp4\n", "jsonl": '{"uri": "café.mp4"}\n'}
+    lines = {
+        "txt": "café.mp4\n",
+        "csv": "uri\ncafé.mp4\n",
+        "tsv": "uri\ncafé.mp4\n",
+        "jsonl": '{"uri": "café.mp4"}\n',
+    }
     assert read(f"list.{suffix}", lines[suffix].encode(encoding)) == [Named("café.mp4", {})]
 
 
@@ -55,7 +61,9 @@ def test_whatever_bytes_a_list_has_it_is_rows_or_one_error_that_names_it(content
         told = [row if isinstance(row, Named | BadRow) else None for row in read(name, content)]
     except ValueError as error:
         told = (
-            [str(error)] if str(error).startswith(f"footage={name}: ") and len(str(error).splitlines()) == 1 else [None]
+            [str(error)]
+            if str(error).startswith(f"footage={name}: ") and len(str(error).splitlines()) == 1
+            else [None]
         )
     assert None not in told
 
@@ -81,7 +89,9 @@ def test_bad_rows_are_told_with_their_line_and_the_others_are_taken():
         BadRow("l.parquet, row 2", "it has no uri"),
         BadRow("l.parquet, row 3", "it has no uri"),
     ]
-    assert read("l.parquet", parquet(uri=[1, 2]))[1] == BadRow("l.parquet, row 2", "its uri is 2, which is no text")
+    assert read("l.parquet", parquet(uri=[1, 2]))[1] == BadRow(
+        "l.parquet, row 2", "its uri is 2, which is no text"
+    )
 
 
 def test_long_fields_other_separators_and_columns_of_another_name():
@@ -90,7 +100,9 @@ def test_long_fields_other_separators_and_columns_of_another_name():
     assert read("l.csv", "uri;text\na.mp4;so, so\n") == [Named("a.mp4", {"text": "so, so"})]
     assert read("l.csv", " URI ,Text\na.mp4,x\n") == [Named("a.mp4", {})]
     assert read("l.csv", "path,uri\na.mp4,b.mp4\n", column="path") == [Named("a.mp4", {})]
-    with pytest.raises(ValueError, match=r"no column 'uri', only 'video_uri', 'n'; did you mean 'video_uri' to be it"):
+    with pytest.raises(
+        ValueError, match=r"no column 'uri', only 'video_uri', 'n'; did you mean 'video_uri' to be it"
+    ):
         read("l.csv", "video_uri,n\na,1\n")
 
 
@@ -113,7 +125,13 @@ def test_a_line_that_looks_like_a_comment_and_is_a_file_is_that_file(tmp_path):
 
 def test_bad_rows_of_a_list_are_rows_of_the_quarantine(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
-    rows = [{"uri": "a.mp4"}, {"uri": None}, {"uri": "ftp://host/b.mp4"}, {"uri": "c\0.mp4"}, {"uri": "a.mp4/../a.mp4"}]
+    rows = [
+        {"uri": "a.mp4"},
+        {"uri": None},
+        {"uri": "ftp://host/b.mp4"},
+        {"uri": "c\0.mp4"},
+        {"uri": "a.mp4/../a.mp4"},
+    ]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = find_footage(str(tmp_path / "list.jsonl"))
     assert [source.uri for source in found.sources] == [f"{tmp_path}/a.mp4"]
@@ -143,7 +161,9 @@ def test_odd_names_are_a_row_each_and_end_nothing(tmp_path):
     told = {row.source_uri: row.message for row in found.missing}
     assert told.keys() == {uri for uri, why in odd.items() if why}
     assert all(odd[uri] in message for uri, message in told.items())
-    assert read("l.jsonl", r'"\ud800.mp4"') == [BadRow("l.jsonl, line 1", "it is not UTF-8; save the list as UTF-8")]
+    assert read("l.jsonl", r'"\ud800.mp4"') == [
+        BadRow("l.jsonl, line 1", "it is not UTF-8; save the list as UTF-8")
+    ]
 
 
 def test_a_list_says_once_where_its_files_are():
@@ -173,7 +193,9 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
 def test_a_small_table_of_millions_of_rows_is_refused_and_other_columns_of_a_list_are_not_read():
     out = io.BytesIO()
     pq.write_table(pa.table({"uri": pa.repeat(pa.scalar("a.mp4"), 1 << 21)}), out)
-    with pytest.raises(ValueError, match=r"footage=many.parquet: it can't be read as parquet .*rows, and at most"):
+    with pytest.raises(
+        ValueError, match=r"footage=many.parquet: it can't be read as parquet .*rows, and at most"
+    ):
         list(read_list("many.parquet", out.getvalue()))
     out = io.BytesIO()
     long = pa.DictionaryArray.from_arrays(np.zeros(2000, np.int32), ["x" * 10**6])

@@ -1,4 +1,5 @@
-"""A folder put together from links: each file once, under the name it is found by; what can't be followed is told."""
+"""A folder put together from links: each file once, under the name it is found by; what can't be followed is
+told."""
 
 import os
 import socket
@@ -13,7 +14,8 @@ _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64
 
 @pytest.fixture
 def disks(tmp_path):
-    """A folder with a file, links to a file and a folder on another disk, to nothing, to itself and to what is around it."""
+    """A folder with a file, links to a file and a folder on another disk, to nothing, to itself and to what
+    is around it."""
     for name in ("footage/a.mp4", "disk2/day1/b.mp4", "disk2/c.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(_MP4)
@@ -43,7 +45,9 @@ def test_a_folder_and_a_glob_over_it_find_the_same_each_file_once(disks, footage
 
 
 def test_loops_are_cut_and_said(disks):
-    ignored = {item.uri.removeprefix(f"{disks}/"): item.why for item in find_footage(str(disks / "footage")).ignored}
+    ignored = {
+        item.uri.removeprefix(f"{disks}/"): item.why for item in find_footage(str(disks / "footage")).ignored
+    }
     assert set(ignored) == {"footage/loop", "footage/self"}
     assert all("a folder that is found otherwise or lies around it" in why for why in ignored.values())
 
@@ -51,7 +55,9 @@ def test_loops_are_cut_and_said(disks):
 def test_what_is_reached_twice_is_taken_once_under_its_own_name(disks):
     found = find_footage(str(disks))
     assert names(found, disks) == ["disk2/c.mp4", "disk2/day1/b.mp4", "footage/a.mp4"]
-    assert "a file that is found otherwise" in next(i.why for i in found.ignored if i.uri.endswith("footage/c.mp4"))
+    assert "a file that is found otherwise" in next(
+        i.why for i in found.ignored if i.uri.endswith("footage/c.mp4")
+    )
 
 
 def test_two_links_to_one_folder_are_followed_once(tmp_path):
@@ -82,7 +88,9 @@ def test_what_is_no_regular_file_is_a_row(tmp_path):
         one.bind(str(tmp_path / "s.mp4"))
         (tmp_path / "list.txt").write_text("pipe.mp4\n/dev/null\n.\n")
         for footage in (tmp_path, tmp_path / "*.mp4"):
-            told = {row.source_uri.rpartition("/")[2]: row.message for row in find_footage(str(footage)).missing}
+            told = {
+                row.source_uri.rpartition("/")[2]: row.message for row in find_footage(str(footage)).missing
+            }
             assert told == {"pipe.mp4": "it is a pipe; only regular files are footage", "s.mp4": "it is a socket; only regular files are footage"}  # fmt: skip
     told = [row.message.partition(";")[0] for row in find_footage(str(tmp_path / "list.txt")).missing]
     assert told == ["it is a pipe", "it is a device", "it is a folder"]
@@ -130,6 +138,9 @@ def test_a_folder_that_may_be_listed_and_not_entered_is_told_file_by_file(open_f
     with forbidden(open_folder / "shut", 0o444), forbidden(open_folder / "closed", 0o000), as_nobody():
         found = find_footage(str(open_folder))
     assert names(found, open_folder) == ["d.mp4"]
-    told = {row.source_uri.removeprefix(f"{open_folder}/"): row.message.rpartition(": ")[2] for row in found.missing}
+    told = {
+        row.source_uri.removeprefix(f"{open_folder}/"): row.message.rpartition(": ")[2]
+        for row in found.missing
+    }
     assert told == dict.fromkeys(("closed", "shut/inner", "shut/b.mp4", "shut/link.mp4"), "Permission denied")
     assert {row.reason for row in found.missing} == {"missing"}

@@ -58,7 +58,12 @@ def test_a_list_of_objects_gives_those_objects(disk, monkeypatch):
 
     monkeypatch.setattr(s3_listing, "listed", lambda rows: [source_of(uri) for uri, _ in rows])
     root = Root(str(disk / "list.csv"), uri_column="path")
-    uris = [str(disk / "foot/a.mp4"), "s3://bucket/listed.mp4", "s3://bucket/other.mp4", str(disk / "secret.mp4")]
+    uris = [
+        str(disk / "foot/a.mp4"),
+        "s3://bucket/listed.mp4",
+        "s3://bucket/other.mp4",
+        str(disk / "secret.mp4"),
+    ]
     assert [uri for uri in uris if root.holds(uri, through_links=False)] == uris[:2]
 
 

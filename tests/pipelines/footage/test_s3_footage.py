@@ -97,7 +97,9 @@ def test_nobody_is_missing_because_the_server_is_away_or_the_keys_are_wrong(buck
                 ask()
 
 
-def test_an_object_that_is_not_ours_to_read_is_missing_and_the_others_are_not(s3, bucket, tmp_path, monkeypatch):
+def test_an_object_that_is_not_ours_to_read_is_missing_and_the_others_are_not(
+    s3, bucket, tmp_path, monkeypatch
+):
     mine = s3.new_bucket(ONLY_BUCKET)
     s3.client().put_object(Bucket=mine, Key="a.mp4", Body=_MP4)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ONLY_KEY)
@@ -111,7 +113,9 @@ def test_an_object_that_is_not_ours_to_read_is_missing_and_the_others_are_not(s3
 
 
 def test_what_is_not_there_is_named_with_what_is_like_it(bucket):
-    with pytest.raises(FileNotFoundError, match=rf"footage=s3://{bucket}/rav/: nothing .* mean 's3://{bucket}/raw'"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"footage=s3://{bucket}/rav/: nothing .* mean 's3://{bucket}/raw'"
+    ):
         check_footage(f"s3://{bucket}/rav/")
     with pytest.raises(FileNotFoundError, match=f"mean 's3://{bucket}/other/d.mp4'"):
         check_footage(f"s3://{bucket}/other/dd.mp4")
@@ -133,7 +137,12 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error_not_a_mixture(s
 
 def test_a_source_is_gone_when_its_bytes_are_others(s3, bucket):
     (source,) = find_footage(f"s3://{bucket}/other/d.mp4").sources
-    row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": "another", "video_id": hash_bytes(_MP4)}
+    row = {
+        "uri": source.uri,
+        "size_bytes": source.size_bytes,
+        "etag": "another",
+        "video_id": hash_bytes(_MP4),
+    }
     now = (source.size_bytes, source.etag)
     assert found_again(row | {"etag": source.etag, "video_id": ""}) == now
     assert found_again(row) == now
@@ -168,8 +177,13 @@ def test_a_listing_is_looked_at_page_by_page():
         ("InternalError", 500, "GetObject", False),
     ],
 )
-def test_what_is_wrong_with_one_object_is_told_from_what_is_wrong_with_all(s3, code, status, operation, of_one):
-    answer = {"Error": {"Code": code, "Message": "as S3 says it"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def test_what_is_wrong_with_one_object_is_told_from_what_is_wrong_with_all(
+    s3, code, status, operation, of_one
+):
+    answer = {
+        "Error": {"Code": code, "Message": "as S3 says it"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     said = s3_door.in_words(ClientError(answer, operation), "s3://bucket/a.mp4")
     assert isinstance(said, OSError)
     assert isinstance(said, s3_door.OF_ONE) == of_one

@@ -1,4 +1,5 @@
-"""A source that is elsewhere: by ranges where that pays, else fetched once per machine, into a folder that stays small."""
+"""A source that is elsewhere: by ranges where that pays, else fetched once per machine, into a folder that
+stays small."""
 
 import multiprocessing
 import os
@@ -184,7 +185,10 @@ def test_the_folder_stays_small_and_nothing_in_use_leaves_it(tmp_path):
 
 
 def test_what_does_not_fit_on_the_disk_is_said_and_can_be_tried_again(tmp_path, cache):
-    with pytest.raises(MediaError, match="set TMPDIR") as caught, cache.held("vast", 2**60, lambda path: None):
+    with (
+        pytest.raises(MediaError, match="set TMPDIR") as caught,
+        cache.held("vast", 2**60, lambda path: None),
+    ):
         pass
     assert caught.value.reason is Reason.MISSING
 
@@ -248,7 +252,10 @@ def test_an_object_that_does_not_come_is_given_up_and_leaves_nothing(tmp_path, c
     whole = Slow(boxes(tmp_path, "a.flv", b"ftyp", b"moof"))
     long = Slow(boxes(tmp_path, "long.mp4", b"ftyp", b"mdat", b"moov"))
     try:
-        for action in (lambda: remote_file(whole, cache, hurried).__enter__(), lambda: object_id(long, hurried)):
+        for action in (
+            lambda: remote_file(whole, cache, hurried).__enter__(),
+            lambda: object_id(long, hurried),
+        ):
             with pytest.raises(MediaError, match="no answer within") as caught:
                 action()
             assert caught.value.reason is Reason.TIMED_OUT

@@ -1,4 +1,5 @@
-"""A source in a real S3 server: hashed, probed, decoded and cut like the same file here, and never worked on as another."""
+"""A source in a real S3 server: hashed, probed, decoded and cut like the same file here, and never worked on
+as another."""
 
 import pytest
 
@@ -47,7 +48,9 @@ def test_a_source_in_s3_is_hashed_probed_and_cut_as_the_file(s3, tmp_path, monke
     span, cfg = Span(start, end, clock.time_base), CutConfig(max_lead_share=1.0)
     with source_file.source_file(uri) as file:
         assert isinstance(file, RangedFile) == (small_bytes == 0)
-        assert call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS).equals(header, check_metadata=True)
+        assert call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS).equals(
+            header, check_metadata=True
+        )
         hashes = call(shown, file, clock, start, end, limits=LIMITS)
         assert hashes == shown(path, clock, start, end)
         args = (span, 20, frames_hash(hashes), cfg, EncodeConfig(), clock)

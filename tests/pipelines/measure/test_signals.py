@@ -1,4 +1,5 @@
-"""However a video is divided into stretches, its signals are the same rows; TransNetV2's numbers are its package's own."""
+"""However a video is divided into stretches, its signals are the same rows; TransNetV2's numbers are its
+package's own."""
 
 import itertools
 from fractions import Fraction
@@ -136,7 +137,9 @@ def test_lost_frames_have_no_rows_and_any_stretch_has_the_rows_of_the_whole(dete
         return measure(some, clock, first, last, CFG, shots, "fp32")
 
     everything = rows(0, total)
-    assert everything["pts"].to_pylist() == [int(clock.pts[k]) for k in range(total) if not lost[0] <= k < lost[1]]
+    assert everything["pts"].to_pylist() == [
+        int(clock.pts[k]) for k in range(total) if not lost[0] <= k < lost[1]
+    ]
     bounds = (0, 29, 31, 64, 101, 131, 248, total)
     parts = [row for a, b in itertools.pairwise(bounds) for row in rows(a, b).to_pylist()]
     assert repr(parts) == repr(everything.to_pylist())
@@ -160,7 +163,9 @@ def test_the_network_gives_the_probabilities_of_its_package(dtype, tolerance):
     from benchmarks.peers.peers import network
 
     _, pictures = footage()
-    frames = np.stack([cv2.resize(upright(p), (48, 27), interpolation=cv2.INTER_AREA) for p in pictures[20:120]])
+    frames = np.stack(
+        [cv2.resize(upright(p), (48, 27), interpolation=cv2.INTER_AREA) for p in pictures[20:120]]
+    )
     with torch.inference_mode():
         theirs = network().predict_raw(torch.from_numpy(frames[None]))[1][0, :, 0].numpy()
     ours = TransNet(getattr(torch, dtype))(frames)

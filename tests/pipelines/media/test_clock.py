@@ -1,4 +1,5 @@
-"""The clock lists what a decoder shows, when it shows it; and decoding may begin anywhere and shows the same."""
+"""The clock lists what a decoder shows, when it shows it; and decoding may begin anywhere and shows the
+same."""
 
 import itertools
 import tracemalloc
@@ -42,7 +43,9 @@ def rendered(folder):
 
 
 def shown(path, start_pts, end_pts, clock) -> list[tuple[int, int]]:
-    return [(picture.pts, picture_hash(picture)) for picture in iterate_pictures(path, start_pts, end_pts, clock)]
+    return [
+        (picture.pts, picture_hash(picture)) for picture in iterate_pictures(path, start_pts, end_pts, clock)
+    ]
 
 
 def shown_whole(path, start_pts, end_pts, clock) -> list[tuple[int, int]]:
@@ -103,7 +106,8 @@ def test_any_rhythm_is_told_to_the_tick(tmp_path_factory, gaps, start, suffix, b
 
 
 def test_an_edit_list_is_obeyed(rendered, folder):
-    """Each list of one edit exactly; of several, what FFmpeg makes of the seams, which lie between other frames."""
+    """Each list of one edit exactly; of several, what FFmpeg makes of the seams, which lie between other
+    frames."""
     for name, edits in EDITS.items():
         path = rendered(name)
         plain = folder / "unedited.mp4"
@@ -171,7 +175,9 @@ def test_keyframes_are_what_the_bitstream_allows_not_what_the_container_says(ren
         ("opengop_hevc.mp4", "all_keyframes.mp4"),
     ):
         real, said = read_clock(rendered(honest)), read_clock(rendered(lying))
-        assert [real.index_of(pts) for pts in real.keyframes] == [said.index_of(pts) for pts in said.keyframes]
+        assert [real.index_of(pts) for pts in real.keyframes] == [
+            said.index_of(pts) for pts in said.keyframes
+        ]
         assert 3 <= len(real.keyframes) < 9
     for name in ("refresh.mp4", "refresh.mkv", "refresh.ts"):
         path = rendered(name)
@@ -180,7 +186,15 @@ def test_keyframes_are_what_the_bitstream_allows_not_what_the_container_says(ren
         assert len(read_clock(path).keyframes) < flagged
 
 
-SOUGHT = {"plain.mp4", "opengop.mp4", "opengop_hevc.mp4", "trimmed.mp4", "variable.mkv", "no_index.mkv", "altref.webm"}
+SOUGHT = {
+    "plain.mp4",
+    "opengop.mp4",
+    "opengop_hevc.mp4",
+    "trimmed.mp4",
+    "variable.mkv",
+    "no_index.mkv",
+    "altref.webm",
+}
 SOUGHT |= {"late.ts", "wrap.ts", "begun_late.ts", "opengop_mpeg2.mpg", "h264.flv", "wmv.asf", "msmpeg4.avi"}
 SOUGHT |= {"av1.mp4", "mpeg4_b.avi", "h264_b.avi", "packed.avi", "fragments.mp4", "dense_keyframes.mp4"}
 
@@ -228,7 +242,9 @@ def test_a_damaged_file_is_refused_or_the_same_from_anywhere(rendered, folder, n
             everything = shown_whole(path, int(clock.pts[0]), clock.end_pts, clock)
             for index in range(1, len(clock.pts), 5):
                 begin = int(clock.pts[index])
-                assert shown_whole(path, begin, clock.end_pts, clock) == [row for row in everything if row[0] >= begin]
+                assert shown_whole(path, begin, clock.end_pts, clock) == [
+                    row for row in everything if row[0] >= begin
+                ]
             outcomes.append("shown")
         except MediaError as error:
             outcomes.append(error.reason)
@@ -246,7 +262,16 @@ def test_units_of_any_length_make_up_the_whole(rendered, name, data):
     assert [row for part in parts for row in part] == whole(path, clock)
 
 
-BYTES = ["plain.mp4", "fragments.mp4", "late.mkv", "late.ts", "mpeg4_b.avi", "opengop_mpeg2.mpg", "h264.flv", "wmv.asf"]
+BYTES = [
+    "plain.mp4",
+    "fragments.mp4",
+    "late.mkv",
+    "late.ts",
+    "mpeg4_b.avi",
+    "opengop_mpeg2.mpg",
+    "h264.flv",
+    "wmv.asf",
+]
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
@@ -255,7 +280,9 @@ BYTES = ["plain.mp4", "fragments.mp4", "late.mkv", "late.ts", "mpeg4_b.avi", "op
     wounds=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6),
     in_header=st.booleans(),
 )
-def test_whatever_bytes_come_the_answer_is_a_true_clock_or_a_reason(rendered, folder, name, wounds, in_header):
+def test_whatever_bytes_come_the_answer_is_a_true_clock_or_a_reason(
+    rendered, folder, name, wounds, in_header
+):
     content = bytearray(rendered(name).read_bytes())
     for where, wound in wounds:
         at = int(where * ((1500 if in_header else len(content)) - 9))

@@ -50,14 +50,17 @@ def test_times_of_a_variable_frame_rate_are_the_files_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "libx264"), ("b.mpg", "mpeg2video"), ("c.avi", "mpeg4"), ("d.webm", "libvpx")]
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("b.mpg", "mpeg2video"), ("c.avi", "mpeg4"), ("d.webm", "libvpx")],
 )
 def test_any_part_of_a_video_is_the_same_as_in_the_whole(folder, name, codec):
     path = write(folder / name, film(pan(4, 20, **SMALL), pan(5, 20, **SMALL, right=-1)), codec=codec)
     clock = read_clock(path)
     whole = dict(iterate_frames(path, clock))
     assert list(whole) == clock.pts.tolist()
-    reference = {picture.pts: upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)}
+    reference = {
+        picture.pts: upright(picture) for picture in iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
+    }
     assert list(reference) == list(whole)
     for pts, frame in whole.items():
         np.testing.assert_array_equal(frame, reference[pts])
@@ -99,7 +102,9 @@ def encode(path, start: int, end: int, preset: str = "veryfast") -> bytes:
 def test_an_encoded_clip_has_the_frames_times_and_size_of_its_span(folder, height, width):
     frames = pan(7, 30, height, width)
     pts = [k if k < 20 else 2 * k - 19 for k in range(30)]  # the rate halves in the middle
-    path = write(folder / f"span{height}.mp4", frames, pts=pts, time_base=Fraction(1, 30), pixel_format="yuv444p")
+    path = write(
+        folder / f"span{height}.mp4", frames, pts=pts, time_base=Fraction(1, 30), pixel_format="yuv444p"
+    )
     source = read_clock(path)
     mp4 = encode(path, 10, 28)
     clip = read_clock(mp4)
@@ -116,8 +121,10 @@ def test_an_encoded_clip_has_the_frames_times_and_size_of_its_span(folder, heigh
 def test_a_clip_has_the_same_bytes_whatever_lay_in_memory_before():
     """x264's AVX-512 code reads memory that it never wrote; ours must not depend on it."""
     script = (
-        "import hashlib, sys; from tests.pipelines.media.test_media import encode; from tests.support.footage import real_clips;"
-        "print(hashlib.sha256(encode(real_clips()['carphone_pristine.mp4'], 0, 40, 'medium')).hexdigest())"
+        "import hashlib, sys; from tests.pipelines.media.test_media import encode; from "
+        "tests.support.footage import "
+        "real_clips;print(hashlib.sha256(encode(real_clips()['carphone_pristine.mp4'], 0, 40, "
+        "'medium')).hexdigest())"
     )
     hashes = {
         subprocess.run(

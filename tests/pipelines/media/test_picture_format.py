@@ -1,4 +1,5 @@
-"""How samples are shown is a fact of the picture: turned, mirrored, cropped, with pixels of any shape, and never lost in a cut."""
+"""How samples are shown is a fact of the picture: turned, mirrored, cropped, with pixels of any shape, and
+never lost in a cut."""
 
 import struct
 from dataclasses import replace
@@ -74,7 +75,8 @@ def pictures_of(path) -> list[av.VideoFrame]:
 
 
 def clip_of(path, out, method: str = "auto", known: bool = True, min_db: float = 43.0, pictures=None):
-    """The whole of a source as a clip, cut as curation does; and how it is cut where nobody knows how it is shown."""
+    """The whole of a source as a clip, cut as curation does; and how it is cut where nobody knows how it is
+    shown."""
     clock = read_clock(path)
     pictures = pictures or pictures_of(path)
     last = pictures[-1].pts
@@ -112,24 +114,33 @@ def test_a_picture_is_shown_as_its_matrix_says_and_stays_so_in_a_clip(tmp_path, 
 def test_a_turned_picture_is_re_encoded_without_a_conversion(tmp_path):
     path, out = turned(tmp_path / "turned.mp4", "transposed"), tmp_path / "clip.mp4"
     made = clip_of(path, out, "encode", min_db=99.0)
-    assert made.worst_db is None, "x264 without loss gives back every sample, so none was converted on the way"
+    assert made.worst_db is None, (
+        "x264 without loss gives back every sample, so none was converted on the way"
+    )
 
 
 @pytest.mark.parametrize(
-    ("aspect", "width"), [(Fraction(16, 11), 93), (Fraction(64, 45), 91), (Fraction(8, 9), 57), (Fraction(1), 64)]
+    ("aspect", "width"),
+    [(Fraction(16, 11), 93), (Fraction(64, 45), 91), (Fraction(8, 9), 57), (Fraction(1), 64)],
 )
 def test_a_disc_is_round(tmp_path, aspect, width):
     path = write(tmp_path / "disc.mp4", discs(aspect), pixel_aspect=aspect)
     first = pictures_of(path)[0]
     shown = columns_of(format_of(first))
     assert (shown["width"], shown["height"]) == (width, HEIGHT)
-    assert (shown["coded_width"], shown["coded_height"], shown["pixel_aspect"]) == (WIDTH, HEIGHT, str(aspect))
+    assert (shown["coded_width"], shown["coded_height"], shown["pixel_aspect"]) == (
+        WIDTH,
+        HEIGHT,
+        str(aspect),
+    )
     assert roundness(upright(first)) == pytest.approx(1, abs=0.08)
     for method in ("auto", "encode"):
         out = tmp_path / "clip.mp4"
         clip_of(path, out, method)
         assert probe_clip(out.read_bytes())[2:4] == (width, HEIGHT)
-        assert roundness(decode_frames(out.read_bytes(), [0.0], HEIGHT, width)[0]) == pytest.approx(1, abs=0.08)
+        assert roundness(decode_frames(out.read_bytes(), [0.0], HEIGHT, width)[0]) == pytest.approx(
+            1, abs=0.08
+        )
         with av.open(str(out)) as container:
             assert (container.streams.video[0].sample_aspect_ratio or 1) == aspect
 
@@ -147,7 +158,9 @@ def discs(aspect: Fraction) -> np.ndarray:
     """A disc, if a pixel has that shape."""
     frames = np.zeros((8, HEIGHT, WIDTH, 3), np.uint8)
     for frame in frames:
-        cv2.ellipse(frame, (WIDTH // 2, HEIGHT // 2), (round(16 / aspect), 16), 0, 0, 360, (255, 255, 255), -1)
+        cv2.ellipse(
+            frame, (WIDTH // 2, HEIGHT // 2), (round(16 / aspect), 16), 0, 0, 360, (255, 255, 255), -1
+        )
     return frames
 
 
@@ -248,7 +261,9 @@ def remuxed(path, out):
         ((40, 1, 30, 1, 0, 1, 0, -1), (0, 0, 0, 0)),
     ],
 )
-def test_an_aperture_is_cut_to_whole_pixels_as_ffmpeg_cuts_it_and_one_beyond_the_picture_is_none(tmp_path, terms, crop):
+def test_an_aperture_is_cut_to_whole_pixels_as_ffmpeg_cuts_it_and_one_beyond_the_picture_is_none(
+    tmp_path, terms, crop
+):
     path = write(tmp_path / "cropped.mp4", marked())
     path.write_bytes(with_in_entry(path.read_bytes(), b"avc1", b"clap", struct.pack(">8i", *terms)))
     shown = format_of(pictures_of(path)[0])
@@ -264,14 +279,23 @@ def test_a_cropping_larger_than_the_picture_is_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixel_format"),
-    [("mov", "png", "rgb24"), ("mkv", "ffv1", "bgr0"), ("avi", "rawvideo", "rgb555le"), ("mkv", "ffv1", "gbrp10le")],
+    [
+        ("mov", "png", "rgb24"),
+        ("mkv", "ffv1", "bgr0"),
+        ("avi", "rawvideo", "rgb555le"),
+        ("mkv", "ffv1", "gbrp10le"),
+    ],
 )
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 63)])
 def test_what_was_rgb_is_tagged_as_what_it_became_and_loses_no_luma(
     tmp_path, suffix, codec, pixel_format, height, width
 ):
     path = write(
-        tmp_path / f"rgb.{suffix}", pan(3, 6, height, width), codec=codec, pixel_format=pixel_format, options={}
+        tmp_path / f"rgb.{suffix}",
+        pan(3, 6, height, width),
+        codec=codec,
+        pixel_format=pixel_format,
+        options={},
     )
     pictures = pictures_of(path)
     assert format_of(pictures[0]).is_rgb
@@ -297,7 +321,9 @@ def luma_of(rgb: np.ndarray) -> np.ndarray:
 def luma(picture: av.VideoFrame) -> np.ndarray:
     deep = picture.format.components[0].bits > 8
     plane = picture.planes[0]
-    rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(picture.height, -1)[:, : picture.width]
+    rows = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(picture.height, -1)[
+        :, : picture.width
+    ]
     return rows / (4 if deep else 1)
 
 
@@ -332,7 +358,9 @@ def hevc(path, suffix: str = "mp4", pixel_format: str = "yuv420p10le"):
         "colormatrix=bt2020nc:hdr10=1:repeat-headers=0:max-cll=1000,400:"
         "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     }
-    return write(path.with_suffix(f".{suffix}"), marked(), codec="libx265", pixel_format=pixel_format, options=options)
+    return write(
+        path.with_suffix(f".{suffix}"), marked(), codec="libx265", pixel_format=pixel_format, options=options
+    )
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
@@ -368,11 +396,15 @@ def test_what_dolby_vision_needs_comes_along(tmp_path):
 def test_what_a_re_encoded_clip_lacks_is_told(tmp_path):
     path, out = hevc(tmp_path / "pq"), tmp_path / "clip.mp4"
     made = clip_of(path, out, "encode")
-    assert made.why == "cut.method=encode; without its content light level data; without its mastering display data"
+    assert (
+        made.why
+        == "cut.method=encode; without its content light level data; without its mastering display data"
+    )
 
 
 def with_dolby_vision(data: bytes) -> bytes:
-    """The same HEVC in mp4, said to be of Dolby Vision profile 8.1: `dvvC` in its sample entry (Dolby's ISO media format, 2.2)."""
+    """The same HEVC in mp4, said to be of Dolby Vision profile 8.1: `dvvC` in its sample entry (Dolby's ISO
+    media format, 2.2)."""
     record = bytes((1, 0, 8 << 1, 1 << 3 | 0b101, 1 << 4)) + bytes(19)
     return with_in_entry(data, b"hev1" if b"hev1" in data else b"hvc1", b"dvvC", record)
 

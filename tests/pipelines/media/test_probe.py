@@ -1,4 +1,5 @@
-"""What is too large is refused before a decoder allocates for it, whatever headers say; the video is no cover picture."""
+"""What is too large is refused before a decoder allocates for it, whatever headers say; the video is no cover
+picture."""
 
 import struct
 
@@ -73,7 +74,8 @@ def test_no_junk_behind_a_whole_file_refuses_it(folder, whole, junk):
         frames = len(read_clock(folder / "any.mp4").pts)
     except MediaError:
         media = (b"moov", b"moof", b"mdat")
-        frames = 20 if any(kind in junk for kind in media) else 0  # it may be a box of pictures that is cut off
+        # it may be a box of pictures that is cut off
+        frames = 20 if any(kind in junk for kind in media) else 0
     assert frames == 20
 
 
@@ -175,7 +177,9 @@ def test_no_decoder_makes_a_picture_above_the_limit(large, suffix):
 
 def test_the_largest_limit_that_may_be_set_is_the_decoders_own():
     (most,) = (
-        field.metadata["max"] for field in FootageConfig.__dataclass_fields__.values() if field.name == "max_pixels"
+        field.metadata["max"]
+        for field in FootageConfig.__dataclass_fields__.values()
+        if field.name == "max_pixels"
     )
     assert open_container.__wrapped__.__defaults__ == (most,)
 
@@ -206,7 +210,9 @@ def two_streams(path, first: int, second: int, default: int | None = None):
                 stream.disposition = Disposition.default if number == default else Disposition(0)
         for stream, frames in zip(streams, (first, second), strict=True):
             for k in range(frames):
-                picture = av.VideoFrame.from_ndarray(np.full((48, stream.width, 3), 10 * k, np.uint8), format="rgb24")
+                picture = av.VideoFrame.from_ndarray(
+                    np.full((48, stream.width, 3), 10 * k, np.uint8), format="rgb24"
+                )
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
     return path

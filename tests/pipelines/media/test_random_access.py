@@ -20,9 +20,13 @@ from tests.support.footage import pan, write
 from tests.support.odd_sources import SOURCES
 
 START = b"\x00\x00\x01"
-# Recovery point SEI: type 6, one byte: recovery_frame_cnt 0 ("1"), exact_match, broken_link, 2 bits, stop bit.
-EXACT, INEXACT, BROKEN, LATER = (b"\x06\x06\x01" + bytes((bits,)) + b"\x80" for bits in (0xC4, 0x84, 0xE4, 0x54))
-I_SLICE, P_SLICE, IDR = b"\x41\x88\x80", b"\x41\xc0\x80", b"\x65\x88\x80"  # first_mb 0, then slice_type 7, 0, 7
+# Recovery point SEI: type 6, one byte: recovery_frame_cnt 0 ("1"), exact_match, broken_link, 2 bits, stop
+# bit.
+EXACT, INEXACT, BROKEN, LATER = (
+    b"\x06\x06\x01" + bytes((bits,)) + b"\x80" for bits in (0xC4, 0x84, 0xE4, 0x54)
+)
+# first_mb 0, then slice_type 7, 0, 7
+I_SLICE, P_SLICE, IDR = b"\x41\x88\x80", b"\x41\xc0\x80", b"\x65\x88\x80"
 
 
 def annex_b(*units: bytes) -> memoryview:
@@ -89,7 +93,8 @@ def test_other_codecs_tell_in_their_first_bits(codec, packet, begins, shown):
 
 
 @given(
-    st.binary(min_size=1, max_size=80), st.sampled_from(["h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2video", "av1"])
+    st.binary(min_size=1, max_size=80),
+    st.sampled_from(["h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2video", "av1"]),
 )
 def test_no_bytes_are_too_odd_to_be_looked_at(data, codec):
     for prefix, length in ((b"", 0), (START, 0), (b"", 1), (b"", 4)):
@@ -101,7 +106,9 @@ def test_no_bytes_are_too_odd_to_be_looked_at(data, codec):
         assert isinstance(parameter_sets(codec, data), memoryview)
 
 
-@given(st.lists(st.binary(min_size=1, max_size=20).map(lambda unit: unit.replace(b"\x00", b"\x7f")), max_size=5))
+@given(
+    st.lists(st.binary(min_size=1, max_size=20).map(lambda unit: unit.replace(b"\x00", b"\x7f")), max_size=5)
+)
 def test_units_come_out_alike_behind_lengths_and_start_codes(units):
     assert list(nal_units(annex_b(*units), 0)) == units
     for size in (1, 2, 4):
@@ -131,12 +138,16 @@ def test_field_coding_is_seen_in_the_headers(tmp_path, pixel_format, suffix):
             nal_length = nal_length_bytes("h264", extradata)
             with open_container(path) as container:
                 coded = [bytes(packet) for packet in container.demux(video_stream(container)) if packet.size]
-            fields = [is_field(memoryview(_as_field(data, nal_length, syntax)), nal_length, syntax) for data in coded]
+            fields = [
+                is_field(memoryview(_as_field(data, nal_length, syntax)), nal_length, syntax)
+                for data in coded
+            ]
             assert all(fields)
 
 
 def _as_field(packet: bytes, nal_length: int, syntax: FieldSyntax) -> bytes:
-    """The packet with field_pic_flag set in its first slice header; the flag's place is counted here by hand."""
+    """The packet with field_pic_flag set in its first slice header; the flag's place is counted here by
+    hand."""
     (unit,) = [unit for unit in nal_units(memoryview(packet), nal_length) if unit[0] & 0x1F in (1, 5)][:1]
     bits = "".join(f"{byte:08b}" for byte in unit[1:])
     at = 0

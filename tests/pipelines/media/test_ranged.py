@@ -1,4 +1,5 @@
-"""Footage read by ranges in the killable child: the same in every bit, a part costs a part, and the child reaches nothing else."""
+"""Footage read by ranges in the killable child: the same in every bit, a part costs a part, and the child
+reaches nothing else."""
 
 import os
 import socket
@@ -40,7 +41,16 @@ LAYOUTS = (
     "mpeg4_avi",
     "mpeg2_ts",
 )
-ODD = ("broken_off.ts", "begun_late.mkv", "no_index.mkv", "no_index.avi", "mpeg2.mxf", "old.flv", "wmv.asf", "h264.flv")
+ODD = (
+    "broken_off.ts",
+    "begun_late.mkv",
+    "no_index.mkv",
+    "no_index.avi",
+    "mpeg2.mxf",
+    "old.flv",
+    "wmv.asf",
+    "h264.flv",
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -88,7 +98,9 @@ def test_headers_pictures_and_cuts_are_those_of_the_file(name, tmp_path):
     first, last = len(clock.pts) // 3, len(clock.pts) // 3 + 8
     span = int(clock.pts[first]), int(clock.pts[last])
     assert call(shown, file, clock, *span, limits=LIMITS) == call(shown, path, clock, *span, limits=LIMITS)
-    picked = [call(confined.pick_frames, source, clock, span[0], 8, 3, limits=LIMITS) for source in (path, file)]
+    picked = [
+        call(confined.pick_frames, source, clock, span[0], 8, 3, limits=LIMITS) for source in (path, file)
+    ]
     np.testing.assert_array_equal(*picked)
     assert cut_of(path, file, tmp_path / "far.mp4", clock, first, last) == cut_of(
         path, path, tmp_path / "near.mp4", clock, first, last
@@ -97,10 +109,14 @@ def test_headers_pictures_and_cuts_are_those_of_the_file(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def long_files(tmp_path_factory) -> dict[str, Path]:
-    """About 12 MB of noise with sound, 30 s, in containers that can be read in part and in some that can't."""
+    """About 12 MB of noise with sound, 30 s, in containers that can be read in part and in some that
+    can't."""
     folder = tmp_path_factory.mktemp("long")
     rng = np.random.default_rng(0)
-    noise = [np.kron(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8), np.ones((4, 4, 1), np.uint8)) for _ in range(6)]
+    noise = [
+        np.kron(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8), np.ones((4, 4, 1), np.uint8))
+        for _ in range(6)
+    ]
     first = folder / "long.mp4"
     with av.open(str(first), "w") as container:
         stream = container.add_stream("libx264", rate=24)
@@ -111,7 +127,9 @@ def long_files(tmp_path_factory) -> dict[str, Path]:
             picture = av.VideoFrame.from_ndarray(np.roll(noise[k % 6], k, axis=1), format="rgb24")
             picture.pts, picture.time_base = k, Fraction(1, 24)
             container.mux(stream.encode(picture))
-            heard = av.AudioFrame.from_ndarray(rng.integers(-9999, 9999, (1, 2000), dtype=np.int16), "s16", "mono")
+            heard = av.AudioFrame.from_ndarray(
+                rng.integers(-9999, 9999, (1, 2000), dtype=np.int16), "s16", "mono"
+            )
             heard.sample_rate, heard.pts = 48000, 2000 * k
             container.mux(sound.encode(heard))
         container.mux(stream.encode(None))

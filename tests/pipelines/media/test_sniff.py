@@ -58,7 +58,9 @@ def test_a_segment_of_a_stream_is_an_iso_file(kind):
 
 def test_a_segment_with_its_header_behind_a_brand_of_its_own_is_taken(folder):
     whole = folder / "fragments.mp4"
-    with av.open(str(whole), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as container:
+    with av.open(
+        str(whole), "w", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    ) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for frame in FRAMES:
@@ -87,7 +89,9 @@ def test_streams_that_tell_of_no_times_are_called_by_their_name(head, said):
     assert caught.value.reason == Reason.UNREADABLE
 
 
-@pytest.mark.parametrize("front", [b"ID3\x04\x00\x00\x00\x00\x00\x3f" + bytes(63), b"\x47" * 100, bytes(1000)])
+@pytest.mark.parametrize(
+    "front", [b"ID3\x04\x00\x00\x00\x00\x00\x3f" + bytes(63), b"\x47" * 100, bytes(1000)]
+)
 def test_a_transport_stream_may_begin_with_a_tag_or_a_torn_packet(folder, front):
     path = write(folder / "plain.ts", FRAMES, codec="mpeg2video")
     path.write_bytes(front + path.read_bytes())
@@ -106,7 +110,9 @@ def test_a_blu_ray_stream_has_a_time_in_front_of_each_packet(folder):
 def still(name: str, codec: str, pixel_format: str, tmp) -> bytes:
     encoder = av.CodecContext.create(codec, "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 32, 32, pixel_format, 1
-    picture = av.VideoFrame.from_ndarray(FRAMES[0][:32, :32].copy(), format="rgb24").reformat(format=pixel_format)
+    picture = av.VideoFrame.from_ndarray(FRAMES[0][:32, :32].copy(), format="rgb24").reformat(
+        format=pixel_format
+    )
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
 
 
@@ -135,7 +141,8 @@ def test_what_is_no_video_is_refused_and_called_by_its_name(folder, content, sai
 
 
 @pytest.mark.parametrize(
-    ("codec", "pixel_format", "said"), [("png", "rgb24", "PNG"), ("mjpeg", "yuvj420p", "JPEG"), ("gif", "rgb8", "GIF")]
+    ("codec", "pixel_format", "said"),
+    [("png", "rgb24", "PNG"), ("mjpeg", "yuvj420p", "JPEG"), ("gif", "rgb8", "GIF")],
 )
 def test_a_picture_is_no_video(folder, codec, pixel_format, said):
     path = folder / f"{codec}.mp4"
@@ -162,7 +169,9 @@ def alias(name: bytes) -> bytes:
     """A Macintosh alias record of a file in the same folder, as FFmpeg reads it from a data reference."""
     record = bytes(10) + bytes((6,)) + b"volume".ljust(27, b"\0") + bytes(12)
     record += bytes((len(name),)) + name.ljust(63, b"\0") + bytes(16) + struct.pack(">hh", 1, 1) + bytes(16)
-    return record + struct.pack(">hh", 2, len(name)) + name + b"\0" * (len(name) % 2) + struct.pack(">hh", -1, 0)
+    return (
+        record + struct.pack(">hh", 2, len(name)) + name + b"\0" * (len(name) % 2) + struct.pack(">hh", -1, 0)
+    )
 
 
 def test_a_movie_whose_pictures_lie_in_another_file_is_not_followed_there(folder):
@@ -201,7 +210,9 @@ def test_attachments_are_no_video_and_do_no_harm(folder):
     assert probe(path, "v", FootageConfig()).width == 64
 
 
-@pytest.mark.parametrize("name", ["file:secret.ts", "concat:secret.ts|secret.ts", "subfile,,start,0,end,0,,:secret.ts"])
+@pytest.mark.parametrize(
+    "name", ["file:secret.ts", "concat:secret.ts|secret.ts", "subfile,,start,0,end,0,,:secret.ts"]
+)
 def test_a_file_name_is_no_protocol(folder, monkeypatch, name):
     (folder / "names").mkdir(exist_ok=True)
     monkeypatch.chdir(folder / "names")

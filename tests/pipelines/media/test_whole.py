@@ -1,4 +1,5 @@
-"""Of a damaged file what is whole comes out, the same wherever decoding begins; the rest is told to be lost."""
+"""Of a damaged file what is whole comes out, the same wherever decoding begins; the rest is told to be
+lost."""
 
 import random
 from functools import cache
@@ -43,7 +44,9 @@ def sources(tmp_path_factory):
 
 def shown(path, clock, start_pts=None):
     start = int(clock.pts[0]) if start_pts is None else start_pts
-    return {picture.pts: picture_hash(picture) for _, picture in whole_pictures(path, clock, start, clock.end_pts)}
+    return {
+        picture.pts: picture_hash(picture) for _, picture in whole_pictures(path, clock, start, clock.end_pts)
+    }
 
 
 def packets_of(path) -> list[tuple[int, int, int]]:
@@ -65,7 +68,9 @@ def with_noise(path, out, numbers):
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "vp9.webm"])
 @pytest.mark.parametrize("number", [0, 5, 24, 40, 95])
-def test_a_damaged_packet_costs_what_was_decoded_after_it_up_to_the_next_keyframe(sources, tmp_path, name, number):
+def test_a_damaged_packet_costs_what_was_decoded_after_it_up_to_the_next_keyframe(
+    sources, tmp_path, name, number
+):
     path = sources(name)
     path_damaged = with_noise(path, tmp_path / name, [number])
     clock, original = read_clock(path_damaged), shown(path, read_clock(path))
@@ -126,7 +131,9 @@ def test_damage_everywhere_costs_no_more_than_decoding_all_twice(sources, tmp_pa
     clock = read_clock(path)
     fed = []
     feed = whole._Decoding._feed
-    monkeypatch.setattr(whole._Decoding, "_feed", lambda self, packet: fed.append(packet) or feed(self, packet))
+    monkeypatch.setattr(
+        whole._Decoding, "_feed", lambda self, packet: fed.append(packet) or feed(self, packet)
+    )
     list(whole_pictures(path, clock, int(clock.pts[0]), clock.end_pts))
     assert len(fed) <= 2 * FRAMES
 

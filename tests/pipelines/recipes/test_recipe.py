@@ -21,7 +21,13 @@ GOOD = {
     "motion_peak": 0.02,
     "object_motion": 0.05,
 }
-GOOD |= {"luma_mean": 120.0, "luma_std": 40.0, "sharpness": 200.0, "camera": "static", "camera_magnitude": 0.0}
+GOOD |= {
+    "luma_mean": 120.0,
+    "luma_std": 40.0,
+    "sharpness": 200.0,
+    "camera": "static",
+    "camera_magnitude": 0.0,
+}
 
 
 def test_the_default_keeps_a_good_clip_and_permissive_keeps_everything():
@@ -72,7 +78,8 @@ def test_a_clip_is_kept_exactly_if_its_score_is_within_bounds(name, low, width, 
 def test_tightening_only_ever_rejects_more(name, values, a, b):
     loose, tight = sorted((a, b))
     kept = [
-        [v for v in values if not Recipe("r", (Rule(name, min=bound),)).against({name: v})] for bound in (loose, tight)
+        [v for v in values if not Recipe("r", (Rule(name, min=bound),)).against({name: v})]
+        for bound in (loose, tight)
     ]
     assert set(kept[1]) <= set(kept[0])
 
@@ -92,26 +99,34 @@ def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_pa
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        (RecipeConfig(name="defualt"), "recipe.name=defualt: recipe 'defualt' is not known; did you mean 'default'"),
+        (
+            RecipeConfig(name="defualt"),
+            "recipe.name=defualt: recipe 'defualt' is not known; did you mean 'default'",
+        ),
         (RecipeConfig(name="none.yaml"), "recipe.name=none.yaml: there is no such file"),
         (
             RecipeConfig(min={"motion_men": 0.1}),
             "recipe.min.motion_men=0.1: score 'motion_men' is not known; did you mean 'motion_mean'",
         ),
-        (RecipeConfig(min={"camera": 1.0}), "recipe.min.camera=1: camera can't be bounded; it is for looking at only"),
+        (
+            RecipeConfig(min={"camera": 1.0}),
+            "recipe.min.camera=1: camera can't be bounded; it is for looking at only",
+        ),
         (
             RecipeConfig(max={"sharpness": 3.0}),
-            "recipe.max.sharpness=3: sharpness can't be bounded from above; it has a minimum: recipe.min.sharpness",
+            "recipe.max.sharpness=3: sharpness can't be bounded from above; it has a minimum: "
+            "recipe.min.sharpness",
         ),
         (RecipeConfig(min={"luma_mean": math.nan}), "recipe.min.luma_mean=nan: that is not a number"),
         (
             RecipeConfig(min={"luma_mean": 250.0}),
-            "recipe.min.luma_mean=250 and recipe.name=default: luma_mean is to be at least 250.0 and at most 240.0: "
-            "nothing is kept",
+            "recipe.min.luma_mean=250 and recipe.name=default: luma_mean is to be at least 250.0 and at "
+            "most 240.0: nothing is kept",
         ),
         (
             RecipeConfig(min={"luma_mean": 3.0}, max={"luma_mean": 2.5}),
-            "recipe.min.luma_mean=3 and recipe.max.luma_mean=2.5: luma_mean is to be at least 3.0 and at most 2.5",
+            "recipe.min.luma_mean=3 and recipe.max.luma_mean=2.5: luma_mean is to be at least 3.0 and at "
+            "most 2.5",
         ),
         (
             RecipeConfig(min={"sharpness": math.inf}),
@@ -154,7 +169,10 @@ def read(tmp_path, text):
         ("rules: [{score: sharpness, min: [1]}]", "'min' of 'sharpness' is [1], not a number"),
         ("rules: [{score: sharpness, min: -.inf}]", "'min' of 'sharpness' is -inf, not a number"),
         ("rules: [{score: sharpness, min: nan}]", "'min' of 'sharpness' is 'nan', not a number"),
-        ("rules: [{score: sharpness, max: 1}]", "sharpness can't be bounded from above; it has a minimum: min"),
+        (
+            "rules: [{score: sharpness, max: 1}]",
+            "sharpness can't be bounded from above; it has a minimum: min",
+        ),
         (
             "rules: [{score: sharpness, min: 1}, {score: luma_std, min: 1}, {score: sharpness, min: 2}]",
             "'sharpness' has several rules; give one with 'min' and 'max'",

@@ -1,4 +1,5 @@
-"""The killable child: what it returns, and what becomes of a function that hangs, crashes or takes too much."""
+"""The killable child: what it returns, and what becomes of a function that hangs, crashes or takes too
+much."""
 
 import ctypes
 import os
@@ -171,7 +172,9 @@ def test_errors_keep_their_reason_and_faults_their_traceback():
         (eat_in_opencv, (2**29,), LIMITS, Reason.OUT_OF_MEMORY),
     ],
 )
-def test_what_hangs_crashes_or_eats_memory_is_a_reason_and_the_next_call_works(function, args, limits, reason):
+def test_what_hangs_crashes_or_eats_memory_is_a_reason_and_the_next_call_works(
+    function, args, limits, reason
+):
     with pytest.raises(MediaError) as caught:
         call(function, *args, limits=limits)
     assert caught.value.reason is reason
@@ -288,8 +291,8 @@ def test_a_file_may_not_grow_beyond_its_limit(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_dies_takes_its_child_with_it(tmp_path, how):
     code = (
-        "from tests.pipelines.sandbox.test_child import *\n"
-        f"call(wait_for, 3600, {str(tmp_path / 'pid')!r}, limits=Limits(3600, 2**28, 2**20), writes=Path({str(tmp_path)!r}))"
+        f"from tests.pipelines.sandbox.test_child import *\ncall(wait_for, 3600, {str(tmp_path / 'pid')!r}, "
+        f"limits=Limits(3600, 2**28, 2**20), writes=Path({str(tmp_path)!r}))"
     )
     worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.getcwd()})
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():

@@ -48,7 +48,11 @@ def python_for_nobody() -> str | None:
 
 
 def _environment():
-    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.environ["PATH"], **KEYS}
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PATH": os.environ["PATH"],
+        **KEYS,
+    }
 
 
 def _as_nobody():
@@ -106,7 +110,12 @@ def test_with_the_filter_alone_it_reads_files_but_reaches_no_network_no_memory_a
         "memory of the server: handles",
     }  # what root's are called, not what they are
     assert {name for name in escaped if not name.startswith(("files: ", "shared memory: "))} <= numbers_only
-    assert not escaped & {"shared memory: system v", "files: symlink", "files: hard link", "files: modes of own"}
+    assert not escaped & {
+        "shared memory: system v",
+        "files: symlink",
+        "files: hard link",
+        "files: modes of own",
+    }
 
 
 def test_without_a_cell_the_same_code_reaches_nearly_all_of_it():
@@ -324,4 +333,6 @@ def test_what_is_lacking_is_said():
     assert (str(alone), alone.full) == ("a filter of system calls", False)
     assert alone.lacks == "a file that takes over its decoder could read the files of this user"
     assert str(Means(0, False, False)) == "nothing"
-    assert Means(0, False, False).lacks.endswith("could read the files of this user and could send them elsewhere")
+    assert Means(0, False, False).lacks.endswith(
+        "could read the files of this user and could send them elsewhere"
+    )

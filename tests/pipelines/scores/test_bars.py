@@ -1,4 +1,5 @@
-"""Bars are found to the pixel, whatever black they are and whatever is written in them; a dark scene is no bar."""
+"""Bars are found to the pixel, whatever black they are and whatever is written in them; a dark scene is no
+bar."""
 
 import av
 import cv2
@@ -31,7 +32,10 @@ def barred(left=0, top=0, right=0, bottom=0, black=0, seed=1, gain=1.0, noise=0.
 
 def rows_of(*frames):
     look = bars.METER.load(ScoreConfig(), "fp32")
-    rows = [{"pts": k} | look(NativeFrame(av.VideoFrame.from_ndarray(f, format="rgb24"))) for k, f in enumerate(frames)]
+    rows = [
+        {"pts": k} | look(NativeFrame(av.VideoFrame.from_ndarray(f, format="rgb24")))
+        for k, f in enumerate(frames)
+    ]
     return {"bars": pa.Table.from_pylist(rows, schema=bars.METER.schema)}
 
 
@@ -120,7 +124,9 @@ def test_a_title_on_black_is_no_picture_between_bars():
 def test_a_subtitle_and_a_logo_in_a_bar_leave_it_a_bar():
     frames = [barred(0, 36, 0, 36, seed=k) for k in range(3)]
     for frame in frames[1:]:
-        cv2.putText(frame, "nobody knew", (60, 168), cv2.FONT_HERSHEY_DUPLEX, 0.7, (240, 240, 240), 1, cv2.LINE_AA)
+        cv2.putText(
+            frame, "nobody knew", (60, 168), cv2.FONT_HERSHEY_DUPLEX, 0.7, (240, 240, 240), 1, cv2.LINE_AA
+        )
         cv2.putText(frame, "TV1", (270, 22), cv2.FONT_HERSHEY_DUPLEX, 0.5, (200, 200, 255), 1, cv2.LINE_AA)
     assert safe(*frames) == safe(*frames[1:]) == between(0, 36, 0, 36)
 

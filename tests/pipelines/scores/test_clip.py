@@ -1,4 +1,5 @@
-"""What a configured CLIP says: one look per frame gives embedding, aesthetic and watermark; without one it is null."""
+"""What a configured CLIP says: one look per frame gives embedding, aesthetic and watermark; without one it is
+null."""
 
 import threading
 from fractions import Fraction
@@ -85,14 +86,18 @@ def test_a_row_is_what_open_clip_and_the_head_say_of_the_frame(look, model, head
     share = (model[0].logit_scale.detach().exp() * prompts @ picture).softmax(0)[: len(MARKED)].sum()
     assert np.abs(row["embedding"].astype(np.float32) - picture.numpy()).max() < 1e-3
     assert row["embedding"].dtype == np.float16
-    assert row["aesthetic"] == pytest.approx(float(linear["weight"][0] @ picture + linear["bias"][0]), abs=1e-5)
+    assert row["aesthetic"] == pytest.approx(
+        float(linear["weight"][0] @ picture + linear["bias"][0]), abs=1e-5
+    )
     assert row["watermark"] == pytest.approx(float(share), abs=1e-5)
 
 
 def test_one_forward_pass_per_frame_serves_all_scores(look, monkeypatch):
     calls = []
     encode = open_clip.CLIP.encode_image
-    monkeypatch.setattr(open_clip.CLIP, "encode_image", lambda *a, **k: calls.append(len(a[1])) or encode(*a, **k))
+    monkeypatch.setattr(
+        open_clip.CLIP, "encode_image", lambda *a, **k: calls.append(len(a[1])) or encode(*a, **k)
+    )
     for seed in range(3):
         look(shown(texture(seed, 40, 64)))
     assert calls == [1, 1, 1]
@@ -130,11 +135,15 @@ def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(v
     for name in wanted:
         assert there[name]["pts"].equals(here[name]["pts"])
         assert np.abs(clip_embedding(there[name]) - clip_embedding(here[name])).max() < 1e-3
-    assert there["clip"]["watermark"].to_pylist() == pytest.approx(here["clip"]["watermark"].to_pylist(), abs=1e-5)
+    assert there["clip"]["watermark"].to_pylist() == pytest.approx(
+        here["clip"]["watermark"].to_pylist(), abs=1e-5
+    )
 
 
 def score(cfg, native):
-    numbers = [field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+    numbers = [
+        field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+    ]
     signals = pa.table({field.name: pa.array(np.zeros(4), field.type, safe=False) for field in numbers})
     signals = signals.set_column(0, "pts", pa.array(range(4)))
     scores = score_clip(signals, native, 64, 48, Span(0, 4, Fraction(1)), cfg)
@@ -156,7 +165,11 @@ def test_a_clips_scores_are_reductions_of_its_frames(look, cfg):
 def test_without_a_clip_its_scores_are_null_and_say_which_keys_to_set():
     scores, gaps = score(ScoreConfig(), {})
     assert all(scores[name] is None for name in SCORES)
-    assert gaps["watermark"] == gaps["text_match"] == "needs a CLIP: set scores.clip_model and scores.clip_pretrained"
+    assert (
+        gaps["watermark"]
+        == gaps["text_match"]
+        == "needs a CLIP: set scores.clip_model and scores.clip_pretrained"
+    )
     assert "scores.clip_model" in gaps["aesthetic"]
     assert "scores.clip_aesthetic" in gaps["aesthetic"]
 
@@ -167,7 +180,9 @@ def test_without_a_head_only_the_aesthetic_is_null(folder):
     scores, gaps = score(cfg, {"clip": pa.Table.from_pylist(rows, schema=METER.schema)})
     assert scores["aesthetic"] is None
     assert scores["watermark"] is not None
-    assert gaps["aesthetic"] == missing("aesthetic", cfg) == "needs an aesthetic head: set scores.clip_aesthetic"
+    assert (
+        gaps["aesthetic"] == missing("aesthetic", cfg) == "needs an aesthetic head: set scores.clip_aesthetic"
+    )
     assert missing("watermark", cfg) is None
 
 
@@ -232,7 +247,10 @@ def test_what_is_no_chain_of_linear_layers_is_no_head(tmp_path, state, what):
             "needs weights: set scores.clip_pretrained to a file or a tag .*laion2b_s34b_b79k",
         ),
         ({"clip_model": "ViT-B32", "clip_pretrained": "openai"}, "did you mean 'ViT-B-32'"),
-        ({"clip_model": "ViT-B-32", "clip_pretrained": "laion2b_s34b_b79"}, "did you mean 'laion2b_s34b_b79k'"),
+        (
+            {"clip_model": "ViT-B-32", "clip_pretrained": "laion2b_s34b_b79"},
+            "did you mean 'laion2b_s34b_b79k'",
+        ),
         ({"clip_model": "local-dir:/nowhere"}, "there is no folder /nowhere"),
         ({"clip_model": "hf-hub:a/b"}, "download it and set scores.clip_model=local-dir:"),
         ({"clip_pretrained": "openai"}, "set scores.clip_model"),

@@ -129,5 +129,7 @@ def test_without_its_file_the_score_is_null_and_a_wrong_file_is_refused(path, tm
 
 def test_the_settings_are_the_weights(path, tmp_path):
     other = tiny_dover(tmp_path / "other.onnx", windows=4)
-    same, moved = (dover.settings(ScoreConfig(dover=str(p))) for p in (path, tiny_dover(tmp_path / "moved.onnx")))
+    same, moved = (
+        dover.settings(ScoreConfig(dover=str(p))) for p in (path, tiny_dover(tmp_path / "moved.onnx"))
+    )
     assert same == moved != dover.settings(ScoreConfig(dover=str(other)))

@@ -33,7 +33,9 @@ def test_it_is_the_cosine_open_clip_gives_long_captions_cut_off(matcher, cfg, em
     net = open_clip.create_model_from_pretrained(cfg.clip_model, return_transform=False).eval()
     with torch.inference_mode():
         texts = net.encode_text(open_clip.tokenize(list(CAPTIONS), context_length=16), normalize=True).numpy()
-    expected = [float(text @ picture) for text, picture in zip(texts, embeddings.astype(np.float32), strict=True)]
+    expected = [
+        float(text @ picture) for text, picture in zip(texts, embeddings.astype(np.float32), strict=True)
+    ]
     assert matcher.match(CAPTIONS, embeddings) == pytest.approx(expected, abs=1e-5)
 
 
@@ -49,5 +51,8 @@ def test_it_is_asked_for_after_captioning_and_needs_a_clip(cfg):
     assert "text_match" in CAPTIONED
     assert known_score("text_match").compute is None
     assert missing("text_match", cfg) is None
-    assert missing("text_match", ScoreConfig()) == "needs a CLIP: set scores.clip_model and scores.clip_pretrained"
+    assert (
+        missing("text_match", ScoreConfig())
+        == "needs a CLIP: set scores.clip_model and scores.clip_pretrained"
+    )
     assert match.settings(cfg) == match.settings(cfg)

@@ -1,4 +1,5 @@
-"""The default recipe rejects pictures in which nothing moves, whatever their grain and coding, and keeps all in which something does."""
+"""The default recipe rejects pictures in which nothing moves, whatever their grain and coding, and keeps all
+in which something does."""
 
 from collections.abc import Callable
 from functools import cache
@@ -54,9 +55,20 @@ def walkers(background: np.ndarray, height: int = 22, px_per_s: float = 28) -> n
             def point(right: float, up: float, at: float = at, y: float = y) -> tuple[int, int]:
                 return round((at + right) * 8), round((y - up * height) * 8)
 
-            cv2.ellipse(frame, point(0, 0.85), (round(height * 0.8), height), 0, 0, 360, colour, -1, cv2.LINE_AA, 3)
             cv2.ellipse(
-                frame, point(0, 0.55), (round(height * 1.2), round(height * 2)), 0, 0, 360, colour, -1, cv2.LINE_AA, 3
+                frame, point(0, 0.85), (round(height * 0.8), height), 0, 0, 360, colour, -1, cv2.LINE_AA, 3
+            )
+            cv2.ellipse(
+                frame,
+                point(0, 0.55),
+                (round(height * 1.2), round(height * 2)),
+                0,
+                0,
+                360,
+                colour,
+                -1,
+                cv2.LINE_AA,
+                3,
             )
             for leg in (stride, -stride):
                 cv2.line(frame, point(0, 0.35), point(leg, 0), colour, max(1, height // 12), cv2.LINE_AA, 3)
@@ -81,7 +93,9 @@ def scores_of(frames: np.ndarray, folder, crf: int) -> dict:
     clock = read_clock(path)
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, FRAMES, SignalConfig(), shots, ScoreConfig(), ("signals", "quality"), "fp32")
+    tables = measure(
+        pictures, clock, 0, FRAMES, SignalConfig(), shots, ScoreConfig(), ("signals", "quality"), "fp32"
+    )
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
     return score_clip(tables.pop("signals"), tables, WIDTH, HEIGHT, span, ScoreConfig())
 
@@ -97,7 +111,10 @@ STILL: dict[str, tuple[Callable[[], np.ndarray], int]] = {
     "a photograph with a sensor's grain": (lambda: grainy(still(place(BIKES)), 3), 20),
     "strong grain": (lambda: grainy(still(place(CAR)), 6), 20),
     "strong grain, coarsely coded": (lambda: grainy(still(place(BUNNY)), 8), 32),
-    "a wall with grain": (lambda: grainy(still(cv2.GaussianBlur(texture(4, HEIGHT, WIDTH), (0, 0), 8)), 4), 20),
+    "a wall with grain": (
+        lambda: grainy(still(cv2.GaussianBlur(texture(4, HEIGHT, WIDTH), (0, 0), 8)), 4),
+        20,
+    ),
 }
 MOVING: dict[str, tuple[Callable[[], np.ndarray], int]] = {
     "people who walk past a street": (lambda: grainy(walkers(place(BIKES)), 2), 23),
@@ -123,4 +140,5 @@ def test_what_moves_is_kept_however_small_or_slow_it_is(tmp_path, scene):
     scores = scores_of(render(), tmp_path, crf)
     assert load_recipe(RecipeConfig()).against(scores) == [], scores["motion_peak"]
     if "people" in scene:
-        assert scores["motion_mean"] < 0.002  # the mean over the frame does not tell them from a still picture
+        # the mean over the frame does not tell them from a still picture
+        assert scores["motion_mean"] < 0.002

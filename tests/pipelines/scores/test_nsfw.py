@@ -21,7 +21,9 @@ def frames():
     for path in real_clips().values():
         with av.open(str(path)) as container:
             found += [
-                p.to_ndarray(format="rgb24") for k, p in enumerate(container.decode(video=0)) if k in (0, 60, 120)
+                p.to_ndarray(format="rgb24")
+                for k, p in enumerate(container.decode(video=0))
+                if k in (0, 60, 120)
             ]
     return found
 

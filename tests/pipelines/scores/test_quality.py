@@ -1,4 +1,5 @@
-"""Measures of quality follow what is done to a picture, and nothing else: not its bars, not its place on a grid."""
+"""Measures of quality follow what is done to a picture, and nothing else: not its bars, not its place on a
+grid."""
 
 from itertools import pairwise
 
@@ -21,7 +22,9 @@ def pictures():
     found = []
     for path in real_clips().values():
         with av.open(str(path)) as container:
-            found.append(next(p for k, p in enumerate(container.decode(video=0)) if k == 40).to_ndarray(format="gray"))
+            found.append(
+                next(p for k, p in enumerate(container.decode(video=0)) if k == 40).to_ndarray(format="gray")
+            )
     return found
 
 
@@ -77,7 +80,9 @@ def test_a_grid_is_seen_wherever_it_begins(x, y):
 @pytest.mark.parametrize("factor", [2 / 3, 0.75, 4 / 3, 1.5, 2.0])
 def test_a_grid_is_seen_after_scaling(pictures, factor):
     clean = cv2.resize(pictures[0], None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    blocky = cv2.resize(compressed(pictures[0], 8), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    blocky = cv2.resize(
+        compressed(pictures[0], 8), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR
+    )
     assert quality.blockiness(blocky) > 0.1 + quality.blockiness(clean)
 
 
@@ -92,7 +97,9 @@ def test_bars_hide_nothing(pictures):
     look = quality.METER.load(ScoreConfig(), "fp32")
 
     def row(gray):
-        return look(NativeFrame(av.VideoFrame.from_ndarray(np.repeat(gray[..., None], 3, axis=2), format="rgb24")))
+        return look(
+            NativeFrame(av.VideoFrame.from_ndarray(np.repeat(gray[..., None], 3, axis=2), format="rgb24"))
+        )
 
     plain = noisy(pictures[1], 4)
     framed = cv2.copyMakeBorder(plain, 64, 64, 0, 0, cv2.BORDER_CONSTANT, value=0)

@@ -1,4 +1,5 @@
-"""A new score is one file: the one in the docs works as it stands; and the docs name every score that there is."""
+"""A new score is one file: the one in the docs works as it stands; and the docs name every score that there
+is."""
 
 import importlib.util
 from pathlib import Path

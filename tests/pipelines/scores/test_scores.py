@@ -1,4 +1,5 @@
-"""Scores measure what was rendered: how far things move, what the camera does, how bright and how sharp it is."""
+"""Scores measure what was rendered: how far things move, what the camera does, how bright and how sharp it
+is."""
 
 import math
 from fractions import Fraction
@@ -28,7 +29,8 @@ METER_NAMES = ("quality",)
 
 
 def measured(frames, fps, meters=METER_NAMES, bounds=None):
-    """Signals and native rows of frames that no codec has touched, shown one after another, or at these times."""
+    """Signals and native rows of frames that no codec has touched, shown one after another, or at these
+    times."""
     bounds = np.arange(len(frames) + 1, dtype=np.int64) if bounds is None else np.asarray(bounds, np.int64)
     clock = Clock(
         pts=bounds[:-1],
@@ -51,7 +53,15 @@ def measured(frames, fps, meters=METER_NAMES, bounds=None):
         picture.pts = pts
     shots = ShotConfig(detector="content")
     tables = measure(
-        enumerate(pictures), clock, 0, len(frames), SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"
+        enumerate(pictures),
+        clock,
+        0,
+        len(frames),
+        SignalConfig(),
+        shots,
+        ScoreConfig(),
+        ("signals", *meters),
+        "fp32",
     )
     return tables.pop("signals"), tables
 
@@ -59,7 +69,12 @@ def measured(frames, fps, meters=METER_NAMES, bounds=None):
 def scores_of(frames, fps=FPS):
     signals, native = measured(frames, fps)
     return score_clip(
-        signals, native, frames.shape[2], frames.shape[1], Span(0, len(frames), Fraction(1, fps)), ScoreConfig()
+        signals,
+        native,
+        frames.shape[2],
+        frames.shape[1],
+        Span(0, len(frames), Fraction(1, fps)),
+        ScoreConfig(),
     )
 
 
@@ -74,7 +89,9 @@ def test_motion_of_a_pan_is_its_speed_in_shares_of_the_diagonal_per_second(right
 
 def test_the_same_motion_at_twice_the_rate_is_twice_as_fast():
     frames = pan(2, 16, HEIGHT, WIDTH, right=1.5)
-    assert scores_of(frames, fps=50)["motion_mean"] == pytest.approx(2 * scores_of(frames)["motion_mean"], rel=0.02)
+    assert scores_of(frames, fps=50)["motion_mean"] == pytest.approx(
+        2 * scores_of(frames)["motion_mean"], rel=0.02
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,7 +207,15 @@ def test_neither_a_fade_nor_a_bright_thing_that_moves_flickers():
 def test_a_clip_of_one_frame_has_no_motion_and_says_so():
     scores = scores_of(texture(16, HEIGHT, WIDTH)[None])
     gaps = {gap["score"] for gap in scores["score_gaps"]}
-    for name in ("motion_mean", "motion_p95", "object_motion", "static_ratio", "flicker", "camera", "camera_magnitude"):
+    for name in (
+        "motion_mean",
+        "motion_p95",
+        "object_motion",
+        "static_ratio",
+        "flicker",
+        "camera",
+        "camera_magnitude",
+    ):
         assert scores[name] is None
         assert name in gaps
 
@@ -256,4 +281,7 @@ def test_slides_are_still_and_what_follows_a_short_picture_is_not_told_by_it():
     span = Span(0, int(bounds[-1]), Fraction(1, FPS))
     assert score_clip(signals, native, 64, 48, span, ScoreConfig())["static_ratio"] == 1.0
     signals, native = measured(slides, FPS)
-    assert score_clip(signals, native, 64, 48, Span(0, 4, Fraction(1, FPS)), ScoreConfig())["static_ratio"] == 0.0
+    assert (
+        score_clip(signals, native, 64, 48, Span(0, 4, Fraction(1, FPS)), ScoreConfig())["static_ratio"]
+        == 0.0
+    )

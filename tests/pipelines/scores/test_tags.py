@@ -41,7 +41,9 @@ def photograph(name):
 
 def flat_signals():
     """Of a clip of four frames in which nothing happens."""
-    numbers = [field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+    numbers = [
+        field for field in SCHEMA if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+    ]
     flat = pa.table({field.name: pa.array(np.zeros(4), field.type, safe=False) for field in numbers})
     return flat.set_column(0, "pts", pa.array(range(4)))
 
@@ -52,7 +54,9 @@ def rows(look, *frames):
 
 
 def tags_of(table):
-    return SCORES["tags"].compute(Measured({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG, np.ones(1)))
+    return SCORES["tags"].compute(
+        Measured({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG, np.ones(1))
+    )
 
 
 def test_a_photograph_of_a_palace_is_tagged_as_one_and_the_same_each_time(look):
@@ -63,7 +67,11 @@ def test_a_photograph_of_a_palace_is_tagged_as_one_and_the_same_each_time(look):
 
 def test_a_clips_tags_are_the_mean_of_its_frames(look):
     palace, flower = photograph("china.jpg"), photograph("flower.jpg")
-    one, other, both = tags_of(rows(look, palace)), tags_of(rows(look, flower)), tags_of(rows(look, palace, flower))
+    one, other, both = (
+        tags_of(rows(look, palace)),
+        tags_of(rows(look, flower)),
+        tags_of(rows(look, palace, flower)),
+    )
     assert {tag["name"] for tag in both} >= {one[0]["name"], other[0]["name"]}
     (palace_in_both,) = (tag["probability"] for tag in both if tag["name"] == "palace")
     assert palace_in_both == pytest.approx(one[0]["probability"] / 2, abs=0.05)

@@ -109,7 +109,9 @@ def test_a_clip_has_the_mean_area_and_every_line_once():
 
 
 def test_no_text_is_an_answer_and_no_frame_is_none():
-    nothing = {name: score.compute(clip_of({"area": 0.0, "boxes": []})) for name, score in text.SCORES.items()}
+    nothing = {
+        name: score.compute(clip_of({"area": 0.0, "boxes": []})) for name, score in text.SCORES.items()
+    }
     assert nothing == {"text_area": 0.0, "text_count": 0.0, "text_boxes": [], "text": ""}
     assert {score.compute(clip_of()) for score in text.SCORES.values()} == {None}
 
@@ -127,11 +129,14 @@ def test_its_columns_follow_the_weights():
 
 
 def look_in_a_fork():
-    """Rows of a frame by both networks, and how many threads this process has, and the one it was forked from."""
+    """Rows of a frame by both networks, and how many threads this process has, and the one it was forked
+    from."""
     path = real_clips()["carphone_pristine.mp4"]
     with av.open(str(path)) as container:
         rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    rows = {name: look(Frame(rgb)) for name, look in load_meters(ScoreConfig(), ("text", "nsfw"), "fp32").items()}
+    rows = {
+        name: look(Frame(rgb)) for name, look in load_meters(ScoreConfig(), ("text", "nsfw"), "fp32").items()
+    }
     return {"rows": rows, "threads": [threads_of(os.getppid()), threads_of(os.getpid())]}
 
 

@@ -32,7 +32,10 @@ def test_clips_make_up_the_shots_and_leave_out_what_lies_between(steps, max_s, d
     clips = cut_clips("v", shots, pts, ClipConfig(max_s=max_s))
     for index, whole in enumerate(shots):
         pieces = [clip for clip in clips if clip.shot_index == index]
-        assert [c.span.start_pts for c in pieces] == [whole.span.start_pts, *(c.span.end_pts for c in pieces[:-1])]
+        assert [c.span.start_pts for c in pieces] == [
+            whole.span.start_pts,
+            *(c.span.end_pts for c in pieces[:-1]),
+        ]
         assert pieces[-1].span.end_pts == whole.span.end_pts
         assert sum(clip.num_frames for clip in pieces) == whole.num_frames
         assert all(clip.num_frames > 0 and clip.span.start_pts in pts for clip in pieces)
@@ -50,7 +53,11 @@ def test_a_long_shot_is_divided_into_equal_pieces():
         ("divided", "divided"),
         ("divided", "dissolve"),
     ]
-    assert [(clip.start_confidence, clip.end_confidence) for clip in clips] == [(1.0, 1.0), (1.0, 1.0), (1.0, 0.7)]
+    assert [(clip.start_confidence, clip.end_confidence) for clip in clips] == [
+        (1.0, 1.0),
+        (1.0, 1.0),
+        (1.0, 0.7),
+    ]
 
 
 @settings(deadline=None)
@@ -72,4 +79,9 @@ def test_a_picture_that_stands_longer_than_a_clip_may_last_is_a_clip_and_its_nei
     ]
     slides = np.arange(4) * 25_000
     clips = cut_clips("v", [shot(slides, 0, 4, 100_000)], slides, ClipConfig(max_s=20.0))
-    assert [(clip.num_frames, clip.span.end_s) for clip in clips] == [(1, 25.0), (1, 50.0), (1, 75.0), (1, 100.0)]
+    assert [(clip.num_frames, clip.span.end_s) for clip in clips] == [
+        (1, 25.0),
+        (1, 50.0),
+        (1, 75.0),
+        (1, 100.0),
+    ]

@@ -1,4 +1,5 @@
-"""Shots lie between transitions, whose frames belong to none; flashes and shakes are no transitions; a detector may say what it likes."""
+"""Shots lie between transitions, whose frames belong to none; flashes and shakes are no transitions; a
+detector may say what it likes."""
 
 from fractions import Fraction
 from functools import cache
@@ -38,7 +39,9 @@ def signals_at(path, cfg):
 def test_cuts_are_those_of_pyscenedetect_on_real_footage(name, detector):
     signals, clock = signals_of(name)
     cfg = ShotConfig(detector=detector)
-    theirs = ContentDetector(min_scene_len=0.6) if detector == "content" else AdaptiveDetector(min_scene_len=0.6)
+    theirs = (
+        ContentDetector(min_scene_len=0.6) if detector == "content" else AdaptiveDetector(min_scene_len=0.6)
+    )
     expected = [start.frame_num for start, _ in detect(str(real_clips()[name]), theirs)] or [0]
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg)
     assert [clock.index_of(shot.span.start_pts) for shot in shots] == expected
@@ -69,7 +72,9 @@ def scenes():
         path = real_clips()[name]
         clock = read_clock(path)
         pictures = islice(iterate_pictures(path, int(clock.pts[first]), clock.end_pts), 45)
-        frames = [cv2.resize(upright(picture), (160, 96), interpolation=cv2.INTER_AREA) for picture in pictures]
+        frames = [
+            cv2.resize(upright(picture), (160, 96), interpolation=cv2.INTER_AREA) for picture in pictures
+        ]
         found.append(np.stack([*frames, *frames[-2:-17:-1]]).astype(float))
     return found
 
@@ -86,7 +91,10 @@ def shots_of(frames, tmp_path, **changes):
     cfg = ShotConfig(**changes)
     signals, clock = signals_at(path, cfg)
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg)
-    return [(clock.index_of(s.span.start_pts), clock.index_of(s.span.end_pts), s.start_kind, s.end_kind) for s in shots]
+    return [
+        (clock.index_of(s.span.start_pts), clock.index_of(s.span.end_pts), s.start_kind, s.end_kind)
+        for s in shots
+    ]
 
 
 def test_a_hard_cut_is_found_to_the_frame(tmp_path):
@@ -110,7 +118,8 @@ def test_the_frames_of_a_dissolve_belong_to_no_shot(tmp_path, detector):
 def test_the_frames_of_a_fade_belong_to_no_shot(tmp_path):
     a, b, _ = scenes()
     down, up = (np.linspace(*ends, 12)[:, None, None, None] for ends in ((1, 0), (0, 1)))
-    film = np.concatenate([a[:48], a[48:] * down, np.zeros((5, 96, 160, 3)), b[:12] * up, b[12:]])  # frames 48 … 76
+    # frames 48 … 76
+    film = np.concatenate([a[:48], a[48:] * down, np.zeros((5, 96, 160, 3)), b[:12] * up, b[12:]])
     first, second = shots_of(film, tmp_path)
     assert (first[3], second[2]) == ("fade", "fade")
     assert 40 <= first[1] <= 51
@@ -165,7 +174,9 @@ def test_shots_between_hard_cuts_make_up_the_video(steps, detector, min_shot_s):
     pts = np.cumsum([step for step, _ in steps]).tolist()
     end_pts = pts[-1] + 40
     signals = table_of(pts, [change for _, change in steps])
-    shots = find_shots(signals, end_pts, Fraction(1, 1000), ShotConfig(detector=detector, min_shot_s=min_shot_s))
+    shots = find_shots(
+        signals, end_pts, Fraction(1, 1000), ShotConfig(detector=detector, min_shot_s=min_shot_s)
+    )
     assert [shot.span.start_pts for shot in shots] == [pts[0], *(shot.span.end_pts for shot in shots[:-1])]
     assert shots[-1].span.end_pts == end_pts
     assert sum(shot.num_frames for shot in shots) == len(pts)
@@ -184,7 +195,12 @@ def test_whatever_the_signals_say_shots_are_apart_and_in_order(frames, detector,
     looked = data.draw(st.lists(st.booleans(), min_size=len(seen), max_size=len(seen)))
     columns = {name: [BLANK.get(name, 0)] * len(frames) for name in SCHEMA.names}
     columns |= {name: alike for name in SCHEMA.names if name.startswith("alike")}
-    columns |= {"pts": [40 * k for k in range(len(frames))], "luma_std": spread, "luma_mean": luma, "delta_lum": change}
+    columns |= {
+        "pts": [40 * k for k in range(len(frames))],
+        "luma_std": spread,
+        "luma_mean": luma,
+        "delta_lum": change,
+    }
     columns |= {"transition": [p if look else None for p, look in zip(seen, looked, strict=True)]}
     shots = find_shots(
         pa.table(columns, schema=SCHEMA), 40 * len(frames), Fraction(1, 1000), ShotConfig(detector=detector)
@@ -196,6 +212,9 @@ def test_whatever_the_signals_say_shots_are_apart_and_in_order(frames, detector,
         assert shot.num_frames == (shot.span.end_pts - shot.span.start_pts) // 40 > 0
         assert {shot.start_kind, shot.end_kind} <= {"edge", "hard", "fade", "dissolve"}
         assert (
-            0 <= min(shot.start_confidence, shot.end_confidence) <= max(shot.start_confidence, shot.end_confidence) <= 1
+            0
+            <= min(shot.start_confidence, shot.end_confidence)
+            <= max(shot.start_confidence, shot.end_confidence)
+            <= 1
         )
     assert all((shot.start_kind == "edge") == (shot.span.start_pts == 0) for shot in shots)

@@ -1,4 +1,5 @@
-"""Whatever links, files and names somebody has put into a dataset: nothing outside of it is read, listed, written or removed."""
+"""Whatever links, files and names somebody has put into a dataset: nothing outside of it is read, listed,
+written or removed."""
 
 import os
 import threading
@@ -41,12 +42,25 @@ def victim(tmp_path):
 name = st.sampled_from((*NAMES, FILE, "rushes-01234567"))
 target = st.one_of(
     st.sampled_from(
-        ("..", "../home", "/", "{home}", "{home}/" + FILE, "{root}", "{root}/a", ".", "a/../../home", "{root}/../home")
+        (
+            "..",
+            "../home",
+            "/",
+            "{home}",
+            "{home}/" + FILE,
+            "{root}",
+            "{root}/a",
+            ".",
+            "a/../../home",
+            "{root}/../home",
+        )
     ),
     st.lists(st.sampled_from((*NAMES, "..", FILE)), min_size=1, max_size=4).map("/".join),
 )
 entry = st.tuples(
-    st.lists(name, min_size=1, max_size=3).map("/".join), st.sampled_from(("file", "folder", "link", "fifo")), target
+    st.lists(name, min_size=1, max_size=3).map("/".join),
+    st.sampled_from(("file", "folder", "link", "fifo")),
+    target,
 )
 key = st.one_of(
     st.lists(st.sampled_from((*NAMES, "..", "", ".", FILE)), max_size=4).map("/".join),
@@ -209,11 +223,14 @@ def test_a_link_that_is_swapped_in_meanwhile_leads_nowhere(in_memory):
     finally:
         stop.set()
         thread.join()
-    assert {name: data for name, (data, _) in outside(victim).items()} == {n: d for n, (d, _) in before.items()}
+    assert {name: data for name, (data, _) in outside(victim).items()} == {
+        n: d for n, (d, _) in before.items()
+    }
 
 
 @pytest.mark.parametrize(
-    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("fifo")]
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("fifo")],
 )
 def test_what_is_no_regular_file_is_never_opened(tmp_path, make):
     os.mkfifo(tmp_path / "fifo")
@@ -238,7 +255,14 @@ def test_work_in_progress_is_only_what_is_called_so_and_is_a_folder(tmp_path, vi
     for entry in store.abandoned(-60):
         store.discard(entry)
     assert sorted(path.name for path in base.iterdir()) == sorted(
-        ["notes", "rushes-01234567_backup", "tmp_backup", "rushes-0123456", "rushes-76543210", "rushes-aaaaaaaa"]
+        [
+            "notes",
+            "rushes-01234567_backup",
+            "tmp_backup",
+            "rushes-0123456",
+            "rushes-76543210",
+            "rushes-aaaaaaaa",
+        ]
     )
     assert outside(victim) == before
 

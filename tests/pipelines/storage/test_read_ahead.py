@@ -1,4 +1,5 @@
-"""Bytes read through the read-ahead are the file's; few are fetched in vain, and what is come back to is fetched once."""
+"""Bytes read through the read-ahead are the file's; few are fetched in vain, and what is come back to is
+fetched once."""
 
 import numpy as np
 import pytest

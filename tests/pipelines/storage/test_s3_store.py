@@ -49,13 +49,17 @@ def test_large_objects_go_up_in_parts_and_leave_nothing_else(s3, store, small_pa
 def test_of_many_writers_in_parts_exactly_one_succeeds(s3, store, small_parts):
     for number in range(4):
         with ThreadPoolExecutor(4) as pool:
-            won = list(pool.map(lambda k, key=f"{number}": store.put_new(key, bytes([k]) * (6 * MIB)), range(4)))
+            won = list(
+                pool.map(lambda k, key=f"{number}": store.put_new(key, bytes([k]) * (6 * MIB)), range(4))
+            )
         assert won.count(True) == 1
         assert store.read(f"{number}") == bytes([won.index(True)]) * (6 * MIB)
     assert _left(s3, store) == []
 
 
-def test_the_upload_of_a_writer_that_died_after_its_claim_is_completed_by_the_next(s3, store, small_parts, monkeypatch):
+def test_the_upload_of_a_writer_that_died_after_its_claim_is_completed_by_the_next(
+    s3, store, small_parts, monkeypatch
+):
     class Killed(BaseException):
         pass
 
@@ -92,7 +96,11 @@ def test_uploads_of_killed_writers_are_found_and_discarded(s3, store, small_part
     client = s3.client()
     started = client.create_multipart_upload(Bucket=store.bucket, Key="dataset/shards/a.tar")
     client.upload_part(
-        Bucket=store.bucket, Key="dataset/shards/a.tar", UploadId=started["UploadId"], PartNumber=1, Body=b"x" * 10
+        Bucket=store.bucket,
+        Key="dataset/shards/a.tar",
+        UploadId=started["UploadId"],
+        PartNumber=1,
+        Body=b"x" * 10,
     )
     client.create_multipart_upload(Bucket=store.bucket, Key="other/shards/b.tar")
     assert list(store.abandoned(older_than_s=3600)) == []
@@ -154,13 +162,17 @@ def test_a_server_that_takes_no_notice_of_conditions_is_refused(s3, store):
 
 
 def test_what_is_wrong_with_access_is_said_with_the_way_out(s3, store, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"there is no bucket 'no-such-bucket' at http://127.*; make it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no bucket 'no-such-bucket' at http://127.*; make it"
+    ):
         open_store("s3://no-such-bucket/a").put_new("a", b"")
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", READ_ONLY_KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", READ_ONLY_SECRET)
         assert list(store.list("")) == []
-        with pytest.raises(PermissionError, match=r"access to bucket '.*' at http.* was refused \(AccessDenied\)"):
+        with pytest.raises(
+            PermissionError, match=r"access to bucket '.*' at http.* was refused \(AccessDenied\)"
+        ):
             store.put_new("a", b"")
     with monkeypatch.context() as patch:
         patch.delenv("AWS_ACCESS_KEY_ID")
@@ -176,12 +188,16 @@ def test_what_is_wrong_with_access_is_said_with_the_way_out(s3, store, monkeypat
         patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
         with (
             s3_door.hurried(),
-            pytest.raises(ConnectionError, match=r"S3 at http://127.0.0.1:9 does not answer .*AWS_ENDPOINT_URL_S3"),
+            pytest.raises(
+                ConnectionError, match=r"S3 at http://127.0.0.1:9 does not answer .*AWS_ENDPOINT_URL_S3"
+            ),
         ):
             s3_door.open_object(f"s3://{store.bucket}/a")
 
 
-def test_a_server_killed_and_started_again_in_the_middle_loses_and_repeats_nothing(tmp_path, monkeypatch, small_parts):
+def test_a_server_killed_and_started_again_in_the_middle_loses_and_repeats_nothing(
+    tmp_path, monkeypatch, small_parts
+):
     server = S3Server(tmp_path / "server")
     try:
         server.start()
@@ -192,7 +208,11 @@ def test_a_server_killed_and_started_again_in_the_middle_loses_and_repeats_nothi
 
         def work(k: int) -> tuple[bool, bytes, int]:
             time.sleep(0.02 * k)
-            return store.put_new(f"{k:03d}", b"%d" % k * 100), store.read(f"{k:03d}"), len(store.read("large"))
+            return (
+                store.put_new(f"{k:03d}", b"%d" % k * 100),
+                store.read(f"{k:03d}"),
+                len(store.read("large")),
+            )
 
         with ThreadPoolExecutor(4) as pool:
             futures = [pool.submit(work, k) for k in range(40)]

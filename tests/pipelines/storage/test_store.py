@@ -119,7 +119,9 @@ def test_scratch_left_by_a_killed_process_is_found_only_once_it_is_old(tmp_path)
 
 @pytest.mark.parametrize("uri", ["gs://bucket/dataset", "https://host/dataset"])
 def test_an_unknown_scheme_is_named_with_the_way_out(uri):
-    with pytest.raises(ValueError, match=r"scheme '\w+' is not known; use a local path, file:///path or s3://"):
+    with pytest.raises(
+        ValueError, match=r"scheme '\w+' is not known; use a local path, file:///path or s3://"
+    ):
         open_store(uri)
 
 

@@ -40,14 +40,17 @@ BOMBS = {
     "a long list in one row": lambda: written(
         pa.table({"a": pa.ListArray.from_arrays([0, 10**7], pa.array(np.zeros(10**7, np.int64)))})
     ),
-    "columns of nothing": lambda: written(pa.table({f"c{i}": pa.nulls(10**6, pa.int64()) for i in range(40)})),
+    "columns of nothing": lambda: written(
+        pa.table({f"c{i}": pa.nulls(10**6, pa.int64()) for i in range(40)})
+    ),
     "zeros": lambda: written(pa.table({"a": np.zeros(10**7)}), use_dictionary=False),
 }
 
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_small_file_of_gigabytes_is_one_line_within_two_seconds(kind, monkeypatch):
-    monkeypatch.setattr(bounds, "FLOOR_BYTES", FLOOR_BYTES // 16)  # and a sixteenth of gigabytes, to be written sooner
+    # and a sixteenth of gigabytes, to be written sooner
+    monkeypatch.setattr(bounds, "FLOOR_BYTES", FLOOR_BYTES // 16)
     data = BOMBS[kind]()
     assert len(data) < 10**6
     began_s = time.monotonic()
@@ -66,7 +69,8 @@ def test_a_footer_that_says_less_than_the_pages_is_not_believed(monkeypatch):
     monkeypatch.setattr(bounds, "FLOOR_BYTES", FLOOR_BYTES // 16)
     count = 5_000_000
     honest = written(
-        pa.table({"a": pa.ListArray.from_arrays([0, count], np.zeros(count, np.int64))}), write_statistics=False
+        pa.table({"a": pa.ListArray.from_arrays([0, count], np.zeros(count, np.int64))}),
+        write_statistics=False,
     )
     start = len(honest) - 8 - int.from_bytes(honest[-8:-4], "little")
     footer = honest[start:-8].replace(_number(count, 4), _number(5, 4))
@@ -110,7 +114,8 @@ def test_many_groups_of_few_rows_are_refused_before_they_are_looked_at(monkeypat
     [
         (pa.table({"status": pa.nulls(1 << 21, pa.string())}), None, "rows"),
         (pa.table({"status": pa.nulls(1 << 21, pa.string())}), ("clip_id",), "rows"),
-        (pa.table({"status": ["kept"] * 90_000}), INDEX.names, "values"),  # the columns that it lacks are filled
+        # the columns that it lacks are filled
+        (pa.table({"status": ["kept"] * 90_000}), INDEX.names, "values"),
         (pa.table({"g": pa.ListArray.from_arrays([0, 5 * 10**6], pa.repeat(pa.scalar(1, pa.int8()), 5 * 10**6))}), None, "values"),
         (pa.table({f"c{i}": pa.nulls(90_000, pa.int8()) for i in range(80)}), None, "values"),
     ],
@@ -124,7 +129,9 @@ def test_kilobytes_are_not_millions_of_values_for_python_to_hold(content, column
 
 def test_numbered_names_and_still_pictures_are_no_bombs():
     """What is real and packs best."""
-    names = pa.table({"uri": [f"s3://bucket/{k:09d}.mp4" for k in range(300_000)], "license": ["CC0"] * 300_000})
+    names = pa.table(
+        {"uri": [f"s3://bucket/{k:09d}.mp4" for k in range(300_000)], "license": ["CC0"] * 300_000}
+    )
     assert len(read_parquet(written(names, compression_level=19))) == 300_000
     still = pa.table({"pts": np.arange(216_000) * 512, **{f"s{k}": np.zeros(216_000) for k in range(12)}})
     assert len(read_parquet(written(still))) == 216_000  # an hour at 60 frames a second

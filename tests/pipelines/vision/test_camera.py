@@ -1,4 +1,5 @@
-"""What moved between two frames: the camera is what the background does, however much moves in front of it."""
+"""What moved between two frames: the camera is what the background does, however much moves in front of
+it."""
 
 import math
 

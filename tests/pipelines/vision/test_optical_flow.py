@@ -10,7 +10,10 @@ from tests.support.footage import texture
 @pytest.mark.parametrize("rows", [18, 20, 31, 32, 40])
 @pytest.mark.parametrize("width", [64, 128, 256])
 def test_a_low_and_wide_picture_moves_as_far_as_it_was_moved(rows, width):
-    canvas, black = texture(1, rows, width + 8).mean(axis=2).astype(np.uint8), np.zeros((144, width), np.uint8)
+    canvas, black = (
+        texture(1, rows, width + 8).mean(axis=2).astype(np.uint8),
+        np.zeros((144, width), np.uint8),
+    )
     before, now = black.copy(), black.copy()
     before[60 : 60 + rows] = np.maximum(60, canvas[:, 4 : 4 + width])
     now[60 : 60 + rows] = np.maximum(60, canvas[:, 2 : 2 + width])  # two pixels to the right

@@ -111,7 +111,8 @@ def test_colours_are_named_by_what_one_sees():
         return next(iter(colour_shares(np.full((8, 8, 3), rgb, np.uint8))))
 
     assert [
-        named(*rgb) for rgb in ((200, 20, 20), (20, 180, 40), (30, 60, 220), (240, 220, 40), (5, 5, 5), (250, 250, 250))
+        named(*rgb)
+        for rgb in ((200, 20, 20), (20, 180, 40), (30, 60, 220), (240, 220, 40), (5, 5, 5), (250, 250, 250))
     ] == [
         "red",
         "green",
@@ -141,5 +142,8 @@ def test_captioners_are_found_by_name_with_the_near_miss():
     check_captioner(CaptionConfig())
     with pytest.raises(ValueError, match="captioner 'tager' is not known; did you mean 'tagger'"):
         load_captioner(CaptionConfig(name="tager"))
-    fewer, same = captioner_fingerprint(CaptionConfig(num_frames=3)), captioner_fingerprint(CaptionConfig(actors=4))
+    fewer, same = (
+        captioner_fingerprint(CaptionConfig(num_frames=3)),
+        captioner_fingerprint(CaptionConfig(actors=4)),
+    )
     assert fewer != captioner_fingerprint(CaptionConfig()) == same
