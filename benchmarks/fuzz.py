@@ -60,8 +60,10 @@ SETTINGS = (
 _QUICK = ("scores.text=false", "scores.nsfw=false", "scores.tags=false", "captioner=own_text")
 # What a library may look at besides its own files.
 _SYSTEM = (
-    "/proc/self/", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/fs/cgroup/",
-    "/dev/null", "/dev/urandom", "/etc/ld.so.", "/etc/ssl/openssl.cnf", "/etc/localtime", "/usr/share/zoneinfo/",
+    "/proc/self/", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu",
+    "/sys/fs/cgroup/",
+    "/dev/null", "/dev/urandom", "/etc/ld.so.", "/etc/ssl/openssl.cnf", "/etc/localtime",
+    "/usr/share/zoneinfo/",
 )  # fmt: skip
 
 

@@ -65,7 +65,8 @@ _TOLD, _KEPT = 101, 102  # scenes of seeds that nothing was chosen on: the two g
 # all clips count: they look alike and are no copies, and there is no text, nudity or thing with a name to be
 # found
 CURATE = (
-    "recipe=permissive", "shots.detector=content", "scores.text=false", "scores.nsfw=false", "scores.tags=false",
+    "recipe=permissive", "shots.detector=content", "scores.text=false", "scores.nsfw=false",
+    "scores.tags=false",
     "dedup.perceptual=false", "captioner.name=own_text",
 )  # fmt: skip
 ENCODE = (
@@ -88,7 +89,8 @@ def main() -> None:
     options = given(
         {
             "seed": "0", "colours": ",".join(World().colours), "shapes": ",".join(World().shapes),
-            "heldout": ",".join(":".join(pair) for pair in World().held_out), "clips": "320", "samples": "128",
+            "heldout": ",".join(":".join(pair) for pair in World().held_out), "clips": "320",
+            "samples": "128",
             "guidance": "1", "visual_guidance": "2", "folder": "", "again": "",
         }
     )  # fmt: skip

@@ -116,14 +116,18 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
         )
     vae_config = read_vae_config(vae)
     facts = {
-        "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"], "stride_time": vae_config["stride_time"],
+        "vae": {"config": vae_config}, "latent_channels": vae_config["latent_channels"],
+        "stride_time": vae_config["stride_time"],
         "text_encoder": text.name, "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
-        "fps": cfg.shapes.fps, "max_frames": cfg.shapes.max_frames, "max_pixels": cfg.shapes.max_pixels, "multiple": cfg.shapes.multiple,
-        "windows": dataclasses.asdict(cfg.windows), "pieces": dataclasses.asdict(cfg.pieces), "precision": precision.name,
+        "fps": cfg.shapes.fps, "max_frames": cfg.shapes.max_frames, "max_pixels": cfg.shapes.max_pixels,
+        "multiple": cfg.shapes.multiple,
+        "windows": dataclasses.asdict(cfg.windows), "pieces": dataclasses.asdict(cfg.pieces),
+        "precision": precision.name,
     }  # fmt: skip
     commit(store, key, dataset.number, [(chunk.bucket, chunk.id) for chunk in shards], facts)
     result = {
-        "latents": key, "precision": precision.name, "clips": sum(len(chunk.rows) for chunk in shards), "clips_unread": len(unread),
+        "latents": key, "precision": precision.name, "clips": sum(len(chunk.rows) for chunk in shards),
+        "clips_unread": len(unread),
         "shards": len(shards), "shards_made": len(made), "captions_cut": cut,
     }  # fmt: skip
     run.write_json("metrics.json", result | {"unread": unread})

@@ -182,7 +182,8 @@ class ConditionConfig:
 
     mix: dict[str, float] = field(
         default_factory=lambda: {
-            "text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05, "independent": 0.05,
+            "text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05,
+            "independent": 0.05,
         },
         metadata={
             "doc": (

@@ -19,7 +19,8 @@ class CaptionConfig:
     num_frames: int = field(
         default=5,
         metadata={
-            "doc": "frames it sees, spread evenly over the clip; the tagger needs none where tags are measured",
+            "doc": "frames it sees, spread evenly over the clip; "
+            "the tagger needs none where tags are measured",
             "unit": "frames",
             "min": 1,
             "max": 64,

@@ -14,12 +14,17 @@ from tests.support.s3_server import INSTALL, S3Server, weed_path
 
 TINY = [
     "ray.num_cpus=2",
-    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5", "windows.holdout_min_frames=1",
+    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5",
+    "windows.holdout_min_frames=1",
     "curate.recipe=permissive", "curate.recipe.min.duration_s=0.5",
-    "train_vae.size=tiny", "train_vae.model.base_channels=16", "train_vae.max_steps=6", "train_vae.crop=32", "train_vae.workers.num=2",
-    "train_vae.budget.max_tokens=64", "train_vae.budget.batches_per_step=2", "train_vae.validate_every=3", "train_vae.checkpoint_every=3",
-    "train.size=tiny", "train.model.width=32", "train.model.depth=2", "train.max_steps=6", "train.workers.num=2", "train.optim.schedule=constant",
-    "train.budget.max_tokens=32", "train.budget.batches_per_step=2", "train.log_every=1", "train.validate_every=3", "train.checkpoint_every=3",
+    "train_vae.size=tiny", "train_vae.model.base_channels=16", "train_vae.max_steps=6", "train_vae.crop=32",
+    "train_vae.workers.num=2",
+    "train_vae.budget.max_tokens=64", "train_vae.budget.batches_per_step=2", "train_vae.validate_every=3",
+    "train_vae.checkpoint_every=3",
+    "train.size=tiny", "train.model.width=32", "train.model.depth=2", "train.max_steps=6",
+    "train.workers.num=2", "train.optim.schedule=constant",
+    "train.budget.max_tokens=32", "train.budget.batches_per_step=2", "train.log_every=1",
+    "train.validate_every=3", "train.checkpoint_every=3",
     "evaluate.seeds=1", "evaluate.steps=2",
 ]  # fmt: skip
 

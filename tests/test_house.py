@@ -22,7 +22,8 @@ MAY_IMPORT = {
 # recaption reads clips, it doesn't curate them: records, media and the ground beneath them are all it may
 # take
 RECAPTION_MAY_USE = (
-    "pipelines.records", "pipelines.media", "pipelines.vision", "pipelines.errors", "pipelines.ids", "pipelines.precision", "pipelines.naming",
+    "pipelines.records", "pipelines.media", "pipelines.vision", "pipelines.errors", "pipelines.ids",
+    "pipelines.precision", "pipelines.naming",
 )  # fmt: skip
 
 

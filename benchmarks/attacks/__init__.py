@@ -23,6 +23,7 @@ from benchmarks.attacks import (  # they register their attacks
 from benchmarks.attacks.registry import ATTACKS, LINES, Attack
 
 __all__ = [
-    "ATTACKS", "LINES", "Attack", "bombs", "checkpoints", "decoder", "devices", "links", "local_ray", "losses", "reports",
+    "ATTACKS", "LINES", "Attack", "bombs", "checkpoints", "decoder", "devices", "links", "local_ray",
+    "losses", "reports",
     "states", "supply", "terminal", "told_keys",
 ]  # fmt: skip

@@ -58,8 +58,10 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
     site.mkdir()
     with _sockets(place) as (path, abstract):
         aims = {
-            "token": next(iter(place.secrets)), "credentials": str(place.home / ".aws" / "credentials"), "secret": str(place.victim / "secret.txt"),
-            "neighbour": str(footage / "notes.txt"), "dataset": str(dataset), "temporary": str(place.tmp / "others"),
+            "token": next(iter(place.secrets)), "credentials": str(place.home / ".aws" / "credentials"),
+            "secret": str(place.victim / "secret.txt"),
+            "neighbour": str(footage / "notes.txt"), "dataset": str(dataset),
+            "temporary": str(place.tmp / "others"),
             "port": place.address.rpartition(":")[2], "socket": str(path), "abstract": abstract,
         }  # fmt: skip
         if user is not None:  # the same rights as its caller: only the child's own walls keep it out

@@ -341,7 +341,8 @@ def _family(name: str, family: int, kind: int = socket.SOCK_DGRAM) -> None:
 
 
 for _name, _number, _kind in (
-    ("inet", 2, 1), ("inet_udp", 2, 2), ("inet6", 10, 1), ("unix", 1, 1), ("netlink", 16, 3), ("packet", 17, 3), ("vsock", 40, 1), ("alg", 38, 5),
+    ("inet", 2, 1), ("inet_udp", 2, 2), ("inet6", 10, 1), ("unix", 1, 1), ("netlink", 16, 3),
+    ("packet", 17, 3), ("vsock", 40, 1), ("alg", 38, 5),
 ):  # fmt: skip
     _family(_name, _number, _kind)
 

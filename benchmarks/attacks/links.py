@@ -125,7 +125,8 @@ def folders_for_temporary_files(place: Place, draw: Random) -> None:
         at.write_text("not a folder")
 
     ways: dict[str, Callable[[Path], None]] = {
-        "link": link, "inner_link": inner_link, "file_links": file_links, "pipes": pipes, "open_to_all": open_to_all, "a_file": a_file,
+        "link": link, "inner_link": inner_link, "file_links": file_links, "pipes": pipes,
+        "open_to_all": open_to_all, "a_file": a_file,
     }  # fmt: skip
     if os.geteuid() == 0:
         ways["theirs"] = theirs
@@ -189,8 +190,12 @@ def files_that_are_written_over_links(place: Place, draw: Random) -> None:
         "report": ("report.html", ["report", f"dataset={dataset}", "out=report.html"]),
         "report_inside": ("ds/report.html", ["report", f"dataset={dataset}"]),
         "export": ("all/x", ["export", f"dataset={dataset}", "out=all", "replace=true"]),
-        "generate": ("k.mp4", ["generate", f"checkpoint={place.material.training}", "out=k.mp4", "prompt=x", "width=64", "height=48", "steps=1", "duration_s=0"]),
-        "generate_note": ("l.json", ["generate", f"checkpoint={place.material.training}", "out=l.mp4", "prompt=x", "width=64", "height=48", "steps=1", "duration_s=0"]),
+        "generate": ("k.mp4",
+            ["generate", f"checkpoint={place.material.training}", "out=k.mp4", "prompt=x", "width=64",
+                "height=48", "steps=1", "duration_s=0"]),
+        "generate_note": ("l.json",
+            ["generate", f"checkpoint={place.material.training}", "out=l.mp4", "prompt=x", "width=64",
+                "height=48", "steps=1", "duration_s=0"]),
     }  # fmt: skip
     for name, (at, words) in cases.items():
         place.case(name)
@@ -271,9 +276,12 @@ def _tempting(folder: Path, draw: Random) -> Path:
     """A folder like a dataset's, whose files nobody's manifest names; old enough to be cleaned away."""
     hexes = lambda count: "".join(draw.choice("0123456789abcdef") for _ in range(count))  # noqa: E731
     names = {
-        "index": f"{hexes(32)}.parquet", "looks": f"{hexes(32)}.parquet", "sources": f"{hexes(32)}.parquet", "quarantine": f"{hexes(32)}.parquet",
-        "shards": f"16x9_240_1s/{hexes(16)}.tar", "stages": f"shards/{hexes(16)}/{hexes(16)}.parquet", "runs": "20200101T000000-select-1/log",
-        ".scratch": f"{hexes(8)}/object", "latents": f"{hexes(16)}/x.tar", "texts": f"{hexes(16)}/x.safetensors", "captions": "x.parquet",
+        "index": f"{hexes(32)}.parquet", "looks": f"{hexes(32)}.parquet", "sources": f"{hexes(32)}.parquet",
+        "quarantine": f"{hexes(32)}.parquet",
+        "shards": f"16x9_240_1s/{hexes(16)}.tar", "stages": f"shards/{hexes(16)}/{hexes(16)}.parquet",
+        "runs": "20200101T000000-select-1/log",
+        ".scratch": f"{hexes(8)}/object", "latents": f"{hexes(16)}/x.tar",
+        "texts": f"{hexes(16)}/x.safetensors", "captions": "x.parquet",
         "manifests": "000000.json",
     }  # fmt: skip
     for part, name in names.items():

@@ -24,13 +24,16 @@ from benchmarks.attacks.registry import attack
 
 _WITHIN_S = 240.0
 _NAMELESS = 23456  # a user who has no name on this machine
-_CALLS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo", "/ray.rpc.InternalKVGcsService/InternalKVKeys",
-          "/ray.rpc.JobInfoGcsService/GetAllJobInfo", "/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.RayletDriver/ClusterInfo")  # fmt: skip
+_CALLS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
+    "/ray.rpc.InternalKVGcsService/InternalKVKeys",
+          "/ray.rpc.JobInfoGcsService/GetAllJobInfo", "/ray.rpc.NodeManagerService/GetNodeStats",
+          "/ray.rpc.RayletDriver/ClusterInfo")  # fmt: skip
 # Not that which says whether a node lives: Ray answers it to everybody, and it tells no more than an open
 # port does.
 _PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/nodes?view=summary")
 _ASKED = re.compile(
-    r"(?:sendto|sendmmsg|sendmsg)\(\d+<UDP(?:v6)?:\[[^>]*->\[?(?P<host>[\d.a-f:]+)\]?:(?P<port>\d+)\]>, .*?\"(?P<data>(?:[^\"\\]|\\.)*)\""
+    r"(?:sendto|sendmmsg|sendmsg)\(\d+<UDP(?:v6)?:\[[^>]*->\[?(?P<host>[\d.a-f:]+)\]?:(?P<port>\d+)\]>, "
+    r".*?\"(?P<data>(?:[^\"\\]|\\.)*)\""
 )
 _CONNECTED = re.compile(r"\bconnect\(\d+<(\w+)")
 _HOST = re.compile(r'inet_addr\("([\d.]+)"\)|inet_pton\(AF_INET6, "([^"]+)"')
@@ -57,7 +60,8 @@ def a_ray_while_it_works(place: Place, draw: Random) -> None:
         _copy(place, number)
     looker = _Looker(place)
     done = place.rushes(
-        "curate", f"footage={place.work}/footage", f"dataset={place.work}/ds", *QUICK_CURATION, "ray.num_cpus=2",
+        "curate", f"footage={place.work}/footage", f"dataset={place.work}/ds", *QUICK_CURATION,
+        "ray.num_cpus=2",
         limit_s=_WITHIN_S, meanwhile=looker.begin, case=cases["usage_report"],
     )  # fmt: skip
     looker.end()

@@ -20,12 +20,16 @@ from typing import Any
 
 _SETTINGS = (
     "ray.num_cpus=2",
-    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5", "windows.holdout_min_frames=1",
+    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5",
+    "windows.holdout_min_frames=1",
     "curate.recipe=permissive", "curate.recipe.min.duration_s=0.5",
-    "train_vae.size=tiny", "train_vae.model.base_channels=16", "train_vae.max_steps=4", "train_vae.crop=32", "train_vae.workers.num=1",
+    "train_vae.size=tiny", "train_vae.model.base_channels=16", "train_vae.max_steps=4", "train_vae.crop=32",
+    "train_vae.workers.num=1",
     "train_vae.budget.max_tokens=64", "train_vae.budget.batches_per_step=1",
-    "train.size=tiny", "train.model.width=32", "train.model.depth=2", "train.max_steps=4", "train.workers.num=1",
-    "train.optim.schedule=constant", "train.budget.max_tokens=32", "train.budget.batches_per_step=1", "train.checkpoint_every=2",
+    "train.size=tiny", "train.model.width=32", "train.model.depth=2", "train.max_steps=4",
+    "train.workers.num=1",
+    "train.optim.schedule=constant", "train.budget.max_tokens=32", "train.budget.batches_per_step=1",
+    "train.checkpoint_every=2",
     "evaluate.seeds=1", "evaluate.steps=1",
 )  # fmt: skip
 TINY_VIDEO = ("prompt=a kite", "width=64", "height=48", "steps=1", "duration_s=0")

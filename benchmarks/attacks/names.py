@@ -14,10 +14,14 @@ from random import Random
 from urllib.parse import quote
 
 CONTROLS = {
-    "title": "\x1b]0;OWNED\x07", "clear": "\x1b[2J\x1b[H", "colour": "\x1b[31mred\x1b[0m", "bell": "\x07", "back": "ab\b\bxy",
-    "return": "good\rbad", "c1": "\x9b2J", "c1_osc": "\x9d0;x\x9c", "rlo": "\u202egpj.4pm", "isolate": "\u2066x\u2069", "del": "a\x7fb",
-    "link": "\x1b]8;;http://x/\x1b\\here\x1b]8;;\x1b\\", "paste": "\x1b[200~rm -rf\n\x1b[201~", "nel": "a\x85b", "ls": "a\u2028b",
-    "newline": "a\nrushes: all is well", "tabs": "a\tb", "vt": "a\x0bb", "form": "a\x0cb", "report": "\x1b[6n", "screen": "\x1bP+q\x1b\\",
+    "title": "\x1b]0;OWNED\x07", "clear": "\x1b[2J\x1b[H", "colour": "\x1b[31mred\x1b[0m", "bell": "\x07",
+    "back": "ab\b\bxy",
+    "return": "good\rbad", "c1": "\x9b2J", "c1_osc": "\x9d0;x\x9c", "rlo": "\u202egpj.4pm",
+    "isolate": "\u2066x\u2069", "del": "a\x7fb",
+    "link": "\x1b]8;;http://x/\x1b\\here\x1b]8;;\x1b\\", "paste": "\x1b[200~rm -rf\n\x1b[201~",
+    "nel": "a\x85b", "ls": "a\u2028b",
+    "newline": "a\nrushes: all is well", "tabs": "a\tb", "vt": "a\x0bb", "form": "a\x0cb",
+    "report": "\x1b[6n", "screen": "\x1bP+q\x1b\\",
 }  # fmt: skip
 """What a terminal would obey, by what it does."""
 

@@ -125,11 +125,16 @@ def texts_that_are_html(place: Place, draw: Random) -> None:
     """Names, captions, reasons and messages that end a script, an attribute or a comment: the page shows
     them, and is one."""
     tries = {
-        "script": "<script>alert('{0}')</script>", "end_script": "</script><script>alert('{0}')</script>", "comment": "--><script>alert('{0}')</script>",
-        "attribute": "\" onmouseover=\"alert('{0}')\" x=\"", "attribute_single": "' onerror='alert(\"{0}\")'", "image": "<img src=x onerror=alert('{0}')>",
-        "template": "{{{{ ''.__class__.__mro__ }}}}{0}", "statement": "{{% for x in range(9**9) %}}{0}{{% endfor %}}", "uri": "javascript:alert('{0}')",
-        "cdata": "]]><script>alert('{0}')</script>", "style": "</style><script>alert('{0}')</script>", "json": "\\u003c/script\\u003e<script>alert('{0}')</script>",
-        "title": "</title><script>alert('{0}')</script>", "svg": "<svg/onload=alert('{0}')>", "frame": "<iframe src={1}/{0}>", "link": "<link rel=stylesheet href={1}/{0}>",
+        "script": "<script>alert('{0}')</script>", "end_script": "</script><script>alert('{0}')</script>",
+        "comment": "--><script>alert('{0}')</script>",
+        "attribute": "\" onmouseover=\"alert('{0}')\" x=\"", "attribute_single": "' onerror='alert(\"{0}\")'",
+        "image": "<img src=x onerror=alert('{0}')>",
+        "template": "{{{{ ''.__class__.__mro__ }}}}{0}",
+        "statement": "{{% for x in range(9**9) %}}{0}{{% endfor %}}", "uri": "javascript:alert('{0}')",
+        "cdata": "]]><script>alert('{0}')</script>", "style": "</style><script>alert('{0}')</script>",
+        "json": "\\u003c/script\\u003e<script>alert('{0}')</script>",
+        "title": "</title><script>alert('{0}')</script>", "svg": "<svg/onload=alert('{0}')>",
+        "frame": "<iframe src={1}/{0}>", "link": "<link rel=stylesheet href={1}/{0}>",
     }  # fmt: skip
     dataset = place.material.copy_dataset(place.work / "ds")
     texts = {}
@@ -143,9 +148,12 @@ def texts_that_are_html(place: Place, draw: Random) -> None:
             row = dict(index[number % len(index)])
             made.append(
                 {
-                    **row, "clip_id": f"{number:032x}", "source_uri": f"/films/{text}.mp4", "caption_short": text, "caption_dense": text,
-                    "source_text": text, "source_license": text, "source_dataset": text, "reject_reasons": [text], "status": "rejected",
-                    "tag_subject": [text], "caption_model": text, "codec": text, "duplicate_kind": text, "start_kind": text, "cut_why": text,
+                    **row, "clip_id": f"{number:032x}", "source_uri": f"/films/{text}.mp4",
+                    "caption_short": text, "caption_dense": text,
+                    "source_text": text, "source_license": text, "source_dataset": text,
+                    "reject_reasons": [text], "status": "rejected",
+                    "tag_subject": [text], "caption_model": text, "codec": text, "duplicate_kind": text,
+                    "start_kind": text, "cut_why": text,
                     "score_gaps": [{"score": "aesthetic", "why": text}],
                 }
             )  # fmt: skip
@@ -209,7 +217,8 @@ def _claim(dataset: Path, uris: Sequence[str], size_bytes: int) -> None:
         like = next(row for row in rows if row["source_uri"].endswith("wide.mp4"))
         kept = [row for row in rows if row is not like]
         return kept + [
-            {**like, "clip_id": f"{number:032x}", "source_uri": uri, "status": "rejected", "reject_reasons": ["duration_s"], "shard": None}
+            {**like, "clip_id": f"{number:032x}", "source_uri": uri, "status": "rejected",
+                "reject_reasons": ["duration_s"], "shard": None}
             for number, uri in enumerate(uris)
         ]  # fmt: skip
 

@@ -18,7 +18,8 @@ from benchmarks.attacks.place import Place
 from benchmarks.attacks.registry import attack
 
 _TRAIN = (
-    "size=tiny", "model.width=32", "model.depth=2", "workers.num=1", "optim.schedule=constant", "budget.max_tokens=32",
+    "size=tiny", "model.width=32", "model.depth=2", "workers.num=1", "optim.schedule=constant",
+    "budget.max_tokens=32",
     "budget.batches_per_step=1", "checkpoint_every=2", "ray.num_cpus=2",
 )  # fmt: skip
 _WITHIN_S = 240.0
@@ -33,9 +34,12 @@ def stray_names_among_manifests(place: Place, draw: Random) -> None:
     data = newest_manifest(dataset).read_bytes()
     evil = json.dumps({**json.loads(data), "schema": 99}).encode()
     names = (
-        f"._{number}.json", f"{number} (copy).json", f"{number}.json~", "000009.json.part", "+000009.json", "٠٠٠٠٠٩.json", "000_009.json",
-        " 000009.json", "-000009.json", "000009.JSON", "0x9.json", "1e9.json", "9.json", "000009.json.json", ".000009.json.swp", "000009 .json",
-        "００００９９.json", "000009\n.json", "000009\x1b[2J.json", "sub/000009.json", "nine.json", ".json", "000009..json", "caf\udce9.json",
+        f"._{number}.json", f"{number} (copy).json", f"{number}.json~", "000009.json.part", "+000009.json",
+        "٠٠٠٠٠٩.json", "000_009.json",
+        " 000009.json", "-000009.json", "000009.JSON", "0x9.json", "1e9.json", "9.json", "000009.json.json",
+        ".000009.json.swp", "000009 .json",
+        "００００９９.json", "000009\n.json", "000009\x1b[2J.json", "sub/000009.json", "nine.json", ".json",
+        "000009..json", "caf\udce9.json",
     )  # fmt: skip
     for name in names:
         place.case(ascii(name)[1:-1].replace("/", "_"))

@@ -29,10 +29,14 @@ def texts_of_a_dataset(place: Place, draw: Random) -> None:
         made = []
         for number, text in enumerate(texts):
             row = {
-                **index[number % len(index)], "clip_id": f"{number:032x}", "source_uri": f"/films/{text}/{text}.mp4", "caption_short": text,
-                "caption_dense": text, "source_text": text, "source_license": text, "source_dataset": text, "tag_subject": [text],
-                "codec": text, "camera": text, "bucket": text, "cut_why": text, "caption_model": text, "cut_sound": text,
-                "score_gaps": [{"score": text, "why": text}], "score_models": [{"source": text, "model": text}], "start_kind": text,
+                **index[number % len(index)], "clip_id": f"{number:032x}",
+                "source_uri": f"/films/{text}/{text}.mp4", "caption_short": text,
+                "caption_dense": text, "source_text": text, "source_license": text, "source_dataset": text,
+                "tag_subject": [text],
+                "codec": text, "camera": text, "bucket": text, "cut_why": text, "caption_model": text,
+                "cut_sound": text,
+                "score_gaps": [{"score": text, "why": text}],
+                "score_models": [{"source": text, "model": text}], "start_kind": text,
             }  # fmt: skip
             row |= (
                 {"status": "rejected", "reject_reasons": [text], "duplicate_kind": text} if number % 2 else {}
@@ -59,9 +63,12 @@ def texts_of_a_dataset(place: Place, draw: Random) -> None:
     )
     some = f"{1:032x}"
     for name, words in {
-        "inspect": ["inspect"], "clips": ["clips", "status=rejected"], "clips_wide": ["clips", "columns=source,captions,status"], "passport": ["passport", f"clip={some}"],
-        "passport_kept": ["passport", f"clip={0:032x}"], "verify": ["verify", "decode=false"], "report": ["report"], "export": ["export", "out=all"],
-        "requeue": ["requeue"], "select": ["select", "recipe.min.duration_s=0.4"], "clean": ["clean"], "ambiguous": ["passport", "clip=0"],
+        "inspect": ["inspect"], "clips": ["clips", "status=rejected"],
+        "clips_wide": ["clips", "columns=source,captions,status"], "passport": ["passport", f"clip={some}"],
+        "passport_kept": ["passport", f"clip={0:032x}"], "verify": ["verify", "decode=false"],
+        "report": ["report"], "export": ["export", "out=all"],
+        "requeue": ["requeue"], "select": ["select", "recipe.min.duration_s=0.4"], "clean": ["clean"],
+        "ambiguous": ["passport", "clip=0"],
         "by_source": ["passport", "source=mp4"],
     }.items():  # fmt: skip
         place.case(name)

@@ -19,11 +19,16 @@ from benchmarks.attacks.registry import attack
 
 _KEY = "AWS_SECRET_ACCESS_KEY"
 _PROMPTS = (
-    "${{oc.env:{0}}}", "costs ${{5}} dollars", "a \\${{b}} c", '"hello" she said', "'tis a fox", "ends in backslash\\", "x=1,y=2", "null", "${{prompt}}", "???",
-    "choice(a,b)", "line1\nline2", 'a "quoted" word', "tab\there", "[1,2]", '\\"x', "${{env:{0}}}", "${{oc.decode:${{oc.env:{0}}}}}", "${{oc.env:HOME,x}}",
-    "${0}", "%({0})s", "{{{{{0}}}}}", "`echo ${0}`", "$(echo ${0})", "!!python/object/apply:os.getenv [{0}]", "&a [*a]", "!!binary x", "true", "1e3", "~",
-    "@file", "--cfg", "{{a: 1}}", "hydra.run.dir=x", "glob(*)", "range(1,9)", "sort(a)", "int(5)", "- a\n- b", "key: value", "# no comment", " lead and trail ", "",
-    "${{hydra:runtime.cwd}}", "${{oc.select:checkpoint}}", "${{oc.create:{{}}}}", "\\\\${{oc.env:{0}}}", "%YAML 1.1", "\ufeffbom", "日本語 ${{oc.env:{0}}}",
+    "${{oc.env:{0}}}", "costs ${{5}} dollars", "a \\${{b}} c", '"hello" she said', "'tis a fox",
+    "ends in backslash\\", "x=1,y=2", "null", "${{prompt}}", "???",
+    "choice(a,b)", "line1\nline2", 'a "quoted" word', "tab\there", "[1,2]", '\\"x', "${{env:{0}}}",
+    "${{oc.decode:${{oc.env:{0}}}}}", "${{oc.env:HOME,x}}",
+    "${0}", "%({0})s", "{{{{{0}}}}}", "`echo ${0}`", "$(echo ${0})", "!!python/object/apply:os.getenv [{0}]",
+    "&a [*a]", "!!binary x", "true", "1e3", "~",
+    "@file", "--cfg", "{{a: 1}}", "hydra.run.dir=x", "glob(*)", "range(1,9)", "sort(a)", "int(5)", "- a\n- b",
+    "key: value", "# no comment", " lead and trail ", "",
+    "${{hydra:runtime.cwd}}", "${{oc.select:checkpoint}}", "${{oc.create:{{}}}}", "\\\\${{oc.env:{0}}}",
+    "%YAML 1.1", "\ufeffbom", "日本語 ${{oc.env:{0}}}",
 )  # fmt: skip
 
 
@@ -76,9 +81,12 @@ def keys_that_are_typed_in(place: Place, draw: Random) -> None:
 def keys_in_addresses(place: Place, draw: Random) -> None:
     """Addresses with a name and a password: in lists, on the command line, in what a job stores."""
     forms = {
-        "https": "https://user:{}@host.invalid/x.mp4", "s3_user": "s3://AKIA:{}@bucket/x.mp4", "ftp": "ftp://user:{}@host.invalid/x.mp4",
-        "query": "https://host.invalid/x.mp4?X-Amz-Signature={}&X-Amz-Credential=AKIA", "token": "https://host.invalid/x.mp4?token={}",
-        "sas": "https://a.blob.core.windows.net/c/x.mp4?sv=1&sig={}", "ssh": "ssh://user:{}@host.invalid/x.mp4",
+        "https": "https://user:{}@host.invalid/x.mp4", "s3_user": "s3://AKIA:{}@bucket/x.mp4",
+        "ftp": "ftp://user:{}@host.invalid/x.mp4",
+        "query": "https://host.invalid/x.mp4?X-Amz-Signature={}&X-Amz-Credential=AKIA",
+        "token": "https://host.invalid/x.mp4?token={}",
+        "sas": "https://a.blob.core.windows.net/c/x.mp4?sv=1&sig={}",
+        "ssh": "ssh://user:{}@host.invalid/x.mp4",
     }  # fmt: skip
     uris = {}
     for name, form in forms.items():

@@ -28,19 +28,26 @@ _OPTIONS = {
     "wmv2": {"g": "12", "b": "200k"},
 }
 _RECORDINGS = (
-    ("h264.mp4", "libx264"), ("hevc.mp4", "libx265"), ("mpeg4.mp4", "mpeg4"), ("prores.mov", "prores_ks"), ("h264.mkv", "libx264"),
-    ("hevc.mkv", "libx265"), ("av1.mkv", "libsvtav1"), ("ffv1.mkv", "ffv1"), ("vp8.webm", "libvpx"), ("vp9.webm", "libvpx-vp9"),
+    ("h264.mp4", "libx264"), ("hevc.mp4", "libx265"), ("mpeg4.mp4", "mpeg4"), ("prores.mov", "prores_ks"),
+    ("h264.mkv", "libx264"),
+    ("hevc.mkv", "libx265"), ("av1.mkv", "libsvtav1"), ("ffv1.mkv", "ffv1"), ("vp8.webm", "libvpx"),
+    ("vp9.webm", "libvpx-vp9"),
     ("h264.ts", "libx264"), ("hevc.ts", "libx265"), ("mpeg2.ts", "mpeg2video"), ("mpeg2.mpg", "mpeg2video"),
-    ("mpeg2.mxf", "mpeg2video"), ("mpeg4.avi", "mpeg4"), ("mjpeg.avi", "mjpeg"), ("h264.flv", "libx264"), ("wmv.asf", "wmv2"),
+    ("mpeg2.mxf", "mpeg2video"), ("mpeg4.avi", "mpeg4"), ("mjpeg.avi", "mjpeg"), ("h264.flv", "libx264"),
+    ("wmv.asf", "wmv2"),
     ("vp8.ogv", "libvpx"),
 )  # fmt: skip
 _RESIZED = (
-    ("h264.ts", "libx264"), ("h264.mkv", "libx264"), ("h264.mp4", "libx264"), ("h264.flv", "libx264"), ("hevc.ts", "libx265"),
-    ("hevc.mkv", "libx265"), ("mpeg2.ts", "mpeg2video"), ("mpeg2.mpg", "mpeg2video"), ("mpeg4.avi", "mpeg4"), ("vp8.webm", "libvpx"),
-    ("vp9.webm", "libvpx-vp9"), ("av1.mkv", "libsvtav1"), ("mjpeg.avi", "mjpeg"), ("mjpeg.mov", "mjpeg"), ("png.mov", "png"),
+    ("h264.ts", "libx264"), ("h264.mkv", "libx264"), ("h264.mp4", "libx264"), ("h264.flv", "libx264"),
+    ("hevc.ts", "libx265"),
+    ("hevc.mkv", "libx265"), ("mpeg2.ts", "mpeg2video"), ("mpeg2.mpg", "mpeg2video"), ("mpeg4.avi", "mpeg4"),
+    ("vp8.webm", "libvpx"),
+    ("vp9.webm", "libvpx-vp9"), ("av1.mkv", "libsvtav1"), ("mjpeg.avi", "mjpeg"), ("mjpeg.mov", "mjpeg"),
+    ("png.mov", "png"),
 )  # fmt: skip
 _RESHAPED = (
-    ("h264.ts", "libx264"), ("h264.mkv", "libx264"), ("h264.mp4", "libx264"), ("hevc.ts", "libx265"), ("mpeg2.ts", "mpeg2video"),
+    ("h264.ts", "libx264"), ("h264.mkv", "libx264"), ("h264.mp4", "libx264"), ("hevc.ts", "libx265"),
+    ("mpeg2.ts", "mpeg2video"),
     ("mpeg2.mpg", "mpeg2video"), ("mpeg4.avi", "mpeg4"), ("mpeg4.mkv", "mpeg4"),
 )  # fmt: skip
 Part = tuple[int, int, Fraction]

@@ -21,11 +21,13 @@ _FRAMES = 25
 _SOUND_OF = {"mp4": "aac", "mov": "pcm_s16le", "mkv": "pcm_s16le", "ts": "mp2", "avi": "pcm_s16le"}
 # What recorders and editors write: telephones, players, studios; and more channels than any room has.
 _SOUNDS = (
-    (8_000, "mono"), (11_025, "stereo"), (22_050, "mono"), (22_222, "mono"), (32_000, "stereo"), (37_800, "mono"), (48_000, "5.1"),
+    (8_000, "mono"), (11_025, "stereo"), (22_050, "mono"), (22_222, "mono"), (32_000, "stereo"),
+    (37_800, "mono"), (48_000, "5.1"),
     (96_000, "stereo"), (192_000, "mono"), (44_100, "7.1"), (48_000, "hexadecagonal"),
 )  # fmt: skip
 _TAKEN = {  # rates and channels that encoders at hand take
-    "aac": ((8_000, "mono"), (11_025, "stereo"), (22_050, "mono"), (32_000, "stereo"), (48_000, "5.1"), (96_000, "stereo")),
+    "aac": ((8_000, "mono"), (11_025, "stereo"), (22_050, "mono"), (32_000, "stereo"), (48_000, "5.1"),
+        (96_000, "stereo")),
     "mp2": ((16_000, "mono"), (22_050, "stereo"), (32_000, "mono"), (44_100, "stereo"), (48_000, "mono")),
 }  # fmt: skip
 

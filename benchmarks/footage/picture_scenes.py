@@ -18,17 +18,21 @@ from benchmarks.footage.takes import Take, frames_of
 
 FPS = 2  # scenes last some seconds, and cost little
 ENCODERS = {
-    "h264": ("libx264", "mp4", "yuv420p", lambda rng: {"crf": str(rng.integers(16, 37)), "preset": "veryfast"}),
-    "hevc": ("libx265", "mp4", "yuv420p", lambda rng: {"crf": str(rng.integers(20, 37)), "preset": "ultrafast",
+    "h264": ("libx264", "mp4", "yuv420p",
+        lambda rng: {"crf": str(rng.integers(16, 37)), "preset": "veryfast"}),
+    "hevc": ("libx265", "mp4", "yuv420p",
+        lambda rng: {"crf": str(rng.integers(20, 37)), "preset": "ultrafast",
                                                      "x265-params": "log-level=none:pools=none"}),
-    "vp9": ("libvpx-vp9", "webm", "yuv420p", lambda rng: {"crf": str(rng.integers(25, 48)), "b": "0", "cpu-used": "8",
+    "vp9": ("libvpx-vp9", "webm", "yuv420p",
+        lambda rng: {"crf": str(rng.integers(25, 48)), "b": "0", "cpu-used": "8",
                                                         "deadline": "realtime"}),
     "mpeg4": ("mpeg4", "avi", "yuv420p", lambda rng: _quantiser(rng.integers(2, 13))),
     "mpeg2": ("mpeg2video", "mkv", "yuv420p", lambda rng: _quantiser(rng.integers(2, 13))),
     "mjpeg": ("mjpeg", "avi", "yuvj420p", lambda rng: _quantiser(rng.integers(2, 11))),
 }  # fmt: skip
 _SIZES = (
-    (1280, 720), (854, 480), (640, 360), (720, 576), (720, 480), (640, 272), (426, 240), (320, 240), (480, 854),
+    (1280, 720), (854, 480), (640, 360), (720, 576), (720, 480), (640, 272), (426, 240), (320, 240),
+    (480, 854),
     (406, 720), (960, 540), (502, 378),
 )  # fmt: skip
 _RATIOS = (2.39, 2.35, 2.2, 2.0, 1.85, 16 / 9, 1.66, 3 / 2, 4 / 3, 1.0, 4 / 5, 9 / 16)

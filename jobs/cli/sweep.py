@@ -63,7 +63,8 @@ def _own_output(job: Job, run: list[tuple[str, str]]) -> list[str]:
         key, _, value = argument.partition("=")
         if key == job.output:
             path = PurePosixPath(value)
-            argument = f"{key}={path.with_name(f'{path.stem}_{label}{path.suffix}') if path.suffix else path / label}"
+            own = path.with_name(f"{path.stem}_{label}{path.suffix}") if path.suffix else path / label
+            argument = f"{key}={own}"
         changed.append(argument)
     return changed
 

@@ -121,7 +121,8 @@ class Encoder:
                         pieces[first + start, length] = alone.numpy()
             facts.append(
                 {
-                    "clip_id": row["clip_id"], "window": window.index, "split": window.split, "start_s": window.start_s,
+                    "clip_id": row["clip_id"], "window": window.index, "split": window.split,
+                    "start_s": window.start_s,
                     "num_frames": window.num_frames, "fps": shapes.fps, "height": height, "width": width,
                     "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
                 }

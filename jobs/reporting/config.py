@@ -32,7 +32,8 @@ class ReportConfig:
     clips: int = field(
         default=200,
         metadata={
-            "doc": "most kept clips shown one by one, and as many rejected ones; charts and counts are of all",
+            "doc": "most kept clips shown one by one, and as many rejected ones; "
+            "charts and counts are of all",
             "min": 1,
         },
     )

@@ -66,9 +66,11 @@ class Measure:
 
 
 MEASURES = (
-    Measure("psnr_db", "PSNR", "dB", "higher is better", "mean squared error of all pixels against the full range"),
+    Measure("psnr_db", "PSNR", "dB", "higher is better",
+        "mean squared error of all pixels against the full range"),
     Measure("ssim", "SSIM", "", "1 is the original", "structural similarity of luma, frame by frame"),
-    Measure("perceptual", "perceptual", "", "0 is the original", "distance of a network's features: blur and texture"),
+    Measure("perceptual", "perceptual", "", "0 is the original",
+        "distance of a network's features: blur and texture"),
     Measure(
         "flicker", "flicker", "levels", "0 is the original",
         "change between frames beyond the original's (of 255 levels), in pixels that stand still",

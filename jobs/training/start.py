@@ -28,7 +28,8 @@ from pipelines.storage.base import Store
 
 # Of the latents: what they were made of, which the trained model says on.
 _NEEDED = (
-    "latent_channels", "stride_time", "text_dim", "text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple",
+    "latent_channels", "stride_time", "text_dim", "text_encoder", "text_encoder_fingerprint", "fps",
+    "max_frames", "max_pixels", "multiple",
     "pieces", "vae",
 )  # fmt: skip
 _LONGER = "use longer clips, or lower windows.holdout_share or windows.min_frames of encode"

@@ -122,7 +122,8 @@ def train(cfg: TrainingConfig) -> None:
                 }
                 recorder.write(
                     done,
-                    {**shares, "lr": lr, "grad_norm": norm, "epoch": epoch, "idle_share": totals["idle"] / totals["slots"],
+                    {**shares, "lr": lr, "grad_norm": norm, "epoch": epoch,
+                        "idle_share": totals["idle"] / totals["slots"],
                      "samples_per_s": seen_samples / elapsed_s, "tokens_per_s": seen_tokens / elapsed_s},
                 )  # fmt: skip
             sums = _Sums()

@@ -97,7 +97,9 @@ def nodes(cfg: RunConfig) -> list[Node]:
             "train_vae", ("curate",),
             lambda made, folder: change(cfg.train_vae, dataset=dataset, out=folder),
             own("vae"),
-            lambda folder, _: _sha256(Path(folder) / "export/vae/model.safetensors", Path(folder) / "export/vae/config.json"),
+            lambda folder,
+            _: _sha256(Path(folder) / "export/vae/model.safetensors",
+                Path(folder) / "export/vae/config.json"),
         ),
         Node(
             "encode", ("curate", "train_vae"),
@@ -107,14 +109,17 @@ def nodes(cfg: RunConfig) -> list[Node]:
         ),
         Node(
             "train", ("encode",),
-            lambda made, folder: change(cfg.train, dataset=dataset, latents=made["encode"].facts["latents"], out=folder),
+            lambda made,
+            folder: change(cfg.train, dataset=dataset, latents=made["encode"].facts["latents"], out=folder),
             own("dit"),
-            lambda folder, _: _sha256(Path(folder) / "export/dit/model.safetensors", Path(folder) / "export/pipeline.json"),
+            lambda folder,
+            _: _sha256(Path(folder) / "export/dit/model.safetensors", Path(folder) / "export/pipeline.json"),
         ),
         Node(
             "evaluate", ("curate", "train"),
             lambda made, folder: change(
-                cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder, text_encoder=_text_encoder(cfg)
+                cfg.evaluate, checkpoint=made["train"].path, dataset=dataset, out=folder,
+                text_encoder=_text_encoder(cfg)
             ),
             own("videos"),
             lambda folder, _: _sha256(Path(folder) / "metrics.json", *_videos(Path(folder))),

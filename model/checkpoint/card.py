@@ -194,9 +194,10 @@ def _front_matter(license: str, task: str | None, tags: Sequence[str]) -> str:
 
 def _adapter_use() -> str:
     return (
-        "`dit/` has the adapter merged in. `lora/` is the adapter alone, for the checkpoint that it was trained on, in as large a "
-        "share as you like:\n\n"
-        '    rushes generate checkpoint=<that checkpoint> lora=<this folder>/lora lora_scale=0.8 prompt="…" out=video.mp4'
+        "`dit/` has the adapter merged in. `lora/` is the adapter alone, for the checkpoint that it was "
+        "trained on, in as large a share as you like:\n\n"
+        "    rushes generate checkpoint=<that checkpoint> lora=<this folder>/lora lora_scale=0.8 "
+        'prompt="…" out=video.mp4'
     )
 
 

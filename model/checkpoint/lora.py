@@ -28,7 +28,8 @@ _MOST_RANK = 4096  # the widest published has 256
 _READ = ("peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "rank_pattern", "alpha_pattern")
 # Of the training, or of a network of transformers: they change nothing in how the adapter is used.
 _OF_TRAINING = (
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "init_lora_weights", "lora_dropout", "peft_version", "revision",
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "init_lora_weights", "lora_dropout",
+    "peft_version", "revision",
     "task_type", "ensure_weight_tying",
 )  # fmt: skip
 _OF_MAP = re.compile(r"(?P<map>[\w.]+)\.lora_(?P<side>[AB])\.weight")

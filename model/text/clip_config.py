@@ -17,16 +17,20 @@ from model.foreign import read_object
 CONFIG = "open_clip_config.json"
 
 _TOWER = (
-    "act_kwargs", "block_type", "heads", "layers", "ls_init_value", "mlp_ratio", "norm_kwargs", "output_tokens", "pool_type",
+    "act_kwargs", "block_type", "heads", "layers", "ls_init_value", "mlp_ratio", "norm_kwargs",
+    "output_tokens", "pool_type",
     "qk_norm", "scale_attn", "scale_attn_inner", "scale_fc", "scale_heads", "scaled_cosine_attn", "width",
 )  # fmt: skip
 _TEXT = (
-    *_TOWER, "context_length", "vocab_size", "embed_cls", "pad_id", "eos_id", "no_causal_mask", "final_ln_after_pool", "proj_bias",
+    *_TOWER, "context_length", "vocab_size", "embed_cls", "pad_id", "eos_id", "no_causal_mask",
+    "final_ln_after_pool", "proj_bias",
     "proj_type", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs",
 )  # fmt: skip
 _VISION = (
-    *_TOWER, "head_width", "patch_size", "image_size", "patch_dropout", "no_ln_pre", "pos_embed_type", "final_ln_after_pool",
-    "attentional_pool", "attn_pooler_queries", "attn_pooler_heads", "timm_model_name", "timm_model_pretrained", "timm_pool", "timm_proj",
+    *_TOWER, "head_width", "patch_size", "image_size", "patch_dropout", "no_ln_pre", "pos_embed_type",
+    "final_ln_after_pool",
+    "attentional_pool", "attn_pooler_queries", "attn_pooler_heads", "timm_model_name",
+    "timm_model_pretrained", "timm_pool", "timm_proj",
     "timm_proj_bias", "timm_drop", "timm_drop_path",
 )  # fmt: skip
 _MULTIMODAL = (*_TEXT, "dim_head", "n_queries", "attn_pooler_heads")

@@ -35,11 +35,13 @@ _SHIFTED_POSITIONS = (
 # What a checkpoint may bring along in its own folder: plain encoders and language models, whose classes read
 # nothing but their weights, and tokenizers that are a table of words.
 OWN_MODELS = (
-    "bert", "distilbert", "gemma", "gemma2", "gemma3_text", "llama", "mistral", "mpnet", "mt5", "phi3", "qwen2", "qwen3", "roberta",
+    "bert", "distilbert", "gemma", "gemma2", "gemma3_text", "llama", "mistral", "mpnet", "mt5", "phi3",
+    "qwen2", "qwen3", "roberta",
     "t5", "umt5", "xlm-roberta",
 )  # fmt: skip
 OWN_TOKENIZERS = (
-    "BertTokenizer", "CLIPTokenizer", "DistilBertTokenizer", "GemmaTokenizer", "LlamaTokenizer", "MPNetTokenizer", "PreTrainedTokenizer",
+    "BertTokenizer", "CLIPTokenizer", "DistilBertTokenizer", "GemmaTokenizer", "LlamaTokenizer",
+    "MPNetTokenizer", "PreTrainedTokenizer",
     "Qwen2Tokenizer", "RobertaTokenizer", "T5Tokenizer", "TokenizersBackend", "XLMRobertaTokenizer",
 )  # fmt: skip
 # any other is a kernel, which transformers may fetch from a hub and run

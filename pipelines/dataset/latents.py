@@ -236,7 +236,8 @@ def open_latents(store: Store, fingerprint: str | None) -> Latents:
 
 
 _NUMBERS = {
-    "latent_channels": (1, 1024), "stride_time": (1, 64), "text_dim": (1, 2**16), "fps": (0.01, 1000.0), "max_frames": (1, 2**16),
+    "latent_channels": (1, 1024), "stride_time": (1, 64), "text_dim": (1, 2**16), "fps": (0.01, 1000.0),
+    "max_frames": (1, 2**16),
     "max_pixels": (1, 2**26), "multiple": (1, 2**12),
 }  # fmt: skip
 _TEXTS = ("index", "text_encoder", "text_encoder_fingerprint")

@@ -202,5 +202,6 @@ def _shard(value: Any, where: str) -> Shard:
 
 _LISTS = ("index", "looks", "sources", "quarantine")
 _KINDS: Mapping[str, type] = {
-    "schema": int, "shards": list, "recipe": dict, "captions": dict, "settings": dict, **dict.fromkeys(_LISTS, list)
+    "schema": int, "shards": list, "recipe": dict, "captions": dict, "settings": dict,
+    **dict.fromkeys(_LISTS, list)
 }  # fmt: skip

@@ -60,12 +60,14 @@ _without: tuple[str, ...] = ()  # means of confinement that a test goes without;
 # What a server is told of its environment: where libraries and the models that they keep lie, and how they
 # compute. Nothing that is not in here gets there, for among the rest are keys.
 _PASSED = frozenset((
-    "PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "GLIBC_TUNABLES", "CUDA_VISIBLE_DEVICES",
+    "PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "GLIBC_TUNABLES",
+    "CUDA_VISIBLE_DEVICES",
     "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE",
     "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME",
 ))  # fmt: skip
 _PASSED_KINDS = (
-    "LC_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "ARROW_", "MALLOC_",
+    "LC_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_",
+    "ARROW_", "MALLOC_",
     "DECORD_",
 )  # fmt: skip
 # It has no network to ask a hub over, and must not hold the token that a hub's library reads from the home

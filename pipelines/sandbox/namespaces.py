@@ -25,7 +25,8 @@ _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _HIDDEN = "/proc"
 # What a file system was mounted with has to be said again to make it read-only: statvfs's bit, and mount's.
 _KEPT = (
-    (os.ST_NOSUID, _NO_SUID), (os.ST_NODEV, _NO_DEVICES), (os.ST_NOEXEC, _NO_PROGRAMS), (os.ST_NOATIME, _NO_ATIME),
+    (os.ST_NOSUID, _NO_SUID), (os.ST_NODEV, _NO_DEVICES), (os.ST_NOEXEC, _NO_PROGRAMS),
+    (os.ST_NOATIME, _NO_ATIME),
     (os.ST_NODIRATIME, _NO_DIR_ATIME), (os.ST_RELATIME, _RELATIVE_ATIME),
 ) if hasattr(os, "ST_NODEV") else ()  # fmt: skip
 

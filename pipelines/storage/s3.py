@@ -35,7 +35,8 @@ _CONNECT_S, _READ_S, _ATTEMPTS = 10, 60, 3
 _HURRIED_READ_S = 15  # who has been reached may be slow, as in listing a prefix where much was deleted
 _CONNECTIONS = 32
 _ENVIRONMENT = (  # what decides which client one gets
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
 )  # fmt: skip
 _PASSING_CODES = (
@@ -43,7 +44,8 @@ _PASSING_CODES = (
     "RequestLimitExceeded", "ConditionalRequestConflict", "OperationAborted", "BadDigest", "IncompleteBody",
 )  # fmt: skip
 _OUR_CODES = (  # it is the credentials, whatever is asked for
-    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed",
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
+    "RequestTimeTooSkewed",
     "InvalidClientTokenId", "AccountProblem",
 )  # fmt: skip
 T = TypeVar("T")

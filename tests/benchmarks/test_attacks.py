@@ -261,9 +261,12 @@ def test_hostile_code_in_a_process_without_walls_reaches_nearly_everything(tmp_p
         for server in (unix, abstract):
             server.listen()
         aims = {
-            "token": "canary-token", "credentials": str(tmp_path / "home/.aws/credentials"), "secret": str(tmp_path / "secret"),
-            "neighbour": str(tmp_path / "neighbour"), "dataset": str(tmp_path / "ds"), "temporary": str(tmp_path / "tmp" / "others"),
-            "port": str(inet.getsockname()[1]), "socket": str(tmp_path / "s"), "abstract": f"attack-test-{os.getpid()}",
+            "token": "canary-token", "credentials": str(tmp_path / "home/.aws/credentials"),
+            "secret": str(tmp_path / "secret"),
+            "neighbour": str(tmp_path / "neighbour"), "dataset": str(tmp_path / "ds"),
+            "temporary": str(tmp_path / "tmp" / "others"),
+            "port": str(inet.getsockname()[1]), "socket": str(tmp_path / "s"),
+            "abstract": f"attack-test-{os.getpid()}",
             "own": str(tmp_path / "own"),
         }  # fmt: skip
         inner = f"from benchmarks.attacks.hostile_decoder import reach; print(reach({aims!r}))"
@@ -274,10 +277,14 @@ def test_hostile_code_in_a_process_without_walls_reaches_nearly_everything(tmp_p
         )
     reached = set(eval(done.stdout))
     always = {
-        "ran", "own_environment", "callers_environment", "anybodys_environment", "callers_memory", "callers_memory_written", "credentials",
-        "victims_text", "victims_folder", "other_footage", "datasets_files", "temporary_files", "write_beside_victim", "delete_victim",
-        "write_own_file", "write_in_dataset", "write_home", "write_temporary", "link_to_victim", "change_rights", "connect", "local_socket",
-        "abstract_socket", "socket_inet", "socket_unix", "start_program", "start_made_program", "callers_files", "caller_signalled",
+        "ran", "own_environment", "callers_environment", "anybodys_environment", "callers_memory",
+        "callers_memory_written", "credentials",
+        "victims_text", "victims_folder", "other_footage", "datasets_files", "temporary_files",
+        "write_beside_victim", "delete_victim",
+        "write_own_file", "write_in_dataset", "write_home", "write_temporary", "link_to_victim",
+        "change_rights", "connect", "local_socket",
+        "abstract_socket", "socket_inet", "socket_unix", "start_program", "start_made_program",
+        "callers_files", "caller_signalled",
         "raise_its_limits",
     }  # fmt: skip
     if os.geteuid():  # then the kernel's own settings may keep processes of one user apart

@@ -67,7 +67,7 @@ def test_a_number_that_is_given_again_is_another_process():
 9 3.2 <... openat resumed>) = -1 ENOENT (No such file or directory)
 9 4.5 +++ killed by SIGKILL +++
 7 4.6 wait4(9, [{WIFSIGNALED(s)}], 0, {ru_maxrss=200, ru_ixrss=0}) = 9
-""".splitlines()
+"""  # noqa: E501.splitlines()
     first, second = calls(trace)
     assert (first.opened, second.opened) == (["/footage/first.mp4"], ["/here/second.mp4"])
     assert (round(first.seconds, 1), round(second.seconds, 1)) == (0.4, 1.5)

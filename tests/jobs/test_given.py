@@ -91,7 +91,8 @@ def test_given_frames_steer_what_is_made_and_nothing_is_pasted(trained):
     plain, headed, tailed = pipeline.generate(
         ["x"] * 3, size, [1, 1, 1], known.fps, given=cases, sampling=quick
     )
-    through = pipeline._decode(pipeline._known(cases[1], size, pipeline._latent_shape(size), known.fps).head_CTHW, Size(size.width, size.height, 1))  # fmt: skip
+    through = pipeline._decode(pipeline._known(cases[1], size, pipeline._latent_shape(size),
+        known.fps).head_CTHW, Size(size.width, size.height, 1))  # fmt: skip
     assert np.abs(headed[0].astype(int) - through[0]).max() <= 1, "the head comes back as the VAE has it"
     assert np.abs(headed[0].astype(int) - frames[0]).max() > 1, "and not as it was given"
     assert (headed[1:] != plain[1:]).any()

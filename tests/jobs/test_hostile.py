@@ -45,7 +45,8 @@ def evil(good, tmp_path, monkeypatch, capsys):
 
 
 def generate(capsys, *more: str) -> tuple[int, str, float]:
-    return said(capsys, "generate", "checkpoint=evil", "prompt=a kite", "out=o/k.mp4", "width=64", "height=48", "steps=1", "duration_s=0", *more)  # fmt: skip
+    return said(capsys, "generate", "checkpoint=evil", "prompt=a kite", "out=o/k.mp4", "width=64",
+        "height=48", "steps=1", "duration_s=0", *more)  # fmt: skip
 
 
 def test_a_good_checkpoint_generates(evil, capsys):
@@ -66,18 +67,23 @@ def published(folder, **settings) -> None:
         (lambda f: change(f / "pipeline.json", text_encoder=None), "text_encoder is no text"),
         (lambda f: change(f / "pipeline.json", fps="fast"), "fps=fast is no number"),
         (lambda f: change(f / "pipeline.json", fps=float("nan")), "holds the number nan"),
-        (lambda f: change(f / "pipeline.json", max_pixels=10**12), "max_pixels=1000000000000 is no number of 1 to"),
+        (lambda f: change(f / "pipeline.json", max_pixels=10**12),
+            "max_pixels=1000000000000 is no number of 1 to"),
         (lambda f: change(f / "pipeline.json", max_frames=True), "max_frames=True is no number"),
-        (lambda f: change(f / "pipeline.json", max_frames=2**16, max_pixels=2**26), "more than any model is trained on"),
+        (lambda f: change(f / "pipeline.json", max_frames=2**16, max_pixels=2**26),
+            "more than any model is trained on"),
         (lambda f: change(f / "pipeline.json", sample={"steps": 10**9}), "steps=1000000000 is too large"),
         (lambda f: change(f / "pipeline.json", flow={"evil": 1}), "setting 'evil' is not known"),
         (lambda f: change(f / "pipeline.json", flow=None), "flow is no object"),
         (lambda f: change(f / "pipeline.json", text_encoder="t5:/etc"), "give text_encoder=t5:/etc"),
-        (lambda f: change(f / "pipeline.json", text_encoder="t5:owner/name"), "give text_encoder=t5:owner/name"),
+        (lambda f: change(f / "pipeline.json", text_encoder="t5:owner/name"),
+            "give text_encoder=t5:owner/name"),
         (lambda f: change(f / "pipeline.json", text_encoder="evil"), "text encoder 'evil' is not known"),
         (lambda f: change(f / "dit/config.json", config={"depth": 10**6}), "depth=1000000 is too large"),
-        (lambda f: change(f / "dit/config.json", config={"width": 10**9, "heads": 2}), "width=1000000000 is too large"),
-        (lambda f: change(f / "dit/config.json", config={"depth": 256, "width": 65536, "heads": 1024}), "don't fit their config"),
+        (lambda f: change(f / "dit/config.json", config={"width": 10**9, "heads": 2}),
+            "width=1000000000 is too large"),
+        (lambda f: change(f / "dit/config.json", config={"depth": 256, "width": 65536, "heads": 1024}),
+            "don't fit their config"),
         (lambda f: change(f / "dit/config.json", config={"depth": True}), "depth=True is not a whole number"),
         (lambda f: change(f / "dit/config.json", config={"ffn_ratio": 10**30}), "is too large"),
         (lambda f: change(f / "dit/config.json", config={"patch": [1, 10**9, 1]}), "is too large"),
@@ -89,8 +95,10 @@ def published(folder, **settings) -> None:
         (lambda f: published(f, dim_mult=[2] * 10**5), "entries; at most"),
         (lambda f: published(f, num_res_blocks=10**6), "is too large"),
         (lambda f: change(f / "vae/config.json", _class_name=["a"]), "is not known"),
-        (lambda f: (f / "dit/model.safetensors").write_bytes(struct.pack("<Q", 10**9)), "its head would have"),
-        (lambda f: (f / "dit/model.safetensors").write_bytes(struct.pack("<Q", 10**7) + b'{"a":{"dtype":"F32"},' * 400_000), "names 400,000 tensors"),
+        (lambda f: (f / "dit/model.safetensors").write_bytes(struct.pack("<Q", 10**9)),
+            "its head would have"),
+        (lambda f: (f / "dit/model.safetensors").write_bytes(struct.pack("<Q",
+            10**7) + b'{"a":{"dtype":"F32"},' * 400_000), "names 400,000 tensors"),
         (lambda f: os.truncate(f / "vae/model.safetensors", 2**43), "don't fit|cut off|memory"),
     ],
 )  # fmt: skip
@@ -165,7 +173,8 @@ READERS = ("inspect", "clips", "report", "verify", "select", "requeue", "clean")
         (lambda m: json.dumps(m | {"shards": [{"id": 1}]}), "is no shard"),
         (lambda m: json.dumps(m | {"shards": 10**9}), "its shards is not what it should be"),
         (lambda m: json.dumps(m | {"index": ["a", 7]}), "names 7, which is no key"),
-        (lambda m: json.dumps(m | {"index": ["../../etc/passwd"]}), "index of .* can't be read|is no key of a dataset"),
+        (lambda m: json.dumps(m | {"index": ["../../etc/passwd"]}),
+            "index of .* can't be read|is no key of a dataset"),
         (lambda m: json.dumps(m | {"schema": "x"}), "its schema is not what it should be"),
         (lambda m: json.dumps(m | {"schema": 99}), "later version"),
         (lambda m: json.dumps(m | {"recipe": {}}), "its recipe has no name"),

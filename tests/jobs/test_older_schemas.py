@@ -22,16 +22,20 @@ from tests.support.footage import film, pan, write
 
 # The columns of schema 1, the first that there was, and what the index of schema 2 had beside.
 INDEX_1 = """
-    clip_id video_id source_uri source_text source_license source_dataset shot_index start_kind end_kind start_pts
-    end_pts time_base start_s end_s num_frames fps width height pixel_aspect codec duration_s short_side motion_mean
+    clip_id video_id source_uri source_text source_license source_dataset shot_index start_kind end_kind
+    start_pts
+    end_pts time_base start_s end_s num_frames fps width height pixel_aspect codec duration_s short_side
+    motion_mean
     motion_p95 object_motion luma_mean luma_std sharpness camera camera_magnitude status reject_reasons bucket
-    caption_short caption_dense tag_subject tag_setting tag_camera tag_light tag_motion tag_style caption_model
+    caption_short caption_dense tag_subject tag_setting tag_camera tag_light tag_motion tag_style
+    caption_model
     cut_method lead_frames shard offset size json_offset json_size txt_offset txt_size encode_fingerprint
 """
 NEW_IN_2 = """
     start_confidence end_confidence frames_hash safe_x safe_y safe_width safe_height static_ratio black_ratio
     flicker safe_share blockiness blur noise text_area text_count text_boxes text nsfw tags colours aesthetic
-    watermark text_match technical score_gaps score_models duplicate_of duplicate_kind duplicate_similarity cut_why
+    watermark text_match technical score_gaps score_models duplicate_of duplicate_kind duplicate_similarity
+    cut_why
 """
 SOURCES_1 = "uri size_bytes etag status video_id why duration_s"
 TAGS_2 = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("probability", pa.float32())]))

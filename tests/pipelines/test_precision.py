@@ -83,7 +83,8 @@ def test_the_processor_is_asked_and_no_clock():
 
     def said(**environ: str) -> str:
         environ = {k: v for k, v in os.environ.items() if "MAX_CPU_ISA" not in k} | environ
-        return subprocess.run([sys.executable, "-c", script], env=environ, text=True, capture_output=True, check=True).stdout.strip()  # fmt: skip
+        return subprocess.run([sys.executable, "-c", script], env=environ, text=True, capture_output=True,
+            check=True).stdout.strip()  # fmt: skip
 
     assert said(ONEDNN_MAX_CPU_ISA="AVX2") == FP32
     assert said() in (BF16, FP32)

@@ -17,7 +17,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE"
         (f"s3://AKIAIOSFODNN7EXAMPLE:{SECRET}@bucket/walk.mp4: no", "s3://***@bucket/walk.mp4: no"),
         (f'no connection to "http://user:{SECRET}@host:8333/b"', 'no connection to "http://***@host:8333/b"'),
         (f"https://{SECRET.replace('/', '')}@hub.example/repo", "https://***@hub.example/repo"),
-        (f"https://b.example/k?X-Amz-Date=1&X-Amz-Signature={SECRET}", "https://b.example/k?X-Amz-Date=1&X-Amz-Signature=***"),
+        (f"https://b.example/k?X-Amz-Date=1&X-Amz-Signature={SECRET}",
+            "https://b.example/k?X-Amz-Date=1&X-Amz-Signature=***"),
         (f"https://b.example/k?sig={SECRET}&x=1", "https://b.example/k?sig=***&x=1"),
         (f"{{'Authorization': 'Bearer {SECRET}'}}", "{'Authorization': ***"),
         (f"x-amz-security-token: {SECRET}", "x-amz-security-token: ***"),
@@ -32,7 +33,8 @@ def test_keys_are_not_shown(text, shown):
 @pytest.mark.parametrize(
     "text",
     [
-        "s3://bucket/a:b@c.mp4", "s3://bucket/me@home.mp4", "ray://127.0.0.1:10001", "http://[::1]:8265/a@b", "10.0.0.1:6379",
+        "s3://bucket/a:b@c.mp4", "s3://bucket/me@home.mp4", "ray://127.0.0.1:10001", "http://[::1]:8265/a@b",
+        "10.0.0.1:6379",
         "/footage/a?b=c.mp4", "file:///footage/x.mp4", "a man:a plan @ the canal", "12:30@noon",
     ],
 )  # fmt: skip

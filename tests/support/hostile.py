@@ -45,7 +45,8 @@ def checkpoint(folder: Path, **facts: Any) -> Path:
         save_weights(folder / "dit", DiT(dit, seed=0).state_dict(), dit, "dit")
         save_weights(folder / "vae", VAE(vae, seed=0).state_dict(), vae, "vae")
     told = {
-        "format_version": 1, "text_encoder": "minilm", "text_encoder_fingerprint": text_encoder("minilm").fingerprint, "fps": 8.0,
+        "format_version": 1, "text_encoder": "minilm",
+        "text_encoder_fingerprint": text_encoder("minilm").fingerprint, "fps": 8.0,
         "max_frames": 5, "max_pixels": 2304, "multiple": 16, "precision": "fp32", "flow": vars(FlowConfig()),
         "sample": vars(SampleConfig()), "latents": "0",
     }  # fmt: skip

@@ -419,9 +419,12 @@ def victim(folder: Path) -> Iterator[Victim]:
         datagrams.bind(f"{abstract}-datagrams")
         yield Victim(
             pid=os.getpid(), address=ctypes.addressof(held), listener=tcp.fileno(), port=tcp.getsockname()[1],
-            local=local, abstract=abstract, datagrams=f"{abstract}-datagrams", segment=segment, shared=shared.name,
-            home=str(folder / "home"), secret=str(folder / "home/.aws/credentials"), movable=str(folder / "home/movable"),
-            dataset=str(folder / "dataset"), other=str(folder / "other.mp4"), room=str(folder / "room"), temporary=str(folder),
+            local=local, abstract=abstract, datagrams=f"{abstract}-datagrams", segment=segment,
+            shared=shared.name,
+            home=str(folder / "home"), secret=str(folder / "home/.aws/credentials"),
+            movable=str(folder / "home/movable"),
+            dataset=str(folder / "dataset"), other=str(folder / "other.mp4"), room=str(folder / "room"),
+            temporary=str(folder),
         )  # fmt: skip
     shared.close()
     shared.unlink()

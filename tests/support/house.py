@@ -11,11 +11,13 @@ PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
 # From the ground up; "" is what lies in the package itself. A folder imports what is before it in its
 # package, and other packages as below.
 FLOORS = {
-    "pipelines": ("", "storage", "media", "sandbox", "vision", "shots", "scores", "dedup", "measure", "recipes", "cutting", "footage", "dataset", "batches"),
+    "pipelines": ("", "storage", "media", "sandbox", "vision", "shots", "scores", "dedup", "measure",
+        "recipes", "cutting", "footage", "dataset", "batches"),
     "recaption": ("", "captioners"),
     "model": ("", "dit", "text", "vae", "flow", "checkpoint"),
     "jobs": (
-        "cluster", "cli", "listing", "curation", "encoding", "training", "evaluation", "generation", "exporting", "upkeep", "sizing",
+        "cluster", "cli", "listing", "curation", "encoding", "training", "evaluation", "generation",
+        "exporting", "upkeep", "sizing",
         "reporting/drawing", "reporting", "workflow", "",
     ),
     "conf": ("",),

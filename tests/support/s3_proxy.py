@@ -14,7 +14,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-_BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_BUSY = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code>"
+    b"<Message>Please reduce your request rate.</Message></Error>"
+)
 
 
 @dataclass(frozen=True)

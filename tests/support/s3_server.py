@@ -69,8 +69,10 @@ class S3Server:
     def start(self) -> None:
         """Start, and wait until it stores and returns an object."""
         options = [
-            "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._folder / 'data'}", "-s3", f"-s3.config={self._folder / 'identities.json'}",
-            "-master.volumeSizeLimitMB=64", "-volume.max=1000", "-volume.minFreeSpace=1MiB", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._folder / 'data'}", "-s3",
+            f"-s3.config={self._folder / 'identities.json'}",
+            "-master.volumeSizeLimitMB=64", "-volume.max=1000", "-volume.minFreeSpace=1MiB",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-s3.autoCreateBucket=false", "-s3.iam=false", f"-s3.localSocket={self._folder / 's3.sock'}",
         ]  # fmt: skip
         for name, (port, grpc) in self._ports.items():

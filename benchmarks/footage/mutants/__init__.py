@@ -24,7 +24,8 @@ from benchmarks.footage.mutants import (  # they register their kinds
 from benchmarks.footage.mutants.kinds import KINDS, Base, Draw, File, Kind, Outside
 
 __all__ = [
-    "KINDS", "Base", "Mutant", "Outside", "behind", "boxes", "changes", "damage", "foreign", "losses", "mutants", "others",
+    "KINDS", "Base", "Mutant", "Outside", "behind", "boxes", "changes", "damage", "foreign", "losses",
+    "mutants", "others",
     "presentation", "streams",
 ]  # fmt: skip
 

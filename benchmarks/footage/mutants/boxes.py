@@ -12,7 +12,8 @@ from benchmarks.footage.mutants.parts import Part, with_size
 from tests.support.odd_bytes import boxes, edit_boxes, join, with_durations
 
 _TABLES = frozenset(
-    b"stsz stts stsc stco ctts elst tkhd mdhd mvhd stss stsd trun tfhd tfdt trex sidx hdlr vmhd dref avcC hvcC vpcC av1C".split()
+    b"stsz stts stsc stco ctts elst tkhd mdhd mvhd stss stsd trun tfhd tfdt trex sidx hdlr vmhd "
+    b"dref avcC hvcC vpcC av1C".split()
 )
 _WORDS = (
     0,

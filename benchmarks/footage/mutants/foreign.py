@@ -20,13 +20,17 @@ def _scripts(outside: Outside, where: str) -> dict[str, str]:
     return {
         "hls": f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{where}\n#EXT-X-ENDLIST\n",
         "hls_master": f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{where}\n",
-        "hls_key": f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{where}"\n#EXTINF:2,\n{where}\n',
-        "hls_map": f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="{where}"\n#EXTINF:2,\n{where}\n#EXT-X-ENDLIST\n',
+        "hls_key": f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{where}"\n'
+        f'#EXTINF:2,\n{where}\n',
+        "hls_map": f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="{where}"\n'
+        f'#EXTINF:2,\n{where}\n#EXT-X-ENDLIST\n',
         "concat": f"ffconcat version 1.0\nfile '{where}'\nduration 2\n",
         "concat_options": f"ffconcat version 1.0\nfile '{where}'\noption protocol_whitelist file,http,tcp\n",
         "concat_bare": f"file '{where}'\n",
-        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet '
-        f'mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{where}</BaseURL></Representation>'
+        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">'
+        '<Period><AdaptationSet '
+        f'mimeType="video/mp4"><Representation id="1" bandwidth="1">'
+        f'<BaseURL>{where}</BaseURL></Representation>'
         "</AdaptationSet></Period></MPD>",
         "smooth": (
             '<SmoothStreamingMedia MajorVersion="2"><StreamIndex Type="video" '
@@ -214,8 +218,10 @@ def decoy(draw: Draw) -> File:
 
 
 _STEMS = (
-    "-i", "--help", "a b", " leading", "trailing ", "new\nline", "tab\t", "quote'\"", "$(touch x)", "`id`", "a;b", "a|b", "%03d",
-    "%s%n", "*", "[a]", "?x", "#hash", "concat:a|b", "http:x", "file:x", "pipe:0", "data:,x", "é", "e\u0301", "片", "\u202egpj",
+    "-i", "--help", "a b", " leading", "trailing ", "new\nline", "tab\t", "quote'\"", "$(touch x)", "`id`",
+    "a;b", "a|b", "%03d",
+    "%s%n", "*", "[a]", "?x", "#hash", "concat:a|b", "http:x", "file:x", "pipe:0", "data:,x", "é", "e\u0301",
+    "片", "\u202egpj",
     "\u200b", "😀", "x" * 230, "nul\x01", "a,b", "CON", "=cmd()", "{0}", "\\", "\udcff\udcfe",
 )  # fmt: skip
 

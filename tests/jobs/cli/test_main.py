@@ -155,7 +155,8 @@ def test_nothing_is_interpolated_in_what_is_no_text_either():
     assert cfg.model == {"ffn": "${oc.env:HOME}"}
 
 
-MIX = {"text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05, "independent": 0.05}  # fmt: skip
+MIX = {"text": 0.35, "first_frame": 0.2, "first": 0.15, "last": 0.1, "both_ends": 0.1, "interior": 0.05,
+    "independent": 0.05}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def rushes(*arguments: str) -> subprocess.CompletedProcess:
 def test_a_job_runs_on_the_cluster_at_ray_address(shared_ray, tmp_path):
     write(tmp_path / "footage.mp4", pan(1, 24, 48, 64), fps=16)
     done = rushes(
-        "curate", f"footage={tmp_path / 'footage.mp4'}", f"dataset={tmp_path / 'dataset'}", "recipe=permissive", "recipe.min.duration_s=0.5",
+        "curate", f"footage={tmp_path / 'footage.mp4'}", f"dataset={tmp_path / 'dataset'}",
+        "recipe=permissive", "recipe.min.duration_s=0.5",
         f"ray.address={shared_ray.address}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -33,7 +33,8 @@ def listening(pids):
     "(address in hexadecimal, port) of each socket of these processes that takes connections or packets"
     own = set()
     for pid in pids:
-        own |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink() and os.path.lexists(fd)}
+        files = Path(f"/proc/{pid}/fd").iterdir()
+        own |= {os.readlink(fd) for fd in files if fd.is_symlink() and os.path.lexists(fd)}
     for kind in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
             parts = line.split()
@@ -54,7 +55,9 @@ def http(port, path):
 def asked(port, token):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=5, metadata=(("authorization", f"Bearer {token}"),))
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(
+                b"", timeout=5, metadata=(("authorization", f"Bearer {token}"),)
+            )
             return "OK"
         except grpc.RpcError as error:
             return error.code().name
@@ -75,7 +78,13 @@ def trained(folder):
     from jobs.cluster.rendezvous import torch_config
     storage = RunConfig(storage_path=str(folder / "storage"), name="x")
     workers = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
-    TorchTrainer(add, train_loop_config={"out": str(folder)}, torch_config=torch_config("gloo"), scaling_config=workers, run_config=storage).fit()
+    TorchTrainer(
+        add,
+        train_loop_config={"out": str(folder)},
+        torch_config=torch_config("gloo"),
+        scaling_config=workers,
+        run_config=storage,
+    ).fit()
     return [json.loads((folder / str(rank)).read_text()) for rank in range(2)]
 
 with connect(RayConfig(num_cpus=2)):
@@ -89,7 +98,11 @@ with connect(RayConfig(num_cpus=2)):
     told = {
         "address": address,
         "addresses": sorted({where for where, _ in sockets}),
-        "http": sorted({str(http(int(p, 16), path)) for _, p in sockets for path in ("/", "/metrics", "/api/jobs/", "/api/version")}),
+        "http": sorted({
+            str(http(int(p, 16), path))
+            for _, p in sockets
+            for path in ("/", "/metrics", "/api/jobs/", "/api/version")
+        }),
         "without": asked(port, ""), "other": asked(port, "f" * 64), "own": asked(port, tokens),
         "mode": oct(stat.S_IMODE(folder.stat().st_mode)), "folder": str(folder),
         "written": len(written), "in_command": sum(tokens in " ".join(one.cmdline()) for one in processes),

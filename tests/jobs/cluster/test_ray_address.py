@@ -45,7 +45,8 @@ def test_a_port_that_takes_connections_and_never_answers():
 
 @pytest.mark.parametrize(
     ("address", "said"),
-    [("nowhere", "Invalid address"), ("ray://nowhere", "that is no address"), ("no.such.host.invalid:6379", "nothing listens at|resolved")],
+    [("nowhere", "Invalid address"), ("ray://nowhere", "that is no address"),
+        ("no.such.host.invalid:6379", "nothing listens at|resolved")],
 )  # fmt: skip
 def test_what_is_no_address(address, said):
     with pytest.raises((ConnectionError, ValueError), match=said):

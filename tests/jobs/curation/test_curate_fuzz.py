@@ -14,9 +14,12 @@ from tests.conftest import run_job
 from tests.support.odd_sources import SOURCES
 
 WORST = (
-    "playlist", "playlist_in_disguise", "data_elsewhere", "movie_of_references", "many_samples", "nested_boxes",
-    "streamed_for_ever", "huge_dimensions", "nested_elements", "cut_at_edge", "odd_name", "parts_swapped", "absurd_matrix",
-    "clean_aperture", "odd_pixels", "pixel_crop", "junk_behind", "stretch_zeroed", "packets_lost", "joined_programmes", "two_films",
+    "playlist", "playlist_in_disguise", "data_elsewhere", "movie_of_references", "many_samples",
+    "nested_boxes",
+    "streamed_for_ever", "huge_dimensions", "nested_elements", "cut_at_edge", "odd_name", "parts_swapped",
+    "absurd_matrix",
+    "clean_aperture", "odd_pixels", "pixel_crop", "junk_behind", "stretch_zeroed", "packets_lost",
+    "joined_programmes", "two_films",
 )  # fmt: skip
 DAMAGED = ("stretch_zeroed", "packets_lost")
 TAKEN = ("recording", "programme", "two_films")
@@ -33,8 +36,10 @@ def fuzzed(shared_ray, tmp_path_factory):
     with listener() as (address, visits):
         fuzz = Fuzz(folder, sound, seed=0, count=len(WORST), address=address, kinds=WORST)
         run_job(
-            "curate", f"footage={fuzz.footage}", f"dataset={fuzz.dataset}", f"ray.address={shared_ray.address}",
-            "recipe=permissive", "limits.deadline_s=10", "scores.text=false", "scores.nsfw=false", "scores.tags=false",
+            "curate", f"footage={fuzz.footage}", f"dataset={fuzz.dataset}",
+            f"ray.address={shared_ray.address}",
+            "recipe=permissive", "limits.deadline_s=10", "scores.text=false", "scores.nsfw=false",
+            "scores.tags=false",
             "captioner=own_text",
         )  # fmt: skip
     outcomes, findings = fuzz.accounts()

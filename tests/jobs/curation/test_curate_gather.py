@@ -12,7 +12,8 @@ from pipelines.records import Quarantined
 def units(uri, count):
     """Parts of a video; whoever measures the last one brings the clips."""
     return [
-        Analysis(uri, uri, 10.0, units=count, unit=(k, k + 1), hashed=k == 0, decoded_s=1.0, finished=k == count - 1,
+        Analysis(uri, uri, 10.0, units=count, unit=(k, k + 1), hashed=k == 0, decoded_s=1.0,
+            finished=k == count - 1,
                  clips=[{"clip_id": uri}] if k == count - 1 else [])
         for k in range(count)
     ]  # fmt: skip

@@ -44,7 +44,8 @@ def curate(footage, dataset, **environment):
     """The command in a process and a Ray of its own: those of other tests don't know the server."""
     return subprocess.run(
         [
-            sys.executable, "-m", "jobs.cli.main", "curate", f"footage={footage}", f"dataset={dataset}", "recipe=permissive",
+            sys.executable, "-m", "jobs.cli.main", "curate", f"footage={footage}", f"dataset={dataset}",
+            "recipe=permissive",
             "recipe.min.duration_s=0.5", "ray.num_cpus=2",
         ],
         env=dict(os.environ) | environment, capture_output=True, text=True, timeout=600, check=True,

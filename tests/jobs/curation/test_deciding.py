@@ -23,8 +23,10 @@ LASTING, PASSING = Reason.UNDECODABLE.value, Reason.MISSING.value
 
 def measured(clip_id, area=100, motion=0.1):
     row = dict.fromkeys(INDEX.names) | {
-        "clip_id": clip_id, "video_id": "v", "source_uri": "s.mp4", "start_pts": 0, "frames_hash": clip_id, "num_frames": 75,
-        "width": area, "height": 1, "safe_width": area, "safe_height": 1, "start_s": 0.0, "end_s": 3.0, "duration_s": 3.0,
+        "clip_id": clip_id, "video_id": "v", "source_uri": "s.mp4", "start_pts": 0, "frames_hash": clip_id,
+        "num_frames": 75,
+        "width": area, "height": 1, "safe_width": area, "safe_height": 1, "start_s": 0.0, "end_s": 3.0,
+        "duration_s": 3.0,
         "sharpness": 1.0, "motion_mean": motion, "score_gaps": [],
     }  # fmt: skip
     return {name: value for name, value in row.items() if name not in (*TEXT, *STORED)}

@@ -77,7 +77,8 @@ def test_when_none_can_be_read_the_job_fails_and_names_one(dataset, tiny_run, sh
 def test_clips_written_anew_are_encoded_anew(dataset, tiny_run, shared_ray):
     first = encode(dataset, tiny_run)
     before = {shard.sha256 for shard in open_dataset(str(dataset)).shards()}
-    run_job("curate", tiny_run.overrides[0], f"dataset={dataset}", "recipe=permissive", "recipe.min.duration_s=0.5",
+    run_job("curate", tiny_run.overrides[0], f"dataset={dataset}", "recipe=permissive",
+        "recipe.min.duration_s=0.5",
             "cut.method=encode", "encode.crf=48", "cut.min_db=20")  # fmt: skip
     assert before.isdisjoint(shard.sha256 for shard in open_dataset(str(dataset)).shards())
     second = encode(dataset, tiny_run)
@@ -89,7 +90,8 @@ def test_clips_written_anew_are_encoded_anew(dataset, tiny_run, shared_ray):
 def test_clips_without_text_are_encoded_and_the_index_says_which_texts_there_are(
     dataset, tiny_run, shared_ray, tmp_path
 ):
-    run_job("curate", tiny_run.overrides[0], f"dataset={dataset}", "recipe=permissive", "recipe.min.duration_s=0.5",
+    run_job("curate", tiny_run.overrides[0], f"dataset={dataset}", "recipe=permissive",
+        "recipe.min.duration_s=0.5",
             "captioner=own_text")  # fmt: skip
     encode(dataset, tiny_run)
     rows = open_latents(open_store(str(dataset)), None).rows

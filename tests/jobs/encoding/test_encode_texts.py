@@ -87,7 +87,8 @@ def encoded(tiny_run, shared_ray, tmp_path_factory):
     for stride in ("0.5", "0.25"):
         results.append(
             run_job(
-                "encode", f"dataset={dataset}", f"vae={vae}", f"text_encoder={t5}", f"ray.address={shared_ray.address}",
+                "encode", f"dataset={dataset}", f"vae={vae}", f"text_encoder={t5}",
+                f"ray.address={shared_ray.address}",
                 *shapes, f"windows.stride_s={stride}",
             )
         )  # fmt: skip

@@ -38,7 +38,8 @@ def dataset(
         for i in range(count):
             clip = hash_text(f"{shard}{i}")
             text = (captions or {}).get(clip, "a clip")
-            rows.append({"clip_id": clip, "bucket": "16x9", "shard": shard, "offset": 100 * i, "size": 90, "caption_short": text,
+            rows.append({"clip_id": clip, "bucket": "16x9", "shard": shard, "offset": 100 * i, "size": 90,
+                "caption_short": text,
                          "caption_dense": None, "source_text": ""})  # fmt: skip
     return Rows(shards, sorted(rows, key=lambda row: row["clip_id"]))
 

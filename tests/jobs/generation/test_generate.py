@@ -71,7 +71,8 @@ def test_a_sweep_makes_a_video_of_the_very_prompt_for_each_value(tiny_run, tmp_p
 
 
 def test_the_precision_is_said_and_kept_with_the_video(tiny_run, tmp_path, capsys):
-    made = run_job("generate", f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}", "steps=1",
+    made = run_job("generate", f"checkpoint={tiny_run.made('train')}", "prompt=x",
+        f"out={tmp_path / 'a.mp4'}", "steps=1",
                    "width=33", "height=31", "duration_s=0.5", "precision=fp32")  # fmt: skip
     assert "generate computes in fp32 (as asked)" in capsys.readouterr().out
     assert made["precision"] == json.loads((tmp_path / "a.json").read_text())["precision"] == "fp32"
@@ -94,7 +95,8 @@ def test_what_can_be_known_to_fail_is_refused_before_anything_is_written(
     tiny_run, tmp_path, override, message
 ):
     (tmp_path / "settings.json").write_text("{}")
-    typed = [f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}", override.format(folder=tmp_path)]  # fmt: skip
+    typed = [f"checkpoint={tiny_run.made('train')}", "prompt=x", f"out={tmp_path / 'a.mp4'}",
+        override.format(folder=tmp_path)]  # fmt: skip
     with pytest.raises(ValueError, match=message):
         JOBS["generate"].module().check(compose(JOBS["generate"], typed).cfg)
     assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]

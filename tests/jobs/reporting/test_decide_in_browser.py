@@ -22,7 +22,8 @@ function record(did) {
     const line = figure.querySelector(".refusals");
     if (line) scores[figure.dataset.key] = { refused: +line.dataset.refused, alone: +line.dataset.alone };
   }
-  records.push({ did, clips: +verdict.dataset.clips, hours: +verdict.dataset.hours, command: verdict.querySelector("code").textContent,
+  records.push({ did, clips: +verdict.dataset.clips, hours: +verdict.dataset.hours,
+    command: verdict.querySelector("code").textContent,
     text: verdict.querySelector(".clips").textContent, said: verdict.querySelector(".said").textContent,
     copy: !verdict.querySelector(".copy").disabled, scores });
 }

@@ -28,7 +28,8 @@ from model.dit.network import DiT
 from model.dit.tokens import Sample, pack
 
 torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous-{world}-{stage}-{start}", rank=rank, world_size=world)
+meeting = f"file://{folder}/rendezvous-{world}-{stage}-{start}"
+dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
 deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
 model = DiT(DiTConfig(width=32, depth=2, heads=2, latent_channels=4, text_dim=8), seed=0)
 engine = Engine(model, OptimConfig(lr=1e-2, ema_decay=0.9), ZeroConfig(stage=stage), world)
@@ -62,7 +63,8 @@ def train(world: int, stage: int, start: int, stop: int, folder: Path) -> dict:
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, *map(str, (rank, world, stage, start, stop, folder))],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "LOCAL_RANK": str(rank)},
         )
         for rank in range(world)
     ]  # fmt: skip

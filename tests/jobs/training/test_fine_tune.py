@@ -14,8 +14,10 @@ from tests.conftest import run_job
 from tests.jobs.training.test_train import losses
 
 STEPS = [
-    "optim.schedule=constant", "optim.warmup_steps=0", "optim.lr=1e-2", "optim.ema_decay=0.5", "precision=fp32",
-    "budget.max_tokens=32", "budget.batches_per_step=2", "log_every=1", "validate_every=4", "checkpoint_every=2", "sample_every=100",
+    "optim.schedule=constant", "optim.warmup_steps=0", "optim.lr=1e-2", "optim.ema_decay=0.5",
+    "precision=fp32",
+    "budget.max_tokens=32", "budget.batches_per_step=2", "log_every=1", "validate_every=4",
+    "checkpoint_every=2", "sample_every=100",
     "sample.steps=2",
 ]  # fmt: skip
 LORA = ["lora.rank=2", "lora.alpha=4"]

@@ -63,7 +63,8 @@ def test_a_state_is_on_the_disk_before_it_has_its_name_and_before_older_ones_go(
 
 
 STRANGERS = (
-    "step_00000002_backup", "step_x", "step_2", "step_00000099 (copy)", "._step_00000099", ".DS_Store", "step_0000000009",
+    "step_00000002_backup", "step_x", "step_2", "step_00000099 (copy)", "._step_00000099", ".DS_Store",
+    "step_0000000009",
     "step_00000099.tmp", "STEP_00000099", "step_\N{ARABIC-INDIC DIGIT NINE}0000099", "notes", "best",
 )  # fmt: skip
 
@@ -186,8 +187,10 @@ def test_a_state_without_permission_is_passed_over(tmp_path):
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         folder.chmod(0o755)
     read = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", READ, str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", READ,
+            str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert read.stdout.startswith("step_00000010"), read.stderr
     assert read.stdout.count("Permission denied") == 2

@@ -20,8 +20,10 @@ from pipelines.precision import AUTO, decide
 from tests.conftest import TINY, run_job
 
 STEPS = [
-    "size=tiny", "model.width=32", "model.depth=2", "optim.schedule=constant", "optim.warmup_steps=2", "optim.lr=1e-3", "precision=fp32",
-    "budget.max_tokens=32", "budget.batches_per_step=2", "log_every=1", "validate_every=2", "checkpoint_every=2", "sample_every=100", "sample.steps=2",
+    "size=tiny", "model.width=32", "model.depth=2", "optim.schedule=constant", "optim.warmup_steps=2",
+    "optim.lr=1e-3", "precision=fp32",
+    "budget.max_tokens=32", "budget.batches_per_step=2", "log_every=1", "validate_every=2",
+    "checkpoint_every=2", "sample_every=100", "sample.steps=2",
 ]  # fmt: skip
 
 
@@ -197,7 +199,10 @@ def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path
         "train", f"dataset={tiny_run.out}/dataset", f"out={tmp_path}", *STEPS, "max_steps=1", "workers.num=2"
     )
     (waits,) = (text for text in said if "waits for the cluster" in text)
-    assert waits == "train waits for the cluster: workers.num=2 needs 2 CPUs, and 1 of 2 CPUs are free: others are at work; it starts when there are enough"  # fmt: skip
+    assert waits == (
+        "train waits for the cluster: workers.num=2 needs 2 CPUs, and 1 of 2 CPUs are free: others are at "
+        "work; it starts when there are enough"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,9 @@ def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path
         ("model.depth=0", "model.depth=0 is too small: at least 1"),
         ("model.text_drop=7", "model.text_drop=7 is too large: at most 1.0"),
         ("model.heads=0", "model.heads=0 is too small"),
-        ("model.patch=[1,4,4]", r"model.patch=\[1, 4, 4\] does not divide the latents of clip \w+, \d × \d; encode the dataset with shapes.multiple=32"),
+        ("model.patch=[1,4,4]",
+            r"model.patch=\[1, 4, 4\] does not divide the latents of clip \w+, "
+            r"\d × \d; encode the dataset with shapes.multiple=32"),
         ("out=s3://bucket/run", "out=s3://bucket/run: this job writes to a path of this machine"),
         ("workers.num=3", "workers.num=3 with 1 CPUs each needs 3 CPUs, and there are 2 CPUs"),
         ("workers.gpu=true", "workers.num=1 with a GPU each needs 1 GPUs, and there is no GPU"),
@@ -229,7 +236,8 @@ def test_interrupted_it_exits_with_130_and_the_same_command_goes_on(tiny_run, sh
     reached = 0
     for stop in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli.main", *command, "max_steps=100000", f"ray.address={shared_ray.address}"],
+            [sys.executable, "-m", "jobs.cli.main", *command, "max_steps=100000",
+                f"ray.address={shared_ray.address}"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         while (checkpoint_step(tmp_path) or 0) <= reached:

@@ -49,7 +49,8 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
     x = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = load_vae(folder).encode_latents(x)[0].numpy()
     row = {
-        "clip_id": "a", "window": 0, "split": "train", "start_s": 0.0, "num_frames": 5, "fps": 8.0, "height": 32, "width": 32,
+        "clip_id": "a", "window": 0, "split": "train", "start_s": 0.0, "num_frames": 5, "fps": 8.0,
+        "height": 32, "width": 32,
         "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
     }  # fmt: skip
     clip = EncodedClip("a", {0: z}, {}, {"short": np.zeros((3, text.dim), np.float32)}, [row])
@@ -58,9 +59,11 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
         store.put_new(f"{ROOT}/latents/vae/{name}", (folder / name).read_bytes())
     config = read_vae_config(folder)
     facts = {
-        "vae": {"config": config}, "latent_channels": config["latent_channels"], "stride_time": config["stride_time"],
+        "vae": {"config": config}, "latent_channels": config["latent_channels"],
+        "stride_time": config["stride_time"],
         "text_encoder": "minilm", "text_encoder_fingerprint": text.fingerprint, "text_dim": text.dim,
-        "fps": 8.0, "max_frames": 5, "max_pixels": 1024, "multiple": 16, "pieces": {"tails": [], "keyframes": False},
+        "fps": 8.0, "max_frames": 5, "max_pixels": 1024, "multiple": 16,
+        "pieces": {"tails": [], "keyframes": False},
     }  # fmt: skip
     commit(store, "latents", 1, [("bucket", "shard")], facts)
 

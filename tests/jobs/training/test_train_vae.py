@@ -15,10 +15,14 @@ from pipelines.batches.windows import HELD_OUT
 from tests.conftest import run_job
 
 STEPS = [
-    "size=tiny", "model.base_channels=8", "optim.schedule=constant", "optim.warmup_steps=2", "optim.lr=1e-3", "precision=fp32", "crop=32",
-    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5", "windows.holdout_min_frames=1",
-    "budget.max_tokens=64", "budget.batches_per_step=2", "log_every=1", "validate_every=4", "checkpoint_every=2", "sample_every=100",
-    "adversarial.weight=0.1", "adversarial.start_step=1", "adversarial.channels=4", "adversarial.layers=2", "perceptual.frames=2",
+    "size=tiny", "model.base_channels=8", "optim.schedule=constant", "optim.warmup_steps=2", "optim.lr=1e-3",
+    "precision=fp32", "crop=32",
+    "shapes.max_pixels=2304", "shapes.fps=8", "shapes.max_frames=5", "windows.stride_s=0.5",
+    "windows.holdout_min_frames=1",
+    "budget.max_tokens=64", "budget.batches_per_step=2", "log_every=1", "validate_every=4",
+    "checkpoint_every=2", "sample_every=100",
+    "adversarial.weight=0.1", "adversarial.start_step=1", "adversarial.channels=4", "adversarial.layers=2",
+    "perceptual.frames=2",
 ]  # fmt: skip
 
 

@@ -55,7 +55,8 @@ def test_state_has_the_bytes_that_are_counted(stage, tmp_path):
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, str(rank), str(stage), str(tmp_path), json.dumps(CONFIG)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]  # fmt: skip

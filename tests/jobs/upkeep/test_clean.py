@@ -224,11 +224,16 @@ def test_a_manifest_that_cannot_be_read_protects_everything(dataset):
 
 HASH, PRINT = "1" * 32, "1" * 16
 STRANGERS = (
-    "manifests/._000001.json", "manifests/000001 (copy).json", "manifests/0000001.json", f"index/{HASH}.parquet.bak",
-    f"index/._{HASH}.parquet", f"index/{HASH}_backup.parquet", f"sources/{HASH}.PARQUET", f"looks/old/{HASH}.parquet",
-    f"shards/4x3_0_1s/{PRINT} (1).tar", f"shards/4x3_0_1s/._{PRINT}.tar", f"shards/{PRINT}.tar", "shards/.DS_Store",
-    f"stages/captions/{PRINT}/notes.parquet", f"stages/captions/{PRINT}/._{PRINT}.parquet", f"stages/captions/{PRINT}_backup/{PRINT}.parquet",
-    f"stages/shards/{PRINT}/{PRINT} copy.parquet", ".scratch/notes/todo", ".scratch/tmp_backup/a", ".scratch/file",
+    "manifests/._000001.json", "manifests/000001 (copy).json", "manifests/0000001.json",
+    f"index/{HASH}.parquet.bak",
+    f"index/._{HASH}.parquet", f"index/{HASH}_backup.parquet", f"sources/{HASH}.PARQUET",
+    f"looks/old/{HASH}.parquet",
+    f"shards/4x3_0_1s/{PRINT} (1).tar", f"shards/4x3_0_1s/._{PRINT}.tar", f"shards/{PRINT}.tar",
+    "shards/.DS_Store",
+    f"stages/captions/{PRINT}/notes.parquet", f"stages/captions/{PRINT}/._{PRINT}.parquet",
+    f"stages/captions/{PRINT}_backup/{PRINT}.parquet",
+    f"stages/shards/{PRINT}/{PRINT} copy.parquet", ".scratch/notes/todo", ".scratch/tmp_backup/a",
+    ".scratch/file",
 )  # fmt: skip
 
 
@@ -242,7 +247,8 @@ def test_what_is_not_ours_is_listed_and_left(dataset, tmp_path, capsys):
         (dataset / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).write_bytes(b"a person's")
     links = (
-        "shards/home", f"shards/4x3_0_1s/{PRINT}.tar", f"index/{HASH}.parquet", f"stages/captions/{PRINT}/{PRINT}.parquet",
+        "shards/home", f"shards/4x3_0_1s/{PRINT}.tar", f"index/{HASH}.parquet",
+        f"stages/captions/{PRINT}/{PRINT}.parquet",
         "stages/looks", "quarantine/old", ".scratch/rushes-01234567", "manifests/000009.json",
     )  # fmt: skip
     for name in links:

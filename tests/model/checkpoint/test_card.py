@@ -64,9 +64,12 @@ def test_a_license_that_would_be_more_than_a_name_is_refused(license):
 
 def test_the_facts_are_in_it():
     card = dit_card(DIT)
-    for said in ("34,567,890", "20,000 optimiser steps", "384 × 12 × 6", "1,234", "48, and 9 held out", "112 × 64 × 17 frames: 30",
-                 "2 other shapes: 2", "17 frames, 2.12 s", "dense 0.75, short 0.25.", "text 0.6, first_frame 0.4", "euler, 30 steps",
-                 "| guidance | 4.5 |", "`t5:t5-xxl@max=256+minilm`", "4 × 8 × 8 pixels a latent", "trained from random weights",
+    for said in ("34,567,890", "20,000 optimiser steps", "384 × 12 × 6", "1,234", "48, and 9 held out",
+        "112 × 64 × 17 frames: 30",
+                 "2 other shapes: 2", "17 frames, 2.12 s", "dense 0.75, short 0.25.",
+                 "text 0.6, first_frame 0.4", "euler, 30 steps",
+                 "| guidance | 4.5 |", "`t5:t5-xxl@max=256+minilm`", "4 × 8 × 8 pixels a latent",
+                 "trained from random weights",
                  "rushes generate checkpoint=<this folder>"):  # fmt: skip
         assert said in card, said
     assert "tags 0" not in card

@@ -68,7 +68,8 @@ def test_keys_that_differ_are_listed(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="don't fit") as error:
         load_dit(tmp_path)
-    for part in ("missing (1): enter.weight", "unexpected (1): enter.wieght", "leave.map.bias is [3], not [16]",
+    for part in ("missing (1): enter.weight", "unexpected (1): enter.wieght",
+        "leave.map.bias is [3], not [16]",
                  "'enter.weight' here may be 'enter.wieght' there"):  # fmt: skip
         assert part in str(error.value)
 

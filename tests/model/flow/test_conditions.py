@@ -135,7 +135,8 @@ def test_the_leak_that_pieces_close():
 
 def test_pieces_are_known_tokens_at_their_true_time_and_no_part_of_what_is_made():
     tail = Piece(torch.ones(4, 2, 4, 4), start_s=12 / 12)
-    packed = pack([Sample(torch.zeros(4, 5, 4, 4), 12.0, torch.ones(1, 8), head=2, pieces=[tail]), Sample(torch.zeros(4, 1, 4, 4), 12.0, torch.ones(1, 8))])  # fmt: skip
+    packed = pack([Sample(torch.zeros(4, 5, 4, 4), 12.0, torch.ones(1, 8), head=2, pieces=[tail]),
+        Sample(torch.zeros(4, 1, 4, 4), 12.0, torch.ones(1, 8))])  # fmt: skip
     frame = 4
     assert (
         packed.known_N.tolist()

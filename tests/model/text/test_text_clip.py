@@ -111,8 +111,10 @@ def test_a_model_by_name_takes_its_weights_from_a_file(tmp_path, monkeypatch):
         ("clip:ViT-B-23/openai", "open_clip model 'ViT-B-23' is not known; did you mean 'ViT-B-32'"),
         ("clip:ViT-B-32/opnai", "weights of clip:ViT-B-32: 'opnai' is not known; did you mean 'openai'"),
         ("clip:ViT-B-32", "clip:ViT-B-32 needs weights: clip:ViT-B-32/<tag>, one of openai, "),
-        ("clip:hf-hub:owner/name", "hf download owner/name --local-dir <folder>, then clip:local-dir:<folder>"),
-        ("clip:roberta-ViT-B-32/laion2b_s12b_b32k", "gives no tokens of its own; ask for one with @pooled, or name its text tower: hf:roberta-base"),
+        ("clip:hf-hub:owner/name",
+            "hf download owner/name --local-dir <folder>, then clip:local-dir:<folder>"),
+        ("clip:roberta-ViT-B-32/laion2b_s12b_b32k",
+            "gives no tokens of its own; ask for one with @pooled, or name its text tower: hf:roberta-base"),
     ],
 )  # fmt: skip
 def test_a_wrong_model_is_told_the_near_miss(name, told):

@@ -89,8 +89,10 @@ def test_a_hub_that_does_not_answer_is_said_and_what_to_do_then(hub):
 def test_of_a_repository_only_what_a_text_encoder_needs_is_wanted():
     sharded = [f"text_encoder/model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     pipeline = [
-        "model_index.json", "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors", "vae/config.json",
-        "text_encoder/config.json", *sharded, "text_encoder/model.safetensors.index.json", "tokenizer/spiece.model",
+        "model_index.json", "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "text_encoder/config.json", *sharded, "text_encoder/model.safetensors.index.json",
+        "tokenizer/spiece.model",
         "tokenizer/tokenizer_config.json", "README.md",
     ]  # fmt: skip
     index, tokenizer = (

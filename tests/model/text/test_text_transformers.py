@@ -29,7 +29,8 @@ def states(kind, folder, text):
 
     ids = transformers.AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")["input_ids"]
     whole = {
-        "t5": transformers.T5ForConditionalGeneration, "umt5": transformers.UMT5EncoderModel, "bert": transformers.BertForMaskedLM,
+        "t5": transformers.T5ForConditionalGeneration, "umt5": transformers.UMT5EncoderModel,
+        "bert": transformers.BertForMaskedLM,
         "llama": transformers.LlamaForCausalLM, "qwen3": transformers.Qwen3ForCausalLM,
     }[kind].from_pretrained(folder).eval()  # fmt: skip
     network = whole.get_encoder() if kind == "t5" else whole

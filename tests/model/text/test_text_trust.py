@@ -46,7 +46,8 @@ def asked(name: str, answers: bytes, home: str | None = None) -> tuple[str, int]
     master, terminal = pty.openpty()
     os.write(master, answers)
     process = subprocess.run(
-        [sys.executable, "-c", program, name, home or ""], stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, timeout=120,
+        [sys.executable, "-c", program, name, home or ""], stdin=terminal, stdout=terminal,
+        stderr=subprocess.PIPE, timeout=120,
         env=os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", "") + os.pathsep + os.getcwd()},
     )  # fmt: skip
     os.close(terminal)
@@ -97,9 +98,12 @@ def test_an_encoder_in_the_checkpoint_gives_what_it_gives_by_name(home, models):
 @pytest.mark.parametrize(
     "name",
     [
-        "t5:{models}/t5", "t5:{home}/text", "t5:../models/t5", "t5:text/../../models/t5", "t5:~/t5", "t5:link", "t5:here", "t5:text\0",
-        "t5:" + "x" * 5000, "t5:owner/name", "hf:", "umt5:nowhere", "clip:local-dir:{models}/clip", "clip:local-dir:clip",
-        "clip:ViT-B-32/openai", "clip:ViT-B-32/weights.pt", "clip:ViT-B-16-SigLIP/webli", "clip:roberta-ViT-B-32/laion2b_s12b_b32k@pooled",
+        "t5:{models}/t5", "t5:{home}/text", "t5:../models/t5", "t5:text/../../models/t5", "t5:~/t5",
+        "t5:link", "t5:here", "t5:text\0",
+        "t5:" + "x" * 5000, "t5:owner/name", "hf:", "umt5:nowhere", "clip:local-dir:{models}/clip",
+        "clip:local-dir:clip",
+        "clip:ViT-B-32/openai", "clip:ViT-B-32/weights.pt", "clip:ViT-B-16-SigLIP/webli",
+        "clip:roberta-ViT-B-32/laion2b_s12b_b32k@pooled",
         "minilm+t5:{models}/t5", "clip:hf-hub:owner/name", "clip:ViT-B-32",
     ],
 )  # fmt: skip
@@ -136,23 +140,31 @@ def test_a_name_of_a_hub_is_what_is_here_and_nothing_is_asked_for(home, models, 
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda f: change(f / "config.json", model_type="canine"), "no kind of model that a checkpoint may bring along"),
-        (lambda f: change(f / "tokenizer_config.json", tokenizer_class="TapexTokenizer"), "no tokenizer that a checkpoint may bring"),
+        (lambda f: change(f / "config.json", model_type="canine"),
+            "no kind of model that a checkpoint may bring along"),
+        (lambda f: change(f / "tokenizer_config.json", tokenizer_class="TapexTokenizer"),
+            "no tokenizer that a checkpoint may bring"),
         (lambda f: change(f / "tokenizer_config.json", init_inputs=["/etc/passwd"]), "init_inputs"),
         (lambda f: change(f / "config.json", attn_implementation="evil/kernel"), "could be code of a hub"),
-        (lambda f: change(f / "config.json", text_config={"_attn_implementation": "evil/kernel"}), "could be code of a hub"),
-        (lambda f: change(f / "config.json", quantization_config={"quant_method": "evil"}), "quantised weights are not read"),
+        (lambda f: change(f / "config.json", text_config={"_attn_implementation": "evil/kernel"}),
+            "could be code of a hub"),
+        (lambda f: change(f / "config.json", quantization_config={"quant_method": "evil"}),
+            "quantised weights are not read"),
         (lambda f: change(f / "config.json", num_layers=10**6), "num_layers=1000000 is too large"),
         (lambda f: change(f / "config.json", d_model=10**18), "is too large"),
         (lambda f: change(f / "config.json", vocab_size=10**9), "describes a network of|makes no network"),
-        (lambda f: change(f / "config.json", num_heads="many"), "is not a config that the installed transformers knows"),
+        (lambda f: change(f / "config.json", num_heads="many"),
+            "is not a config that the installed transformers knows"),
         (lambda f: (f / "config.json").write_text("[" * 10**5), "nested more than 64 deep"),
-        (lambda f: (f / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/model"}'), "holds an adapter"),
+        (lambda f: (f / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/model"}'),
+            "holds an adapter"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "its head would have"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "the tokenizer in .* can't be read"),
         (lambda f: os.truncate(f / "tokenizer.json", 2**40), "and at most 134,217,728"),
-        (lambda f: ((f / "model.safetensors").unlink(), torch.save({}, f / "pytorch_model.bin")), "only safetensors are read"),
-        (lambda f: ((f / "tokenizer.json").unlink(), (f / "tokenizer.json").symlink_to("/etc/passwd")), "leads out of"),
+        (lambda f: ((f / "model.safetensors").unlink(), torch.save({}, f / "pytorch_model.bin")),
+            "only safetensors are read"),
+        (lambda f: ((f / "tokenizer.json").unlink(), (f / "tokenizer.json").symlink_to("/etc/passwd")),
+            "leads out of"),
         (lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors.index.json").write_text(
             '{"weight_map": {"a": "../../secret.safetensors"}}')), "is no index of weights"),
     ],

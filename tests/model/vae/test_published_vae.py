@@ -173,7 +173,8 @@ def test_weights_that_do_not_fit_are_told_apart(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"_class_name": "AutoencoderKLWann"}, "published VAE 'AutoencoderKLWann' is not known; did you mean 'AutoencoderKLWan'?"),
+        ({"_class_name": "AutoencoderKLWann"},
+            "published VAE 'AutoencoderKLWann' is not known; did you mean 'AutoencoderKLWan'?"),
         ({"_class_name": "AutoencoderDC"}, "known: AutoencoderKLWan, AutoencoderKLCogVideoX"),
         ({"z_dim": None}, "describes no AutoencoderKLWan that can be used: it has no 'z_dim'"),
         ({"latents_std": [1.0] * 16}, "16 numbers of latent_std for 4 latent channels"),

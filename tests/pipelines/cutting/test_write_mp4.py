@@ -101,7 +101,8 @@ def test_an_odd_size_repeats_its_edge_where_nothing_is_shown(tmp_path):
     assert picture[:, 19:].min() > 200
 
 
-PAGE = """<html><head><title>waiting</title></head><body><video muted src="data:video/mp4;base64,{data}"></video><script>
+PAGE = """<html><head><title>waiting</title></head>
+<body><video muted src="data:video/mp4;base64,{data}"></video><script>
 const video = document.querySelector("video"), canvas = document.createElement("canvas");
 video.onseeked = () => {{
   canvas.width = video.videoWidth; canvas.height = video.videoHeight;

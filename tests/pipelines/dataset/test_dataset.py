@@ -73,7 +73,8 @@ def test_of_two_runs_from_one_manifest_the_second_learns_it_and_goes_on(tmp_path
 
 
 STRANGERS = (
-    "._000003.json", "000003 (copy).json", "000003.json.tmp", "0000003.json", "3.json", ".DS_Store", "backup/000003.json",
+    "._000003.json", "000003 (copy).json", "000003.json.tmp", "0000003.json", "3.json", ".DS_Store",
+    "backup/000003.json",
     "\N{ARABIC-INDIC DIGIT THREE}00003.json", "000003.JSON", "-00003.json", "notes.json",
 )  # fmt: skip
 

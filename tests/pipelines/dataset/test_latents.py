@@ -27,7 +27,8 @@ def clip(clip_id: str, seed: int) -> EncodedClip:
     texts = {"short": rng.normal(size=(5, 8)), "dense": rng.normal(size=(8, 9)).T}
     rows = [
         {
-            "clip_id": clip_id, "window": i, "split": "train", "start_s": 0.5 * i, "num_frames": 4 * z.shape[1] - 3, "fps": 8.0,
+            "clip_id": clip_id, "window": i, "split": "train", "start_s": 0.5 * i,
+            "num_frames": 4 * z.shape[1] - 3, "fps": 8.0,
             "height": 8 * z.shape[2], "width": 8 * z.shape[3],
             "latent_frames": z.shape[1], "latent_height": z.shape[2], "latent_width": z.shape[3],
         }

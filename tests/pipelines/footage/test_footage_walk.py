@@ -91,7 +91,8 @@ def test_what_is_no_regular_file_is_a_row(tmp_path):
             told = {
                 row.source_uri.rpartition("/")[2]: row.message for row in find_footage(str(footage)).missing
             }
-            assert told == {"pipe.mp4": "it is a pipe; only regular files are footage", "s.mp4": "it is a socket; only regular files are footage"}  # fmt: skip
+            assert told == {"pipe.mp4": "it is a pipe; only regular files are footage",
+                "s.mp4": "it is a socket; only regular files are footage"}  # fmt: skip
     told = [row.message.partition(";")[0] for row in find_footage(str(tmp_path / "list.txt")).missing]
     assert told == ["it is a pipe", "it is a device", "it is a folder"]
     assert [row.message for row in find_footage(str(tmp_path / "pipe.mp4")).missing] == [

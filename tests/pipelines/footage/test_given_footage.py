@@ -30,8 +30,10 @@ def opened(footage, uris, **how):
 def test_a_folder_gives_what_really_lies_in_it(disk):
     inside = [disk / "foot/a.mp4", disk / "foot/day/b.mp4", disk / "alias/a.mp4", f"file://{disk}/foot/a.mp4"]
     outside = [
-        disk / "secret.mp4", disk / "foot2/c.mp4", disk / "foot/out.mp4", disk / "foot/linked/d.mp4", "/dev/zero",
-        f"{disk}/foot/../secret.mp4", f"{disk}/foot/day/../../secret.mp4", f"file://{disk}/foot/%2e%2e/secret.mp4",
+        disk / "secret.mp4", disk / "foot2/c.mp4", disk / "foot/out.mp4", disk / "foot/linked/d.mp4",
+        "/dev/zero",
+        f"{disk}/foot/../secret.mp4", f"{disk}/foot/day/../../secret.mp4",
+        f"file://{disk}/foot/%2e%2e/secret.mp4",
         "foot/a.mp4", "~/foot/a.mp4", "s3://bucket/foot/a.mp4", f"http://host{disk}/foot/a.mp4", "", "\0",
     ]  # fmt: skip
     for footage in (disk / "foot", disk / "alias", f"{disk}/foot/", f"file://{disk}/foot"):
@@ -77,7 +79,8 @@ def test_a_prefix_gives_what_is_below_it_and_nobody_is_asked(monkeypatch):
     monkeypatch.setattr(s3, "client", lambda: pytest.fail("S3 was asked"))
     inside = ["s3://bucket/foot/a.mp4", "s3://bucket/foot/day/b.mp4"]
     outside = [
-        "s3://bucket/foot2/a.mp4", "s3://bucket/foot/../secret.mp4", "s3://bucket/foot/./a.mp4", "s3://other/foot/a.mp4",
+        "s3://bucket/foot2/a.mp4", "s3://bucket/foot/../secret.mp4", "s3://bucket/foot/./a.mp4",
+        "s3://other/foot/a.mp4",
         "s3://bucket", "s3://", "S3://bucket/foot/a.mp4", "/foot/a.mp4",
     ]  # fmt: skip
     for footage in ("s3://bucket/foot", "s3://bucket/foot/"):

@@ -354,7 +354,8 @@ def field_order(path) -> int:
 
 def hevc(path, suffix: str = "mp4", pixel_format: str = "yuv420p10le"):
     options = {
-        "x265-params": "log-level=error:pools=none:frame-threads=1:keyint=6:colorprim=bt2020:transfer=smpte2084:"
+        "x265-params": "log-level=error:pools=none:frame-threads=1:keyint=6:"
+        "colorprim=bt2020:transfer=smpte2084:"
         "colormatrix=bt2020nc:hdr10=1:repeat-headers=0:max-cll=1000,400:"
         "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     }

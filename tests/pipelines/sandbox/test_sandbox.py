@@ -240,8 +240,10 @@ def answer(data, times=1):
 @pytest.mark.parametrize(
     "data",
     [
-        b"J{", b"J" + b"[" * 100_000, b"J\xff", b"A\x93NUMPY", b"Tnothing", b"D\xff\xff\xff\xff", b"Dxxxx[1]", b'M["no reason", ""]', b"M1", b"?",
-        b"A\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(128) + b"\x80\x04.",
+        b"J{", b"J" + b"[" * 100_000, b"J\xff", b"A\x93NUMPY", b"Tnothing", b"D\xff\xff\xff\xff", b"Dxxxx[1]",
+        b'M["no reason", ""]', b"M1", b"?",
+        b"A\x93NUMPY\x01\x00v\x00"
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(128) + b"\x80\x04.",
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_a_crash_of_that_file(data):

@@ -116,7 +116,8 @@ def test_many_groups_of_few_rows_are_refused_before_they_are_looked_at(monkeypat
         (pa.table({"status": pa.nulls(1 << 21, pa.string())}), ("clip_id",), "rows"),
         # the columns that it lacks are filled
         (pa.table({"status": ["kept"] * 90_000}), INDEX.names, "values"),
-        (pa.table({"g": pa.ListArray.from_arrays([0, 5 * 10**6], pa.repeat(pa.scalar(1, pa.int8()), 5 * 10**6))}), None, "values"),
+        (pa.table({"g": pa.ListArray.from_arrays([0, 5 * 10**6],
+            pa.repeat(pa.scalar(1, pa.int8()), 5 * 10**6))}), None, "values"),
         (pa.table({f"c{i}": pa.nulls(90_000, pa.int8()) for i in range(80)}), None, "values"),
     ],
 )  # fmt: skip
