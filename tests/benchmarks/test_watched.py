@@ -56,7 +56,7 @@ def test_a_number_that_is_given_again_is_another_process():
     """Of processes: numbers are used again where there are many, and strace may tell of a child before of its
     birth."""
     trace = """\
-7 1.0 execve("/bin/python", ["python", "-c", "from pipelines.sandbox.child_server import serve; serve(3)"], 0x1 /* 9 vars */) = 0
+7 1.0 execve("/bin/python", ["p", "-c", "from pipelines.sandbox.child_server import serve"], 0x1 /* 9 */) = 0
 7 2.0 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|SIGCHLD <unfinished ...>
 9 2.1 openat(AT_FDCWD</here>, "first.mp4", O_RDONLY) = 4</footage/first.mp4>
 7 2.2 <... clone resumed>, child_tidptr=0x7f) = 9
@@ -67,7 +67,7 @@ def test_a_number_that_is_given_again_is_another_process():
 9 3.2 <... openat resumed>) = -1 ENOENT (No such file or directory)
 9 4.5 +++ killed by SIGKILL +++
 7 4.6 wait4(9, [{WIFSIGNALED(s)}], 0, {ru_maxrss=200, ru_ixrss=0}) = 9
-"""  # noqa: E501.splitlines()
+""".splitlines()
     first, second = calls(trace)
     assert (first.opened, second.opened) == (["/footage/first.mp4"], ["/here/second.mp4"])
     assert (round(first.seconds, 1), round(second.seconds, 1)) == (0.4, 1.5)

@@ -4,6 +4,7 @@ In: the packages. Out: imports as modules and files; a picture for CONTRIBUTING.
 """
 
 import ast
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +71,9 @@ def picture() -> str:
             stands = ", ".join(name or "the ground" for name in FLOORS[package] if name in below)
             name = f"{package}/{room}".rstrip("/")
             what = ast.get_docstring(ast.parse((ROOT / name / "__init__.py").read_text())) or ""
-            lines.append(f"{name:<24} {what.splitlines()[0]}" + (f"  ← {stands}" if stands and room else ""))
+            said = [" ".join(what.split("\n\n")[0].split())] + ([f"← {stands}"] if stands and room else [])
+            text = [line for part in said for line in textwrap.wrap(part, 74)]
+            lines += [f"{name if number == 0 else '':<24} {line}" for number, line in enumerate(text)]
         lines.append("")
     return "\n".join([*lines[:-1], "```"])
 
