@@ -221,9 +221,9 @@ class Fuzz:
     def compare(self, outcomes: Collection[Outcome]) -> None:
         """Let the outcome of each damaged mutant say what is shown of it, by the dataset and by FFmpeg."""
         opened = open_dataset(str(self.dataset))
-        sources = {row["uri"]: row for row in opened.sources().to_pylist()}
+        sources = {row["uri"]: row for row in opened.sources().table().to_pylist()}
         clips: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in opened.index().to_pylist():
+        for row in opened.index().table().to_pylist():
             clips[row["source_uri"]].append(row)
         (self._scratch / "undamaged").mkdir()
         comparison = Comparison(self._sound, self._scratch / "undamaged")
@@ -239,7 +239,8 @@ class Fuzz:
     def _read_dataset(self, outcomes: Mapping[str, Outcome], findings: Findings) -> None:
         opened = open_dataset(str(self.dataset))
         sources, index, quarantine = (
-            part.to_pylist() for part in (opened.sources(), opened.index(), opened.quarantine())
+            part.to_pylist()
+            for part in (opened.sources().table(), opened.index().table(), opened.quarantine().table())
         )
         by_uri: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in sources:

@@ -55,7 +55,7 @@ def main() -> None:
         footage.mkdir()
         make_footage(footage, parts=_PARTS, mirrored=False)
         figures = {"curate_s": seconds("curate", f"footage={footage}", f"dataset={curated}", *_SETTINGS)}
-        rows = open_dataset(str(curated)).index().to_pylist()
+        rows = open_dataset(str(curated)).index().table().to_pylist()
         kept = [row for row in rows if row["status"] == "kept"]
         for run in range(runs + 1):  # the first warms the file cache
             for name, (job, *options) in _COMMANDS.items():

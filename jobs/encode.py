@@ -35,7 +35,7 @@ def check(cfg: EncodeConfig) -> None:
     from model.checkpoint.weights import read_vae_config
     from model.text.registry import text_encoder
 
-    if not open_dataset(cfg.dataset).kept():
+    if next(open_dataset(cfg.dataset).kept(["clip_id"]), None) is None:
         raise ValueError(
             f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
         )

@@ -17,11 +17,13 @@ from jobs.generation.config import EvaluateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
 from jobs.training.exports import find
 from jobs.training.out_folder import check_free
-from pipelines.batches.frames import ClipError, FrameReader
+from pipelines.batches.frames import CLIP_COLUMNS, ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
 from pipelines.cutting.write_mp4 import write_mp4
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import decide
+
+_COLUMNS = (*CLIP_COLUMNS, "width", "height", "caption_short")
 
 
 def check(cfg: EvaluateConfig) -> None:
@@ -32,12 +34,12 @@ def check(cfg: EvaluateConfig) -> None:
     check_text(folder, cfg.text_encoder)
     check_free("out", cfg.out)
     check_gpu(cfg.gpu)
-    kept = open_dataset(cfg.dataset).kept()
-    if not kept:
+    texts = [row["caption_short"] for row in open_dataset(cfg.dataset).kept(["caption_short"])]
+    if not texts:
         raise ValueError(
             f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
         )
-    if not _captioned(kept):
+    if not any(texts):
         raise ValueError(
             f"dataset={cfg.dataset} has no clip with a short caption, which are the prompts; caption it "
             "with: rushes curate"
@@ -59,7 +61,8 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
         find("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name
     )
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
-    asked = sorted(_captioned(dataset.kept()), key=lambda r: r["clip_id"])[: cfg.clips]
+    captioned = (row for row in dataset.kept(_COLUMNS) if row["caption_short"])
+    asked = sorted(captioned, key=lambda row: row["clip_id"])[: cfg.clips]
     reader = FrameReader(dataset, facts["fps"])
     rows, sizes, clips = [], {}, {}
     for row in asked:
@@ -123,8 +126,3 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
         f"{1 / len(rows):.0%})"
     )
     return result
-
-
-def _captioned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Clips that can be asked for: those with a short caption."""
-    return [row for row in rows if row["caption_short"]]

@@ -189,7 +189,8 @@ def _page(
     from jobs.reporting.reconstructions import compared, render
     from model.vae.pixels import to_pixels
 
-    rows = {row["clip_id"]: row for row in open_dataset(cfg.dataset).kept()}
+    kept = open_dataset(cfg.dataset).kept(["clip_id", "source_uri", "start_s"])
+    rows = {row["clip_id"]: row for row in kept}
     shown = {
         shape: _worst_to_best(shapes[shape], measured, cfg.shown)
         for shape in spread([*shapes], _PICTURED_SHAPES)

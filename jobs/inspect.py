@@ -4,12 +4,15 @@ In: a dataset. Out: its footage, clips and why some were rejected, quarantine, g
 damage), recipe, buckets, shards, and the manifest that says so.
 """
 
+from collections.abc import Iterable
 from typing import Any
+
+import pyarrow.compute as pc
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
 from jobs.cli.shown import as_shown_json
 from jobs.curation.config import InspectConfig
-from pipelines.dataset.manifest import Shard, manifest_key
+from pipelines.dataset.manifest import manifest_key
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT, REJECTED, is_gap
 from pipelines.spread import spread
@@ -44,23 +47,25 @@ def describe(uri: str) -> dict[str, Any]:
 
     dataset = open_dataset(uri)
     account = account_of(dataset)
-    clips = dataset.index(["status", "bucket", "duration_s", "duplicate_of"])
-    quarantine = dataset.quarantine().to_pylist()
-    buckets = _buckets(clips.to_pylist(), dataset.shards())
+    buckets, duplicates = _buckets(dataset)
+    rows, gaps = 0, 0
+    for row in dataset.quarantine(["start_s"]).rows():
+        rows += 1
+        gaps += is_gap(row)
     return {
         "videos": account.sources.get("video", 0),
         "sources": sum(account.sources.values()),
         "ignored": account.sources.get("ignored", 0),
         "clips_kept": account.clips.get(KEPT, 0),
         "clips_rejected": account.clips.get(REJECTED, 0),
-        "clips_duplicate": len(clips) - clips["duplicate_of"].null_count,
-        "quarantined": sum(not is_gap(row) for row in quarantine),
+        "clips_duplicate": duplicates,
+        "quarantined": rows - gaps,
         "buckets": buckets,
         "shards": len(dataset.shards()),
         "bytes": sum(shard.bytes for shard in dataset.shards()),
         "hours": sum(bucket["hours"] for bucket in buckets.values()),
-        "gaps": sum(map(is_gap, quarantine)),
-        "lost_s": sum(seconds or 0.0 for seconds in dataset.sources()["lost_s"].to_pylist()),
+        "gaps": gaps,
+        "lost_s": sum(row["lost_s"] or 0.0 for row in dataset.sources(["lost_s"]).rows()),
         "sources_duplicate": account.sources.get("duplicate", 0),
         "sources_quarantined": account.sources.get("quarantined", 0),
         "footage_s": account.footage_s,
@@ -74,7 +79,7 @@ def describe(uri: str) -> dict[str, Any]:
             "clips": most_first(account.quarantined_clips),
             "stretches": most_first(account.lost_stretches),
         },
-        "quarantine_some": [{name: row[name] for name in _TOLD} for row in spread(quarantine, _MOST_TOLD)],
+        "quarantine_some": _some(dataset.quarantine(_TOLD).rows(), rows),
         "recipe": {"rules": []} | dataset.manifest.recipe,
         "captioner": dataset.manifest.captions.get("captioner"),
         "manifest": _manifest(dataset),
@@ -82,17 +87,28 @@ def describe(uri: str) -> dict[str, Any]:
     }
 
 
-def _buckets(clips: list[dict[str, Any]], shards: tuple[Shard, ...]) -> dict[str, dict[str, float]]:
+def _some(rows: Iterable[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """A few of so many rows, spread over all of them."""
+    shown = set(spread(range(number), _MOST_TOLD))
+    return [row for place, row in enumerate(rows) if place in shown]
+
+
+def _buckets(dataset: Dataset) -> tuple[dict[str, dict[str, float]], int]:
+    """Kept clips and shards by bucket; and how many clips are copies."""
     buckets: dict[str, dict[str, float]] = {}
-    for clip in sorted((c for c in clips if c["status"] == KEPT), key=lambda c: c["bucket"]):
-        bucket = buckets.setdefault(clip["bucket"], {"clips": 0, "hours": 0.0, "shards": 0, "bytes": 0})
-        bucket["clips"] += 1
-        bucket["hours"] += clip["duration_s"] / 3600
-    for shard in shards:
+    duplicates = 0
+    for batch in dataset.index(["status", "bucket", "duration_s", "duplicate_of"]):
+        duplicates += batch.num_rows - batch["duplicate_of"].null_count
+        for clip in batch.filter(pc.equal(batch["status"], KEPT)).to_pylist():
+            bucket = buckets.setdefault(clip["bucket"], {"clips": 0, "hours": 0.0, "shards": 0, "bytes": 0})
+            bucket["clips"] += 1
+            bucket["hours"] += clip["duration_s"] / 3600
+    buckets = dict(sorted(buckets.items()))
+    for shard in dataset.shards():
         bucket = buckets.setdefault(shard.bucket, {"clips": 0, "hours": 0.0, "shards": 0, "bytes": 0})
         bucket["shards"] += 1
         bucket["bytes"] += shard.bytes
-    return buckets
+    return buckets, duplicates
 
 
 def _manifest(dataset: Dataset) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.upkeep.settings import as_curated
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
+from pipelines.dataset.table_stream import TableStream
 from pipelines.errors import Reason
 from pipelines.footage.given import Given
 from pipelines.footage.listing import check_footage
@@ -58,17 +59,17 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     dataset = open_dataset(cfg.dataset)
-    quarantine = dataset.quarantine().to_pylist()
-    rows = _wanted_of(quarantine, cfg)
-    run.say(f"{len(rows)} of {len(quarantine)} rows of the quarantine are tried again")
+    rows, number = _wanted_of(dataset.quarantine(), cfg)
+    run.say(f"{len(rows)} of {number} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
     given = given_to(cfg.footage, cfg.uri_column)
     rows = _given_of(rows, given, run)
     curated = _as_curated(cfg)
     prints = fingerprints(curated)
-    known = {row["uri"]: row for row in dataset.sources().to_pylist()}
-    sources, missing = _listed([known[uri] for uri in sorted({row["source_uri"] for row in rows})])
+    uris = {row["source_uri"] for row in rows}
+    known = {row["uri"]: row for row in dataset.sources().rows() if row["uri"] in uris}
+    sources, missing = _listed([known[uri] for uri in sorted(uris)])
     video_ids = {row["source_uri"]: row["video_id"] for row in rows}
     for source in sources:
         forget_source(source, video_ids[source.uri], dataset.store, prints)
@@ -82,8 +83,8 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
         curation = Curation(curated, Footage(tuple(sources), (), tuple(missing)), run, stack, given)
         result = curation.finish(curation.analyse())
     tried = {(row["source_uri"], row["clip_id"]) for row in rows}
-    again = [row for row in open_dataset(cfg.dataset).quarantine().to_pylist() if not is_gap(row)]
-    still = sum((row["source_uri"], row["clip_id"]) in tried for row in again)
+    left = open_dataset(cfg.dataset).quarantine(["source_uri", "clip_id", "start_s"]).rows()
+    still = sum((row["source_uri"], row["clip_id"]) in tried for row in left if not is_gap(row))
     metrics = result | curation.did | {"tried": len(rows), "still_quarantined": still}
     metrics |= {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)
@@ -93,29 +94,35 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def _wanted_of(quarantine: Sequence[Row], cfg: RequeueConfig) -> list[Row]:
+def _wanted_of(quarantine: TableStream, cfg: RequeueConfig) -> tuple[list[Row], int]:
     """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they
-    succeed with them.
+    succeed with them; and how many rows there are.
 
     A file whose name is no text can't be found again by the name that the quarantine has: it needs another
     name first. What damage has lost of a video stays lost: another decoder finds it, and `rushes curate`
     measures again then.
     """
+
+    def requested(row: Row) -> bool:
+        known = not cfg.reasons or row["reason"] in cfg.reasons
+        return _can_be_found(row) and known and fnmatch(row["source_uri"], cfg.sources)
+
+    number = 0
+    videos: set[str | None] = set()
+    for row in quarantine.rows():
+        number += 1
+        videos |= {row["video_id"]} if requested(row) else set()
+    videos -= {None}
     rows = [
         row
-        for row in quarantine
-        if (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
+        for row in quarantine.rows()
+        if requested(row) or (row["video_id"] in videos and row["clip_id"] is None and _can_be_found(row))
     ]
-    wanted = [
-        (not cfg.reasons or row["reason"] in cfg.reasons) and fnmatch(row["source_uri"], cfg.sources)
-        for row in rows
-    ]
-    videos = {row["video_id"] for row, is_wanted in zip(rows, wanted, strict=True) if is_wanted} - {None}
-    return [
-        row
-        for row, is_wanted in zip(rows, wanted, strict=True)
-        if is_wanted or (row["video_id"] in videos and row["clip_id"] is None)
-    ]
+    return rows, number
+
+
+def _can_be_found(row: Row) -> bool:
+    return (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
 
 
 def _given_of(rows: Sequence[Row], given: Given, run: Run) -> list[Row]:

@@ -17,8 +17,9 @@ def check(cfg: TrainVaeConfig) -> None:
     """The dataset exists and has clips, the network can be built, and `out` holds no other run."""
     from model.config import vae_config
 
-    kept = open_dataset(cfg.dataset).kept()
-    if not kept:
+    kept = open_dataset(cfg.dataset).kept(["start_s", "end_s"])
+    lengths = [row["end_s"] - row["start_s"] for row in kept]
+    if not lengths:
         raise ValueError(
             f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
         )
@@ -51,7 +52,6 @@ def check(cfg: TrainVaeConfig) -> None:
             "adversarial.weight needs gradients at the reconstruction, for which ZeRO 3 has no weights at "
             "hand; use zero.stage=2"
         )
-    lengths = [row["end_s"] - row["start_s"] for row in kept]
     if not any(
         w.split != HELD_OUT for length_s in lengths for w in plan_windows(length_s, cfg.shapes, cfg.windows)
     ):

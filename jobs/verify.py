@@ -6,7 +6,7 @@ anything. Nothing of the dataset is changed.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from time import monotonic
@@ -68,16 +68,15 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
 
 
 def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, Any], list[Finding]]:
-    from jobs.upkeep.counts import check_counts
+    from jobs.upkeep.counts import PROMISED, check_counts
+    from jobs.upkeep.shard import COLUMNS
     from jobs.upkeep.tables import read_tables
-    from pipelines.dataset.schema import KEPT
 
     tables, found = read_tables(dataset)
     found += check_counts(tables, dataset.manifest.shards)
     run.say(f"manifest {dataset.number}: tables read, {len(found)} findings so far; now its shards")
-    index = [] if tables.index is None else tables.index.to_pylist()
-    jobs = _jobs(dataset, [row for row in index if row["status"] == KEPT], tables.index is not None, found)
-    del index
+    kept = () if tables.index is None else dataset.kept(list(dict.fromkeys([*COLUMNS, *PROMISED])))
+    jobs = _jobs(dataset, kept, tables.index is not None, found)
     decoded = _check_shards(cfg, dataset, jobs, run, found)
     metrics = {"manifest": dataset.number, "shards": len(dataset.manifest.shards), "clips_decoded": decoded}
     metrics |= {"clips": sum(shard.clips for shard in dataset.manifest.shards)}
@@ -86,7 +85,7 @@ def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, An
 
 
 def _jobs(
-    dataset: Dataset, kept: Sequence[dict[str, Any]], known: bool, found: list[Finding]
+    dataset: Dataset, kept: Iterable[dict[str, Any]], known: bool, found: list[Finding]
 ) -> list[dict[str, Any]]:
     """What is to be checked of each shard that is there; of the others that they are not.
 
@@ -101,7 +100,7 @@ def _jobs(
     clips = defaultdict(list)
     for row in kept:
         if comparable(row):
-            clips[row["shard"]].append(row)
+            clips[row["shard"]].append({name: row[name] for name in COLUMNS})
     jobs = []
     for shard in dataset.manifest.shards:
         if shard.key not in sizes:
@@ -109,8 +108,7 @@ def _jobs(
             continue
         if sizes[shard.key] != shard.bytes:
             found.append(Finding("size", shard.key, f"it has {sizes[shard.key]} bytes, not {shard.bytes}"))
-        held = sorted(clips[shard.id], key=lambda row: row["offset"])
-        rows = [{name: row[name] for name in COLUMNS} for row in held]
+        rows = sorted(clips[shard.id], key=lambda row: row["offset"])
         jobs.append({"shard": asdict(shard), "size_bytes": sizes[shard.key], "clips": rows, "known": known})
     return jobs
 

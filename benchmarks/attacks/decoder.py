@@ -94,7 +94,7 @@ def _taken_over(place: Place, how: str, words: tuple[str, ...], user: int | None
 def _messages(dataset: Path) -> str:
     from pipelines.dataset.reader import open_dataset
 
-    return json.dumps([row["message"] for row in open_dataset(str(dataset)).quarantine().to_pylist()])
+    return json.dumps([row["message"] for row in open_dataset(str(dataset)).quarantine().table().to_pylist()])
 
 
 @contextmanager

@@ -215,8 +215,8 @@ def _account(place: Place, dataset: Path, odd: Mapping[str, str], good: str, lis
     from pipelines.dataset.reader import open_dataset
 
     opened = open_dataset(str(dataset))
-    status = {row["uri"]: row["status"] for row in opened.sources().to_pylist()}
-    bad = {row["source_uri"] for row in opened.quarantine().to_pylist()}
+    status = {row["uri"]: row["status"] for row in opened.sources().table().to_pylist()}
+    bad = {row["source_uri"] for row in opened.quarantine().table().to_pylist()}
     place.hold(status.get(good) == "video", f"the sound film beside it is {status.get(good)}")
     for case, path in odd.items():
         known = [uri for uri in {*status, *bad} if uri == path or uri.startswith(f"{path}/")]

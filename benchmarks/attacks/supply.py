@@ -92,7 +92,7 @@ def packages_that_are_not_there(place: Place, draw: Random) -> None:
     if done.code == 0:
         from pipelines.dataset.reader import open_dataset
 
-        rows = open_dataset(str(place.work / "ds")).index().to_pylist()
+        rows = open_dataset(str(place.work / "ds")).index().table().to_pylist()
         place.hold(bool(rows) and all(row["nsfw"] is None for row in rows), "nsfw is not null")
         whys = {gap["why"] for row in rows for gap in row["score_gaps"] or () if gap["score"] == "nsfw"}
         place.hold(
@@ -156,6 +156,8 @@ def _tables(dataset: Path) -> str:
     from pipelines.dataset.reader import open_dataset
 
     opened = open_dataset(str(dataset))
-    return str(opened.quarantine().to_pylist()) + str(
-        opened.index(["score_gaps"]).to_pylist() if "score_gaps" in opened.index().column_names else ""
+    return str(opened.quarantine().table().to_pylist()) + str(
+        opened.index(["score_gaps"]).table().to_pylist()
+        if "score_gaps" in opened.index().table().column_names
+        else ""
     )

@@ -27,17 +27,17 @@ from pipelines.storage.parquet import parquet_bytes
 
 
 def read_base(store: Store) -> Base:
-    """The newest manifest."""
+    """The newest manifest, with all its rows: deciding compares every clip with every other."""
     number, manifest = newest(store)
     if manifest is None:
         return Base()
     dataset = Dataset(store, number, manifest)
     return Base(
-        sources=dataset.sources().to_pylist(),
-        quarantine=dataset.quarantine().to_pylist(),
-        index=dataset.index().to_pylist(),
+        sources=list(dataset.sources().rows()),
+        quarantine=list(dataset.quarantine().rows()),
+        index=list(dataset.index().rows()),
         number=number,
-        looks=dataset.looks(),
+        looks=dataset.looks().table(),
         recipe=manifest.recipe,
         shards={shard.id: shard for shard in manifest.shards},
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.batches.frames import CLIP_COLUMNS
 from pipelines.dataset.latents import has_shard, read_unread
 from pipelines.dataset.reader import Dataset
 from pipelines.ids import fingerprint
@@ -52,7 +53,7 @@ def chunks(dataset: Dataset) -> list[Chunk]:
     """All kept clips of a dataset, in the order in which they lie in its shards."""
     sha256 = {shard.id: shard.sha256 for shard in dataset.shards()}
     by_shard: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in dataset.kept():
+    for row in dataset.kept([*CLIP_COLUMNS, "width", "height", *CAPTION_KINDS.values()]):
         by_shard[row["bucket"], row["shard"]].append(row)
     made = []
     for (bucket, shard), rows in sorted(by_shard.items()):

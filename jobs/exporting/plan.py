@@ -18,7 +18,7 @@ from jobs.exporting.rejected import why_no_file
 from jobs.listing.account import by_reason
 from jobs.listing.choose import Choice, choose
 from jobs.listing.config import ExportConfig
-from jobs.listing.ids import short_length
+from jobs.listing.ids import ids_of, short_length
 from jobs.listing.moments import clip_at
 from jobs.training.out_folder import check_free, check_local
 from pipelines.dataset.reader import Dataset, open_dataset
@@ -80,7 +80,7 @@ def make_plan(cfg: ExportConfig) -> Plan:
     dataset = open_dataset(cfg.dataset)
     found = _meant(dataset, cfg)
     kept = [row for row in found if row["status"] == KEPT]
-    digits = short_length(dataset.index(["clip_id"])["clip_id"].to_pylist())
+    digits = short_length(ids_of(dataset))
     if not kept:
         raise ValueError(_why_none(dataset, cfg, found, digits))
     kept = kept[: cfg.limit]
@@ -123,12 +123,9 @@ def _meant(dataset: Dataset, cfg: ExportConfig) -> list[Row]:
 
 def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int) -> str:
     if not found and cfg.clip is not None:
-        bad = [row for row in dataset.quarantine().to_pylist() if (row["clip_id"] or "").startswith(cfg.clip)]
-        if bad:
-            return (
-                f"clip={cfg.clip} is in quarantine: {bad[0]['stage']}: {bad[0]['reason']}: "
-                f"{bad[0]['message']}"
-            )
+        for row in dataset.quarantine().rows():
+            if (row["clip_id"] or "").startswith(cfg.clip):
+                return f"clip={cfg.clip} is in quarantine: {row['stage']}: {row['reason']}: {row['message']}"
         return (
             f"clip={cfg.clip}: no clip that is meant has an id that begins so; rushes clips "
             f"dataset={cfg.dataset} lists them"
@@ -136,8 +133,8 @@ def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int
     if not found:
         return f"no clip of {cfg.dataset} is meant; rushes clips dataset={cfg.dataset} lists what there is"
     if len(found) == 1:
-        index = dataset.index()
-        (row,) = index.filter(pc.equal(index["clip_id"], found[0]["clip_id"])).to_pylist()
+        clip_id = found[0]["clip_id"]
+        (row,) = dataset.index().where(lambda batch: pc.equal(batch["clip_id"], clip_id)).to_pylist()
         return why_no_file(dataset, row, digits, cfg.dataset)
     reasons = Counter(reason for row in found for reason in row["reject_reasons"])
     return (

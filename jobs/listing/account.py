@@ -51,35 +51,46 @@ class Account:
 
 def account_of(dataset: Dataset) -> Account:
     """Counted from the tables; of the index three columns are read."""
-    index = dataset.index(_COLUMNS)
-    sources = dataset.sources().select(["uri", "status", "duration_s"])
-    videos = sources.filter(pc.equal(sources["status"], "video"))
+    sources: Counter[str] = Counter()
+    footage_s = 0.0
+    unread: set[str] = set()
+    for batch in dataset.sources(["uri", "status", "duration_s"]):
+        sources.update(batch["status"].to_pylist())
+        footage_s += _seconds(batch, "video")
+        unread.update(batch.filter(pc.equal(batch["status"], "quarantined"))["uri"].to_pylist())
+    clips: Counter[str] = Counter()
+    seconds = {KEPT: 0.0, REJECTED: 0.0}
     reasons: Counter[str] = Counter()
     reasons_s: defaultdict[str, float] = defaultdict(float)
-    for row in index.filter(pc.equal(index["status"], REJECTED)).to_pylist():
-        for reason in row["reject_reasons"] or ():
-            reasons[reason] += 1
-            reasons_s[reason] += row["duration_s"]
-    unread = {row["uri"] for row in sources.to_pylist() if row["status"] == "quarantined"}
-    whole, clips, stretches = Counter(), Counter(), Counter()
-    for row in dataset.quarantine().select(["source_uri", "clip_id", "reason"]).to_pylist():
-        of_clip = row["clip_id"] is not None
-        (clips if of_clip else whole if row["source_uri"] in unread else stretches)[row["reason"]] += 1
+    for batch in dataset.index(_COLUMNS):
+        clips.update(batch["status"].to_pylist())
+        for status in seconds:
+            seconds[status] += _seconds(batch, status)
+        for row in batch.filter(pc.equal(batch["status"], REJECTED)).to_pylist():
+            for reason in row["reject_reasons"] or ():
+                reasons[reason] += 1
+                reasons_s[reason] += row["duration_s"]
+    of_sources: Counter[str] = Counter()
+    of_clips: Counter[str] = Counter()
+    of_stretches: Counter[str] = Counter()
+    for row in dataset.quarantine(["source_uri", "clip_id", "reason"]).rows():
+        of_source = of_sources if row["source_uri"] in unread else of_stretches
+        (of_source if row["clip_id"] is None else of_clips)[row["reason"]] += 1
     return Account(
-        sources=Counter(sources["status"].to_pylist()),
-        footage_s=pc.sum(videos["duration_s"]).as_py() or 0.0,
-        clips=Counter(index["status"].to_pylist()),
-        seconds={status: _seconds(index, status) for status in (KEPT, REJECTED)},
+        sources=sources,
+        footage_s=footage_s,
+        clips=clips,
+        seconds=seconds,
         reasons=reasons,
         reasons_s=reasons_s,
-        quarantined_sources=whole,
-        quarantined_clips=clips,
-        lost_stretches=stretches,
+        quarantined_sources=of_sources,
+        quarantined_clips=of_clips,
+        lost_stretches=of_stretches,
     )
 
 
-def _seconds(index: pa.Table, status: str) -> float:
-    return pc.sum(index.filter(pc.equal(index["status"], status))["duration_s"]).as_py() or 0.0
+def _seconds(batch: pa.RecordBatch, status: str) -> float:
+    return pc.sum(batch.filter(pc.equal(batch["status"], status))["duration_s"]).as_py() or 0.0
 
 
 def by_reason(reasons: Mapping[str, int]) -> str:

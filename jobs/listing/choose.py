@@ -18,6 +18,7 @@ from jobs.cli.text import count, length
 from jobs.listing.sources import videos_of
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
+from pipelines.dataset.table_stream import as_table
 from pipelines.scores.registry import REASONS
 
 _ALWAYS = ("clip_id", "source_uri", "status", "reject_reasons", "bucket", "duration_s")
@@ -69,25 +70,30 @@ def choose(dataset: Dataset, choice: Choice, columns: Sequence[str]) -> Chosen:
         raise ValueError(f"reason={choice.reason} is not known{guess}")
     by, order = _order(choice.sort)
     wanted = list(dict.fromkeys([*_ALWAYS, *columns, *([by] if by else [])]))
+    sources = None if choice.source is None else pa.array(videos_of(dataset, choice.source), pa.string())
+    buckets = None if choice.bucket is None else pa.array(_buckets(dataset, choice.bucket), pa.string())
+    all_ids: list[str] = []
+    matches: list[pa.RecordBatch] = []
     index = dataset.index(wanted)
-    rows = index
-    if choice.status is not None:
-        rows = rows.filter(pc.equal(rows["status"], choice.status))
-    if choice.reason is not None:
-        has = [choice.reason in reasons for reasons in rows["reject_reasons"].to_pylist()]
-        rows = rows.filter(pa.array(has, pa.bool_()))
-    if choice.source is not None:
-        rows = rows.filter(
-            pc.is_in(rows["source_uri"], pa.array(videos_of(dataset, choice.source), pa.string()))
-        )
-    if choice.bucket is not None:
-        rows = rows.filter(pc.is_in(rows["bucket"], pa.array(_buckets(index, choice.bucket), pa.string())))
-    if choice.clip is not None:
-        rows = rows.filter(pc.starts_with(rows["clip_id"], choice.clip))
+    for batch in index:
+        all_ids += batch["clip_id"].to_pylist()
+        if choice.status is not None:
+            batch = batch.filter(pc.equal(batch["status"], choice.status))
+        if choice.reason is not None:
+            has = [choice.reason in reasons for reasons in batch["reject_reasons"].to_pylist()]
+            batch = batch.filter(pa.array(has, pa.bool_()))
+        if sources is not None:
+            batch = batch.filter(pc.is_in(batch["source_uri"], sources))
+        if buckets is not None:
+            batch = batch.filter(pc.is_in(batch["bucket"], buckets))
+        if choice.clip is not None:
+            batch = batch.filter(pc.starts_with(batch["clip_id"], choice.clip))
+        matches.append(batch)
+    rows = as_table(matches, index.schema)
     if by:
         nulls_last = rows.append_column(_NULL, pc.is_null(rows[by]))
         rows = rows.take(pc.sort_indices(nulls_last, [(_NULL, "ascending"), (by, order)]))
-    return Chosen(rows, index["clip_id"].to_pylist())
+    return Chosen(rows, all_ids)
 
 
 def sortable() -> list[str]:
@@ -110,9 +116,12 @@ def _order(sort: str | None) -> tuple[str | None, str]:
     return name, "descending" if sort.startswith("-") else "ascending"
 
 
-def _buckets(index: pa.Table, bucket: str) -> list[str]:
+def _buckets(dataset: Dataset, bucket: str) -> list[str]:
     """Those of a name, or of a pattern."""
-    there = sorted(set(index["bucket"].to_pylist()) - {None})
+    names: set[str | None] = set()
+    for batch in dataset.index(["bucket"]):
+        names.update(batch["bucket"].unique().to_pylist())
+    there = sorted(name for name in names if name is not None)
     found = [name for name in there if name == bucket or fnmatchcase(name, bucket)]
     if not found:
         guess = near_miss(bucket, there) or f"; there are {', '.join(there) or 'none'}"

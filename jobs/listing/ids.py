@@ -5,9 +5,17 @@ In: ids. Out: how many of their digits are enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from pipelines.dataset.reader import Dataset
 
 _FEWEST = 8
+
+
+def ids_of(dataset: Dataset) -> Iterator[str]:
+    """Ids of all clips, in the order of the index."""
+    for batch in dataset.index(["clip_id"]):
+        yield from batch["clip_id"].to_pylist()
 
 
 def short_length(clip_ids: Iterable[str]) -> int:

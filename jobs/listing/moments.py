@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs.listing.account import in_words
-from jobs.listing.ids import short_length
+from jobs.listing.ids import ids_of, short_length
 from jobs.listing.plain import plain
 from jobs.listing.sources import name_of, the_video
 from pipelines.dataset.reader import Dataset
@@ -34,9 +34,9 @@ def clip_at(dataset: Dataset, source: str, at_s: float | None) -> str:
             clips, and no time is given.
     """
     uri = the_video(dataset, source)
-    index = dataset.index(_COLUMNS)
-    size = short_length(index["clip_id"].to_pylist())
-    clips = index.filter(pc.equal(index["source_uri"], uri)).sort_by("start_s").to_pylist()
+    size = short_length(ids_of(dataset))
+    of_source = dataset.index(_COLUMNS).where(lambda batch: pc.equal(batch["source_uri"], uri))
+    clips = of_source.sort_by("start_s").to_pylist()
     if at_s is None:
         if len(clips) == 1:
             return clips[0]["clip_id"]
@@ -91,7 +91,7 @@ def _between(dataset: Dataset, uri: str, before: Row, behind: Row) -> str:
 
 def _gap_at(dataset: Dataset, uri: str, at_s: float) -> str:
     """The stretch of a video that is lost to damage, and has the time in it; empty if none has."""
-    for row in dataset.quarantine().to_pylist():
+    for row in dataset.quarantine().rows():
         here = row["source_uri"] == uri and is_gap(row) and row["start_s"] <= at_s
         if here and (row["end_s"] is None or at_s < row["end_s"]):
             return plain(f"lost to damage ({row['reason']}: {row['message']})")
@@ -100,7 +100,7 @@ def _gap_at(dataset: Dataset, uri: str, at_s: float) -> str:
 
 def _in_quarantine(dataset: Dataset, uri: str) -> str:
     """What of a video is lost, by its rows in the quarantine; empty if nothing is."""
-    bad = [row for row in dataset.quarantine().to_pylist() if row["source_uri"] == uri and not is_gap(row)]
+    bad = [row for row in dataset.quarantine().rows() if row["source_uri"] == uri and not is_gap(row)]
     if not bad:
         return ""
     lost = plain(f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})")

@@ -96,8 +96,7 @@ def passport(dataset: Dataset, clip: str) -> dict[str, Any]:
 
 
 def _find(dataset: Dataset, clip: str) -> dict[str, Any]:
-    index = dataset.index()
-    found = index.filter(pc.starts_with(index["clip_id"], clip))
+    found = dataset.index().where(lambda batch: pc.starts_with(batch["clip_id"], clip))
     if len(found) == 1:
         return found.to_pylist()[0]
     if len(found):
@@ -105,12 +104,12 @@ def _find(dataset: Dataset, clip: str) -> dict[str, Any]:
         raise ValueError(
             f"clip={clip}: {len(found)} clips have an id that begins so ({some} …); give more of it"
         )
-    bad = [row for row in dataset.quarantine().to_pylist() if (row["clip_id"] or "").startswith(clip)]
-    if bad:
-        raise ValueError(
-            f"clip={clip} is quarantined: {bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']} "
-            f"({bad[0]['source_uri']})"
-        )
+    for row in dataset.quarantine().rows():
+        if (row["clip_id"] or "").startswith(clip):
+            raise ValueError(
+                f"clip={clip} is quarantined: {row['stage']}: {row['reason']}: {row['message']} "
+                f"({row['source_uri']})"
+            )
     raise ValueError(
         f"clip={clip}: no clip of {dataset.store.uri} has an id that begins so; the column clip_id of its "
         "index has them all"
@@ -149,9 +148,10 @@ def _rules(dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _copies(dataset: Dataset, row: Mapping[str, Any]) -> dict[str, Any]:
-    index = dataset.index()
-    others = index.filter(pc.equal(index["duplicate_of"], row["clip_id"]))
     names = ("clip_id", "source_uri", "duplicate_kind", "duplicate_similarity")
+    others = dataset.index([*names, "duplicate_of"]).where(
+        lambda batch: pc.equal(batch["duplicate_of"], row["clip_id"])
+    )
     return {
         **{name: row[name] for name in ("duplicate_of", "duplicate_kind", "duplicate_similarity")},
         "stands_for": others.select(names).to_pylist(),

@@ -35,7 +35,7 @@ def videos_of(dataset: Dataset, name: str) -> list[str]:
         ValueError: there is none; says what became of the sources that are called so, or which has nearly
         that name.
     """
-    sources = dataset.sources().select(["uri", "status", "why", "video_id"]).to_pylist()
+    sources = list(dataset.sources(["uri", "status", "why", "video_id"]).rows())
     found = set(matching(name, (row["uri"] for row in sources)))
     stands = {row["video_id"]: row["uri"] for row in sources if row["status"] == "video"}
     meant = (row for row in sources if row["uri"] in found and row["status"] in ("video", "duplicate"))
@@ -72,8 +72,8 @@ def _why(dataset: Dataset, row: dict[str, Any]) -> str:
     uri = row["uri"]
     if row["status"] == "ignored":
         return plain(f"{uri} was ignored: {row['why']}")
-    bad = [entry for entry in dataset.quarantine().to_pylist() if entry["source_uri"] == uri]
-    said = f"{bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']}" if bad else row["why"]
+    bad = next((entry for entry in dataset.quarantine().rows() if entry["source_uri"] == uri), None)
+    said = f"{bad['stage']}: {bad['reason']}: {bad['message']}" if bad else row["why"]
     return plain(f"{uri} is in quarantine: {said}")
 
 

@@ -1,13 +1,13 @@
 """The index of a dataset as the page reads it: columns for what is counted of all, rows for what is shown.
 
-In: the Arrow table of the index. Out: numbers, labels and decisions as arrays; of a clip a short row (where
-it is, what became of it), and the full row of those few that are shown one by one. So a hundred thousand
-clips never become a hundred thousand full rows.
+In: the index as record batches. Out: numbers, labels and decisions as arrays; of a clip a short row (where it
+is, what became of it), and the full row of those few that are shown one by one. So a hundred thousand clips
+never become a hundred thousand full rows, and no text is in memory but theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
+from pipelines.scores.registry import SCORES
 
 _SHORT = (
     "clip_id",
@@ -41,11 +43,27 @@ _SHORT = (
 )
 
 
+COLUMNS = tuple(dict.fromkeys((
+    *_SHORT, *SCORES, "score_gaps", "score_models", "duplicate_of", "duplicate_kind", "duplicate_similarity",
+)))  # fmt: skip
+"""Of the index, that are held of every clip."""
+
+
 @dataclass(frozen=True)
 class Clips:
-    """All clips, kept and rejected, in the order of the index."""
+    """All clips, kept and rejected, in the order of the index.
+
+    Attributes:
+        table: its `COLUMNS`.
+        index: all its columns, as often as it is iterated over.
+    """
 
     table: pa.Table
+    index: Iterable[pa.RecordBatch]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Clips:
+        return cls(dataset.index(COLUMNS).table(), dataset.index())
 
     def __len__(self) -> int:
         return len(self.table)
@@ -57,8 +75,12 @@ class Clips:
 
     def full(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The full rows of clips given by their short ones."""
-        places = [self._places[row["clip_id"]] for row in rows]
-        return self.table.take(pa.array(places, pa.int64())).to_pylist()  # typed: none are of no type else
+        clip_ids = pa.array([row["clip_id"] for row in rows], pa.string())
+        found: dict[str, dict[str, Any]] = {}
+        for batch in self.index if rows else ():
+            these = batch.filter(pc.is_in(batch["clip_id"], clip_ids)).to_pylist()
+            found |= {row["clip_id"]: row for row in these}
+        return [found[row["clip_id"]] for row in rows]
 
     def row(self, clip_id: str) -> dict[str, Any] | None:
         """The short row of a clip, None if the index has no such clip."""

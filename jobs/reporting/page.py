@@ -97,8 +97,8 @@ def make_view(found: Found, most_clips: int, footage: Given) -> View:
     """
     dataset = open_dataset(found.dataset)
     recipe = recipe_of(dataset.manifest.recipe)
-    clips, sources = Clips(dataset.index()), dataset.sources().to_pylist()
-    quarantine = dataset.quarantine().to_pylist()
+    clips, sources = Clips.of(dataset), list(dataset.sources().rows())
+    quarantine = list(dataset.quarantine().rows())
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
     scores = scores_view(clips, recipe)
     pictures = Pictures(

@@ -31,7 +31,7 @@ from model.vae.loss import psnr_db, vae_loss
 from model.vae.network import VAE, latent_stats
 from model.vae.pixels import to_network, to_pixels
 from model.vae.training import VAETraining, Weights
-from pipelines.batches.frames import ClipError, FrameReader
+from pipelines.batches.frames import CLIP_COLUMNS, ClipError, FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
@@ -55,7 +55,7 @@ class VaeTask:
         self.config = vae_config(cfg.size, **cfg.model)
         self._perceptual: Distance | None = None
         dataset = open_dataset(cfg.dataset)
-        self._rows = {row["clip_id"]: row for row in dataset.kept()}
+        self._rows = {row["clip_id"]: row for row in dataset.kept([*CLIP_COLUMNS, "width", "height"])}
         self._frames = FrameReader(dataset, cfg.shapes.fps)
         self.unread: dict[str, str] = {}
         self._windows: dict[str, list[Window]] = {

@@ -1,11 +1,11 @@
-"""Rows of a dataset's tables → what in them does not add up. Pure: nothing is read, nothing is decoded.
+"""Rows of a dataset's tables → what in them does not add up. Nothing is decoded.
 
 In: index, sources, quarantine and looks, and the manifest's shards. Out: findings: every source and every
 clip is accounted for exactly once, and what one table says the others say too.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,23 +18,28 @@ from pipelines.errors import Reason
 from pipelines.ids import clip_id
 
 Row = Mapping[str, Any]
+Rows = Callable[[], Iterator[Row]]  # a pass over a table: no row is kept longer than it is looked at
 
 # What every version measured: a row that another version wrote stays as it is.
 _NEVER_NULL = ("clip_id", "video_id", "source_uri", "start_pts", "end_pts", "time_base", "start_s", "end_s")
 _NEVER_NULL += ("num_frames", "fps", "width", "height", "status", "bucket")
 _PLACE = ("shard", "offset", "size", "json_offset", "json_size", "txt_offset", "txt_size")
 _OF_KEPT = (*_PLACE, "cut_method", "lead_frames", "encode_fingerprint", "caption_short")
+PROMISED = (*_NEVER_NULL, *_OF_KEPT)
+"""Columns that a kept clip's row has values in."""
 
 
 def check_counts(tables: Tables, shards: Sequence[Shard]) -> list[Finding]:
     """What does not add up; tables that can't be relied on are left out."""
-    index = None if tables.index is None else tables.index.to_pylist()
-    sources = None if tables.sources is None else tables.sources.to_pylist()
-    quarantine = None if tables.quarantine is None else tables.quarantine.to_pylist()
+    index = None if tables.index is None else tables.index.rows
+    sources = None if tables.sources is None else tables.sources.rows
+    quarantine = None if tables.quarantine is None else tables.quarantine.rows
     found: list[Finding] = []
     if index is not None:
-        found += [Finding("index", f"clip {row['clip_id']}", what) for row in index for what in _of_row(row)]
-        found += _repeated("index", "clip", (row["clip_id"] for row in index))
+        found += [
+            Finding("index", f"clip {row['clip_id']}", what) for row in index() for what in _of_row(row)
+        ]
+        found += _repeated("index", "clip", (row["clip_id"] for row in index()))
         found += _duplicates(index)
         found += _placement(index, shards)
     if sources is not None:
@@ -42,13 +47,13 @@ def check_counts(tables: Tables, shards: Sequence[Shard]) -> list[Finding]:
     if sources is not None and quarantine is not None:
         found += _quarantine(quarantine, sources, index)
     if tables.looks is not None and index is not None:
-        found += _looks(tables.looks["clip_id"].to_pylist(), index)
+        found += _looks([row["clip_id"] for row in tables.looks.rows()], index)
     return found
 
 
 def comparable(row: Row) -> bool:
     """Whether a kept clip's row says all that its shard can be compared with."""
-    return all(row[name] is not None for name in (*_NEVER_NULL, *_OF_KEPT)) and _base(row) is not None
+    return all(row[name] is not None for name in PROMISED) and _base(row) is not None
 
 
 def _base(row: Row) -> Fraction | None:
@@ -88,9 +93,9 @@ def _repeated(check: str, what: str, names: Iterable[str]) -> list[Finding]:
     return [Finding(check, f"{what} {name}", f"{n} rows") for name, n in Counter(names).items() if n > 1]
 
 
-def _duplicates(index: Sequence[Row]) -> Iterator[Finding]:
-    kept = {row["clip_id"] for row in index if row["status"] == KEPT}
-    for row in index:
+def _duplicates(index: Rows) -> Iterator[Finding]:
+    kept = {row["clip_id"] for row in index() if row["status"] == KEPT}
+    for row in index():
         if row["duplicate_of"] is None:
             continue
         if row["status"] == KEPT:
@@ -105,12 +110,12 @@ def _duplicates(index: Sequence[Row]) -> Iterator[Finding]:
             )
 
 
-def _placement(index: Sequence[Row], shards: Sequence[Shard]) -> Iterator[Finding]:
+def _placement(index: Rows, shards: Sequence[Shard]) -> Iterator[Finding]:
     """Kept clips lie in the manifest's shards, and nothing else does."""
     by_id = {shard.id: shard for shard in shards}
     yield from _repeated("placement", "shard", (shard.id for shard in shards))
     held: Counter[str] = Counter()
-    for row in index:
+    for row in index():
         if row["status"] != KEPT or row["shard"] is None:
             continue
         shard = by_id.get(row["shard"])
@@ -136,15 +141,15 @@ def _placement(index: Sequence[Row], shards: Sequence[Shard]) -> Iterator[Findin
             )
 
 
-def _sources(sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Finding]:
-    yield from _repeated("sources", "source", (row["uri"] for row in sources))
-    for row in sources:
+def _sources(sources: Rows, index: Rows | None) -> Iterator[Finding]:
+    yield from _repeated("sources", "source", (row["uri"] for row in sources()))
+    for row in sources():
         if row["status"] not in STATUSES:
             yield Finding(
                 "sources", f"source {row['uri']}", f"it is {row['status']!r}, none of {', '.join(STATUSES)}"
             )
-    videos = {row["uri"]: row["video_id"] for row in sources if row["status"] == "video"}
-    for row in index or ():
+    videos = {row["uri"]: row["video_id"] for row in sources() if row["status"] == "video"}
+    for row in index() if index else ():
         if row["source_uri"] not in videos:
             yield Finding("sources", f"clip {row['clip_id']}", f"its source {row['source_uri']} is no video")
         elif videos[row["source_uri"]] != row["video_id"]:
@@ -155,14 +160,12 @@ def _sources(sources: Sequence[Row], index: Sequence[Row] | None) -> Iterator[Fi
             )
 
 
-def _quarantine(
-    quarantine: Sequence[Row], sources: Sequence[Row], index: Sequence[Row] | None
-) -> Iterator[Finding]:
+def _quarantine(quarantine: Rows, sources: Rows, index: Rows | None) -> Iterator[Finding]:
     """Who is in quarantine is there by all tables. A clip that something passing hindered stays in the index,
     too."""
-    status = {row["uri"]: row["status"] for row in sources}
-    entire = {row["source_uri"] for row in quarantine if row["clip_id"] is None and not is_gap(row)}
-    torn = {row["source_uri"] for row in quarantine if is_gap(row)}
+    status = {row["uri"]: row["status"] for row in sources()}
+    entire = {row["source_uri"] for row in quarantine() if row["clip_id"] is None and not is_gap(row)}
+    torn = {row["source_uri"] for row in quarantine() if is_gap(row)}
     for uri, is_ in status.items():
         if is_ == "quarantined" and uri not in entire:
             yield Finding(
@@ -176,15 +179,15 @@ def _quarantine(
             yield Finding(
                 "quarantine", f"source {uri}", f"stretches of it are lost, and it is {is_} among the sources"
             )
-    for row in sources:
+    for row in sources():
         if row["status"] == "video" and row["lost_s"] and row["uri"] not in torn:
             yield Finding(
                 "quarantine",
                 f"source {row['uri']}",
                 f"{row['lost_s']} s of it are lost, and the quarantine has no row of it",
             )
-    clips = {row["clip_id"] for row in index or ()}
-    for row in quarantine:
+    clips = {row["clip_id"] for row in (index() if index else ())}
+    for row in quarantine():
         if row["source_uri"] not in status:
             yield Finding(
                 "quarantine", f"source {row['source_uri']}", "it is in the quarantine, and no source"
@@ -199,9 +202,9 @@ def _quarantine(
             )
 
 
-def _looks(looks: Sequence[str], index: Sequence[Row]) -> Iterator[Finding]:
+def _looks(looks: Sequence[str], index: Rows) -> Iterator[Finding]:
     yield from _repeated("looks", "clip", looks)
-    clips, seen = {row["clip_id"] for row in index}, set(looks)
+    clips, seen = {row["clip_id"] for row in index()}, set(looks)
     for clip in sorted(clips - seen, key=str):
         yield Finding("looks", f"clip {clip}", "nothing is known of what it looks like")
     for clip in sorted(seen - clips, key=str):

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from pipelines.dataset.manifest import manifest_number
 from pipelines.dataset.shards import shard_key
-from pipelines.foreign import MANIFEST_BYTES, TABLE_BYTES, parse_object
+from pipelines.dataset.stages import rows_of
+from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.storage.base import Entry, Store
-from pipelines.storage.parquet import read_parquet
 
 MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = (
     "manifests",
@@ -156,7 +156,7 @@ class Reachable:
             if not _NAMES[NOTES].fullmatch(entry.key) or entry.linked:
                 continue
             try:
-                rows = read_parquet(self._store.read(entry.key, TABLE_BYTES), ("bucket", "shard")).to_pylist()
+                rows = rows_of(self._store, entry.key, ("bucket", "shard"))
                 shards = {shard_key(row["bucket"], row["shard"]) for row in rows if row["shard"]}
             except FileNotFoundError:  # taken back since it was listed
                 continue

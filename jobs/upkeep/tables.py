@@ -1,4 +1,4 @@
-"""The tables that a manifest names → their rows, as far as they are what they are named.
+"""The tables that a manifest names → streams of their rows, as far as they are what they are named.
 
 In: a dataset. Out: index, sources, quarantine and looks, or None for what can't be relied on; and what was
 found.
@@ -10,69 +10,79 @@ import pyarrow as pa
 
 from jobs.upkeep.findings import Finding
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names, completed
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, check_names
+from pipelines.dataset.table_stream import TableStream
 from pipelines.dedup.looks import LOOKS
-from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import hash_bytes
 from pipelines.scores.registry import SCORES
-from pipelines.storage.parquet import read_parquet
 
-_SCHEMAS = {"index": INDEX, "sources": SOURCES, "quarantine": QUARANTINE, "looks": LOOKS}
+_UNCHECKED = ("score_gaps", "score_models")  # lists that nothing is compared with
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
     """None: at least one file of it is not what it should be, so nothing can be said about its rows; or an
-    early version made no such table.
+    early version made no such table. Of looks only the ids are read.
     """
 
-    index: pa.Table | None
-    sources: pa.Table | None
-    quarantine: pa.Table | None
-    looks: pa.Table | None
+    index: TableStream | None
+    sources: TableStream | None
+    quarantine: TableStream | None
+    looks: TableStream | None
 
 
 def read_tables(dataset: Dataset) -> tuple[Tables, list[Finding]]:
     """All tables of a dataset, and what is wrong with their files."""
     found: list[Finding] = []
-    read: dict[str, pa.Table | None] = {}
     older = dataset.manifest.schema < SCHEMA_VERSION
-    for name, schema in _SCHEMAS.items():
-        keys = getattr(dataset.manifest, name)
-        parts = [_read(dataset, key, name, schema, older, found) for key in keys]
-        sound = all(part is not None for part in parts)
-        read[name] = pa.concat_tables([schema.empty_table(), *parts]) if sound else None
+    streams: dict[str, tuple[TableStream, pa.Schema]] = {
+        "index": (dataset.index([name for name in INDEX.names if name not in _UNCHECKED]), INDEX),
+        "sources": (dataset.sources(), SOURCES),
+        "quarantine": (dataset.quarantine(), QUARANTINE),
+        "looks": (dataset.looks(["clip_id"]), LOOKS),
+    }
+    sound: dict[str, TableStream | None] = {}
+    for name, (stream, schema) in streams.items():
+        files = [_is_sound(stream, key, name, schema, older, found) for key in stream.keys]
+        sound[name] = stream if all(files) else None
     if older and not dataset.manifest.looks:
-        read["looks"] = None
-    return Tables(**read), found
+        sound["looks"] = None
+    return Tables(**sound), found
 
 
-def _read(
-    dataset: Dataset, key: str, name: str, schema: pa.Schema, older: bool, found: list[Finding]
-) -> pa.Table | None:
+def _is_sound(
+    stream: TableStream, key: str, name: str, schema: pa.Schema, older: bool, found: list[Finding]
+) -> bool:
+    """Whether a file is what the manifest says; adds to `found` what it is instead."""
     try:
-        data = dataset.store.read(key, TABLE_BYTES)
+        file = stream.file(key)
     except FileNotFoundError:
         found.append(Finding("table", key, "the manifest names it, and it is not there"))
-        return None
+        return False
     except (PermissionError, ValueError) as error:  # a link that leads out, a FIFO, a name that is no key
         found.append(Finding("table", str(key), str(error)))
-        return None
-    if key != f"{name}/{hash_bytes(data)}.parquet":
-        found.append(Finding("table", key, f"its bytes are those of {hash_bytes(data)}"))
-        return None
+        return False
+    if key != f"{name}/{hash_bytes(file.data)}.parquet":
+        found.append(Finding("table", key, f"its bytes are those of {hash_bytes(file.data)}"))
+        return False
+    wrong: list[str] = []
     try:
-        rows = read_parquet(data)
+        wrong += _wrong_columns(file.schema(), schema, older)
+        for batch in file.batches():
+            wrong += [why for why in [_wrong_names(batch)] if why and why not in wrong]
     except (pa.ArrowException, OSError, ValueError) as error:
         found.append(Finding("table", key, f"it can't be read as parquet ({str(error).splitlines()[0]})"))
-        return None
-    wrong = _wrong_columns(rows.schema, schema, older)
-    try:
-        check_names(rows)
-    except (ValueError, pa.ArrowException) as error:
-        wrong.append(str(error))
+        return False
     found += [Finding("columns", key, what) for what in wrong]
-    return None if wrong else completed(rows, schema)
+    return not wrong
+
+
+def _wrong_names(batch: pa.RecordBatch) -> str | None:
+    try:
+        check_names(batch)
+    except (ValueError, pa.ArrowException) as error:
+        return str(error)
+    return None
 
 
 def _wrong_columns(have: pa.Schema, want: pa.Schema, older: bool) -> list[str]:

@@ -19,6 +19,9 @@ from pipelines.dataset.shards import shard_key
 from pipelines.errors import MediaError
 from pipelines.media.decode import decode_frames
 
+CLIP_COLUMNS = ("clip_id", "bucket", "shard", "offset", "size", "start_s", "end_s")
+"""Of the index, that reading a clip's frames needs."""
+
 
 class ClipError(ValueError):
     """A clip of a dataset that can't be read: which one, in which shard, and why. Whoever meets it leaves the

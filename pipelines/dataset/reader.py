@@ -1,25 +1,27 @@
-"""A dataset as readers see it: the newest manifest, and nothing that it does not name.
+"""The one door to a dataset: the newest manifest, and nothing that it does not name.
 
-In: a URI. Out: the index of clips, the sources, the quarantine, and the bytes of any clip by one range read.
+In: a URI. Out: its tables (index, sources, quarantine, looks, captions) as streams of record batches with the
+columns that are asked for, and the bytes of any clip by one range read. Nobody else opens a file of these
+tables, so how they are divided into files is this module's matter alone.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.dataset.manifest import Manifest, Shard, newest
-from pipelines.dataset.schema import INDEX, KEPT, QUARANTINE, SOURCES, check_names, completed
+from pipelines.dataset.schema import CAPTION_COLUMNS, INDEX, KEPT, QUARANTINE, SOURCES
 from pipelines.dataset.shards import shard_key
+from pipelines.dataset.table_stream import Batches, TableStream, batches_of, selected
 from pipelines.dedup.looks import LOOKS
-from pipelines.foreign import TABLE_BYTES
 from pipelines.naming import nearest
 from pipelines.scores.registry import SCORES
 from pipelines.storage import s3
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store
-from pipelines.storage.parquet import read_parquet
 
 _MAKE_ONE = "; `rushes curate footage=… dataset=…` makes one"
 _NEW_SCORE = "measured before this score existed: curate its footage again"
@@ -31,40 +33,44 @@ _COLUMNS = {
 
 
 class Dataset:
-    """One manifest of a dataset. It never changes: open again to see what was committed since."""
+    """One manifest of a dataset. It never changes: open again to see what was committed since.
+
+    Of every table only the columns that are named are read, which for a few of them is far less; all of them
+    if none is named.
+    """
 
     def __init__(self, store: Store, number: int, manifest: Manifest):
         self.store = store
         self.number = number
         self.manifest = manifest
 
-    def index(self, columns: Collection[str] = ()) -> pa.Table:
-        """A row per clip, kept and rejected alike.
+    def index(self, columns: Sequence[str] = ()) -> TableStream:
+        """A row per clip, kept and rejected alike."""
+        schema = selected(INDEX, columns)
+        fill = _with_new_scores if "score_gaps" in schema.names else None
+        return TableStream(self.store, self.manifest.index, schema, fill)
 
-        Args:
-            columns: the only ones that are read, which for a few of them is far less; all of them if none is
-            named.
-        """
-        if columns and "score_gaps" not in columns:
-            return self._tables(self.manifest.index, pa.schema([INDEX.field(name) for name in columns]))
-        index = _with_new_scores(self._tables(self.manifest.index, INDEX))
-        return index.select(list(columns)) if columns else index
-
-    def kept(self) -> list[dict[str, Any]]:
+    def kept(self, columns: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
         """The index rows of kept clips, in the order of the index."""
-        return [row for row in self.index().to_pylist() if row["status"] == KEPT]
+        names = list(columns) or INDEX.names
+        for batch in self.index(list(dict.fromkeys([*names, "status"]))):
+            yield from batch.filter(pc.equal(batch["status"], KEPT)).select(names).to_pylist()
 
-    def looks(self) -> pa.Table:
+    def captions(self) -> Iterator[dict[str, Any]]:
+        """What captioners wrote of kept clips: their ids and the index's columns of captions and tags."""
+        return self.kept(["clip_id", *CAPTION_COLUMNS])
+
+    def looks(self, columns: Sequence[str] = ()) -> TableStream:
         """A row per clip: what it looks like, for finding copies and neighbours."""
-        return self._tables(self.manifest.looks, LOOKS)
+        return TableStream(self.store, self.manifest.looks, selected(LOOKS, columns))
 
-    def sources(self) -> pa.Table:
+    def sources(self, columns: Sequence[str] = ()) -> TableStream:
         """A row per source: its video, or why there is none."""
-        return self._tables(self.manifest.sources, SOURCES)
+        return TableStream(self.store, self.manifest.sources, selected(SOURCES, columns))
 
-    def quarantine(self) -> pa.Table:
+    def quarantine(self, columns: Sequence[str] = ()) -> TableStream:
         """A row per source or clip that could not be processed."""
-        return self._tables(self.manifest.quarantine, QUARANTINE)
+        return TableStream(self.store, self.manifest.quarantine, selected(QUARANTINE, columns))
 
     def read(self, row: Mapping[str, Any], suffix: str = "mp4") -> bytes:
         """The bytes of a kept clip's file in its shard, by one range read.
@@ -91,33 +97,27 @@ class Dataset:
     def shards(self) -> tuple[Shard, ...]:
         return self.manifest.shards
 
-    def _tables(self, keys: tuple[str, ...], schema: pa.Schema) -> pa.Table:
-        tables = []
-        for key in keys:
-            data = self.store.read(key, TABLE_BYTES)
-            try:
-                rows = read_parquet(data, schema.names)
-                check_names(rows)
-                rows = completed(rows, schema)
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise ValueError(
-                    f"{key} of {self.store.uri} can't be read: {str(error).splitlines()[0]}"
-                ) from error
-            tables.append(rows)
-        return pa.concat_tables([schema.empty_table(), *tables])
 
-
-def _with_new_scores(index: pa.Table) -> pa.Table:
-    """The index, in which scores that nobody knew of when it was written say so."""
-    new = [name for name in SCORES if (index[name].null_count == len(index) and len(index))]
-    if not new and not index["score_gaps"].null_count:
-        return index
-    gaps = [row or [] for row in index["score_gaps"].to_pylist()]
-    for row in gaps:
-        explained = {gap["score"] for gap in row}
-        row += [{"score": name, "why": _NEW_SCORE} for name in new if name not in explained]
-    place = index.schema.get_field_index("score_gaps")
-    return index.set_column(place, index.schema.field(place), pa.array(gaps, index.schema.field(place).type))
+def _with_new_scores(data: bytes, batches: Batches) -> Batches:
+    """The index, in which scores that nobody knew of when a file of it was written say so: those that are
+    null in every row of the file."""
+    rows, nulls = 0, dict.fromkeys(SCORES, 0)
+    for batch in batches_of(data, selected(INDEX, list(SCORES))):
+        rows += batch.num_rows
+        for name in SCORES:
+            nulls[name] += batch[name].null_count
+    new = [name for name in SCORES if rows and nulls[name] == rows]
+    for batch in batches:
+        if not new and not batch["score_gaps"].null_count:
+            yield batch
+            continue
+        gaps = [row or [] for row in batch["score_gaps"].to_pylist()]
+        for row in gaps:
+            explained = {gap["score"] for gap in row}
+            row += [{"score": name, "why": _NEW_SCORE} for name in new if name not in explained]
+        place = batch.schema.get_field_index("score_gaps")
+        field = batch.schema.field(place)
+        yield batch.set_column(place, field, pa.array(gaps, field.type))
 
 
 def open_dataset(uri: str) -> Dataset:

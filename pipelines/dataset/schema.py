@@ -126,6 +126,9 @@ _REASON = (
     _field("message", pa.string(), "what exactly went wrong"),
 )
 
+CAPTION_COLUMNS = tuple(INDEX.names[INDEX.names.index("caption_short") : INDEX.names.index("cut_method")])
+"""Of the index, that a captioner fills."""
+
 # What the stages commit, in the columns of the index they fill.
 CLIPS = _columns(
     *INDEX.names[INDEX.names.index("shot_index") : INDEX.names.index("status")],
@@ -133,7 +136,7 @@ CLIPS = _columns(
 )
 CAPTIONS = _columns(
     "clip_id",
-    *INDEX.names[INDEX.names.index("caption_short") : INDEX.names.index("cut_method")],
+    *CAPTION_COLUMNS,
     also=(
         _field("shown", pa.string(), "hash of the scores and the text that the captioner was told"),
         *_REASON,
@@ -203,7 +206,7 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:
+def check_names(rows: pa.RecordBatch | pa.Table, columns: Collection[str] = _NAMES) -> None:
     """Ids and buckets become names of files: in rows that somebody else wrote they might lead anywhere.
 
     Args:
@@ -213,7 +216,7 @@ def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:
         ValueError: one is no name.
     """
     for column in columns:
-        if column not in rows.column_names:
+        if column not in rows.schema.names:
             continue
         names = rows[column].cast(pa.string())
         wrong = names.filter(pc.invert(pc.match_substring_regex(names, _NAME)))
@@ -223,7 +226,7 @@ def check_names(rows: pa.Table, columns: Collection[str] = _NAMES) -> None:
             )
 
 
-def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def completed(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Rows in the columns of a schema, which an earlier version may have written: what they don't have is
     null, in a column of records too.
 
@@ -231,6 +234,6 @@ def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         ValueError: a column is of another kind.
     """
     for field in schema:
-        if field.name not in rows.column_names:
-            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+        if field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.select(schema.names).cast(schema)

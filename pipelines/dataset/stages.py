@@ -7,7 +7,7 @@ workers that finish one unit, the second takes the first one's rows.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -93,6 +93,17 @@ class Stage:
 
     def _key(self, unit: str) -> str:
         return f"{self._folder}{unit}.parquet"
+
+
+def rows_of(store: Store, key: str, columns: Collection[str]) -> list[dict[str, Any]]:
+    """The rows that were committed under a key, with those of the columns that they have; of no certain
+    stage.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: it can't be read.
+    """
+    return read_parquet(store.read(key, TABLE_BYTES), columns).to_pylist()
 
 
 def _outcome(data: bytes) -> pa.Table | Quarantined:

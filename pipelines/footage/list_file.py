@@ -187,7 +187,7 @@ def _titles(text: str, separator: str) -> list[str]:
 def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]:
     import pyarrow as pa
 
-    from pipelines.storage.parquet import columns_of_parquet, read_parquet
+    from pipelines.storage.parquet import read_parquet, schema_of_parquet
 
     @contextlib.contextmanager
     def as_parquet() -> Iterator[None]:
@@ -197,7 +197,7 @@ def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]
             raise ValueError(f"footage={name}: it can't be read as parquet ({_first_line(error)})") from error
 
     with as_parquet():
-        titles = columns_of_parquet(content)
+        titles = schema_of_parquet(content).names
     own = _need(name, column, titles)
     with as_parquet():
         table = read_parquet(content, [title for title in titles if title == own or title in FIELDS])

@@ -4,12 +4,15 @@ In: a table, or bytes. Out: the other. See `table_bounds` for how much a file ma
 """
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.storage.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
+
+_BATCH_BYTES = 32 * 2**20
+_BATCH_ROWS = 256, 65_536  # at least and at most
 
 
 def parquet_bytes(content: pa.Table) -> bytes:
@@ -19,37 +22,50 @@ def parquet_bytes(content: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Table:
-    """The table in parquet bytes.
+def parquet_batches(data: bytes, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows in parquet bytes, in batches of some 32 MiB.
 
     Args:
-        columns: the only ones wanted, of those that it has; all of them if None.
+        columns: the only ones that are read, of those that it has; all of them if None.
 
     Raises:
         ValueError: it can't be read (Arrow's own `ArrowInvalid` is one), or would take far more memory than
-        its size allows.
+            its size allows; for texts that repeat, only the batch that has them tells.
     """
     texts = texts_to_measure(data, columns)
-    file = _opened(data)
-    wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
-    if not texts:
-        return file.read(columns=wanted, use_threads=False)
-    schema = pa.schema(
-        [file.schema_arrow.field(name) for name in (file.schema_arrow.names if wanted is None else wanted)],
-        file.schema_arrow.metadata,
-    )
-    measured, groups, taken = _opened(data, texts), [], 0
-    for number in range(file.num_row_groups):  # one by one: Arrow joins no records with dictionaries
-        group = measured.read_row_group(number, columns=wanted, use_threads=False)
-        taken = check_texts(group, len(data), taken)
-        groups.append(group.cast(schema))
-    return pa.concat_tables([schema.empty_table(), *groups])
+    schema = _selected(_opened(data).schema_arrow, columns)
+    file, taken = _opened(data, texts), 0
+    for group in range(file.num_row_groups):  # one by one: Arrow joins no records with dictionaries
+        rows = _rows_of_a_batch(file.metadata.row_group(group))
+        for batch in file.iter_batches(rows, [group], schema.names, use_threads=False):
+            if texts:
+                taken = check_texts(batch, len(data), taken)
+            yield batch.cast(schema) if texts else batch
 
 
-def columns_of_parquet(data: bytes) -> list[str]:
-    """Names of the columns in parquet bytes, in order. Raises as `read_parquet`."""
+def read_parquet(data: bytes, columns: Collection[str] | None = None) -> pa.Table:
+    """All rows in parquet bytes. Arguments and errors as of `parquet_batches`."""
+    batches = list(parquet_batches(data, columns))
+    return pa.Table.from_batches(batches, _selected(_opened(data).schema_arrow, columns)).combine_chunks()
+
+
+def schema_of_parquet(data: bytes) -> pa.Schema:
+    """The columns in parquet bytes, in order. Raises as `parquet_batches`."""
     texts_to_measure(data, ())
-    return list(_opened(data).schema_arrow.names)
+    return _opened(data).schema_arrow
+
+
+def _selected(schema: pa.Schema, columns: Collection[str] | None) -> pa.Schema:
+    if columns is None:
+        return schema
+    return pa.schema([field for field in schema if field.name in columns], schema.metadata)
+
+
+def _rows_of_a_batch(group: pq.RowGroupMetaData) -> int:
+    """By what the file says of its size: that only says how many rows are decoded at a time."""
+    row_bytes = max(1, group.total_byte_size) / max(1, group.num_rows)
+    fewest, most = _BATCH_ROWS
+    return int(min(max(_BATCH_BYTES / row_bytes, fewest), most))
 
 
 def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.ParquetFile:

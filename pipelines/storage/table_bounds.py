@@ -86,7 +86,7 @@ def texts_to_measure(data: bytes, columns: Collection[str] | None = None) -> lis
     return sorted(texts) if known + repeated > FLOOR_BYTES else []
 
 
-def check_texts(table: pa.Table, size_bytes: int, taken_bytes: int) -> int:
+def check_texts(batch: pa.RecordBatch, size_bytes: int, taken_bytes: int) -> int:
     """Bytes of the texts of columns that were read as dictionaries, once each row has its own, and of those
     before.
 
@@ -97,7 +97,7 @@ def check_texts(table: pa.Table, size_bytes: int, taken_bytes: int) -> int:
     Raises:
         ValueError: they are too many.
     """
-    taken_bytes += sum(_length(chunk) for column in table.columns for chunk in column.chunks)
+    taken_bytes += sum(_length(column) for column in batch.columns)
     _check(taken_bytes, size_bytes)
     return taken_bytes
 

@@ -19,10 +19,10 @@ def of_dataset(folder: Path) -> dict[str, Any]:
 
     dataset = open_dataset(str(folder))
     tables = {
-        "index": dataset.index(),
-        "sources": dataset.sources(),
-        "quarantine": dataset.quarantine(),
-        "looks": dataset.looks(),
+        "index": dataset.index().table(),
+        "sources": dataset.sources().table(),
+        "quarantine": dataset.quarantine().table(),
+        "looks": dataset.looks().table(),
     }
     clips = {
         row["clip_id"]: [hash_bytes(dataset.read(row, suffix)) for suffix in ("mp4", "json", "txt")]

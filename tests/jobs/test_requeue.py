@@ -55,7 +55,7 @@ def content(dataset):
 def never_failed(footage, tmp_path_factory, shared_ray):
     dataset = tmp_path_factory.mktemp("whole") / "dataset"
     curate(footage, dataset, shared_ray)
-    assert len(open_dataset(str(dataset)).kept()) == 2
+    assert len(list(open_dataset(str(dataset)).kept())) == 2
     return dataset
 
 
@@ -64,16 +64,18 @@ def test_a_source_that_needed_more_memory_is_as_if_it_had_never_failed(
 ):
     dataset = tmp_path / "dataset"
     curate(footage, dataset, shared_ray, "limits.memory_bytes=268435456")
-    (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
+    (row,) = open_dataset(str(dataset)).quarantine().table().to_pylist()
     assert (row["source_uri"][-5:], row["reason"]) == ("b.mp4", "out_of_memory")
     curate(footage, dataset, shared_ray)
-    assert len(open_dataset(str(dataset)).quarantine()) == 1, "nothing that lasts is tried again unasked"
+    assert len(open_dataset(str(dataset)).quarantine().table()) == 1, (
+        "nothing that lasts is tried again unasked"
+    )
 
     did = requeue(dataset, shared_ray, "reasons=[timed_out]")
     assert (did["tried"], did["still_quarantined"]) == (0, 0)
     did = requeue(dataset, shared_ray, "limits.memory_bytes=268435456")
     assert (did["tried"], did["still_quarantined"], did["videos_decoded"]) == (1, 1, 1)
-    assert open_dataset(str(dataset)).quarantine()["reason"].to_pylist() == ["out_of_memory"]
+    assert open_dataset(str(dataset)).quarantine().table()["reason"].to_pylist() == ["out_of_memory"]
 
     did = requeue(dataset, shared_ray, "limits.memory_bytes=4294967296", "sources=*b.mp4")
     assert (did["tried"], did["still_quarantined"], did["videos_decoded"], did["videos_hashed"]) == (
@@ -111,10 +113,10 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
     Stage(open_store(str(dataset)), stage, print_).commit(unit, rows)
     curate(footage, dataset, shared_ray)
     opened = open_dataset(str(dataset))
-    assert [(row["clip_id"], row["stage"]) for row in opened.quarantine().to_pylist()] == [
+    assert [(row["clip_id"], row["stage"]) for row in opened.quarantine().table().to_pylist()] == [
         (clip["clip_id"], stage)
     ]
-    assert [row["clip_id"] for row in opened.index().to_pylist()] == [other["clip_id"]]
+    assert [row["clip_id"] for row in opened.index().table().to_pylist()] == [other["clip_id"]]
 
     did = requeue(dataset, shared_ray)
     assert (did["tried"], did["still_quarantined"], did["videos_decoded"]) == (1, 0, 0)
@@ -125,7 +127,7 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
     assert {row["clip_id"]: opened.read(row) for row in opened.kept()} == {
         row["clip_id"]: whole.read(row) for row in whole.kept()
     }
-    assert not len(opened.quarantine())
+    assert not len(opened.quarantine().table())
 
 
 def test_copies_of_what_succeeds_now_leave_the_quarantine_with_it(footage, tmp_path, shared_ray):
@@ -135,13 +137,13 @@ def test_copies_of_what_succeeds_now_leave_the_quarantine_with_it(footage, tmp_p
         shutil.copyfile(footage.with_name("b.mp4"), folder / name)
     shutil.copyfile(footage.with_name("a.mp4"), folder / os.fsdecode(b"no\xfftext.mp4"))
     curate(folder, dataset, shared_ray, "limits.memory_bytes=268435456")
-    reasons = open_dataset(str(dataset)).quarantine()["reason"].to_pylist()
+    reasons = open_dataset(str(dataset)).quarantine().table()["reason"].to_pylist()
     assert sorted(reasons) == ["out_of_memory", "out_of_memory", "unreadable"]
     did = requeue(dataset, shared_ray, "limits.memory_bytes=4294967296", "sources=*one.mp4")
     assert (did["tried"], did["still_quarantined"], did["videos_decoded"]) == (2, 0, 1)
     opened = open_dataset(str(dataset))
-    assert opened.quarantine()["reason"].to_pylist() == ["unreadable"]
-    assert sorted(opened.sources()["status"].to_pylist()) == ["duplicate", "quarantined", "video"]
+    assert opened.quarantine().table()["reason"].to_pylist() == ["unreadable"]
+    assert sorted(opened.sources().table()["status"].to_pylist()) == ["duplicate", "quarantined", "video"]
     assert requeue(dataset, shared_ray)["tried"] == 0, "a name that is no text is none to look for"
 
 

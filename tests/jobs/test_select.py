@@ -49,7 +49,7 @@ def select(dataset, shared_ray, *recipe):
 
 def clips(dataset):
     """By the file and start of each clip: its row."""
-    rows = open_dataset(str(dataset)).index().to_pylist()
+    rows = open_dataset(str(dataset)).index().table().to_pylist()
     return {(Path(row["source_uri"]).stem, round(row["start_s"], 1)): row for row in rows}
 
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_now_stays_and_is_tried_again(dataset, footage, shar
         found, opened = clips(dataset), open_dataset(str(dataset))
         assert found[STILL]["reject_reasons"] == ["unavailable"]
         assert found[STILL]["luma_mean"] is not None
-        assert [(row["stage"], row["reason"]) for row in opened.quarantine().to_pylist()] == [
+        assert [(row["stage"], row["reason"]) for row in opened.quarantine().table().to_pylist()] == [
             ("cut", "missing")
         ]
     finally:
@@ -213,7 +213,7 @@ def test_what_cannot_be_read_now_stays_and_is_tried_again(dataset, footage, shar
     did = select(dataset, shared_ray)
     assert (did["clips_captioned"], did["clips_cut"]) == (0, 1)  # its caption needed no source
     assert clips(dataset)[STILL]["status"] == "kept"
-    assert not len(open_dataset(str(dataset)).quarantine())
+    assert not len(open_dataset(str(dataset)).quarantine().table())
 
 
 def test_the_copy_is_kept_if_the_better_one_cannot_be_cut(dataset, footage, shared_ray):
@@ -234,7 +234,7 @@ def test_a_source_that_was_replaced_is_not_what_was_curated(dataset, footage, tm
     write(footage / "a.mp4", pan(9, 3 * FRAMES, HEIGHT, WIDTH, right=1.0))
     try:
         select(dataset, shared_ray, "recipe.min.motion_peak=-inf")
-        quarantine = open_dataset(str(dataset)).quarantine().to_pylist()
+        quarantine = open_dataset(str(dataset)).quarantine().table().to_pylist()
         assert [row["message"] for row in quarantine] == ["the file has changed since it was curated"]
     finally:
         (footage / "a.mp4").write_bytes(original)
@@ -266,7 +266,7 @@ def test_a_score_that_came_later_is_null_in_what_was_curated_before(dataset, sha
     monkeypatch.setattr(registry, "SCORES", newer)
     monkeypatch.setattr(reading, "SCORES", newer)
     monkeypatch.setattr(reading, "INDEX", schema.INDEX.append(field))
-    rows = open_dataset(str(dataset)).index().to_pylist()
+    rows = open_dataset(str(dataset)).index().table().to_pylist()
     assert {row["skin"] for row in rows} == {None}
     assert all(
         "before this score existed" in {g["score"]: g["why"] for g in row["score_gaps"]}["skin"]

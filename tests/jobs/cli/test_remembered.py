@@ -67,7 +67,7 @@ def test_a_dataset_of_somebody_else_has_its_sources_opened_only_if_they_are_give
     shutil.rmtree(state.parent)  # as of somebody who has not curated it
 
     run_job("select", f"dataset={theirs}", *loose)
-    (row,) = open_dataset(str(theirs)).quarantine().to_pylist()
+    (row,) = open_dataset(str(theirs)).quarantine().table().to_pylist()
     assert row["reason"] == "missing"
     assert "give the footage with footage=" in row["message"]
     with pytest.raises(ValueError, match=r"only the dataset names it; give the footage with footage="):
@@ -76,7 +76,7 @@ def test_a_dataset_of_somebody_else_has_its_sources_opened_only_if_they_are_give
         run_job("select", f"dataset={theirs}", f"footage={tmp_path}/flims")
     did = run_job("select", f"dataset={theirs}", f"footage={footage}")
     assert did["clips_cut"] == 1
-    assert not len(open_dataset(str(theirs)).quarantine())
+    assert not len(open_dataset(str(theirs)).quarantine().table())
 
     remember(str(footage), "uri")
     assert run_job("select", f"dataset={dataset}", *loose)["clips_cut"] == 1

@@ -103,7 +103,7 @@ def test_every_source_and_every_clip_is_accounted_for(first, footage):
         "clips_quarantined": 0,
     }
     opened = open_dataset(str(dataset))
-    status = {Path(row["uri"]).name: row["status"] for row in opened.sources().to_pylist()}
+    status = {Path(row["uri"]).name: row["status"] for row in opened.sources().table().to_pylist()}
     assert status == {
         "a.mp4": "video",
         "b.avi": "video",
@@ -112,11 +112,11 @@ def test_every_source_and_every_clip_is_accounted_for(first, footage):
         "notes.txt": "ignored",
         "text.mp4": "quarantined",
     }
-    reasons = {Path(row["source_uri"]).name: row["reason"] for row in opened.quarantine().to_pylist()}
+    reasons = {Path(row["source_uri"]).name: row["reason"] for row in opened.quarantine().table().to_pylist()}
     assert reasons == {"half.mp4": "truncated", "text.mp4": "unreadable"}
     rejected = {
         row["num_frames"]: row["reject_reasons"]
-        for row in opened.index().to_pylist()
+        for row in opened.index().table().to_pylist()
         if row["status"] == "rejected"
     }
     assert rejected == {20: ["too_short"], 30: ["static"]}
@@ -254,7 +254,7 @@ def test_another_way_of_cutting_cuts_again_and_nothing_else_and_says_why(first, 
         3,
         3,
     )
-    rows = open_dataset(str(dataset)).kept()
+    rows = list(open_dataset(str(dataset)).kept())
     assert {(row["cut_method"], row["cut_why"], row["lead_frames"]) for row in rows} == {
         ("encode", "cut.method=encode", 0)
     }
@@ -286,10 +286,12 @@ def test_added_footage_leaves_old_shards_and_a_run_that_lost_the_race_goes_on(
     assert (did["manifest"], did["videos_decoded"], did["clips_cut"]) == (3, 1, 1)
     old, new = open_dataset(str(first[0])), open_dataset(str(dataset))
     assert {shard.id for shard in old.shards()} < {shard.id for shard in new.shards()}
-    assert len(new.kept()) == 4
-    ids = {row["clip_id"]: row["reject_reasons"] for row in new.index().to_pylist()}
-    assert {row["clip_id"]: row["reject_reasons"] for row in old.index().to_pylist()}.items() <= ids.items()
-    assert len(new.sources()) == 7
+    assert len(list(new.kept())) == 4
+    ids = {row["clip_id"]: row["reject_reasons"] for row in new.index().table().to_pylist()}
+    assert {
+        row["clip_id"]: row["reject_reasons"] for row in old.index().table().to_pylist()
+    }.items() <= ids.items()
+    assert len(new.sources().table()) == 7
 
 
 def test_what_a_user_gets_wrong_is_said_before_anything_starts(footage, tmp_path):
@@ -322,7 +324,7 @@ def test_sound_never_costs_pictures_and_the_index_says_what_became_of_it(tmp_pat
     did = curate(folder, dataset, cut__audio="keep", recipe__name="permissive")
     assert did["sound"] == {"converted": 1, "kept": 1, "left out": 1}
     opened = open_dataset(str(dataset))
-    assert not len(opened.quarantine())
+    assert not len(opened.quarantine().table())
     assert {Path(row["source_uri"]).name: (row["cut_method"], row["cut_sound"]) for row in opened.kept()} == {
         "odd.mkv": ("copy", "converted: to AAC at 24000 Hz, mono, as mp4 does not carry pcm_s16le"),
         "plain.mp4": ("copy", "kept"),

@@ -37,7 +37,7 @@ def test_without_nudenet_nsfw_is_null_and_is_measured_once_it_is_there(tmp_path,
             run_job("curate", *given, "scores.nsfw=true")
         with pytest.raises(ValueError, match="nsfw: NudeNet"):
             run_job("select", given[1], "recipe.max.nsfw=0.5")
-    (row,) = open_dataset(str(tmp_path / "dataset")).index().to_pylist()
+    (row,) = open_dataset(str(tmp_path / "dataset")).index().table().to_pylist()
     assert (row["status"], row["nsfw"]) == ("kept", None)
     assert {
         "score": "nsfw",
@@ -50,7 +50,7 @@ def test_without_nudenet_nsfw_is_null_and_is_measured_once_it_is_there(tmp_path,
     del said[:]
     did = run_job("curate", *given)
     assert (did["videos_decoded"], did["clips_captioned"], did["clips_cut"]) == (1, 0, 0)
-    (row,) = open_dataset(str(tmp_path / "dataset")).index().to_pylist()
+    (row,) = open_dataset(str(tmp_path / "dataset")).index().table().to_pylist()
     assert 0 <= row["nsfw"] <= 1
     assert not any("nsfw is not measured" in line for line in said)
 

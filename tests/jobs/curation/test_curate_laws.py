@@ -56,8 +56,8 @@ def curate(footage, dataset, shared_ray, *overrides):
 def decisions(dataset):
     """Every clip with all that is known of it but where it lies; and what became of every source."""
     opened = open_dataset(str(dataset))
-    clips = [{k: v for k, v in row.items() if k not in PLACE} for row in opened.index().to_pylist()]
-    return clips, opened.sources().to_pylist(), opened.quarantine().to_pylist()
+    clips = [{k: v for k, v in row.items() if k not in PLACE} for row in opened.index().table().to_pylist()]
+    return clips, opened.sources().table().to_pylist(), opened.quarantine().table().to_pylist()
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +182,12 @@ def test_shards_are_the_same_whether_it_was_known_or_not_that_a_clip_can_not_be_
         did = curate_here(footage, dataset)
     assert did["clips_cut"] == len(clips) >= 4, "each once, though what was left was packed again"
     learned = open_dataset(str(dataset))
-    before = learned.index().to_pylist(), learned.manifest.shards
+    before = learned.index().table().to_pylist(), learned.manifest.shards
     assert victim not in {row["clip_id"] for row in before[0]}
     forget_manifests(dataset)
     curate_here(footage, dataset)
     known = open_dataset(str(dataset))
-    assert (known.index().to_pylist(), known.manifest.shards) == before
+    assert (known.index().table().to_pylist(), known.manifest.shards) == before
 
 
 def test_a_source_that_was_away_while_its_shard_was_written_comes_back_into_one(footage, tmp_path):
@@ -195,14 +195,14 @@ def test_a_source_that_was_away_while_its_shard_was_written_comes_back_into_one(
     shutil.copytree(footage / "a", folder)
     away = tmp_path / "away.mp4"
     curate_here(folder, dataset, between=lambda: (folder / "same.mp4").rename(away))
-    kept = len(open_dataset(str(dataset)).kept())
-    (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
+    kept = len(list(open_dataset(str(dataset)).kept()))
+    (row,) = open_dataset(str(dataset)).quarantine().table().to_pylist()
     assert (row["source_uri"], row["stage"], row["reason"]) == (str(folder / "same.mp4"), "cut", "missing")
     forget_manifests(dataset)
     away.rename(folder / "same.mp4")
     curate_here(folder, dataset)
-    assert len(open_dataset(str(dataset)).kept()) == kept + 1
-    assert not len(open_dataset(str(dataset)).quarantine())
+    assert len(list(open_dataset(str(dataset)).kept())) == kept + 1
+    assert not len(open_dataset(str(dataset)).quarantine().table())
 
 
 def test_nothing_is_cut_from_a_file_that_was_put_in_a_sources_place(footage, tmp_path):
@@ -218,15 +218,15 @@ def test_nothing_is_cut_from_a_file_that_was_put_in_a_sources_place(footage, tmp
 
     with mock.patch.object(ShardWriter, "_cut", replaced):
         curate_here(folder, dataset)
-    (row,) = open_dataset(str(dataset)).quarantine().to_pylist()
+    (row,) = open_dataset(str(dataset)).quarantine().table().to_pylist()
     assert (row["source_uri"], row["stage"], row["reason"]) == (str(kept), "cut", "missing")
     assert "has changed since it was listed" in row["message"]
     kept.write_bytes(whole)
     os.utime(kept, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     curate_here(folder, dataset)
-    assert not len(open_dataset(str(dataset)).quarantine()), "nothing lasting was said of it"
+    assert not len(open_dataset(str(dataset)).quarantine().table()), "nothing lasting was said of it"
 
 
 def decisions_here(footage, dataset):
     curate_here(footage, dataset)
-    return open_dataset(str(dataset)).kept()
+    return list(open_dataset(str(dataset)).kept())

@@ -27,7 +27,7 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
     dataset = tmp_path / "dataset"
     run_job("curate", *options, f"dataset={dataset}")
     opened = open_dataset(str(dataset))
-    rows = opened.index().to_pylist()
+    rows = opened.index().table().to_pylist()
     assert len(rows) == 2
     for row in rows:
         assert row["status"] == "kept"
@@ -40,7 +40,7 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
         assert "scores.clip_aesthetic" in next(
             gap["why"] for gap in row["score_gaps"] if gap["score"] == "aesthetic"
         )
-    embeddings = opened.looks()["clip_embedding"].to_pylist()
+    embeddings = opened.looks().table()["clip_embedding"].to_pylist()
     assert all(abs(sum(x * x for x in embedding) - 1) < 0.01 for embedding in embeddings)
 
     low, high = sorted(row["text_match"] for row in rows)
@@ -59,7 +59,7 @@ def test_scores_of_named_models_are_measured_once_and_their_rules_decide(options
     assert (did["clips_captioned"], did["clips_cut"]) == (0, 0)
     after = {
         row["reject_reasons"][0] if row["reject_reasons"] else "kept": row
-        for row in open_dataset(str(dataset)).index().to_pylist()
+        for row in open_dataset(str(dataset)).index().table().to_pylist()
     }
     assert after.keys() == {"kept", "mismatched"}
     assert after["mismatched"]["text_match"] == low
@@ -83,7 +83,9 @@ def test_what_another_clip_saw_is_not_compared_with_this_ones_texts(options, tmp
 
 
 def matches(dataset):
-    return {row["clip_id"]: row["text_match"] for row in open_dataset(str(dataset)).index().to_pylist()}
+    return {
+        row["clip_id"]: row["text_match"] for row in open_dataset(str(dataset)).index().table().to_pylist()
+    }
 
 
 def test_a_model_that_is_not_there_is_said_before_anything_runs(options, tmp_path):

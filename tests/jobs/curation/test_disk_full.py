@@ -85,7 +85,7 @@ def test_wherever_the_disk_fills_up_the_same_command_goes_on(footage, tmp_path, 
         assert "No space left on device" in in_a_line(caught.value)
         assert not list((dataset / "manifests").glob("*"))
     curate(footage, dataset)
-    assert not len(open_dataset(str(dataset)).quarantine())
+    assert not len(open_dataset(str(dataset)).quarantine().table())
     assert content(dataset) == content(tmp_path / "whole")
 
 
@@ -111,10 +111,10 @@ def test_a_clip_whose_file_finds_no_room_is_not_set_aside(footage, tmp_path, mon
                 curate(footage, tmp_path / "dataset")
         assert not (tmp_path / "dataset" / "manifests").is_dir()
         curate(footage, tmp_path / "dataset")  # the disk takes what it is given: the file's word against it
-    rows = open_dataset(str(tmp_path / "dataset")).quarantine().to_pylist()
+    rows = open_dataset(str(tmp_path / "dataset")).quarantine().table().to_pylist()
     assert {row["reason"] for row in rows} == {"internal"}, "and tried again by the next run"
     curate(footage, tmp_path / "dataset")
-    assert not len(open_dataset(str(tmp_path / "dataset")).quarantine())
+    assert not len(open_dataset(str(tmp_path / "dataset")).quarantine().table())
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
@@ -176,6 +176,6 @@ def test_a_real_disk_that_is_full(footage, tmp_path):
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         did = curate(footage, disk / "dataset")
         assert did["clips_copied"] == 2
-        assert not len(open_dataset(str(disk / "dataset")).quarantine())
+        assert not len(open_dataset(str(disk / "dataset")).quarantine().table())
     finally:
         subprocess.run(["umount", "-l", disk], check=True)

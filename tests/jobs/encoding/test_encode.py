@@ -41,7 +41,7 @@ def damage(dataset: Path, clip: dict, what: bytes | None = None) -> bytes:
 
 
 def test_a_clip_that_can_not_be_read_is_left_out_told_and_tried_again(dataset, tiny_run, shared_ray, capsys):
-    clips = open_dataset(str(dataset)).kept()
+    clips = list(open_dataset(str(dataset)).kept())
     bad = next(clip for clip in clips if sum(c["shard"] == clip["shard"] for c in clips) > 1)
     was = damage(dataset, bad)
     result = encode(dataset, tiny_run)
@@ -125,7 +125,7 @@ def test_a_fault_of_the_storage_is_one_line_that_names_the_shard(dataset, tiny_r
     folder = dataset / "latents" / result["latents"] / "shards"
     for path in folder.iterdir():
         shutil.rmtree(path)
-    bucket = open_dataset(str(dataset)).kept()[0]["bucket"]
+    bucket = next(open_dataset(str(dataset)).kept())["bucket"]
     (folder / bucket).write_text("in the way")
     with pytest.raises(Exception, match="latent shard") as caught:
         encode(dataset, tiny_run)

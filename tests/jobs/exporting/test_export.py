@@ -36,7 +36,7 @@ def source_frames(row) -> list[np.ndarray]:
 
 
 def rows_of(dataset, status):
-    return [row for row in open_dataset(str(dataset)).index().to_pylist() if row["status"] == status]
+    return [row for row in open_dataset(str(dataset)).index().table().to_pylist() if row["status"] == status]
 
 
 def test_a_folder_gets_a_file_of_each_kept_clip_that_shows_its_frames_alone(mixed, tmp_path, capsys):

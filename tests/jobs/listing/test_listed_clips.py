@@ -25,7 +25,7 @@ def test_a_table_shows_every_clip_with_what_tells_it_best(mixed, capsys):
     assert main(["clips", f"dataset={mixed}"]) == DONE
     head, *lines, summary = capsys.readouterr().out.splitlines()
     assert head.split("  ")[0] == "clip"
-    rows = open_dataset(str(mixed)).index().to_pylist()
+    rows = open_dataset(str(mixed)).index().table().to_pylist()
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
         assert line.startswith(row["clip_id"][:8])
@@ -52,7 +52,7 @@ def test_a_table_shows_every_clip_with_what_tells_it_best(mixed, capsys):
     ],
 )
 def test_filters_mean_what_they_say(mixed, capsys, asked, meant):
-    wanted = [row["clip_id"] for row in open_dataset(str(mixed)).index().to_pylist() if meant(row)]
+    wanted = [row["clip_id"] for row in open_dataset(str(mixed)).index().table().to_pylist() if meant(row)]
     assert [row["clip_id"] for row in listed(capsys, mixed, *asked)] == wanted
 
 
@@ -77,7 +77,7 @@ def test_columns_are_those_asked_for_in_their_order_and_nulls_are_said(mixed, ca
     ]
     assert all(row["caption_short"] is None and row["reject_reasons"] for row in rows)
     everything = listed(capsys, mixed, "columns=*", "limit=1")
-    whole = open_dataset(str(mixed)).index().to_pylist()[:1]
+    whole = open_dataset(str(mixed)).index().table().to_pylist()[:1]
     assert everything == json.loads(json.dumps(whole))
 
 
@@ -86,7 +86,7 @@ def test_csv_is_read_by_any_reader(mixed, capsys):
     told = capsys.readouterr()
     assert told.err == ""
     got = list(csv.DictReader(io.StringIO(told.out)))
-    for row, wanted in zip(got, open_dataset(str(mixed)).index().to_pylist(), strict=True):
+    for row, wanted in zip(got, open_dataset(str(mixed)).index().table().to_pylist(), strict=True):
         assert (row["clip_id"], row["source_uri"]) == (wanted["clip_id"], wanted["source_uri"])
         assert float(row["start_s"]) == wanted["start_s"]
         assert json.loads(row["reject_reasons"]) == wanted["reject_reasons"]
@@ -96,7 +96,7 @@ def test_csv_is_read_by_any_reader(mixed, capsys):
 def test_a_long_table_ends_early_and_says_so(mixed, capsys):
     assert main(["clips", f"dataset={mixed}", "limit=2", "columns=clip"]) == DONE
     lines = capsys.readouterr().out.splitlines()
-    whole = len(open_dataset(str(mixed)).index())
+    whole = len(open_dataset(str(mixed)).index().table())
     assert len(lines) == 4
     assert lines[-1].startswith(f"2 shown of {whole} clips, ")
     assert lines[-1].endswith(f"; limit={whole} shows all")

@@ -6,7 +6,7 @@ import numpy as np
 from jobs.reporting.account import BooksView
 from jobs.reporting.copies import CopiesView
 from jobs.reporting.gallery import GalleryView
-from jobs.reporting.index import Clips
+from jobs.reporting.index import COLUMNS, Clips
 from jobs.reporting.page import View, render
 from jobs.reporting.scores import scores_view
 from jobs.reporting.timeline import FootageView
@@ -76,7 +76,8 @@ def against(recipe: Recipe, row: dict) -> list[str]:
 
 
 def clips_of(found: list[dict]) -> Clips:
-    return Clips(table(found, INDEX))
+    index = table(found, INDEX)
+    return Clips(index.select(COLUMNS), index.to_batches())
 
 
 def page_of(found: list[dict], recipe: Recipe = RECIPE, most_rows: int = 20_000) -> str:

@@ -59,7 +59,7 @@ def dataset(shared_ray, tmp_path_factory) -> Path:
 def _say_something_hostile(path: Path) -> None:
     """The next manifest, with one caption replaced: captioners repeat what they read in footage."""
     dataset = open_dataset(str(path))
-    rows = dataset.index().to_pylist()
+    rows = dataset.index().table().to_pylist()
     next(row for row in rows if row["status"] == "kept").update(
         caption_short=HOSTILE, caption_dense=HOSTILE, source_text=HOSTILE, tag_subject=[HOSTILE]
     )
@@ -98,7 +98,7 @@ def workflow(dataset, tmp_path_factory) -> Path:
         (out / name / "metrics.jsonl").write_text(
             "".join(json.dumps({"time_s": 0.0, **e}) + "\n" for e in lines + held)
         )
-    kept = open_dataset(str(dataset)).kept()
+    kept = list(open_dataset(str(dataset)).kept())
     videos = []
     for number, row in enumerate(kept):
         # the first caption's video shows another clip
@@ -183,7 +183,7 @@ def test_the_page_fetches_nothing_and_forbids_it(page, workflow):
 
 def test_every_kept_clip_is_there_with_its_captions_tags_and_place(page, dataset):
     text = "".join(Reader(page).text)
-    kept = open_dataset(str(dataset)).kept()
+    kept = list(open_dataset(str(dataset)).kept())
     assert len(kept) == 3
     for row in kept:
         for said in (
@@ -276,7 +276,7 @@ def test_what_was_not_made_is_absent(dataset, tmp_path, page):
 @pytest.mark.parametrize("statuses", [("kept",), ("rejected",), ()])
 def test_a_dataset_without_clips_of_a_kind_or_any_has_a_page(dataset, tmp_path, statuses):
     copied = shutil.copytree(dataset, tmp_path / "dataset")
-    rows = [row for row in open_dataset(str(copied)).index().to_pylist() if row["status"] in statuses]
+    rows = [row for row in open_dataset(str(copied)).index().table().to_pylist() if row["status"] in statuses]
     _republish(copied, rows)
     text = Path(run_job(report, ReportConfig(dataset=str(copied)))["out"]).read_text()
     assert_self_contained(text)
@@ -338,7 +338,7 @@ def test_nothing_is_opened_that_only_the_dataset_names(dataset, page, tmp_path, 
     assert {Path(name).parent for name in opened} == {Path(footage)}
 
     opened.clear()
-    rows = open_dataset(str(copied)).index().to_pylist()
+    rows = open_dataset(str(copied)).index().table().to_pylist()
     elsewhere = [
         str(tmp_path / "pipe.mp4"),
         "s3://someone/secret.mp4",

@@ -48,7 +48,7 @@ def lived(footage, tmp_path_factory, shared_ray):
     store.put_new("index/notes.txt", b"of the owner")
     (dataset / ".scratch" / "tmpdead_012").mkdir(parents=True)
     (dataset / ".scratch" / "tmpdead_012" / "shard.tar").write_bytes(b"half a shard")
-    assert len(open_dataset(str(dataset)).kept()) == 1
+    assert len(list(open_dataset(str(dataset)).kept())) == 1
     return dataset
 
 

@@ -181,7 +181,7 @@ def test_a_manifest_of_keys_that_lead_out_is_a_finding(dataset, shared_ray):
 
 
 def test_a_dataset_as_curation_makes_it_is_sound_and_every_kept_clip_is_decoded(dataset, shared_ray):
-    kept = open_dataset(str(dataset)).kept()
+    kept = list(open_dataset(str(dataset)).kept())
     assert {row["cut_method"] for row in kept} == {"copy", "encode"}
     before = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
     did = verify(dataset, shared_ray)

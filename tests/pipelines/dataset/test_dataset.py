@@ -147,7 +147,7 @@ def test_ids_in_rows_are_names_and_lead_nowhere(tmp_path, column, name):
     store.put_new("index/a.parquet", data)
     publish(store, 0, replace(MANIFEST, index=("index/a.parquet",)))
     with pytest.raises(ValueError, match=f"{column} .* is no name that rushes gives"):
-        open_dataset(str(tmp_path)).index()
+        open_dataset(str(tmp_path)).index().table()
 
 
 @pytest.mark.parametrize("key", ["../x.parquet", "/etc/passwd", "a/../../x", "", 5, None])
@@ -156,7 +156,7 @@ def test_a_manifest_names_only_what_is_in_its_dataset(tmp_path, key):
     (tmp_path / "x.parquet").write_bytes(parquet_bytes(table([], INDEX)))
     publish(store, 0, replace(MANIFEST, index=(key,)))
     with pytest.raises(ValueError, match="is no key"):
-        open_dataset(str(tmp_path / "dataset")).index()
+        open_dataset(str(tmp_path / "dataset")).index().table()
 
 
 @pytest.mark.parametrize("name", ["index", "quarantine", "shards"])
