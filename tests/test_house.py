@@ -75,6 +75,26 @@ def test_packages_import_only_what_is_below_them(package):
                 assert name.startswith(RECAPTION_MAY_USE), f"{path.relative_to(ROOT)} imports {name}"
 
 
+def test_the_tables_of_a_dataset_are_read_through_one_door():
+    """Who opens a table's file holds on to how the dataset is divided into files, and who asks for all rows
+    needs a machine that holds them: deciding alone compares every clip with every other."""
+    opens = {
+        "pipelines/storage/parquet.py",
+        "pipelines/dataset/table_stream.py",
+        "pipelines/dataset/stages.py",  # finished work, which is no table of the dataset
+        "pipelines/dataset/latents.py",  # nor is the index of latents
+        "pipelines/footage/list_file.py",  # a list of footage, which a user wrote
+        "jobs/curation/commit.py",  # writes them
+    }
+    holds_all = {"jobs/curation/commit.py", "jobs/reporting/index.py"}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name, source = path.relative_to(ROOT).as_posix(), path.read_text()
+            reads = {"pipelines.storage.parquet", "pyarrow.parquet"} & set(imports(path))
+            assert not reads or name in opens, f"{name} opens parquet itself; read through Dataset"
+            assert ").table()" not in source or name in holds_all, f"{name} holds all rows of a table"
+
+
 def test_model_knows_no_ray_deepspeed_or_hydra():
     for path in (ROOT / "model").rglob("*.py"):
         for name in imports(path):

@@ -141,7 +141,7 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
     assert then.manifest.schema == OLDER[which][0]
     for name, schema in (("index", INDEX), ("sources", SOURCES), ("quarantine", QUARANTINE)):
         read, there = (
-            getattr(then, name)(),
+            getattr(then, name)().table(),
             read_parquet((path / then.manifest.__getattribute__(name)[0]).read_bytes()),
         )
         assert read.schema.equals(schema)
@@ -149,7 +149,7 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
             if column not in there.column_names:
                 assert read[column].null_count == len(read) > 0, column
             elif column != "tags":
-                assert read[column].equals(getattr(now, name)()[column]), column
+                assert read[column].equals(getattr(now, name)().table()[column]), column
     assert len(then.index().table()) == 3
     gaps = {gap["score"]: gap["why"] for gap in then.index().table().to_pylist()[0]["score_gaps"]}
     assert "before this score existed" in gaps["colours"], "null is explained"
