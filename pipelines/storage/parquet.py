@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipelines.storage.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
 
-_BATCH_BYTES = 32 * 2**20
-_BATCH_ROWS = 256, 65_536  # at least and at most
+_BATCH_BYTES = 8 * 2**20
+_BATCH_ROWS = 256, 16_384  # at least and at most
 
 
 def parquet_bytes(content: pa.Table) -> bytes:
@@ -23,7 +23,7 @@ def parquet_bytes(content: pa.Table) -> bytes:
 
 
 def parquet_batches(data: bytes, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows in parquet bytes, in batches of some 32 MiB.
+    """The rows in parquet bytes, in batches of some 8 MiB.
 
     Args:
         columns: the only ones that are read, of those that it has; all of them if None.
