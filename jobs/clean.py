@@ -147,10 +147,11 @@ def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:
     from pipelines.scores.registry import METERS
 
     prints = fingerprints(as_curated(cfg.dataset, cfg.scores))
+    used: dict[str, set[str | None]]
     used = {name: {prints.measured[name]} if name in prints.measured else set() for name in METERS}
     used |= {name: {value} for name, value in prints.measured.items()}
     used |= {
         name: {getattr(prints, name)} for name in ("identify", "probe", "clips", "captions", "cut", "shards")
     }
-    used |= {"looks": {prints.clips}, "dover": {prints.dover} - {None}, "match": {prints.match} - {None}}
-    return {name: frozenset(values) for name, values in used.items()}
+    used |= {"looks": {prints.clips}, "dover": {prints.dover}, "match": {prints.match}}
+    return {name: frozenset(v for v in values if v is not None) for name, values in used.items()}

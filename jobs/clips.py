@@ -5,6 +5,7 @@ In: a dataset, filters, columns. Out: a table for people; CSV or JSON on stdout,
 
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
@@ -37,6 +38,7 @@ def run(cfg: ClipsConfig, run: Run) -> list[dict[str, Any]]:
     if cfg.format == "table":
         heads = [column.head for column in columns]
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        lines: Iterable[str]
         lines = [*(as_table(names, heads, values, width) if rows else ()), chosen.summary(len(rows))]
     else:
         lines = (as_csv if cfg.format == "csv" else as_json)(names, values)

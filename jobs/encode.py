@@ -60,13 +60,15 @@ def latents_fingerprint(cfg: EncodeConfig, vae: Path, text_fingerprint: str) -> 
     Args:
         cfg: with a precision that is decided.
     """
-    from model.checkpoint.weights import PUBLISHED_WEIGHTS, vae_files
+    from model.checkpoint.weights import vae_files
+    from model.vae.published import WEIGHTS as PUBLISHED_WEIGHTS
 
     weights_file, config_file = vae_files(vae)
     weights = hashlib.sha256((vae / weights_file).read_bytes()).hexdigest()
     # these say by what latents are scaled in their config, ours in their weights
     if weights_file == PUBLISHED_WEIGHTS:
         weights += hashlib.sha256((vae / config_file).read_bytes()).hexdigest()
+    settings: dict[str, Any]
     settings = {"shapes": dataclasses.asdict(cfg.shapes), "windows": dataclasses.asdict(cfg.windows)}
     settings |= {"pieces": dataclasses.asdict(cfg.pieces), "precision": cfg.precision}
     return fingerprint({"version": VERSION, "vae": weights, "text": text_fingerprint, **settings})
@@ -102,7 +104,9 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     finished, missing = divided(store, key, wanted)
     for name in vae_files(vae):
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
-    cut, unread, made = 0, {}, []
+    made: list[Chunk] = []
+    unread: dict[str, str] = {}
+    cut = 0
     if missing:
         absolute = dataclasses.replace(
             cfg, dataset=store.uri, text_encoder=text.name, precision=precision.name
@@ -169,9 +173,11 @@ def _encode_on_ray(
 
     from jobs.encoding.encoder import Encoder
 
-    remote = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2)(Encoder)
+    remote: Any = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2)(Encoder)
     actors = [remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(missing)))]
-    made, cut, unread = [], 0, {}
+    made: list[Chunk] = []
+    unread: dict[str, str] = {}
+    cut = 0
     try:
         with progress("encode", total=sum(len(chunk.rows) for chunk in missing), unit="clips") as bar:
             for done in ActorPool(actors).map_unordered(

@@ -7,10 +7,11 @@ distance of every video to every clip.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.progress import progress
+from jobs.cli.progress import Bar, progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
@@ -48,6 +49,11 @@ def check(cfg: EvaluateConfig) -> None:
 
 def run_folder(cfg: EvaluateConfig) -> Path:
     return Path(cfg.out)
+
+
+def _advance(bar: Bar, done: float, steps: int, total: int) -> None:
+    """Draws on a bar that `steps` more are done than before this clip."""
+    bar.update(done + steps)
 
 
 def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
                 facts["fps"],
                 steps,
                 cfg.guidance,
-                lambda n, _, done=done: bar.update(done + n),
+                partial(_advance, bar, done),
             )
             for seed, frames in zip(seeds, made, strict=True):
                 file = f"{clip_id}_{seed}.mp4"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from jobs.evaluation.measure import Figures
     from jobs.training.vae_task import VaeTask
-    from model.vae.network import VAE
+    from model.vae.network import Normalised
 
 _PAGE = "index.html"
 _PICTURED_SHAPES = 8
@@ -95,11 +95,12 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
         )
     shapes = {shape: [item for item in items if item in measured] for shape, items in shapes.items()}
     shapes = {shape: items for shape, items in shapes.items() if items}
+    overall = {**summary(list(measured.values())), "clips": len({item.clip_id for item in measured})}
     result = {
         "precision": precision.name,
         "clips_unread": len(unread),
         "perceptual_distance": cfg.perceptual,
-        "overall": {**summary(list(measured.values())), "clips": len({item.clip_id for item in measured})},
+        "overall": overall,
         "shapes": [
             {
                 **dict(zip(("num_frames", "height", "width"), shape, strict=True)),
@@ -111,10 +112,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     }
     run.write_json("metrics.json", result)
     run.write_text(_PAGE, _page(cfg, task, vae, device, precision.name, shapes, measured, result))
-    run.say(
-        f"evaluate_vae: {_line(result['overall'])}; {run.uri}/{_PAGE} shows them, opens in any browser, "
-        "offline"
-    )
+    run.say(f"evaluate_vae: {_line(overall)}; {run.uri}/{_PAGE} shows them, opens in any browser, offline")
     return result
 
 
@@ -135,8 +133,8 @@ def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
     settings = earlier_settings(Path(cfg.checkpoint))
     if not settings:
         return cfg.shapes, cfg.windows
-    trained = {"shapes": ShapeConfig(**settings["shapes"]), "windows": WindowConfig(**settings["windows"])}
-    for group, its in trained.items():
+    shapes, windows = ShapeConfig(**settings["shapes"]), WindowConfig(**settings["windows"])
+    for group, its in (("shapes", shapes), ("windows", windows)):
         given, default = getattr(cfg, group), type(its)()
         for field in dataclasses.fields(its):
             value, own = getattr(given, field.name), getattr(its, field.name)
@@ -146,7 +144,7 @@ def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
                     f"so what it never saw would not be known; leave it out, or give its bare weights: "
                     f"checkpoint={find('vae', cfg.checkpoint, 'checkpoint')}"
                 )
-    return trained["shapes"], trained["windows"]
+    return shapes, windows
 
 
 def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int], list[Item]]:
@@ -162,7 +160,7 @@ def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int
 
 
 def _both(
-    task: VaeTask, vae: VAE, item: Item, device: torch.device, precision: str
+    task: VaeTask, vae: Normalised, item: Item, device: torch.device, precision: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W).
 
@@ -171,13 +169,13 @@ def _both(
     """
     x = task.held_out_pixels(item).to(device)
     with autocast(device.type, precision):
-        return x, vae.decode(vae.encode(x).mean, size=x.shape[-2:]).float()
+        return x, vae.decode(vae.encode(x).mean, size=(x.shape[-2], x.shape[-1])).float()
 
 
 def _page(
     cfg: EvaluateVaeConfig,
     task: VaeTask,
-    vae: VAE,
+    vae: Normalised,
     device: torch.device,
     precision: str,
     shapes: Mapping[tuple[int, int, int], Sequence[Item]],

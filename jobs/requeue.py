@@ -165,7 +165,7 @@ def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
         except OSError as error:
             if s3.is_s3(row["uri"]) and not isinstance(error, s3.OF_ONE):
                 raise  # the store is away, or refuses everything: nobody is missing for that
-            gone = [Missing(row["uri"], "plan", Reason.MISSING, str(error))]
+            gone: Sequence[Missing] = [Missing(row["uri"], "plan", Reason.MISSING, str(error))]
         else:
             sources += [replace(source, **about) for source in found.sources if source.uri == row["uri"]]
             gone = found.missing

@@ -42,7 +42,10 @@ def run_folder(cfg: RunConfig) -> Path:
 
 def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
     """Run every node that is not up to date, in order."""
-    out, made, results, seconds = Path(cfg.out), {}, {}, {}
+    out = Path(cfg.out)
+    made: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
     with _OneRay(cfg) as ray:
         for node in nodes(cfg):
             key = _key(cfg, node, made)

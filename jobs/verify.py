@@ -46,7 +46,8 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
     try:
         dataset = open_dataset(cfg.dataset)
     except BadManifestError as error:
-        metrics, found = {}, [Finding("manifest", "the newest of manifests/", f"it can't be read ({error})")]
+        metrics: dict[str, Any] = {}
+        found = [Finding("manifest", "the newest of manifests/", f"it can't be read ({error})")]
     else:
         metrics, found = _verify(dataset, cfg, run)
     metrics |= {"findings": len(found), "seconds": round(monotonic() - started, 2)}

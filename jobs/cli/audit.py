@@ -105,7 +105,7 @@ class Licensed:
 
 def licensed(installed: Iterable[Distribution]) -> list[Licensed]:
     """Packages by name, each once; we ourselves are none of them."""
-    found = {}
+    found: dict[str, Licensed] = {}
     for package in installed:
         name = re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower()
         note = JUDGED.get(name) or JUDGED.get(f"{name.split('-')[0]}-", "")

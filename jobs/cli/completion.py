@@ -7,7 +7,7 @@ start-up file.
 from __future__ import annotations
 
 from jobs.cli.fields import keys, near_miss
-from jobs.cli.registry import JOBS, SUBMIT
+from jobs.cli.registry import JOBS, SUBMIT, Job
 
 _BASH = """\
 _rushes() {
@@ -66,7 +66,7 @@ def candidates(line: list[str]) -> list[str]:
     return [o for o in options if o.startswith(current) and o[:-1] not in given]
 
 
-def _values(job, key: str) -> list[str]:
+def _values(job: Job, key: str) -> list[str]:
     if key == "experiment":
         from jobs.cli.compose import experiments
 

@@ -32,7 +32,7 @@ def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> An
         if name not in values:
             continue
         value, kind = values[name], hints[name]
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
             made[name] = instance_of(kind, value, f"{prefix}{name}.")
             continue
         if not fits(value, kind):

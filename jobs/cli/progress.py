@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -82,8 +83,9 @@ class _TerminalBar(Bar):
 
     def _show(self) -> None:
         rate = f"{self.rate():.3g} {self.unit}/s" if self.done else ""
-        told = {"count": self.count(), "rate": rate, "left": self.left(), "note": shown(self.note)}
-        self._bars.update(self._task, completed=self.done, total=self.total, **told)
+        columns: dict[str, Any] = {"count": self.count(), "rate": rate, "left": self.left()}
+        columns["note"] = shown(self.note)
+        self._bars.update(self._task, completed=self.done, total=self.total, **columns)
 
 
 class _LineBar(Bar):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -43,7 +43,7 @@ def footage_s(rows: Iterable[dict[str, Any]]) -> float:
     return sum(row["end_s"] - row["start_s"] for row in rows)
 
 
-def each(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def each(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """The function's result of every item, in their order. Close it, and what is being done is given up at
     once.
 

@@ -120,7 +120,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def read_environment() -> None:
     """Have Ray in this process read again from the environment whether there is a token, and which."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import (  # type: ignore[attr-defined]  # compiled, without stubs
+        AuthenticationTokenLoader,
+        Config,
+    )
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

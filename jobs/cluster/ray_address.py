@@ -84,7 +84,7 @@ def _endpoint(address: str) -> tuple[str, int]:
     """Host and port that an address means."""
     from ray._private.services import canonicalize_bootstrap_address
 
-    plain = address.removeprefix(_CLIENT)
+    plain: str | None = address.removeprefix(_CLIENT)
     try:
         plain = plain if plain != address else canonicalize_bootstrap_address(address)
     except OSError as error:
@@ -125,7 +125,7 @@ def _ask(address: str, host: str, port: int) -> None:
 
 def _token() -> str:
     """What Ray would show of us, as an HTTP header; empty without a token."""
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled, without stubs
 
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return ""

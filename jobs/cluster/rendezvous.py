@@ -12,6 +12,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.train.backend import BackendConfig
@@ -37,13 +38,10 @@ class _AloneConfig(TorchConfig):
 class _AloneBackend(ray_torch._TorchBackend):
     """Ray Train's way to a process group, but for the rendezvous."""
 
-    def on_start(self, worker_group: object, backend_config: BackendConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
         """Called by Ray Train when the workers are there."""
         assert isinstance(backend_config, TorchConfig)
-        file = (
-            Path(ray._private.worker._global_node.get_session_dir_path())
-            / f"rendezvous-{secrets.token_hex(8)}"
-        )
+        file = Path(_node().get_session_dir_path()) / f"rendezvous-{secrets.token_hex(8)}"
         worker_group.execute(ray_torch._set_torch_distributed_env_vars)
         worker_group.execute(_speak_over_loopback)
         ray.get(
@@ -60,6 +58,11 @@ class _AloneBackend(ray_torch._TorchBackend):
                 for rank in range(len(worker_group))
             ]
         )
+
+
+def _node() -> Any:
+    """Ray's own record of this machine."""
+    return ray._private.worker._global_node
 
 
 def _speak_over_loopback() -> None:

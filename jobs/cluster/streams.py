@@ -6,7 +6,7 @@ that come back, as they are finished; and how much memory a task may ask for.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ def values(
     say: Callable[[str], None],
     stall_s: float,
     moved: Callable[[Pulse], None] = lambda pulse: None,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """What comes out of a Ray dataset of packed rows, in any order.
 
     Args:

@@ -157,7 +157,9 @@ class Watch:
                 return self.desk.begin(stage, item, "this machine", os.getpid())
         import ray
 
-        return ray.get(self.desk.begin.remote(stage, item, ray.util.get_node_ip_address(), os.getpid()))
+        desk: Any = self.desk  # an actor
+        number: int = ray.get(desk.begin.remote(stage, item, ray.util.get_node_ip_address(), os.getpid()))
+        return number
 
     def _tell(self, what: str, *args: Any) -> None:
         if isinstance(self.desk, Desk):

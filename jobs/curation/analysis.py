@@ -63,6 +63,24 @@ class Analysis:
     decoded_s: float = 0.0
     as_listed: tuple[int, str] | None = None
 
+    @property
+    def identity(self) -> str:
+        """The id of the video of a source that is identified."""
+        assert self.video_id is not None, f"{self.source_uri} is not identified"
+        return self.video_id
+
+    @property
+    def span(self) -> Unit:
+        """The unit of an analysis that is about one: first frame, and behind the last."""
+        assert self.unit is not None, f"no unit of {self.source_uri} is meant"
+        return self.unit
+
+    @property
+    def listed(self) -> tuple[int, str]:
+        """Size and etag of a source that came from a listing."""
+        assert self.as_listed is not None, f"{self.source_uri} was not listed"
+        return self.as_listed
+
 
 _LOST, _NOTHING_LOST = b"lost", '{"gaps": [], "lost_s": 0.0}'
 _WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
@@ -120,11 +138,11 @@ class Analyst:
         identity = self._step(self._identities, unit, found, hash_bytes, work)
         if identity is not None:
             found.video_id = identity["video_id"][0].as_py()
-            header = self._step(self._headers, found.video_id, found, lambda: self._read_header(found), work)
+            header = self._step(self._headers, found.identity, found, lambda: self._read_header(found), work)
             if header is not None:
                 found.duration_s = confined.header_clock(header).duration_s
                 found.others = confined.header_video(header).others
-                self._take(found, self._clips.lookup(found.video_id))
+                self._take(found, self._clips.lookup(found.identity))
         return found
 
     def units(self, found: Analysis) -> list[Analysis]:
@@ -133,7 +151,7 @@ class Analyst:
         if found.finished:
             self._watch.went(Far(read=1))
             return [found]
-        clock = confined.header_clock(self._headers.lookup(found.video_id))
+        clock = confined.header_clock(self._headers.lookup(found.identity))
         units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
         self._watch.went(Far(read=1, known_s=sum(_length_s(clock, unit) for unit in units)))
         return [
@@ -155,17 +173,17 @@ class Analyst:
         missing."""
         if found.finished:
             return found
-        header = self._headers.lookup(found.video_id)
-        length_s = _length_s(confined.header_clock(header), found.unit)
+        header = self._headers.lookup(found.identity)
+        length_s = _length_s(confined.header_clock(header), found.span)
         found = self._measured_unit(found, header)
         # What was measured before is no work of this run.
         self._watch.went(Far(done_s=length_s) if found.decoded_s else Far(known_s=-length_s))
         return found
 
     def _measured_unit(self, found: Analysis, header: pa.Table) -> Analysis:
-        if self._take(found, self._clips.lookup(found.video_id)):
+        if self._take(found, self._clips.lookup(found.identity)):
             return found
-        name = unit_name(found.video_id, found.unit)
+        name = unit_name(found.identity, found.span)
         outcomes = {what: stage.lookup(name) for what, stage in self._measured.items()}
         wanted = tuple(what for what, outcome in outcomes.items() if outcome is None)
         bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
@@ -181,14 +199,14 @@ class Analyst:
             return found
         clock = confined.header_clock(header)
         names = [
-            unit_name(found.video_id, unit)
+            unit_name(found.identity, unit)
             for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
         ]
         units = [stage.units(f"{found.video_id}/") for stage in self._measured.values()]
         if set.intersection(*units) >= set(names):
             self._take(
                 found,
-                _attempt(self._clips, found.video_id, found, lambda: self._find_clips(found, header, names)),
+                _attempt(self._clips, found.identity, found, lambda: self._find_clips(found, header, names)),
             )
         return found
 
@@ -250,7 +268,7 @@ class Analyst:
 
     def _read_header(self, found: Analysis) -> pa.Table:
         with self._watch.over("probing", found.source_uri), self._file(found) as file:
-            limits = confined.header_limits(self._cfg.limits, found.as_listed[0])
+            limits = confined.header_limits(self._cfg.limits, found.listed[0])
             return child.call(
                 confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits
             )
@@ -259,7 +277,7 @@ class Analyst:
         from pipelines.measure.measure import preload
 
         clock, cfg = confined.header_clock(header), self._cfg
-        found.decoded_s = _length_s(clock, found.unit)
+        found.decoded_s = _length_s(clock, found.span)
         with self._file(found) as file:
             return child.call(
                 confined.measure_unit,
@@ -278,7 +296,7 @@ class Analyst:
 
     def _find_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
         # Several who measured the last units may come here at once: each is at work of its own.
-        with self._watch.over("finding the shots of", f"{found.source_uri}, after frame {found.unit[0]}"):
+        with self._watch.over("finding the shots of", f"{found.source_uri}, after frame {found.span[0]}"):
             return self._make_clips(header, names)
 
     def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
@@ -313,7 +331,7 @@ def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
     def seconds(pts: int | None) -> float | None:
         return None if pts is None else float(pts * clock.time_base)
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "start_s": seconds(gap.start_pts),
             "end_s": seconds(gap.end_pts),
@@ -336,7 +354,7 @@ def _told(gap: Gap, clock: Clock) -> str:
 
 
 def _named(found: Analysis) -> str:
-    return f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}"
+    return f"{found.source_uri}, frames {found.span[0]} to {found.span[1]}"
 
 
 def _length_s(clock: Clock, unit: Unit) -> float:

@@ -94,8 +94,8 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
             quarantine.append(asdict(found.quarantined))
-        elif first[found.video_id] != source.uri:
-            row |= {"status": "duplicate", "why": f"same bytes as {first[found.video_id]}"}
+        elif (of := first[str(found.video_id)]) != source.uri:
+            row |= {"status": "duplicate", "why": f"same bytes as {of}"}
         else:
             measured += [{**clip, "source_uri": source.uri, **told} for clip in found.clips]
             quarantine += [
@@ -104,9 +104,9 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Asse
         sources[source.uri] = row
     for item in footage.ignored:
         sources[item.uri] = _source(item.uri, item.size_bytes, "ignored", item.why)
-    for item in footage.missing:
-        sources[item.source_uri] = _source(item.source_uri, None, "quarantined", item.reason) | _told(item)
-        quarantine.append({name: getattr(item, name) for name in QUARANTINE.names})
+    for gone in footage.missing:
+        sources[gone.source_uri] = _source(gone.source_uri, None, "quarantined", gone.reason) | _told(gone)
+        quarantine.append({name: getattr(gone, name) for name in QUARANTINE.names})
     run = {status: sum(row["status"] == status for row in sources.values()) for status in STATUSES}
     run["sources"] = len(footage.sources) + len(footage.ignored) + len(footage.missing)
     candidates = _candidates(base, set(sources), measured)

@@ -82,6 +82,7 @@ class CaptionWorker:
         """Captions of clips that have to be looked at."""
         if not clips:
             return []
+        assert source_uri is not None, "clips that are looked at are of a source"
         try:
             with source_file(source_uri, clips[0]["as_listed"], self._cfg.limits) as file:
                 clock = self._clocks.of(clips[0]["video_id"], file, clips[0]["as_listed"][0])

@@ -7,7 +7,7 @@ done; little is done here, and a run that finds everything finished reads rows, 
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
@@ -132,7 +132,7 @@ class Curation:
         if (measuring := self._measuring) is not None:
             measuring.moved(where, pulse)
 
-    def _parts(self, pending: Sequence[Source]) -> Iterator[Analysis]:
+    def _parts(self, pending: Sequence[Source]) -> Generator[Analysis, None, None]:
         """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known
         how much is to do."""
         size_bytes = sum(source.size_bytes for source in pending)
@@ -205,7 +205,7 @@ class Curation:
         """What the clips look like: of this run's videos from their stage, of others as the dataset has
         it."""
         stage = Stage(self.store, "looks", self.prints.clips)
-        videos = sorted({found.video_id for found in analyses if found.clips})
+        videos = sorted({str(found.video_id) for found in analyses if found.clips})
         with ThreadPoolExecutor(READERS) as readers:
             made = [rows for rows in readers.map(stage.lookup, videos) if isinstance(rows, pa.Table)]
         fresh = pa.concat_tables([LOOKS.empty_table(), *made])

@@ -13,7 +13,7 @@ not overrun. Workers report what they are at: an item that kills them is given u
 nothing moves says what it waits for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -62,7 +62,7 @@ class Graph:
             self._desk = open_desk()
         return Watch(self._desk)
 
-    def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
+    def analyse(self, sources: Sequence[Source]) -> Generator[Analysis, None, None]:
         """Sources → an analysis for each unit of their videos, as they are finished, in any order."""
         args = (*self._args, self._watch())
         rows = items([asdict(source) for source in sources])
@@ -70,33 +70,33 @@ class Graph:
         rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
         return self._measured(args, rows)
 
-    def measure(self, parts: Sequence[Analysis]) -> Iterator[Analysis]:
+    def measure(self, parts: Sequence[Analysis]) -> Generator[Analysis, None, None]:
         """Units of videos → an analysis for each, as they are finished, in any order."""
         return self._measured((*self._args, self._watch()), items([asdict(part) for part in parts]))
 
-    def _measured(self, args: "Args", rows: Any) -> Iterator[Analysis]:
+    def _measured(self, args: "Args", rows: Any) -> Generator[Analysis, None, None]:
         memory = fitting(_MEASURE_BYTES)
         rows = rows.map(lambda row: measure(args, row), num_cpus=1, memory=memory)
         return (analysis(value) for value in self._values("videos", rows, memory))
 
-    def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def caption(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """Batches of kept clips → caption rows, a list per batch, in any order."""
         dataset, cfg, prints = self._args
         return self._actors("captions", batches, CaptionWorker, (dataset, cfg, prints.captions))
 
-    def match(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def match(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """Batches of captioned clips → rows with `text_match`, a list per batch, in any order."""
         dataset, cfg, prints = self._args
         return self._actors("matching captions", batches, MatchWorker, (dataset, cfg, prints.match))
 
-    def look_again(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def look_again(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """Batches of clips of a source → rows with `technical`, a list per batch, in any order."""
         dataset, cfg, prints = self._args
         return self._actors("DOVER", batches, SecondLook, (dataset, cfg, prints.dover))
 
     def _actors(
         self, what: str, batches: Sequence[dict[str, Any]], worker: type, args: tuple[Any, ...]
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Generator[list[dict[str, Any]], None, None]:
         """Each batch through one of at most `captioner.actors` workers, each of which has its model
         loaded."""
         from ray.data import ActorPoolStrategy
@@ -111,14 +111,14 @@ class Graph:
         )
         return (value["rows"] for value in self._values(what, rows, memory))
 
-    def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def write(self, plans: Sequence[dict[str, Any]]) -> Generator[dict[str, Any], None, None]:
         """Planned shards → where their clips lie, as they are written, in any order."""
         args = (*self._args, self._watch())
         memory = fitting(_WRITE_BYTES)
         rows = items(plans).map(lambda row: write(args, row), num_cpus=1, memory=memory)
         return self._values("clips", rows, memory)
 
-    def _values(self, what: str, rows: Any, memory: int) -> Iterator[dict[str, Any]]:
+    def _values(self, what: str, rows: Any, memory: int) -> Generator[dict[str, Any], None, None]:
         return values(
             rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s, self._moved
         )

@@ -3,7 +3,7 @@
 In and out: what the streams of `jobs.curation.graph` take and give, of which these are the same steps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,42 +39,42 @@ class Here:
         self._args = (dataset, cfg, prints, Watch(self._desk))
         self._say, self._moved = say, moved
 
-    def identify(self, sources: Sequence[Source]) -> Iterator[Analysis]:
+    def identify(self, sources: Sequence[Source]) -> Generator[Analysis, None, None]:
         """Sources → what is known of them, or a part for each unit of their videos."""
         for parts in self._each("videos", graph.identify, [asdict(source) for source in sources]):
             yield from (graph.analysis(unpack(part)) for part in parts)
 
-    def measure(self, parts: Sequence[Analysis]) -> Iterator[Analysis]:
+    def measure(self, parts: Sequence[Analysis]) -> Generator[Analysis, None, None]:
         """See `Graph.measure`."""
         for row in self._each("videos", graph.measure, [asdict(part) for part in parts]):
             yield graph.analysis(unpack(row))
 
-    def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def caption(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """See `Graph.caption`."""
         return self._one_after_another(CaptionWorker, self._args[2].captions, batches)
 
-    def match(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def match(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """See `Graph.match`."""
         return self._one_after_another(MatchWorker, self._args[2].match, batches)
 
-    def look_again(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    def look_again(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """See `Graph.look_again`."""
         return self._one_after_another(SecondLook, self._args[2].dover, batches)
 
-    def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def write(self, plans: Sequence[dict[str, Any]]) -> Generator[dict[str, Any], None, None]:
         """See `Graph.write`."""
         for row in self._each("clips", graph.write, plans):
             yield unpack(row)
 
     def _each(
         self, what: str, step: Callable[[graph.Args, Any], Any], values: Sequence[dict[str, Any]]
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         with watched(self._desk, f"curate: {what}", "", self._say, self._args[1].ray.stall_s, self._moved):
             yield from here.each(lambda row: step(self._args, row), [pack(value) for value in values])
 
     def _one_after_another(
         self, worker: type, stage_fingerprint: str | None, batches: Sequence[dict[str, Any]]
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Generator[list[dict[str, Any]], None, None]:
         """By one worker, whose model is loaded once."""
         dataset, cfg, _, watch = self._args
         made = worker(dataset, cfg, stage_fingerprint, watch)

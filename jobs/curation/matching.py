@@ -57,4 +57,4 @@ class MatchWorker:
             for clip, value in zip(clips, values, strict=True)
         ]
         unit = fingerprint(sorted([clip["clip_id"], clip["caption"]] for clip in clips))
-        return {"rows": self._stage.commit(unit, pa.Table.from_pylist(rows, schema=MATCHES)).to_pylist()}
+        return {"rows": self._stage.commit_rows(unit, pa.Table.from_pylist(rows, schema=MATCHES)).to_pylist()}

@@ -42,6 +42,7 @@ class SecondLook:
         store = open_store(dataset)
         self._stage = Stage(store, "dover", stage_fingerprint)
         self._clocks = Clocks(store, cfg)
+        assert cfg.scores.dover is not None, "whoever has no weights of DOVER looks at nothing twice"
         self._dover = Dover(Path(cfg.scores.dover))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ cut, committed as one unit. A clip that fails is left out of the shard and takes
 import json
 import logging
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipelines.drill import boundary
 from pipelines.errors import MediaError, Reason, of_the_place
 from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint, sha256_file
-from pipelines.records import Span
+from pipelines.records import Quarantined, Span
 from pipelines.sandbox.child import ChildError, read_made
 from pipelines.storage.local_store import prove_room
 from pipelines.storage.open_store import open_store
@@ -50,7 +50,7 @@ class Written:
     sound: str | None
 
 
-def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
+def content_of(row: Mapping[str, Any], prints: Fingerprints) -> str:
     """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it.
     Nor is how its .json writes what the row says: another way of writing must not write again what every
     earlier version wrote.
@@ -60,7 +60,7 @@ def content_of(row: dict[str, Any], prints: Fingerprints) -> str:
     )
 
 
-def cut_print(clip: dict[str, Any], prints: Fingerprints) -> str:
+def cut_print(clip: Mapping[str, Any], prints: Fingerprints) -> str:
     """What a clip's mp4 is cut with: the settings of now, or of a clip that is `carried` those it was cut
     with. A run that says nothing of a source does not cut its clips again, though this version would cut them
     in another way.
@@ -68,7 +68,7 @@ def cut_print(clip: dict[str, Any], prints: Fingerprints) -> str:
     return clip["encode_fingerprint"] if clip.get("carried") and clip["shard"] else prints.cut
 
 
-def has_bytes(clip: dict[str, Any], prints: Fingerprints) -> bool:
+def has_bytes(clip: Mapping[str, Any], prints: Fingerprints) -> bool:
     """Whether a shard that the index names has the clip as it is wanted now."""
     return bool(clip.get("shard")) and clip["encode_fingerprint"] == cut_print(clip, prints)
 
@@ -90,6 +90,7 @@ class ShardWriter:
         were cut now}."""
         done = self._stage.lookup(plan["unit"])
         if done is not None:
+            assert not isinstance(done, Quarantined), f"shard {plan['unit']} is in quarantine"
             # Rows that were committed before there was such a column lack it.
             return {"rows": [dict.fromkeys(CUTS.names) | row for row in done.to_pylist()], "cut": 0}
         failed: list[dict[str, Any]] = []
@@ -100,10 +101,10 @@ class ShardWriter:
             write_shard(self._samples(plan["clips"], folder, failed, cut, kept), path)
             rows = self._publish(path, plan["bucket"], kept) if kept else []
         passing = any(not row["reason"].lasting for row in failed)
-        rows = table(rows + failed, CUTS)
+        outcome = table(rows + failed, CUTS)
         if not passing:
-            rows = self._stage.commit(plan["unit"], rows)
-        return {"rows": rows.to_pylist(), "cut": len(cut)}
+            outcome = self._stage.commit_rows(plan["unit"], outcome)
+        return {"rows": outcome.to_pylist(), "cut": len(cut)}
 
     def _publish(self, path: Path, bucket: str, kept: list[Written]) -> list[dict[str, Any]]:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
@@ -193,7 +194,8 @@ class ShardWriter:
             made = self._cut_with(cfg, clip, out)
         except (MediaError, ChildError) as error:
             ours = isinstance(error, ChildError)
-            if cfg.audio != "keep" or not (ours or error.reason in _OF_A_PROCESS):
+            of_a_process = isinstance(error, MediaError) and error.reason in _OF_A_PROCESS
+            if cfg.audio != "keep" or not (ours or of_a_process):
                 raise
             if ours:
                 logger.exception(

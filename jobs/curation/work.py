@@ -185,7 +185,7 @@ class Work:
         listed, written = self._opens.of(cut)
         rows |= {row["clip_id"]: row for row in listed}
         written |= {row["clip_id"]: _unchecked(row) for row in cut if row["frames_hash"] is None}
-        orders = []
+        orders: list[dict[str, Any]] = []
         for plan in plans:
             there = [rows[clip_id] for clip_id in plan.clip_ids if clip_id not in written]
             if there:  # named by what they hold: a unit must not stand for clips whose source was not there

@@ -39,7 +39,7 @@ def measure(x_1CTHW: Tensor, recon_1CTHW: Tensor, perceptual: Distance) -> Figur
 
 def summary(windows: Sequence[Figures]) -> dict[str, Any]:
     """Means over windows; `windows_with` counts those that have a figure, where some have not."""
-    having = {name: [w[name] for w in windows if w[name] is not None] for name in FIGURES}
+    having = {name: [value for w in windows if (value := w[name]) is not None] for name in FIGURES}
     means = {name: fmean(values) if values else None for name, values in having.items()}
     counts = {name: len(values) for name, values in having.items() if len(values) < len(windows)}
     return {**means, "windows": len(windows), "windows_with": counts}

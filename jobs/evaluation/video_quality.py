@@ -92,8 +92,8 @@ def _luma(x_BCTHW: Tensor) -> Tensor:
 def _windowed(x: Tensor) -> Tensor:
     """Gaussian means over all windows inside the last two dimensions."""
     offsets = torch.arange(_WINDOW_PX, dtype=torch.float64) - _WINDOW_PX // 2
-    weights = torch.exp(-offsets.square() / (2 * _SIGMA_PX**2))
-    weights = (weights / weights.sum()).tolist()
+    gaussian = torch.exp(-offsets.square() / (2 * _SIGMA_PX**2))
+    weights: list[float] = (gaussian / gaussian.sum()).tolist()
     for dim in (-2, -1):
         length = x.shape[dim] - _WINDOW_PX + 1
         x = sum((w * x.narrow(dim, k, length) for k, w in enumerate(weights)), x.new_zeros(()))

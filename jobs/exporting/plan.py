@@ -116,7 +116,8 @@ def _is_file(out: str) -> bool:
 def _meant(dataset: Dataset, cfg: ExportConfig) -> list[Row]:
     source, clip = cfg.source, cfg.clip
     if source is not None and cfg.at_s is not None:
-        source, clip = None, clip_at(dataset, source, cfg.at_s)
+        clip = clip_at(dataset, source, cfg.at_s)
+        source = None
     rows = choose(dataset, Choice(source=source, bucket=cfg.bucket, clip=clip, sort=cfg.sort), COLUMNS).rows
     return rows.select(COLUMNS).to_pylist()
 

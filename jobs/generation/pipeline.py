@@ -62,7 +62,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         if not isinstance(facts.get(name), str) or len(facts[name]) > 4096:
             raise ValueError(f"{path} is damaged: its {name} is no text; export it again, or copy it again")
     for name, (least, most) in _BOUNDS.items():
-        value = facts.get(name)
+        value: Any = facts.get(name)
         if type(value) not in (int, type(most)) or not least <= value <= most:
             raise ValueError(
                 f"{path}: {name}={str(value)[:80]} is no number of {least:g} to {most:,g}; export it again"

@@ -159,9 +159,9 @@ def _pictures(folder: Path, clips: Mapping[str, Mapping[str, Any]]) -> list[Pict
     pictures = []
     for tag in sorted(t for t in events.Tags()[IMAGES] if t.startswith(_PICTURES)):
         coded = events.Images(tag)[-1].encoded_image_string
-        frame = cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
-        )
+        decoded = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None, f"{tag} in {board} is no picture"
+        frame = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         clip_id = tag.removeprefix(_PICTURES)
         source = Path(clips[clip_id]["source_uri"]).name if clip_id in clips else ""
         pictures.append(Picture(clip_id, source, jpeg_uri(frame, quality=92), frame.shape[1], frame.shape[0]))

@@ -7,7 +7,7 @@ never become a hundred thousand full rows, and no text is in memory but theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,7 +73,7 @@ class Clips:
         """The short row of every clip: place, decision, and how its frames are read."""
         return self.table.select([name for name in _SHORT if self.has(name)]).to_pylist()
 
-    def full(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def full(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The full rows of clips given by their short ones."""
         clip_ids = pa.array([row["clip_id"] for row in rows], pa.string())
         found: dict[str, dict[str, Any]] = {}

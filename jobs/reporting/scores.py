@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,9 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
         if not _is_measured(clips, name):
             stay |= own
     data, why, who = decision_data(clips, stay, most_rows), gaps(clips), models(clips)
-    bounded, others, unmeasured = [], [], []
+    bounded: list[Any] = []
+    others: list[Any] = []
+    unmeasured: list[Any] = []
     for name, score in SCORES.items():
         if not (score.is_number or score.is_label):
             continue

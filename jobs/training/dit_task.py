@@ -2,6 +2,7 @@
 dropped, and of the video itself what the drawn task gives.
 
 In: a dataset's latents. Out: the loss of a micro-batch, the held-out loss at fixed times, pictures sampled
+from functools import partial, partial
 from captions, an exported checkpoint that generates on its own: DiT, VAE, and the name of the text encoder.
 """
 
@@ -28,7 +29,7 @@ from model.checkpoint.weights import load_vae, save_weights, vae_files
 from model.dit.attention_kernels import use_kernel
 from model.dit.compiled import compile_phases
 from model.dit.network import DiT
-from model.dit.tokens import Packed, Piece, Sample, pack, patchify, token_count
+from model.dit.tokens import Packed, Piece, Sample, pack, patchify, shape_of, token_count
 from model.flow.conditions import Plan, Stretch, draw_plan, drop_text, plan_stretches
 from model.flow.path import (
     add_noise,
@@ -239,7 +240,7 @@ class DitTask:
         last = [Plan("last", pieces=(max(tails),))] if tails else []
         return [Plan("first_frame", head=1), *last]
 
-    def pictures(self, network: nn.Module, device: torch.device) -> Mapping[str, np.ndarray]:
+    def pictures(self, network: DiT, device: torch.device) -> Mapping[str, np.ndarray]:
         """Frames sampled from the short captions of a few clips, above the frames they were trained on."""
         vae = load_vae(self._vae_folder(), device)
         first = {item.clip_id: item for item in reversed(self.items())}
@@ -249,7 +250,7 @@ class DitTask:
             fps = self.latents.rows[item.clip_id, item.window].fps
             made = sample(
                 network,
-                [tuple(x0.shape)],
+                [shape_of(x0)],
                 [self._text(item, 0)],
                 self.cfg.sample,
                 self.cfg.flow,
@@ -285,7 +286,7 @@ class DitTask:
         (folder / "vae").mkdir(parents=True, exist_ok=True)
         vae = self._vae_folder()
         for name in vae_files(vae):
-            publish(folder / "vae" / name, lambda new, name=name: shutil.copyfile(vae / name, new))
+            publish(folder / "vae" / name, partial(shutil.copyfile, vae / name))
         keys = ("text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple")
         pipeline = {key: self.latents.manifest[key] for key in keys} | {
             "format_version": 1,

@@ -154,9 +154,8 @@ def _fit_and_watch(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> _Failu
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit).remote(
-        _trainer(cfg, run.job)
-    )
+    remote: Any = ray.remote(_fit).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
+    task = remote.remote(_trainer(cfg, run.job))
     say_s = time.monotonic() + _PATIENCE_S
     try:
         while not ray.wait([task], timeout=1.0)[0]:

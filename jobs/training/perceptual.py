@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ class EfficientNetDistance:
     def __init__(self) -> None:
         # initial weights are drawn, and must not move anybody's numbers
         with torch.random.fork_rng(devices=[]):
-            net = imagenet.network()
+            net: Any = imagenet.network()  # a class without types
         blocks, stem = list(net._blocks), [net._conv_stem, net._swish]
         ends = [last + 1 for last in _LAST_BLOCKS]
         stages = [

@@ -21,9 +21,13 @@ from pipelines.batches.planner import Item, MicroBatch
 class Task(Protocol):
     """One kind of training."""
 
-    cfg: TrainingConfig
-    unread: Mapping[str, str]
-    """Clips that could not be read so far, and why: they are left out."""
+    @property
+    def cfg(self) -> TrainingConfig:
+        """Its configuration."""
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Clips that could not be read so far, and why: they are left out."""
 
     def build(self) -> nn.Module:
         """A freshly initialised network; equal on every rank."""
@@ -44,11 +48,11 @@ class Task(Protocol):
         is worth logging. `network` is called like the module.
         """
 
-    def validate(self, network: nn.Module, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
+    def validate(self, network: Any, item: Item, device: Any) -> Mapping[str, tuple[float, float]]:
         """(sum, count) of each validation figure for one held-out window, `loss` among them; none if it can't
         be read."""
 
-    def pictures(self, network: nn.Module, device: Any) -> Mapping[str, np.ndarray]:
+    def pictures(self, network: Any, device: Any) -> Mapping[str, np.ndarray]:
         """Named pictures (H, W, 3) uint8 that show how far the network is."""
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:

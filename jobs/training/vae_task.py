@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jobs.training.cards import data_facts
 from jobs.training.config import TrainVaeConfig
@@ -175,11 +175,12 @@ class VaeTask:
             return weights
         if self._perceptual is None:
             self._perceptual = perceptual_distance(look.name, look.weights)
+        distance = self._perceptual
         frames = x_BCTHW.shape[2]
         seen = sorted(random.Random(key).sample(range(frames), min(frames, look.frames)))
 
         def perceptual(x: Tensor, y: Tensor) -> Tensor:
-            return self._perceptual(x[:, :, seen], y[:, :, seen])
+            return distance(x[:, :, seen], y[:, :, seen])
 
         return replace(weights, perceptual=perceptual, perceptual_weight=look.weight)
 
@@ -195,20 +196,21 @@ class VaeTask:
         return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
 
     def validate(
-        self, network: nn.Module, item: Item, device: torch.device
+        self, network: VAETraining, item: Item, device: torch.device
     ) -> Mapping[str, tuple[float, float]]:
         pixels = self._readable(item, self.held_out_pixels)
         if pixels is None:
             return {}
         x = pixels.to(device)
         posterior = network.vae.encode(x)
-        recon = network.vae.decode(posterior.mean, size=x.shape[-2:])
+        recon = network.vae.decode(posterior.mean, size=(x.shape[-2], x.shape[-1]))
         loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
         return {"loss": (float(loss), 1.0), "psnr_db": (float(psnr_db(x, recon)[0]), 1.0)}
 
-    def pictures(self, network: nn.Module, device: torch.device) -> Mapping[str, np.ndarray]:
+    def pictures(self, network: VAETraining, device: torch.device) -> Mapping[str, np.ndarray]:
         """Held-out originals above their reconstructions, the first, middle and last frame of a window."""
-        pictures, shown = {}, set()
+        pictures: dict[str, np.ndarray] = {}
+        shown: set[str] = set()
         for item in self.held_out():
             if item.clip_id in shown or len(shown) == _PICTURED_CLIPS:
                 continue
@@ -217,7 +219,7 @@ class VaeTask:
             if pixels is None:
                 continue
             x = pixels.to(device)
-            recon = network.vae.decode(network.vae.encode(x).mean, size=x.shape[-2:])
+            recon = network.vae.decode(network.vae.encode(x).mean, size=(x.shape[-2], x.shape[-1]))
             original, made = to_pixels(x)[0], to_pixels(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})
             pictures[f"held_out/{item.clip_id}"] = np.concatenate(

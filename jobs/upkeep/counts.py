@@ -21,8 +21,10 @@ Row = Mapping[str, Any]
 Rows = Callable[[], Iterator[Row]]  # a pass over a table: no row is kept longer than it is looked at
 
 # What every version measured: a row that another version wrote stays as it is.
-_NEVER_NULL = ("clip_id", "video_id", "source_uri", "start_pts", "end_pts", "time_base", "start_s", "end_s")
-_NEVER_NULL += ("num_frames", "fps", "width", "height", "status", "bucket")
+_NEVER_NULL = (
+    *("clip_id", "video_id", "source_uri", "start_pts", "end_pts", "time_base", "start_s", "end_s"),
+    *("num_frames", "fps", "width", "height", "status", "bucket"),
+)
 _PLACE = ("shard", "offset", "size", "json_offset", "json_size", "txt_offset", "txt_size")
 _OF_KEPT = (*_PLACE, "cut_method", "lead_frames", "encode_fingerprint", "caption_short")
 PROMISED = (*_NEVER_NULL, *_OF_KEPT)

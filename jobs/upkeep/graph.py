@@ -4,7 +4,7 @@ order; here, where that is little work, one after another, with its clips side b
 In and out: rows as JSON. A shard's bytes live and die inside its task.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from jobs.cluster import here
@@ -17,7 +17,7 @@ _TASK_BYTES = 1024**3
 
 def check_shards(
     jobs: Sequence[dict[str, Any]], settings: Settings, say: Callable[[str], None], stall_s: float
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """What `ShardChecker` says of each. Ray must be connected.
 
     Args:
@@ -33,7 +33,9 @@ def check_shards(
     return values(rows, watch.desk, "verify: shards", memory, say, stall_s)
 
 
-def check_shards_here(jobs: Sequence[dict[str, Any]], settings: Settings) -> Iterator[dict[str, Any]]:
+def check_shards_here(
+    jobs: Sequence[dict[str, Any]], settings: Settings
+) -> Generator[dict[str, Any], None, None]:
     """What `ShardChecker` says of each, in their order."""
     checker = ShardChecker(settings, each=here.each)
     for job in jobs:

@@ -78,7 +78,8 @@ def save_lora(dit: DiT, folder: Path | str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     publish(folder / WEIGHTS, lambda path: write_tensors(path, tensors))
-    config = dit.peft_config[_NAME].to_dict() | {"inference_mode": True}
+    configs: Any = dit.peft_config  # which peft has put there
+    config = configs[_NAME].to_dict() | {"inference_mode": True}
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n"  # sorted: of its sets
     publish(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ def save_weights(
     record = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        "config": asdict(config),
+        "config": asdict(cast(Any, config)),
         "extra": dict(extra or {}),
     }
     write_state(

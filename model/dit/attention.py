@@ -74,9 +74,9 @@ def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
     in_order = _is_range(order_N)
     if in_order and len(groups) == 1:
         (only,) = groups
-        whole = (
-            only.key_mask is None and len(only.key_index) == len(key_segment_M) and _is_range(only.key_index)
-        )
+        keys_of = only.key_index
+        assert keys_of is not None
+        whole = only.key_mask is None and len(keys_of) == len(key_segment_M) and _is_range(keys_of)
         groups = [Group(only.count, None, None if whole else only.key_index, only.key_mask)]
     return Layout(groups, None if in_order else torch.argsort(order_N), query_segment_N, key_segment_M)
 

@@ -84,13 +84,13 @@ def _fault(name: str, device: str, dtype: torch.dtype, heads: int, head_dim: int
     segments = query_segment.to(device), key_segment.to(device)
     try:
         got = _with_gradients(
-            lambda *x: attend_packed(name, *x, *segments, {}), [x.to(device, dtype) for x in rows]
+            lambda q, k, v: attend_packed(name, q, k, v, *segments, {}), [x.to(device, dtype) for x in rows]
         )
     # whatever a foreign kernel raises: the reason is reported, another kernel is taken
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     wanted = _with_gradients(
-        lambda *x: attend_masked(*x, *segments), [x.to(device, dtype).float() for x in rows]
+        lambda q, k, v: attend_masked(q, k, v, *segments), [x.to(device, dtype).float() for x in rows]
     )
     worst = max(float((a.float() - b).abs().max() / b.abs().max()) for a, b in zip(got, wanted, strict=True))
     limit = _TOLERANCE.get(dtype, 2e-2)
@@ -156,7 +156,8 @@ def _lengths(query_segment: Tensor, key_segment: Tensor) -> dict[str, Any]:
 def _flash(q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    return _sorted(varlen_attn, q, k, v, lengths)
+    attend: Callable[..., Tensor] = varlen_attn  # type: ignore[assignment]  # a tuple only with return_aux
+    return _sorted(attend, q, k, v, lengths)
 
 
 def _flash_attn(q: Tensor, k: Tensor, v: Tensor, lengths: dict[str, Any]) -> Tensor:

@@ -40,8 +40,10 @@ class Linear(nn.Linear):
 def product_dtype(linear: nn.Module) -> torch.dtype:
     """In which a linear map multiplies: autocast's, or that of its weights. It may be one that an adapter
     wraps."""
-    device = linear.weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else linear.weight.dtype
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 class HeadNorm(nn.Module):

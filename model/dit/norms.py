@@ -55,8 +55,8 @@ class _ModulatedNorm(torch.autograd.Function):
     ) -> Tensor:
         one = len(scale) == 1
         factor = 1 + scale
-        affine = (factor[0], shift[0]) if one else (None, None)
-        y, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], *affine, EPS)
+        weight, bias = (factor[0], shift[0]) if one else (None, None)
+        y, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], weight, bias, EPS)
         if not one:
             y = torch.addcmul(shift.index_select(0, index), y, factor.index_select(0, index))
         ctx.save_for_backward(x, factor, index, mean, rstd)
@@ -97,7 +97,7 @@ class _HeadNorm(torch.autograd.Function):
         x_f = x.float()
         r = torch.rsqrt(torch.linalg.vector_norm(x_f, dim=-1, keepdim=True).square() / x.shape[-1] + EPS)
         ctx.save_for_backward(x, weight, cos, sin, r)
-        if cos is None:
+        if cos is None or sin is None:
             return (x_f * r * weight).to(x.dtype)
         a, b = x_f.chunk(2, dim=-1)
         w_a, w_b = weight.chunk(2)

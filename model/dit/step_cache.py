@@ -33,9 +33,10 @@ class StepCache:
             first_ND: what the first block added.
             compute: runs the other blocks and returns what they add.
         """
-        if self._rest_ND is not None and self._first_ND.shape == first_ND.shape:
-            scale = self._first_ND.abs().mean().clamp(min=1e-12)
-            self._change += float((first_ND - self._first_ND).abs().mean() / scale)
+        before_ND = self._first_ND
+        if self._rest_ND is not None and before_ND is not None and before_ND.shape == first_ND.shape:
+            scale = before_ND.abs().mean().clamp(min=1e-12)
+            self._change += float((first_ND - before_ND).abs().mean() / scale)
             self._first_ND = first_ND
             if self._change < self.threshold:
                 self.skipped += 1

@@ -14,9 +14,16 @@ tokens, E channels of text, S samples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def shape_of(latents_CTHW: Tensor) -> tuple[int, int, int, int]:
+    """(channels, latent frames, height, width)."""
+    channels, frames, height, width = latents_CTHW.shape
+    return channels, frames, height, width
 
 
 @dataclass(slots=True)
@@ -114,8 +121,9 @@ class Packed:
 
     def to(self, device: torch.device | str) -> "Packed":
         """The same batch on another device."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return Packed(**{n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()})
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        tensors = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return Packed(**(values | tensors))
 
     def _piece_counts(self) -> list[int]:
         return torch.bincount(self.segment_N[self.piece_N], minlength=len(self.shapes)).tolist()
@@ -166,7 +174,7 @@ def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_tim
         text_null_M=null_S.repeat_interleave(lengths),
         known_N=known_N,
         piece_N=kind_N == 2,
-        shapes=[tuple(sample.latents_CTHW.shape) for sample in samples],
+        shapes=[shape_of(sample.latents_CTHW) for sample in samples],
         patch=size,
     )
 

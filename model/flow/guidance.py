@@ -77,7 +77,9 @@ class GuidedVelocity:
         self._asked = asked
         answers = dict(zip(asked, self._ask(asked, x_NP, times_S), strict=True))
         segment_N = self._video.segment_N
-        v_NP = sum(weights_3S[b][segment_N, None] * v for b, v in answers.items())
+        v_NP = x_NP.new_zeros(())
+        for b, v in answers.items():
+            v_NP = v_NP + weights_3S[b][segment_N, None] * v
         if self._cfg.guidance_rescale and len(asked) > 1 and 0 in answers:
             v_NP = self._rescaled(v_NP, answers[0])
         return v_NP

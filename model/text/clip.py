@@ -158,6 +158,7 @@ class ClipTextEncoder(OneByOne):
 
         if self._given is not None:
             return self._given
+        assert self._pretrained is not None, "only a pretrained tag has a file of its own"
         if Path(self._pretrained).is_file():
             return Path(self._pretrained)
         try:

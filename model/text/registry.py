@@ -124,13 +124,13 @@ def _placed_transformers(spec: Spec, home: Path) -> Spec | None:
     if own := inside(spec.where, home):
         return replace(spec, where=str(own), home=home)
     there = cached(spec.where)
-    return there and replace(spec, where=str(there))
+    return None if there is None else replace(spec, where=str(there))
 
 
 def _placed_clip(spec: Spec, home: Path) -> Spec | None:
     if spec.where.startswith(FOLDER):
         own = inside(spec.where.removeprefix(FOLDER), home)
-        return own and replace(spec, where=f"{FOLDER}{own}", home=home)
+        return None if own is None else replace(spec, where=f"{FOLDER}{own}", home=home)
     return replace(spec, home=home) if cached_clip(spec.where) else None
 
 

@@ -113,6 +113,8 @@ class Fixed(nn.Module):
     """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean
     nothing."""
 
+    matrix: Tensor
+
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
         self.register_buffer("matrix", matrix.to(torch.get_default_device()))

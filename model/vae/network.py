@@ -7,6 +7,7 @@ whole gives. Shapes: B batch, T frames, H W height and width, C channels. Public
 they are BTHWC.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,6 +44,14 @@ class Normalised(nn.Module):
     latent_mean: Tensor
     latent_std: Tensor
 
+    @abstractmethod
+    def encode(self, x_BCTHW: Tensor) -> "Posterior":
+        """Pixels to the posterior over latents."""
+
+    @abstractmethod
+    def decode(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Raw latents to pixels."""
+
     def normalise(self, z_BCTHW: Tensor) -> Tensor:
         """Raw latents to mean 0 and standard deviation 1 per channel, as the DiT sees them."""
         return (z_BCTHW - per_channel(self.latent_mean)) / per_channel(self.latent_std)
@@ -77,7 +86,8 @@ class VAE(Normalised):
     def forward(self, x_BCTHW: Tensor, generator: torch.Generator) -> tuple[Posterior, Tensor]:
         """A training pass: the posterior, and the reconstruction of a draw from it, (B, 3, T, H, W)."""
         posterior = self.encode(x_BCTHW)
-        return posterior, self.decode(posterior.sample(generator), size=x_BCTHW.shape[-2:])
+        height, width = x_BCTHW.shape[-2:]
+        return posterior, self.decode(posterior.sample(generator), size=(height, width))
 
     def encode(self, x_BCTHW: Tensor) -> Posterior:
         """Pixels in [-1, 1] to the posterior over latents; sizes off the stride are padded by repeating the

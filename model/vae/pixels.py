@@ -46,7 +46,6 @@ def encode_frames(vae: VAE | PublishedVAE, frames_THWC: np.ndarray) -> Tensor:
     video = to_network(frames_THWC[None])
     # What others published has attention or statistics over space: its tiles would not give what the whole
     # gives.
-    ours = isinstance(vae, VAE)
     device = next(vae.parameters()).device
-    posterior = encode_tiled(vae, video) if ours else vae.encode(video.to(device))
+    posterior = encode_tiled(vae, video) if isinstance(vae, VAE) else vae.encode(video.to(device))
     return vae.normalise(posterior.mean.to(device))[0].half().cpu().contiguous()

@@ -44,6 +44,8 @@ class PublishedVAE(Normalised):
     """A frozen network of diffusers. What is cut in time is cut as its class does it, which bounds memory
     over length."""
 
+    network: Any  # a class of diffusers
+
     def __init__(self, network: nn.Module, cfg: PublishedConfig) -> None:
         super().__init__()
         self.cfg = cfg
@@ -219,7 +221,7 @@ def _wan_geometry(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wan_pieces(network: nn.Module, z_BCTHW: Tensor, cfg: PublishedConfig) -> Iterator[Tensor]:
+def _wan_pieces(network: Any, z_BCTHW: Tensor, cfg: PublishedConfig) -> Iterator[Tensor]:
     """What its `decode` does, a latent frame at a time, but each is handed out as it comes."""
     from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
@@ -247,7 +249,7 @@ def _cogvideox_geometry(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cogvideox_pieces(network: nn.Module, z_BCTHW: Tensor, cfg: PublishedConfig) -> Iterator[Tensor]:
+def _cogvideox_pieces(network: Any, z_BCTHW: Tensor, cfg: PublishedConfig) -> Iterator[Tensor]:
     """What its `decode` does, two latent frames at a time and three at first, but each piece is handed out as
     it comes.
 

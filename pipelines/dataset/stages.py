@@ -61,6 +61,12 @@ class Stage:
         boundary(f"{self.name}:after")
         return truth
 
+    def commit_rows(self, unit: str, rows: pa.Table) -> pa.Table:
+        """As `commit`, of a stage that puts nothing in quarantine."""
+        truth = self.commit(unit, rows)
+        assert not isinstance(truth, Quarantined), f"{self.name} quarantines nothing, and {unit} is"
+        return truth
+
     def forget(self, unit: str) -> None:
         """Take back what was committed for a unit: whoever looks next does it again. For failures that may
         have passed."""
