@@ -47,7 +47,7 @@ class Drill:
     victim: str
     token: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.victim not in VICTIMS:
             raise ValueError(
                 f"victim '{self.victim}' of a drill is not known; known are {', '.join(VICTIMS)}"

@@ -7,6 +7,7 @@ job.
 
 import errno
 from enum import StrEnum
+from typing import TypeGuard
 
 # No room, or none for this user; nobody may write; no descriptors left.
 _OF_THE_PLACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE))
@@ -40,7 +41,7 @@ class PlaceError(OSError):
     """Where we write can't be written, such as a full disk: nothing is said of any file."""
 
 
-def of_the_place(error: BaseException) -> bool:
+def of_the_place(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error, Python's or FFmpeg's, is of the place where we work, and would be any file's."""
     return isinstance(error, OSError) and error.errno in _OF_THE_PLACE
 

@@ -5,6 +5,7 @@ never stored as the truth. What a picture looks like (size, turn, colours) is a 
 here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -121,3 +122,17 @@ class Missing(Quarantined):
     text: str | None = None
     license: str | None = None
     dataset: str | None = None
+
+    @classmethod
+    def listed(cls, uri: str, reason: str, message: str, about: Mapping[str, str] | None = None) -> "Missing":
+        """One that was looked for while sources are listed. about: what its list says of it, by column."""
+        said = about or {}
+        return cls(
+            uri,
+            "plan",
+            reason,
+            message,
+            text=said.get("text"),
+            license=said.get("license"),
+            dataset=said.get("dataset"),
+        )

@@ -6,7 +6,7 @@ silence, what comes twice is heard once. The rate stays where AAC has it, else i
 has, at most 96 kHz; speakers stay where AAC has them, else they are mixed down to two.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.cutting.heard import SoundError
+from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioLayout, Packet
@@ -98,10 +99,11 @@ def write_aac(
         codec.bit_rate = min(wanted, _MOST_BITS_PER_SAMPLE * line.rate * channels)
         codec.time_base, codec.thread_count = Fraction(1, line.rate), 1
         codec.flags |= Flags.bitexact
-        begins = None
+        begins: int | None = None
         for packet in _encoded(chain([first], parts), track):
-            begins = packet.pts if begins is None else begins
+            begins = pts_of(packet) if begins is None else begins
             container.mux(packet)
+    assert begins is not None, "what has parts has packets"
     return f"AAC at {line.rate} Hz, {line.layout}", begins
 
 
@@ -132,7 +134,9 @@ class _Line:
 
     def laid(self, frames: Iterable[tuple["AudioFrame", Fraction | None]]) -> Iterator["AudioFrame"]:
         """The samples, interleaved floats, to the last that is heard. See `write_aac`."""
-        converter, due_s, begin, undated = None, None, 0, 0
+        converter: _Converter | None = None
+        due_s: Fraction | None = None
+        begin, undated = 0, 0
         for frame, begin_s in frames:
             begin_s = due_s if begin_s is None else begin_s
             if begin_s is None:
@@ -144,14 +148,13 @@ class _Line:
                 continue
             if not self.rate:
                 self.rate, self.layout = aac_rate(frame.sample_rate), aac_layout(frame.layout)
-            if converter is None or not converter.takes(frame) or abs(begin_s - due_s) > _JITTER_S:
+            apart = due_s is None or abs(begin_s - due_s) > _JITTER_S
+            if converter is None or apart or not converter.takes(frame):
                 if converter is not None:
                     yield from self._lay(converter.rest(), begin)
-                converter, due_s, begin = (
-                    _Converter(frame, self.layout, self.rate),
-                    begin_s,
-                    round(begin_s * self.rate),
-                )
+                converter = _Converter(frame, self.layout, self.rate)
+                due_s, begin = begin_s, round(begin_s * self.rate)
+            assert due_s is not None, "where a converter is, it is told when the next samples are due"
             samples = converter.convert(frame)
             yield from self._lay(samples, begin)
             begin, due_s = begin + len(samples), due_s + lasts_s
@@ -210,7 +213,7 @@ class _Converter:
         """What the resampler still holds."""
         return self._samples(self._resampler.resample(None))
 
-    def _samples(self, parts: list["AudioFrame | None"]) -> np.ndarray:
+    def _samples(self, parts: Sequence["AudioFrame | None"]) -> np.ndarray:
         channels = self._layout.nb_channels
         found = [part.to_ndarray().reshape(-1, part.layout.nb_channels) for part in parts if part is not None]
         samples = np.concatenate(

@@ -15,6 +15,7 @@ from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of, set_framing
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
+from pipelines.media.times import duration_of, pts_of, time_base_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,11 @@ def check_clip(path: Path, promised: Promised) -> list[str]:
             if framing is None:
                 framing = read_framing(path, container, stream)
             set_framing(picture, first_framing(framing, stream))
-            shown.append(picture.pts * stream.time_base)
+            shown.append(pts_of(picture) * time_base_of(stream))
             as_shown = format_of(picture)
             sizes.add((as_shown.width, as_shown.height) if promised.square else _in_own_pixels(as_shown))
             hashes.append(picture_hash(picture) if promised.frames_hash else 0)
-        length = stream.duration * stream.time_base
+        length = duration_of(stream) * time_base_of(stream)
     # its file has no edit list, and its clock tells when the last frame ends
     if promised.frames_hash is None:
         clock = read_clock(path)

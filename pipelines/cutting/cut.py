@@ -26,6 +26,7 @@ from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
+from pipelines.media.times import duration_of, pts_of, time_base_of
 from pipelines.records import Span
 
 VERSION = 2
@@ -180,9 +181,9 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
                 frame_first(out, container, stream, picture)
                 first = format_of(picture)
             hashes.append(picture_hash(picture))
-            shown.append(picture.pts * stream.time_base)
+            shown.append(pts_of(picture) * time_base_of(stream))
             begin += [shown[-1]] if picture.key_frame else []
-        length = stream.duration * stream.time_base
+        length = duration_of(stream) * time_base_of(stream)
     times = [(pts - span.start_pts) * span.time_base for pts in run.shown]
     if shown != times:
         return f"the copy shows {len(shown)} frames, or not at the source's times"
@@ -193,6 +194,7 @@ def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | 
     if not marked <= {time / span.time_base + span.start_pts for time in begin}:
         return "keyframes of the source are none"
     clip = read_clip_file(out.read_bytes())
+    assert first is not None, "a copy that shows frames has a first"
     if clip and run.lead_frames and _size_before(clip) != (first.coded_width, first.coded_height):
         return "the frames before it are of another size"
     if clip is None or [int(pts) * clip.clock.time_base for pts in clip.clock.pts] != times:

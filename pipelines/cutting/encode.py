@@ -17,6 +17,7 @@ from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import Fields
 from pipelines.errors import MediaError, Reason
 from pipelines.media.picture_format import PictureFormat
+from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -56,13 +57,14 @@ def encode_mp4(
     """
     import av
 
-    file, shown = io.BytesIO(), []
+    file = io.BytesIO()
+    shown: list[int] = []
     try:
         # bitexact: the muxer's version is not written into the file.
         with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             stream, packets = None, []
             for picture in pictures:
-                shown.append(picture.pts)
+                shown.append(pts_of(picture))
                 made = codable(picture, fields is not None)
                 picture = made.picture
                 if stream is None:
@@ -89,7 +91,8 @@ def encode_mp4(
             # The muxer would guess how long the last frame is shown.
             until = dict(zip(shown, [*shown[1:], end_pts], strict=True))
             for packet in packets:
-                packet.duration = until[packet.pts + shown[0]] - (packet.pts + shown[0])
+                pts = pts_of(packet) + shown[0]
+                packet.duration = until[pts] - pts
                 container.mux(packet)
     except av.error.FFmpegError as error:
         raise MediaError(Reason.UNWRITABLE, f"x264 in mp4: {error.strerror}") from error
@@ -97,8 +100,9 @@ def encode_mp4(
 
 
 def _measured(stream: "VideoStream", packets: list["Packet"], fidelity: Fidelity | None) -> list["Packet"]:
-    for packet in packets if fidelity is not None else ():
-        fidelity.compare(packet, stream.codec_context.extradata or b"")
+    if fidelity is not None:
+        for packet in packets:
+            fidelity.compare(packet, stream.codec_context.extradata or b"")
     return packets
 
 

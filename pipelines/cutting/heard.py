@@ -7,10 +7,11 @@ read from as near before the span as its index leads.
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.media.probe import demux, open_container
 from pipelines.media.ranged import File
+from pipelines.media.times import pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
             if stream is None:
                 return
             if before_s is not None:
-                target = int((start_s - before_s) / stream.time_base)
+                target = int((start_s - before_s) / time_base_of(stream))
                 if target <= (stream.start_time or 0):
                     continue
                 try:
@@ -71,10 +72,10 @@ def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
                 # Where nothing says when, FFmpeg counts from 0 after a seek.
                 counted = before_s is not None and packet.pts == 0 < (stream.start_time or 0)
                 untold = packet.pts is None or counted
-                begin_s = None if untold else packet.pts * stream.time_base - start_s
+                begin_s = None if untold else pts_of(packet) * time_base_of(stream) - start_s
                 if not packet.size or (begin_s is None and not in_time):
                     continue
-                in_time = in_time or begin_s <= 0
+                in_time = in_time or (begin_s is not None and begin_s <= 0)
                 if not in_time:
                     break
                 if begin_s is not None and begin_s >= end_s - start_s:
@@ -96,7 +97,8 @@ def frames_heard(path: File, span: Span, damage: list[str]) -> Iterator[tuple["A
     """
     import av
 
-    start_s, decoder = span.start_pts * span.time_base, None
+    start_s = span.start_pts * span.time_base
+    decoder: Any = None
 
     def decoded(packet: "Packet | None") -> Iterator[tuple["AudioFrame", Fraction | None]]:
         try:

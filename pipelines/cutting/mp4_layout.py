@@ -7,6 +7,7 @@ In: the bytes of an mp4 with one video. Out: the bytes of another with the same 
 
 import struct
 from collections.abc import Callable
+from functools import partial
 
 _VISUAL_ENTRY = 78  # bytes of a sample entry of video before the boxes in it
 _STSD_HEAD = 8
@@ -31,7 +32,7 @@ def index_first(data: bytes) -> bytes:
     table = ("trak", "mdia", "minf", "stbl")
     moved = moov
     for kind, code in (("stco", "I"), ("co64", "Q")):
-        moved = _changed(moved, (*table, kind), lambda content, code=code: _shifted(content, code, shift))
+        moved = _changed(moved, (*table, kind), partial(_shifted, code=code, shift=shift))
     first = kinds.index("mdat")
     ordered = [*boxes[:first], ("moov", moved), *(box for box in boxes[first:] if box[0] != "moov")]
     return b"".join(_box(kind, content) for kind, content in ordered)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.encode import encode_mp4
@@ -26,6 +26,7 @@ from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
+from pipelines.media.times import pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _sought(path: File, span: Span) -> Iterator["VideoFrame"]:
         early_s = _SEEK_EARLY_S.get(container.format.name)
         if early_s is None:
             return
-        container.seek(span.start_pts - int(early_s / stream.time_base), stream=stream)
+        container.seek(span.start_pts - int(early_s / time_base_of(stream)), stream=stream)
         for picture in pictures(demux(container, stream), "pts", framing):
             if picture.pts is None or picture.pts >= span.end_pts:
                 return
@@ -151,12 +152,12 @@ class _Seen:
 
     def __iter__(self) -> Iterator["VideoFrame"]:
         for picture in self._pictures:
-            self.pts.append(picture.pts)
+            self.pts.append(pts_of(picture))
             self.hashes.append(picture_hash(picture))
             if len(self.hashes) == 1:
-                self.beside = {
-                    _BESIDE[data.type.name] for data in picture.side_data if data.type.name in _BESIDE
-                }
+                side_data: Any = picture.side_data  # its stubs take it for texts
+                kinds = [data.type.name for data in side_data]
+                self.beside = {_BESIDE[kind] for kind in kinds if kind in _BESIDE}
             yield picture
 
 

@@ -18,6 +18,7 @@ from pipelines.media.parameter_sets import carried_sets, declared_sets, set_orde
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import begins_anew, nal_length_bytes
 from pipelines.media.ranged import File
+from pipelines.media.times import time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def read_run(
             # A transport stream loses its first keyframe if one seeks to it: the beginning is read without
             # seeking.
             if before_s is not None:
-                target = span.start_pts - int(before_s / stream.time_base)
+                target = span.start_pts - int(before_s / time_base_of(stream))
                 if target <= (stream.start_time or 0):
                     continue
                 try:
@@ -278,8 +279,8 @@ def write_clip(
         if of_the_place(error):
             raise PlaceError(error.errno, error.strerror) from error
         raise CannotCopy(f"mp4 does not take it: {error}") from error
-    shown = set(run.shown)
-    return {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked} & shown
+    marks = {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked}
+    return marks & set(run.shown)
 
 
 def _describe(track: "VideoStream", run: Run, shown: "PictureFormat | None") -> None:

@@ -19,6 +19,7 @@ from pipelines.errors import MediaError, PlaceError, of_the_place
 from pipelines.media.mp4_boxes import Edit
 from pipelines.media.probe import open_container
 from pipelines.media.ranged import File
+from pipelines.media.times import dts_of, duration_of, pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:
@@ -54,15 +55,17 @@ class Sound:
         with _opened(self.file) as own:
             template = own.streams.audio[0]
             track = container.add_stream_from_template(template, opaque=True)
-            track.time_base, shift, end = template.time_base, None, 0
+            track.time_base = template.time_base
+            shift: int | None = None
+            end = 0
             for packet in own.demux(template):
                 if not packet.size:
                     continue
-                shift = self.first - packet.pts if shift is None else shift
-                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                packet.stream, end = track, packet.pts + packet.duration
+                shift = self.first - pts_of(packet) if shift is None else shift
+                packet.pts, packet.dts = pts_of(packet) + shift, dts_of(packet) + shift
+                packet.stream, end = track, packet.pts + duration_of(packet)
                 container.mux(packet)
-            rate = 1 / template.time_base
+            rate = 1 / time_base_of(template)
         shown_s = min(self.length_s, end / rate) - max(0, self.first) / rate
         return Edit(max(0, -self.first), int(shown_s * movie_scale))
 
@@ -79,7 +82,7 @@ def read_sound(path: File, span: Span, out: Path) -> tuple[Sound | None, str | N
     """
     try:
         sound = _copied(path, span, out)
-        return sound, sound and KEPT
+        return sound, None if sound is None else KEPT
     except (SoundError, MediaError) as error:
         why = str(error)
     try:
@@ -108,7 +111,9 @@ def _copied(path: File, span: Span, out: Path) -> Sound | None:
     with open_container(path) as source:
         try:
             with av.open(str(out), "w", format="mp4", options=_EXACT) as container:
-                track = container.add_stream_from_template(sound_stream(source), opaque=True)
+                template = sound_stream(source)
+                assert template is not None, "what is heard has a stream"
+                track = container.add_stream_from_template(template, opaque=True)
                 track.time_base = Fraction(1, rate)
                 for one in heard:
                     packet = _packet(one, rate)

@@ -141,7 +141,8 @@ def write_shard(
     rows = []
     for clip in clips:
         offset, size = places[clip.clip_id]
-        place = {"shard": shard_key(fingerprint, bucket, shard), "offset": offset, "size": size}
+        place: dict[str, Any] = {"shard": shard_key(fingerprint, bucket, shard)}
+        place |= {"offset": offset, "size": size}
         texts = ",".join(sorted(clip.texts))
         rows += [asdict(WindowRow(**row, **place, texts=texts)) for row in clip.rows]
     store.put_new(shard_key(fingerprint, bucket, shard), data)
@@ -287,7 +288,7 @@ def _rows(store: Store, index: str, channels: int) -> dict[tuple[str, int], Wind
     check_names(table, ("clip_id",))
     for told in table.to_pylist():
         if not known.keys() - {"texts"} <= told.keys() <= known.keys() or not all(
-            isinstance(value, _OF_TYPE[known[name]]) for name, value in told.items()
+            isinstance(value, _OF_TYPE[str(known[name])]) for name, value in told.items()
         ):
             raise ValueError(f"{index} of {store.uri} is no index of latents; encode again")
         row = WindowRow(**told)

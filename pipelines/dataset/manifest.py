@@ -107,7 +107,7 @@ def manifest_name(number: int) -> str:
 def current_recipe(store: Store) -> dict[str, Any] | None:
     """What the dataset was last decided by: name, hash and rules; None before the first manifest."""
     _, manifest = newest(store)
-    return manifest and manifest.recipe
+    return None if manifest is None else manifest.recipe
 
 
 def current_settings(store: Store) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _parse(data: bytes, key: str, uri: str) -> Manifest:
     shards = tuple(_shard(shard, where) for shard in fields["shards"])
     _check_once([shard.key for shard in shards], "shards", where)
     return Manifest(
-        schema=schema,
+        schema=fields["schema"],
         shards=shards,
         recipe=fields["recipe"],
         captions=fields["captions"],

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -96,7 +96,15 @@ class Looks(Sequence[Look]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, number: int) -> Look:
+    @overload
+    def __getitem__(self, number: int) -> Look: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Look]: ...
+
+    def __getitem__(self, number: int | slice) -> Look | list[Look]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
         row = self._rows[number]
         cells = np.frombuffer(self._thumbs[row].as_buffer(), np.uint8).reshape(-1, SIDE, SIDE)
         times = self._times[row].values.to_numpy()

@@ -13,6 +13,7 @@ tells what that takes.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def look_alikes(looks: Sequence[Look]) -> list[tuple[int, int]]:
         faiss.omp_set_num_threads(threads)
 
 
-def _search(looks: Sequence[Look], faiss) -> list[tuple[int, int]]:
+def _search(looks: Sequence[Look], faiss: Any) -> list[tuple[int, int]]:
     quantizer = faiss.IndexFlatIP(DIMENSIONS)
     quantizer.add(_cells())
     index = faiss.IndexIVFFlat(quantizer, DIMENSIONS, _CELLS, faiss.METRIC_INNER_PRODUCT)
@@ -58,10 +59,10 @@ def _search(looks: Sequence[Look], faiss) -> list[tuple[int, int]]:
         limits, similar, found = index.range_search(vectors, _RADIUS)
         asker = np.repeat(askers, np.diff(limits).astype(np.int64))
         _keep_best(best, asker, owner[found], similar)
-    pairs = set()
-    for asker, candidates in best.items():
+    pairs: set[tuple[int, int]] = set()
+    for one, candidates in best.items():
         nearest = sorted(candidates, key=lambda other: (-candidates[other], other))[:MOST_CANDIDATES]
-        pairs |= {(min(asker, other), max(asker, other)) for other in nearest}
+        pairs |= {(min(one, other), max(one, other)) for other in nearest}
     return sorted(pairs)
 
 

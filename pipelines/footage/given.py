@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines.footage import s3_listing
-from pipelines.footage.list_file import is_list
-from pipelines.footage.listing import URI, find_footage
+from pipelines.footage.list_file import URI, is_list
+from pipelines.footage.listing import find_footage
 from pipelines.storage import s3
 from pipelines.storage.open_store import local_path
 

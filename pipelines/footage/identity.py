@@ -19,7 +19,8 @@ from pipelines.sandbox import child
 class Pieces(Protocol):
     """An object in an object store: see `pipelines.footage.source_file.Remote`."""
 
-    size_bytes: int
+    @property
+    def size_bytes(self) -> int: ...
 
     def read_range(self, offset: int, size: int) -> bytes: ...
 

@@ -215,13 +215,13 @@ def _local(path: Path, about: Mapping[str, str] | None = None) -> Source | Ignor
     try:
         stat = path.stat()
         if no_file := why_no_file(stat):
-            return Missing(str(path), "plan", Reason.UNREADABLE, no_file, **(about or {}))
+            return Missing.listed(str(path), Reason.UNREADABLE, no_file, about)
         why = None if about is not None else _not_media_file(path)
     except MediaError as error:
-        return Missing(str(path), "plan", error.reason, error.message, **(about or {}))
+        return Missing.listed(str(path), error.reason, error.message, about)
     except OSError as error:
         message = error.strerror or type(error).__name__
-        return Missing(str(path), "plan", Reason.MISSING, message, **(about or {}))
+        return Missing.listed(str(path), Reason.MISSING, message, about)
     if why:
         return Ignored(str(path), stat.st_size, why)
     return Source(str(path), stat.st_size, etag(stat), **(about or {}))
@@ -273,7 +273,7 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
                 "a key or password stands in its address, which tables would keep; the keys of S3 come "
                 "from the environment"
             )
-            yield Missing(redacted(uri), "plan", Reason.UNREADABLE, why, **about)
+            yield Missing.listed(redacted(uri), Reason.UNREADABLE, why, about)
             continue
         if s3.is_s3(uri) or (s3.is_s3(base) and "://" not in uri):
             remote.append((uri if s3.is_s3(uri) else f"{base}/{uri.lstrip('/')}", about))
@@ -281,7 +281,7 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
             try:
                 path = _plain(Path(base) / local_path(uri, what="uri"))
             except ValueError as error:  # of another scheme
-                yield Missing(uri, "plan", Reason.UNREADABLE, str(error), **about)
+                yield Missing.listed(uri, Reason.UNREADABLE, str(error), about)
                 continue
             found = _local(path, about)
             assert not isinstance(found, Ignored), "what a list names is taken at its word"

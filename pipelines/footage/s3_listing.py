@@ -40,9 +40,10 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
             if "no bucket" in str(error):
                 raise
     pattern = compiled(key) if glob.has_magic(key) else None
-    prefix = (
-        key[: _MAGIC.search(key).start()] if pattern else key if not key or key.endswith("/") else f"{key}/"
-    )
+    if magic := _MAGIC.search(key) if pattern else None:
+        prefix = key[: magic.start()]
+    else:
+        prefix = key if not key or key.endswith("/") else f"{key}/"
     listing = s3.listing(bucket, prefix)
     wanted = (
         item
@@ -100,9 +101,8 @@ def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | M
     def what(row: tuple[str, Mapping[str, str]]) -> Source | Missing:
         uri, about = row
         if any(part in (".", "..") for part in uri.split("/")):
-            return Missing(
-                uri, "plan", Reason.MISSING, "S3 knows no '.' and '..' in names; write the URI out", **about
-            )
+            why = "S3 knows no '.' and '..' in names; write the URI out"
+            return Missing.listed(uri, Reason.MISSING, why, about)
         try:
             found = s3.open_object(uri)
         except (*_OF_ONE, s3.BadNameError) as error:
@@ -116,9 +116,7 @@ def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | M
 
 
 def _missing(uri: str, error: Exception, about: Mapping[str, str] | None = None) -> Missing:
-    return Missing(
-        uri, "plan", Reason.MISSING, getattr(error, "message", None) or str(error), **(about or {})
-    )
+    return Missing.listed(uri, Reason.MISSING, getattr(error, "message", None) or str(error), about)
 
 
 def _at_once(what: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

@@ -36,9 +36,14 @@ AsListed = tuple[int, str]
 class Remote(Protocol):
     """An object in an object store."""
 
-    uri: str
-    size_bytes: int
-    etag: str
+    @property
+    def uri(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def etag(self) -> str: ...
 
     def read_range(self, offset: int, size: int) -> bytes:
         """Exactly so many bytes, retries included. Raises MediaError, OSError or EOFError, also if it is
@@ -118,6 +123,7 @@ def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConf
     if not s3.is_s3(uri):
         with source_file(uri, as_listed, limits) as path:
             size_bytes = as_listed[0] if as_listed else in_time(lambda: size_of(path), limits.deadline_s)
+            assert isinstance(path, Path), "a file of this machine is read as one"
             return file_id(path, size_bytes, limits)
     remote = _opened(uri)
     _check_same(uri, (remote.size_bytes, remote.etag), as_listed)

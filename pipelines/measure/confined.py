@@ -199,10 +199,11 @@ def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Siz
     wanted = [
         (
             clock.index_at(float((start_pts - int(clock.pts[0])) * clock.time_base) + moments(length_s, num)),
-            *size,
+            height,
+            width,
         )
         for start_pts, length_s, sizes in stretches
-        for num, *size in sizes
+        for num, height, width in sizes
     ]
     return _small(lambda indices: frames_in_passes(path, clock, indices), wanted)
 
@@ -216,7 +217,7 @@ def clip_pictures(data: bytes, length_s: float, sizes: Sizes) -> np.ndarray:
     from pipelines.media.decode import open_clip
 
     clock, frames_of = open_clip(data)
-    wanted = [(clock.index_at(moments(length_s, num)), *size) for num, *size in sizes]
+    wanted = [(clock.index_at(moments(length_s, num)), height, width) for num, height, width in sizes]
     return _small(lambda indices: zip(indices, frames_of(indices), strict=True), wanted)
 
 

@@ -147,7 +147,8 @@ def measure(
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
     seen: dict[int, _Small] = {}  # the last few
-    resumed, runs = set(clock.resumed), []  # runs: frames [a, b) without a gap
+    resumed = set(clock.resumed)
+    runs: list[list[int]] = []  # frames [a, b) without a gap
     for number, picture in pictures:
         if not runs or number != runs[-1][1] or number in resumed:
             runs.append([number, number])
@@ -167,7 +168,7 @@ def measure(
         seen.pop(number - _FAR_BACK - 1, None)
         if number < first:
             continue
-        row = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
+        row: dict[str, Any] = {"pts": now.pts, "picture_hash": picture_hash(picture)} | _light(now.gray)
         row |= {"picture_format": format_of(picture).to_text(), "interlaced": bool(picture.interlaced_frame)}
         row |= _changes(_as_large(seen[number - 1], now) if number - 1 in seen else None, now)
         if earlier[number] in seen:

@@ -65,9 +65,10 @@ def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:
 
 def lost_s(clock: Clock, found: list[Gap]) -> float | None:
     """Seconds lost in gaps; None if one's length is not known."""
-    if any(gap.end_pts is None for gap in found):
+    ends = [gap.end_pts for gap in found if gap.end_pts is not None]
+    if len(ends) < len(found):
         return None
-    return float(sum(gap.end_pts - gap.start_pts for gap in found) * clock.time_base)
+    return float((sum(ends) - sum(gap.start_pts for gap in found)) * clock.time_base)
 
 
 def _joined(found: list[Gap]) -> list[Gap]:

@@ -19,6 +19,7 @@ from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
 from pipelines.media.picture import upright
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
+from pipelines.media.times import pts_of
 from pipelines.media.whole import pictures_between
 
 if TYPE_CHECKING:
@@ -197,4 +198,4 @@ def _iterate_pyav(
     source: File | bytes, clock: Clock, start_pts: int, end_pts: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     for picture in pictures_between(source, clock, start_pts, end_pts):
-        yield picture.pts, upright(picture)
+        yield pts_of(picture), upright(picture)

@@ -145,13 +145,14 @@ def _open_path(path: Path, clock: Clock) -> Any:
 def _open(file: str | io.BytesIO, clock: Clock) -> Any:
     """A decord reader that lists the clock's frames at the clock's times, or None."""
     import decord
+    from decord import DECORDError, DECORDLimitReachedError
 
     try:
         reader = decord.VideoReader(file, num_threads=1, fault_tol=_NO_FAULTS)
         if len(reader) != len(clock.pts):
             return None
         shown_s = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
-    except (*_decord_errors(), RuntimeError, IndexError) as error:
+    except (DECORDError, DECORDLimitReachedError, RuntimeError, IndexError) as error:
         logger.info("decord can't open this one (%s); PyAV does", _first_line(error))
         return None
     expected_s = (clock.pts - clock.pts[0]) * float(clock.time_base)

@@ -107,8 +107,8 @@ def video_edit(source: Path | bytes) -> Shown | None:
 
 def _video_edit(file: BinaryIO, whole: Box) -> Shown | None:
     track = _video_track(file, whole)
-    edits = track and _first(file, track, "edts")
-    if not edits:
+    edits = None if track is None else _first(file, track, "edts")
+    if track is None or edits is None:
         return None
     file.seek(find(file, edits, "elst").start)
     version, count = _read(file, ">B3xI")

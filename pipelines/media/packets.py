@@ -28,6 +28,7 @@ from pipelines.media.random_access import (
     parameter_sets,
 )
 from pipelines.media.ranged import File
+from pipelines.media.times import dts_of, time_base_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -188,7 +189,7 @@ def pictures(
     aspects = framing and Aspects(framing)
     for number, packet in enumerate(packets):
         if timing == "feed":
-            fed = packet.dts if packet.size else fed + 1
+            fed = dts_of(packet) if packet.size else fed + 1
         if packet.size:
             packet.stream.codec_context.flags |= Flags.copy_opaque
             packet.opaque = [number]  # PyAV wants an object of its own for each
@@ -304,7 +305,7 @@ def _seek(
 
     for back_s in _LOOK_BACK_S:
         try:
-            container.seek(keyframe - clock.delay - round(back_s / stream.time_base), stream=stream)
+            container.seek(keyframe - clock.delay - round(back_s / time_base_of(stream)), stream=stream)
         except av.error.FFmpegError:
             return  # an index that says nothing
         packets = packets_from_start(container, stream, 0)
@@ -323,11 +324,12 @@ def _run(
 ) -> list["Packet"]:
     """Reads on to where decoding for a keyframe begins: what was read from there on; nothing if it isn't
     there."""
-    run, codec = [], stream.codec_context.name
+    run: list[Packet] = []
+    codec = stream.codec_context.name
     for packet in packets:
         if clock.timing == "feed":
             # The keyframe comes out after pictures that are shown before it were fed: it is the last one fed.
-            if not packet.size or packet.dts > keyframe - clock.delay:
+            if not packet.size or dts_of(packet) > keyframe - clock.delay:
                 return [*run, packet] if run else []
             if packet.is_keyframe and begins_anew(codec, memoryview(packet), 0):
                 run = [packet]

@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 
 from pipelines.media.picture_format import Crop, PictureFormat, format_of
+from pipelines.media.planes import rows_of
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -81,10 +82,7 @@ def picture_hash(picture: "VideoFrame") -> int:
     out."""
     digest = xxhash.xxh3_64(f"{picture.format.name}:{picture.width}:{picture.height}".encode())
     for index, plane in enumerate(picture.planes):
-        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(
-            plane.height, plane.line_size
-        )
-        digest.update(np.ascontiguousarray(rows[:, : _row_bytes(picture, index)]))
+        digest.update(np.ascontiguousarray(rows_of(plane)[:, : _row_bytes(picture, index)]).data)
     return digest.intdigest()
 
 

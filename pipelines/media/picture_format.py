@@ -149,7 +149,8 @@ def format_of(picture: "VideoFrame") -> PictureFormat:
     from av.sidedata.sidedata import Type
 
     framing = picture.opaque if isinstance(picture.opaque, Framing) else Framing()
-    matrix = picture.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = picture.side_data  # a mapping by kind, whatever its stubs say
+    matrix = side_data.get(Type.DISPLAYMATRIX)
     colours = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
     size = (picture.width, picture.height)
     return _format(picture.format.name, size, framing, matrix and bytes(matrix), *map(int, colours))

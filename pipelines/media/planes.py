@@ -11,6 +11,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.video.plane import VideoPlane
+
+
+def rows_of(plane: "VideoPlane") -> np.ndarray:
+    """A view of a plane with its padding, uint8 (height, bytes of a line)."""
+    samples = np.frombuffer(memoryview(plane), np.uint8)
+    return samples[: plane.line_size * plane.height].reshape(plane.height, plane.line_size)
 
 
 def planes_of(picture: "VideoFrame") -> list[np.ndarray]:
@@ -18,10 +25,7 @@ def planes_of(picture: "VideoFrame") -> list[np.ndarray]:
     kind = _kind(picture)
     found = []
     for plane in picture.planes:
-        rows = np.frombuffer(plane, np.uint8)[: plane.line_size * plane.height].reshape(
-            plane.height, plane.line_size
-        )
-        found.append(rows[:, : plane.width * kind.itemsize].view(kind))
+        found.append(rows_of(plane)[:, : plane.width * kind.itemsize].view(kind))
     return found
 
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
 from pipelines.media.config import FootageConfig
@@ -21,11 +21,13 @@ from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
 from pipelines.media.regular import open_regular
 from pipelines.media.sniff import HEAD_BYTES, sniff
+from pipelines.media.times import time_base_of
 from pipelines.records import Video
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 # What `footage_options.max_pixels` may be at most, and so what a decoder is ever allowed.
@@ -52,6 +54,7 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     # One demuxer, and what is open already: no playlist, no reference elsewhere can be followed.
     options = {"protocol_whitelist": "fd", "max_pixels": str(max_pixels)}
     descriptor = None
+    file: Any
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     elif isinstance(source, RangedFile):
@@ -60,7 +63,7 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
         descriptor = open_regular(source)
         file, options = "fd:", options | {"fd": str(descriptor)}
     try:
-        how = {
+        how: dict[str, Any] = {
             "format": demuxer,
             "options": options,
             "metadata_errors": "replace",
@@ -108,7 +111,7 @@ def probe(path: File, video_id: str, cfg: FootageConfig) -> Video:
             codec=stream.codec_context.name,
             width=shown.width,
             height=shown.height,
-            time_base=Fraction(stream.time_base),
+            time_base=Fraction(time_base_of(stream)),
             duration_s=duration_s,
             bit_rate=8 * size_bytes / duration_s if duration_s else 0.0,
             others=others,
@@ -134,7 +137,7 @@ def _first_frame(container: "InputContainer", stream: "VideoStream") -> "VideoFr
     raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
 
 
-def demux(container: "InputContainer", *streams: "VideoStream") -> Iterator["Packet"]:
+def demux(container: "InputContainer", *streams: "Stream") -> Iterator["Packet"]:
     """All packets of a stream, or of several; the last one of each is empty, and flushes the decoder.
 
     A broadcast may take up further streams on its way. PyAV stumbles over them behind the last packet.
@@ -159,7 +162,8 @@ def video_stream(container: "InputContainer", number: int | None = None) -> "Vid
         base.
     """
     if number is not None:
-        return container.streams[number]
+        stream: Any = container.streams[number]
+        return stream
     return _usable(min(_films(container), key=_rank))
 
 
@@ -247,7 +251,8 @@ def _first_packets(source: File | bytes, films: list["VideoStream"], max_pixels:
         return found
     found, read_bytes = dict.fromkeys(found, 0), 0
     with open_container(source, max_pixels) as container:
-        packets = demux(container, *(container.streams[number] for number in found))
+        streams: list[Any] = [container.streams[number] for number in found]
+        packets = demux(container, *streams)
         for packet, _ in zip(packets, range(_PEEKED_PACKETS), strict=False):
             if packet.size:
                 found[packet.stream_index] = min(found[packet.stream_index] + 1, _FEW)
@@ -306,7 +311,7 @@ def _limit(value: float, unit: str, key: str, cfg: FootageConfig) -> None:
 def _duration_s(container: "InputContainer", stream: "VideoStream") -> float:
     """Header duration; 0.0 where the container tells none (the clock will)."""
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * time_base_of(stream))
     return container.duration / 1_000_000 if container.duration else 0.0
 
 
@@ -334,7 +339,8 @@ def check_boxes(path: File) -> tuple[int, bool]:
     Raises:
         MediaError: truncated; there is no `moov`, or not all of it.
     """
-    size_bytes, offset, kind, kinds = size_of(path), 0, b"", set()
+    size_bytes, offset, kind = size_of(path), 0, b""
+    kinds: set[bytes] = set()
     with open_file(path) as file:
         while offset + 8 <= size_bytes:
             file.seek(offset)

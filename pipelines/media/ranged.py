@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.regular import regular_file, why_no_file
@@ -124,7 +124,7 @@ class RangeReader(io.RawIOBase):
         self._at += len(data)
         return data
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from pipelines.media.picture_format import Framing, format_of
 from pipelines.media.probe import check_boxes, check_header, choose_stream, open_container, video_stream
 from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
 from pipelines.media.ranged import File
+from pipelines.media.times import pts_of, time_base_of
 from pipelines.media.whole import whole_pictures
 from pipelines.runs import runs
 
@@ -58,7 +59,7 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         check_header(container, stream, limits)
         packets = demux_times(container, stream, limits.max_frames)
         demuxer, codec = container.format.name, stream.codec_context.name
-        time_base = Fraction(stream.time_base)
+        time_base = Fraction(time_base_of(stream))
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         only_video = len(container.streams.video) == 1
         said = stream.duration
@@ -160,7 +161,7 @@ def _shown(
             if broken:
                 raise MediaError(Reason.UNDECODABLE, f"none of its {packets.count} packets shows a picture")
             raise MediaError(Reason.NO_FRAMES, "the video stream yields no frame")
-        came_with = first.opaque
+        came_with: Any = first.opaque
         framing = frame_first(source, container, stream, first)
         as_coded = format_of(first).as_coded
         if not by_packet:
@@ -177,11 +178,12 @@ def _shown(
         pts, index, count = np.unique(packets.pts, return_index=True, return_counts=True)
         keep = np.ones(len(pts), bool)
         if timing == "pts" and not broken:
-            early, picture = [], first
-            while picture is not None and picture.pts < packets.pts[0]:
-                early.append(picture.pts)
+            early: list[int] = []
+            picture: VideoFrame | None = first
+            while picture is not None and pts_of(picture) < packets.pts[0]:
+                early.append(pts_of(picture))
                 picture = next(shown, None)
-            begin = int(packets.pts[0]) if picture is None else picture.pts
+            begin = int(packets.pts[0]) if picture is None else pts_of(picture)
             keep = (pts >= begin) | np.isin(pts, early)
         elif timing == "pts":
             keep = pts >= packets.pts[0]
@@ -199,11 +201,13 @@ def _rows(shown: Iterator["VideoFrame"], first_with: list[int] | None) -> np.nda
     """
     rows = array("q")
     for picture in shown:
-        if rows and picture.pts < rows[-5]:
-            back_s = float((rows[-5] - picture.pts) * picture.time_base)
+        pts = pts_of(picture)
+        if rows and pts < rows[-5]:
+            back_s = float((rows[-5] - pts) * time_base_of(picture))
             raise MediaError(Reason.NO_TIMESTAMPS, f"the frames' times go back by {back_s:.3f} s")
-        (fed,) = (picture.opaque if rows else first_with) or [rows[-2] if rows else 0]
-        rows.extend((picture.pts, picture.duration or 0, picture.key_frame, fed, picture.is_corrupt))
+        came_with: Any = picture.opaque if rows else first_with
+        (fed,) = came_with or [rows[-2] if rows else 0]
+        rows.extend((pts, picture.duration or 0, picture.key_frame, fed, picture.is_corrupt))
     return np.frombuffer(rows, np.int64).reshape(-1, 5)
 
 
@@ -327,6 +331,6 @@ def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
         frames = whole - last
     frames += sum(gap.num_frames for gap in clock.gaps) - sum(gap.num_frames for gap in gaps)
     # What says no more than what is there does not know.
-    end_pts = int(clock.pts[0]) + said if said and int(clock.pts[0]) + said > clock.end_pts else None
-    gap = Gap(clock.end_pts, end_pts, frames, Reason.TRUNCATED, message)
+    ends = int(clock.pts[0]) + said if said and int(clock.pts[0]) + said > clock.end_pts else None
+    gap = Gap(clock.end_pts, ends, frames, Reason.TRUNCATED, message)
     return replace(clock, gaps=(*gaps, gap), plain=False)

@@ -88,11 +88,9 @@ def sniff(head: bytes) -> str:
         return "mpegts"
     if not head:
         raise MediaError(Reason.UNREADABLE, "the file is empty")
-    kind = next((kind for start, kind in _NO_VIDEO.items() if head.startswith(start)), None) or _raw_stream(
-        head
-    )
-    if kind is None:
-        kind = "text" if head[:256].isascii() and b"\x00" not in head[:256] else "of no known container"
+    known = next((what for start, what in _NO_VIDEO.items() if head.startswith(start)), None)
+    text = head[:256].isascii() and b"\x00" not in head[:256]
+    kind = known or _raw_stream(head) or ("text" if text else "of no known container")
     raise MediaError(Reason.UNREADABLE, f"the content is {kind}, not video")
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from pipelines.media.packets import (
 )
 from pipelines.media.picture_format import set_framing
 from pipelines.media.ranged import File
+from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -134,7 +135,7 @@ class _Decoding:
         while self._next < self._after:
             packet = replayed.popleft() if replayed else next(packets, None)
             ends = packet is None or not packet.size
-            if not ends:
+            if packet is not None and packet.size:
                 key = self._keyframe(packet)
                 if key is not None:
                     self._suspect = math.inf
@@ -216,7 +217,8 @@ class _Decoding:
             if number == len(clock.pts):
                 continue  # it is behind the end of the clock
             if clock.timing == "count":
-                (fed,) = picture.opaque or [self._fed - 1]
+                came_with: Any = picture.opaque
+                (fed,) = came_with or [self._fed - 1]
             else:
                 pts = picture.dts if picture.pts is None else picture.pts
                 if pts is not None and (pts < self._begin_pts or (number and pts == clock.pts[number - 1])):
@@ -296,7 +298,7 @@ def _in_order(
             for picture in pictures(
                 packets_from(source, clock, keyframe, seek), clock.timing, clock.framing, broken=[]
             ):
-                came = picture.pts
+                came = pts_of(picture)
                 if (keyframe is not None and came < keyframe) or (number and came == clock.pts[number - 1]):
                     continue  # it leads the keyframe, or has no time of its own
                 if came != clock.pts[number] or picture.is_corrupt:

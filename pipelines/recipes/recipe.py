@@ -89,6 +89,7 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
         which.
     """
     where = f"recipe.name={cfg.name}"
+    content: Mapping[str, Any]
     if cfg.name == CURRENT:
         if current is None:
             raise FileNotFoundError(f"{where}: the dataset has no manifest yet; name a preset or a file")
@@ -111,11 +112,11 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
             bounds.setdefault(score, {})[side] = _Bound(float(value), typed)
     for score, sides in bounds.items():
         _check(score, sides, where)
-    rules = (
+    all_rules = (
         Rule(score, **{side: bound.value for side, bound in bounds[score].items()})
         for score in sorted(bounds)
     )
-    bounding = tuple(rule for rule in rules if math.isfinite(rule.min) or math.isfinite(rule.max))
+    bounding = tuple(rule for rule in all_rules if math.isfinite(rule.min) or math.isfinite(rule.max))
     return Recipe(name, bounding, content.get("source", ""), tuple(content.get("not_expressed", ())))
 
 

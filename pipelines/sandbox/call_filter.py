@@ -75,9 +75,9 @@ def decoding(machine: str, pid: int, writes: bool) -> list[_Step]:
     """The program of `allow_decoding` for a machine, `x86_64` or `aarch64`."""
     code, column = _MACHINES[machine]
     there = {
-        name: call[column]
+        name: number
         for name, call in NUMBERS.items()
-        if call[column] is not None and (writes or name not in CHANGES)
+        if (number := call[column]) is not None and (writes or name not in CHANGES)
     }
     checks = {name: check for name, check in allowed_arguments(pid, writes).items() if name in there}
     steps = _of_machine(code, errno.ENOSYS)

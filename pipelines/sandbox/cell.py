@@ -131,11 +131,13 @@ class Cell:
             os.dup2(nothing, handle)
         os.close(nothing)
         if self._have.landlock:
-            files = [handle for path in reads if (handle := _opened(path)) is not None]
+            files = [opened for path in reads if (opened := _opened(path)) is not None]
             roots = [
                 os.open(_root_of(path), os.O_PATH) for path in reads if path.is_file() and _forgotten(path)
             ]
-            folder = writes and _opened(_root_of(writes) if _forgotten(writes) else writes)
+            folder = None
+            if writes is not None:
+                folder = _opened(_root_of(writes) if _forgotten(writes) else writes)
             landlock.restrict_files(self._have.landlock, [*self._folders.values(), *roots], files, folder)
             others.update(files, roots, () if folder is None else (folder,))
         elif self._have.namespaces:

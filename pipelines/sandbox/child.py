@@ -329,6 +329,7 @@ class _Server:
             raise _KilledError
 
     def _send(self, load: bytes, descriptors: list[int]) -> None:
+        assert self._socket is not None, "a server that was started has a socket"
         try:
             socket.send_fds(self._socket, [len(load).to_bytes(8, "little")], descriptors)
             self._socket.sendall(load)
@@ -380,13 +381,14 @@ class _Server:
 
     def _status(self) -> int:
         """How the child ended, as waitpid says it."""
+        assert self._socket is not None, "a server that was started has a socket"
         try:
             message = self._socket.recv(16, socket.MSG_WAITALL)
         except ConnectionResetError as error:
             raise _KilledError from error
         except TimeoutError as error:
-            message = f"its process has answered, but not ended within {_ANSWERS_WITHIN_S:g} s"
-            raise MediaError(Reason.TIMED_OUT, message) from error
+            why = f"its process has answered, but not ended within {_ANSWERS_WITHIN_S:g} s"
+            raise MediaError(Reason.TIMED_OUT, why) from error
         if len(message) < 16:
             raise _KilledError
         self.peak_bytes = int.from_bytes(message[8:], "little")

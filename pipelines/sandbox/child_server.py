@@ -148,10 +148,10 @@ def _answer(cell: Cell, request: int, sender: int, ranges: int | None) -> None:
     except MemoryError:
         message = _refused(Reason.OUT_OF_MEMORY, _too_much(limits))
     except OSError as error:
-        too_long = error.errno == errno.EFBIG and limits is not None
+        too_long = error.errno == errno.EFBIG
         message = (
             _refused(Reason.UNWRITABLE, f"the file would be longer than {limits.file_bytes} bytes")
-            if too_long
+            if too_long and limits is not None
             else b"E" + json.dumps([error.errno, error.strerror]).encode()
             if of_the_place(error)
             else b"X" + traceback.format_exc().encode()

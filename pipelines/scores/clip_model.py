@@ -45,7 +45,7 @@ def check(cfg: ScoreConfig) -> None:
                 f"scores.clip_pretrained={cfg.clip_pretrained} is for a model that is not named; set "
                 "scores.clip_model"
             )
-    elif cfg.clip_model.startswith(_FOLDER):
+    elif _model(cfg).startswith(_FOLDER):
         _check_folder(cfg)
     elif cfg.clip_model.startswith(_HUB):
         raise ValueError(
@@ -56,6 +56,17 @@ def check(cfg: ScoreConfig) -> None:
         _check_name(cfg)
 
 
+def _model(cfg: ScoreConfig) -> str:
+    assert cfg.clip_model is not None, "only who names a CLIP asks for its scores"
+    return cfg.clip_model
+
+
+def _tag(cfg: ScoreConfig) -> str:
+    """The weights of a model of open_clip: a tag, or a file."""
+    assert cfg.clip_pretrained is not None, "a model that is no folder has weights of its own"
+    return cfg.clip_pretrained
+
+
 def width(cfg: ScoreConfig) -> int:
     """Of an embedding."""
     return int(_model_config(cfg)["embed_dim"])
@@ -63,17 +74,17 @@ def width(cfg: ScoreConfig) -> int:
 
 def identity(cfg: ScoreConfig) -> list[str]:
     """What embeddings depend on: hashes of files that are given, else the name and the tag."""
-    if cfg.clip_model.startswith(_FOLDER):
+    if _model(cfg).startswith(_FOLDER):
         return [part for file in _folder_files(cfg) for part in (file.name, _hash(file))]
-    file = Path(cfg.clip_pretrained)
-    return [cfg.clip_model, _hash(file) if file.is_file() else cfg.clip_pretrained]
+    file = Path(_tag(cfg))
+    return [_model(cfg), _hash(file) if file.is_file() else _tag(cfg)]
 
 
 def name(cfg: ScoreConfig) -> str:
     """What people call it, like `open_clip ViT-B-32/laion2b_s34b_b79k`."""
-    if cfg.clip_model.startswith(_FOLDER):
+    if _model(cfg).startswith(_FOLDER):
         return f"open_clip {_folder(cfg).resolve().name}"
-    return f"open_clip {cfg.clip_model}/{Path(cfg.clip_pretrained).name}"
+    return f"open_clip {cfg.clip_model}/{Path(_tag(cfg)).name}"
 
 
 class ClipModel:
@@ -133,7 +144,7 @@ def fetch(cfg: ScoreConfig) -> None:
     """
     from multiprocessing import get_context
 
-    if cfg.clip_model.startswith(_FOLDER) or Path(cfg.clip_pretrained).is_file():
+    if _model(cfg).startswith(_FOLDER) or Path(_tag(cfg)).is_file():
         return
     apart = get_context("fork").Process(target=_download, args=(cfg.clip_model, cfg.clip_pretrained))
     apart.start()
@@ -198,7 +209,7 @@ def _unasked() -> Iterator[None]:
 def _check_name(cfg: ScoreConfig) -> None:
     import open_clip
 
-    model, weights = cfg.clip_model, cfg.clip_pretrained
+    model, weights = _model(cfg), cfg.clip_pretrained
     known = open_clip.list_models()
     if model not in known:
         raise ValueError(
@@ -219,7 +230,7 @@ def _check_name(cfg: ScoreConfig) -> None:
 
 
 def _model_config(cfg: ScoreConfig) -> dict[str, Any]:
-    if cfg.clip_model.startswith(_FOLDER):
+    if _model(cfg).startswith(_FOLDER):
         settings = read_object(_folder(cfg) / _CONFIG).get("model_cfg", {})
         return settings if isinstance(settings, dict) else {}
     import open_clip
@@ -228,7 +239,7 @@ def _model_config(cfg: ScoreConfig) -> dict[str, Any]:
 
 
 def _folder(cfg: ScoreConfig) -> Path:
-    return Path(cfg.clip_model.removeprefix(_FOLDER))
+    return Path(_model(cfg).removeprefix(_FOLDER))
 
 
 def _folder_files(cfg: ScoreConfig) -> list[Path]:

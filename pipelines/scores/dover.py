@@ -54,14 +54,19 @@ def check(cfg: ScoreConfig) -> None:
         )
 
 
+def _weights(cfg: ScoreConfig) -> Path:
+    assert cfg.dover is not None, "only who gives DOVER's weights asks for its score"
+    return Path(cfg.dover)
+
+
 def settings(cfg: ScoreConfig) -> Any:
     """Plain values that the score depends on, besides the clip."""
-    return [VERSION, onnx.weights_hash(Path(cfg.dover))]
+    return [VERSION, onnx.weights_hash(_weights(cfg))]
 
 
 def model(cfg: ScoreConfig) -> str:
     """What people call it."""
-    return f"DOVER {Path(cfg.dover).name} v{VERSION}"
+    return f"DOVER {_weights(cfg).name} v{VERSION}"
 
 
 def pick(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
@@ -176,7 +181,7 @@ class Dover:
             views: see the function of that name.
         """
         x_VCTHW = np.ascontiguousarray(
-            ((views - np.float32(_MEAN)) / np.float32(_STD)).transpose(0, 4, 1, 2, 3)
+            ((views - np.asarray(_MEAN, np.float32)) / np.asarray(_STD, np.float32)).transpose(0, 4, 1, 2, 3)
         )
         _, technical = self._session.run(None, {_AESTHETIC: x_VCTHW[:1], _TECHNICAL: x_VCTHW[1:]})
         return float(np.mean(technical))

@@ -52,7 +52,7 @@ def blur(gray: np.ndarray) -> float | None:
             continue
         soft = cv2.blur(sharp, taps)
         varies = cv2.absdiff(sharp[after], sharp[before])
-        lost = cv2.max(cv2.subtract(varies, cv2.absdiff(soft[after], soft[before])), 0)
+        lost = np.maximum(cv2.subtract(varies, cv2.absdiff(soft[after], soft[before])), 0)
         if total := cv2.sumElems(varies)[0]:
             found.append(1 - cv2.sumElems(lost)[0] / total)
     return max(found, default=None)
@@ -67,9 +67,9 @@ def noise(gray: np.ndarray) -> float | None:
     """
     import cv2
 
-    mask = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     response = cv2.filter2D(gray, cv2.CV_16S, mask)
-    deviation = _blocks(cv2.absdiff(response, 0)) * (math.sqrt(math.pi / 2) / 6)
+    deviation = _blocks(np.abs(response)) * (math.sqrt(math.pi / 2) / 6)
     luma = _blocks(gray)
     if not deviation.size:
         return None
@@ -115,7 +115,7 @@ def _steps(gray: np.ndarray) -> np.ndarray:
     import cv2
 
     gray = np.ascontiguousarray(gray)
-    steps = cv2.min(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
+    steps = np.minimum(cv2.absdiff(gray[:, 1:], gray[:, :-1]), _MOST_STEP)
     return cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
 
 

@@ -124,7 +124,7 @@ def _straightened(bgr: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     height = max(
         1, round(float(max(np.linalg.norm(polygon[0] - polygon[3]), np.linalg.norm(polygon[1] - polygon[2]))))
     )
-    corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     move = cv2.getPerspectiveTransform(polygon, corners)
     line = cv2.warpPerspective(
         bgr, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE

@@ -77,7 +77,7 @@ def _flashes(luma: np.ndarray) -> np.ndarray:
     """Frames that begin or end a flash: a step of light that another step takes back within a few frames."""
     steps = np.diff(luma, prepend=luma[0])
     found = np.zeros(len(luma), bool)
-    for i in np.flatnonzero(np.abs(steps) > _LIT):
+    for i in np.flatnonzero(np.abs(steps) > _LIT).tolist():
         for j in range(i + 1, min(i + 1 + _SHAKE_FRAMES, len(luma))):
             opposite = steps[j] * steps[i] < 0 and abs(steps[j]) >= _STEP_BACK * abs(steps[i])
             if opposite and abs(luma[j] - luma[i - 1]) < _TAKEN_BACK * abs(steps[i]):

@@ -57,7 +57,8 @@ def _divide(shot: Shot, pts: np.ndarray, max_s: float) -> list[int]:
         inside = starts[(starts >= start) & (starts < end)]
         fewest = max(1, math.ceil((end - start) / most))
         equal = (_equal(inside, start, end, pieces, most) for pieces in (fewest, fewest + 1))
-        bounds += next((ends for ends in equal if ends), None) or _fitting(inside, start, end, most)
+        fits = next((bounds_of for bounds_of in equal if bounds_of), None)
+        bounds += fits or _fitting(inside, start, end, most)
     return bounds
 
 

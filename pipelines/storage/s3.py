@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pipelines.errors import MediaError, Reason
@@ -267,8 +268,8 @@ def in_words(error: Exception, uri: str) -> Exception:
         said = error.response.get("Error", {}).get("Message") or code(error)
         elsewhere = status(error) in (301, 307) or code(error) == "AuthorizationHeaderMalformed"
         hint = "; is AWS_REGION the region of its bucket?" if elsewhere else ""
-        kind = OddObjectError if 300 <= status(error) < 500 else OSError
-        return kind(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
+        odd = OddObjectError if 300 <= status(error) < 500 else OSError
+        return odd(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
     if isinstance(error, ParamValidationError):
         return BadNameError(f"{uri}: S3 can't be asked for it: {error}")
     if isinstance(error, BotoCoreError) and not passes(error):
@@ -403,6 +404,11 @@ class Listed:
     modified_s: float
 
 
+def _page(bucket: str, prefix: str, after: dict[str, str], client: Any) -> Any:
+    """One page of a listing."""
+    return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, **after)
+
+
 def listing(bucket: str, prefix: str) -> Iterator[Listed]:
     """All objects whose keys start with a prefix, in the order of the server (that of UTF-8, on AWS); a page
     at a time.
@@ -412,11 +418,7 @@ def listing(bucket: str, prefix: str) -> Iterator[Listed]:
     """
     uri, token = f"s3://{bucket}/{prefix}", None
     while True:
-        more = {"ContinuationToken": token} if token else {}
-        page = ask(
-            lambda s3, more=more: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, **more),
-            uri,
-        )
+        page = ask(partial(_page, bucket, prefix, {"ContinuationToken": token} if token else {}), uri)
         for item in page.get("Contents", ()):
             yield Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
         token = page.get("NextContinuationToken")

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +267,7 @@ class S3Store:
         before = time.time() - older_than_s
         markers: dict[str, str] = {}
         while True:
-            page = s3.ask(
-                lambda c, at=markers: c.list_multipart_uploads(Bucket=self.bucket, Prefix=self._prefix, **at),
-                self.uri,
-            )
+            page = s3.ask(partial(self._uploads, markers), self.uri)
             for found in page.get("Uploads", ()):
                 if found["Initiated"].timestamp() < before:
                     yield self._upload(found)
@@ -281,16 +279,21 @@ class S3Store:
                 if item.modified_s < before:
                     yield Entry(item.key.removeprefix(self._prefix), item.size_bytes, item.modified_s)
 
+    def _uploads(self, after: dict[str, str], client: Any) -> Any:
+        """One page of the uploads that have not ended."""
+        return client.list_multipart_uploads(Bucket=self.bucket, Prefix=self._prefix, **after)
+
+    def _parts(self, upload: dict[str, Any], after: int, client: Any) -> Any:
+        """One page of the parts of an upload."""
+        return client.list_parts(
+            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"], PartNumberMarker=after
+        )
+
     def _upload(self, found: dict[str, Any]) -> _Upload:
         size_bytes, marker = 0, 0
         while True:
             try:
-                page = s3.ask(
-                    lambda c, at=marker: c.list_parts(
-                        Bucket=self.bucket, Key=found["Key"], UploadId=found["UploadId"], PartNumberMarker=at
-                    ),
-                    self.uri,
-                )
+                page = s3.ask(partial(self._parts, found, marker), self.uri)
             except FileNotFoundError:  # completed since it was listed
                 break
             size_bytes += sum(part["Size"] for part in page.get("Parts", ()))

@@ -66,7 +66,8 @@ def _field(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     """Flow of every pixel, float32 (H, W, 2). OpenCV's DIS reads memory that isn't its own in wide frames of
     fewer rows."""
     # One per pair, which costs nothing: after a pair of another size it would give another flow.
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    create = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]  # its stubs lack it
+    flow = create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     missing = max(0, _LEAST_ROWS - len(now))
     pair = [
         cv2.copyMakeBorder(frame, 0, missing, 0, 0, cv2.BORDER_REPLICATE) if missing else frame

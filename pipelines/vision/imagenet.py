@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class ImageNet:
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
         self._dtype = torch_dtype(precision)
-        self._net = network().to(dtype=self._dtype, memory_format=torch.channels_last)
+        self._net: Any = network().to(self._dtype).to(memory_format=torch.channels_last)
         self.classes = classes()
 
     def look(self, picture: np.ndarray) -> Look:
@@ -151,7 +151,8 @@ def _fused(net: "torch.nn.Module") -> "torch.nn.Module":
 
     fuse(net, "_conv_stem", "_bn0")
     fuse(net, "_conv_head", "_bn1")
-    for block in net._blocks:
+    blocks: Any = net._blocks
+    for block in blocks:
         fuse(block, "_expand_conv", "_bn0")
         fuse(block, "_depthwise_conv", "_bn1")
         fuse(block, "_project_conv", "_bn2")
