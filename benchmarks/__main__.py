@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from pipelines.naming import known_or_near
+from pipelines.naming import did_you_mean
 
 
 def names() -> list[str]:
@@ -15,7 +15,7 @@ def names() -> list[str]:
 def main() -> None:
     name, *sys.argv[1:] = sys.argv[1:] or [""]
     if name not in names():
-        raise SystemExit(f"BENCH={name}: there is no such benchmark; {known_or_near(name, names())}")
+        raise SystemExit(f"BENCH={name}: there is no such benchmark; {did_you_mean(name, names())}")
     runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
 
 

@@ -39,7 +39,7 @@ from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from tests.support.footage import real_clips
-from tests.support.scheduling import scheduled_as_before
+from tests.support.scheduling import restore_scheduling
 
 HEIGHT, WIDTH, FPS = 360, 640, 25
 FILM_S = {"small": 12, "full": 48}
@@ -142,7 +142,7 @@ def write_films(folder: Path, length_s: float) -> list[tuple[Path, list[tuple[in
         if (folder / name).exists():
             continue
         unfinished = folder / f"unfinished_{name}"
-        with scheduled_as_before(), av.open(str(unfinished), "w") as container:
+        with restore_scheduling(), av.open(str(unfinished), "w") as container:
             stream = container.add_stream(codec, rate=FPS, options=options)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             for pixels in (frame for shot in shots for frame in shot):

@@ -53,8 +53,8 @@ from benchmarks.measure.results_file import RESULTS, report
 from benchmarks.measure.tinyworld_judge import Seen, look
 from benchmarks.measure.tinyworld_sheet import Row, sheet
 from jobs.generation.pipeline import Pipeline, Size
-from jobs.training.exports import find
-from model.vae.pixels import encode_frames, to_pixels
+from jobs.training.exports import find_export
+from model.vae.pixels import encode_frames, to_uint8
 from pipelines.precision import AUTO, decide
 
 SIZE = Size(width=32, height=32, num_frames=17)
@@ -104,7 +104,9 @@ def main() -> None:
         folder = Path(options["folder"] or scratch)
         minutes = make(folder, world, seed, int(options["clips"]), options["again"])
         began_s = time.monotonic()
-        pipeline = Pipeline(find("pipeline", str(folder / "dit"), "checkpoint"), precision=decide(AUTO).name)
+        pipeline = Pipeline(
+            find_export("pipeline", str(folder / "dit"), "checkpoint"), precision=decide(AUTO).name
+        )
         weights = {name: float(options[name]) for name in ("guidance", "visual_guidance")}
         pipeline.sampling = replace(pipeline.sampling, **weights)
         told, rows = _told(pipeline, world, seed, samples)
@@ -232,7 +234,7 @@ def _truth(scene: Scene) -> np.ndarray:
 
 def _reconstructed(pipeline: Pipeline, frames_THWC: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        return to_pixels(pipeline.vae.decode_latents(encode_frames(pipeline.vae, frames_THWC)[None].float()))[
+        return to_uint8(pipeline.vae.decode_latents(encode_frames(pipeline.vae, frames_THWC)[None].float()))[
             0
         ]
 

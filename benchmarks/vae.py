@@ -37,7 +37,7 @@ from benchmarks.peers.vae_peer import Pair, Training, compare, sizes
 from model.checkpoint.weights import load_vae
 from model.config import vae_config
 from model.vae.network import VAE
-from model.vae.pixels import to_network
+from model.vae.pixels import to_tensor
 from model.vae.tiles import decode_tiled, encode_tiled, plan_axis
 from pipelines.footage.listing import find_footage
 from tests.support.footage import real_clips
@@ -179,7 +179,7 @@ def _exactness(vae: VAE, frames_THWC: np.ndarray) -> dict[str, float]:
     }
     with torch.no_grad():
         for left in range(0, SEAM_PX // 2, SEAM_PX // 16):  # the same edges over other places of the picture
-            video = to_network(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
+            video = to_tensor(frames_THWC[None, :FRAMES, :, left : left + 3 * SEAM_PX // 2])
             z = vae.encode(video).mean
             whole = vae.decode(z)
             parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.cli.text import count, size
+from jobs.cli.text import format_bytes, format_count
 from jobs.upkeep.config import CleanConfig
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.storage.base import Entry
 
@@ -24,7 +24,7 @@ def check(cfg: CleanConfig) -> None:
     """There is a dataset; for its finished work, its settings are known to this version."""
     open_dataset(cfg.dataset)
     if cfg.stages:
-        as_curated(cfg.dataset, cfg.scores)
+        dataset_config(cfg.dataset, cfg.scores)
 
 
 def run_folder(cfg: CleanConfig) -> str:
@@ -38,11 +38,11 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     Raises:
         RuntimeError: another run committed in the meantime; what has not been removed by then stays.
     """
-    from jobs.upkeep.reachable import KINDS, SCRATCH, Reachable, Wanted
+    from jobs.upkeep.reachable import KINDS, SCRATCH, CleanRequest, Reachable
     from pipelines.storage.open_store import open_store
 
     store = open_store(cfg.dataset)
-    wanted = Wanted(cfg.old_manifests, _used(cfg) if cfg.stages else None, cfg.min_age_h * 3600)
+    wanted = CleanRequest(cfg.old_manifests, _used(cfg) if cfg.stages else None, cfg.min_age_h * 3600)
     reachable = Reachable(store, wanted)
     listed: dict[str, dict[str, Any]] = {}
     young: dict[str, dict[str, Any]] = {}
@@ -76,16 +76,18 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     }
     result = {"listed": listed, "young": young, "removed": removed, "not_ours": left}
     run.write_json("clean.json", result)
-    number = sum(told["count"] for told in listed.values())
+    number = sum(told["format_count"] for told in listed.values())
     if cfg.remove:
-        run.say(f"removed {count(removed, 'object')}")
+        run.say(f"removed {format_count(removed, 'object')}")
     elif number:
         run.say(
-            f"{count(number, 'object')} can go: remove=true removes them; each is in "
+            f"{format_count(number, 'object')} can go: remove=true removes them; each is in "
             f"{run.folder / 'listed.txt'}"
         )
     else:
-        run.say("nothing can go yet" if any(told["count"] for told in young.values()) else "nothing can go")
+        run.say(
+            "nothing can go yet" if any(told["format_count"] for told in young.values()) else "nothing can go"
+        )
     _say_young(cfg, young, KINDS, run)
     _say_strangers(strangers, run)
     if reachable.older and not cfg.old_manifests:
@@ -101,17 +103,17 @@ def _none_yet() -> dict[str, Any]:
 
 
 def _count(told: dict[str, Any], entry: Entry) -> None:
-    told["count"] += 1
+    told["format_count"] += 1
     told["bytes"] += entry.size_bytes
     told["examples"] += [entry.key] if len(told["examples"]) < _EXAMPLES else []
 
 
 def _say(listed: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run) -> None:
     for kind, told in listed.items():
-        if told["count"]:
-            more = " …" if told["count"] > len(told["examples"]) else ""
+        if told["format_count"]:
+            more = " …" if told["format_count"] > len(told["examples"]) else ""
             run.say(
-                f"  {kinds[kind]}: {told['count']:,}, {size(told['bytes'])} "
+                f"  {kinds[kind]}: {told['format_count']:,}, {format_bytes(told['bytes'])} "
                 f"({', '.join(told['examples'])}{more})"
             )
 
@@ -120,14 +122,16 @@ def _say_young(
     cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run
 ) -> None:
     """What would go but for its age, when it may, and how to have it go anyway."""
-    there = {kind: told for kind, told in young.items() if told["count"]}
+    there = {kind: told for kind, told in young.items() if told["format_count"]}
     if not there:
         return
     number, num_bytes = (sum(told[name] for told in there.values()) for name in ("count", "bytes"))
     may_go = datetime.fromtimestamp(
         max(told["newest_s"] for told in there.values()) + cfg.min_age_h * 3600, UTC
     )
-    run.say(f"{count(number, 'object')}, {size(num_bytes)}, too young to go (min_age_h={cfg.min_age_h:g}):")
+    run.say(
+        f"{format_count(number, 'object')}, {format_bytes(num_bytes)}, too young to go (min_age_h={cfg.min_age_h:g}):"
+    )
     _say(there, kinds, run)
     run.say(
         f"all of it may go after {may_go:%Y-%m-%d %H:%M} UTC; min_age_h=0 has it go now: only if nothing "
@@ -146,7 +150,7 @@ def _used(cfg: CleanConfig) -> dict[str, frozenset[str]]:
     from jobs.curation.fingerprints import fingerprints
     from pipelines.scores.registry import METERS
 
-    prints = fingerprints(as_curated(cfg.dataset, cfg.scores))
+    prints = fingerprints(dataset_config(cfg.dataset, cfg.scores))
     used: dict[str, set[str | None]]
     used = {name: {prints.measured[name]} if name in prints.measured else set() for name in METERS}
     used |= {name: {value} for name, value in prints.measured.items()}

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.listing.choose import Choice, Chosen, choose
-from jobs.listing.columns import FOR_PEOPLE, FOR_PROGRAMS, Column, columns_of, shown_of
+from jobs.listing.choose import ClipFilter, SelectedClips, select_clips
+from jobs.listing.columns import FOR_PEOPLE, FOR_PROGRAMS, Column, columns_of, table_context
 from jobs.listing.config import ClipsConfig
 from jobs.listing.layout import as_csv, as_json, as_table
 from pipelines.dataset.reader import open_dataset
@@ -32,7 +32,7 @@ def run(cfg: ClipsConfig, run: Run) -> list[dict[str, Any]]:
     columns, chosen = _chosen(cfg)
     limit = cfg.limit or (_MOST_LINES if cfg.format == "table" else None)
     rows = (chosen.rows if limit is None else chosen.rows.slice(0, limit)).to_pylist()
-    shown = shown_of(chosen.all_ids, [row["source_uri"] for row in rows])
+    shown = table_context(chosen.all_ids, [row["source_uri"] for row in rows])
     values = [[column.value(row, shown) for column in columns] for row in rows]
     names = [column.name for column in columns]
     if cfg.format == "table":
@@ -47,7 +47,7 @@ def run(cfg: ClipsConfig, run: Run) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in values]
 
 
-def _chosen(cfg: ClipsConfig) -> tuple[list[Column], Chosen]:
+def _chosen(cfg: ClipsConfig) -> tuple[list[Column], SelectedClips]:
     """What is told, and of which clips.
 
     Raises:
@@ -56,7 +56,7 @@ def _chosen(cfg: ClipsConfig) -> tuple[list[Column], Chosen]:
     """
     typed = cfg.columns or ",".join(FOR_PEOPLE if cfg.format == "table" else FOR_PROGRAMS)
     columns = columns_of(typed)
-    choice = Choice(cfg.status, cfg.reason, cfg.source, cfg.bucket, cfg.clip, cfg.sort)
-    return columns, choose(
+    choice = ClipFilter(cfg.status, cfg.reason, cfg.source, cfg.bucket, cfg.clip, cfg.sort)
+    return columns, select_clips(
         open_dataset(cfg.dataset), choice, [name for column in columns for name in column.of]
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import given_to, remember
+from jobs.cli.remembered import allowed_footage_for, record_footage
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig
 from jobs.listing.summary import say_clips
@@ -19,7 +19,7 @@ from pipelines.footage.listing import check_footage, find_footage
 from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores.nsfw import INSTALL as INSTALL_NSFW
 from pipelines.scores.registry import check as check_models
-from pipelines.scores.registry import decided, missing
+from pipelines.scores.registry import missing, resolve_config
 from pipelines.storage.open_store import open_store
 
 
@@ -31,7 +31,7 @@ def check(cfg: CurateConfig) -> None:
 
     check_footage(cfg.footage, cfg.uri_column)
     store = open_store(cfg.dataset)
-    scores = decided(cfg.scores)
+    scores = resolve_config(cfg.scores)
     check_models(scores)
     check_measurable(load_recipe(cfg.recipe, current_recipe(store)), scores)
     check_captioner(cfg.captioner)
@@ -53,21 +53,21 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
         LedgerError: something was lost or counted twice.
     """
     from jobs.curation.curation import Curation
-    from pipelines.sandbox.child import confinement
+    from pipelines.sandbox.child import isolation_support
 
     started = monotonic()
-    have = confinement()
+    have = isolation_support()
     if not have.full:
         run.say(f"what opens footage is confined by {have} only: {have.lacks}")
-    cfg = replace(cfg, scores=decided(cfg.scores))
+    cfg = replace(cfg, scores=resolve_config(cfg.scores))
     if cfg.scores.nsfw is None:
         run.say(
             f"nsfw is not measured: NudeNet (AGPL-3.0) is not installed; {INSTALL_NSFW}, or scores.nsfw=false"
         )
-    remember(cfg.footage, cfg.uri_column)
+    record_footage(cfg.footage, cfg.uri_column)
     with ExitStack() as stack:
         footage = find_footage(cfg.footage, cfg.limit, cfg.uri_column)
-        curation = Curation(cfg, footage, run, stack, given_to(None, cfg.uri_column))
+        curation = Curation(cfg, footage, run, stack, allowed_footage_for(None, cfg.uri_column))
         result = curation.finish(curation.analyse())
     metrics = result | curation.did | {"seconds": round(monotonic() - started, 2)}
     run.write_json("ledger.json", curation.ledger)

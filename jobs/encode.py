@@ -17,8 +17,8 @@ from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cluster.connect import check_fits, connect
 from jobs.encoding.config import EncodeConfig
-from jobs.encoding.plan import Chunk, chunks, divided
-from jobs.training.exports import find
+from jobs.encoding.plan import Chunk, chunks, split_finished
+from jobs.training.exports import find_export
 from pipelines.dataset.latents import ROOT, commit, fingerprints
 from pipelines.dataset.reader import open_dataset
 from pipelines.ids import fingerprint
@@ -39,7 +39,7 @@ def check(cfg: EncodeConfig) -> None:
         raise ValueError(
             f"dataset={cfg.dataset} has no kept clip; see why with: rushes inspect dataset={cfg.dataset}"
         )
-    stride = read_vae_config(find("vae", cfg.vae, "vae"))["stride_space"]
+    stride = read_vae_config(find_export("vae", cfg.vae, "vae"))["stride_space"]
     if cfg.shapes.multiple % stride:
         raise ValueError(
             f"shapes.multiple={cfg.shapes.multiple} is not a multiple of the VAE's stride {stride}; try "
@@ -96,12 +96,16 @@ def run(cfg: EncodeConfig, run: Run) -> dict[str, Any]:
     from model.checkpoint.weights import read_vae_config, vae_files
     from model.text.registry import text_encoder
 
-    vae, store, dataset = find("vae", cfg.vae, "vae"), open_store(cfg.dataset), open_dataset(cfg.dataset)
+    vae, store, dataset = (
+        find_export("vae", cfg.vae, "vae"),
+        open_store(cfg.dataset),
+        open_dataset(cfg.dataset),
+    )
     text = text_encoder(cfg.text_encoder)
     precision, key = _decided(cfg, store, vae, text.fingerprint)
     run.say(f"encode {precision}")
     wanted = chunks(dataset)
-    finished, missing = divided(store, key, wanted)
+    finished, missing = split_finished(store, key, wanted)
     for name in vae_files(vae):
         store.put_new(f"{ROOT}/{key}/vae/{name}", (vae / name).read_bytes())
     made: list[Chunk] = []

@@ -16,7 +16,7 @@ from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
-from jobs.training.exports import find
+from jobs.training.exports import find_export
 from jobs.training.out_folder import check_free
 from pipelines.batches.frames import CLIP_COLUMNS, ClipError, FrameReader
 from pipelines.batches.shapes import fit_frames, fit_shape
@@ -30,7 +30,7 @@ _COLUMNS = (*CLIP_COLUMNS, "width", "height", "caption_short")
 def check(cfg: EvaluateConfig) -> None:
     """The checkpoint is there, the dataset has clips with captions, and nobody else's files are in the
     way."""
-    folder = find("pipeline", cfg.checkpoint, "checkpoint")
+    folder = find_export("pipeline", cfg.checkpoint, "checkpoint")
     read_facts(folder)
     check_text(folder, cfg.text_encoder)
     check_free("out", cfg.out)
@@ -64,7 +64,7 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
     run.say(f"evaluate {precision}")
     device = "cuda" if cfg.gpu else "cpu"
     pipeline = Pipeline(
-        find("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name
+        find_export("pipeline", cfg.checkpoint, "checkpoint"), device, cfg.text_encoder, precision.name
     )
     facts, dataset = pipeline.facts, open_dataset(cfg.dataset)
     captioned = (row for row in dataset.kept(_COLUMNS) if row["caption_short"])

@@ -19,21 +19,21 @@ from jobs.cluster.connect import check_gpu
 from jobs.evaluation.config import EvaluateVaeConfig
 from jobs.training.config import TrainVaeConfig
 from jobs.training.continuing import earlier_settings
-from jobs.training.exports import find
+from jobs.training.exports import find_export
 from jobs.training.out_folder import check_free
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import autocast, decide
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 if TYPE_CHECKING:
     import torch
 
     from jobs.evaluation.measure import Figures
     from jobs.training.vae_task import VaeTask
-    from model.vae.network import Normalised
+    from model.vae.network import LatentNormalizer
 
 _PAGE = "index.html"
 _PICTURED_SHAPES = 8
@@ -43,7 +43,7 @@ def check(cfg: EvaluateVaeConfig) -> None:
     """The VAE is there, the dataset has held-out clips, and the perceptual distance can be made."""
     from jobs.training.perceptual import perceptual_distance
 
-    find("vae", cfg.checkpoint, "checkpoint")
+    find_export("vae", cfg.checkpoint, "checkpoint")
     check_free("out", cfg.out)
     check_gpu(cfg.gpu)
     if not _by_shape(_task(cfg), cfg.clips):
@@ -69,7 +69,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"evaluate_vae {precision}")
     device = torch.device("cuda" if cfg.gpu else "cpu")
-    vae, task = load_vae(find("vae", cfg.checkpoint, "checkpoint"), device), _task(cfg)
+    vae, task = load_vae(find_export("vae", cfg.checkpoint, "checkpoint"), device), _task(cfg)
     distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
     measured: dict[Item, Figures] = {}
     unread: dict[str, str] = {}
@@ -142,7 +142,7 @@ def split_settings(cfg: EvaluateVaeConfig) -> tuple[ShapeConfig, WindowConfig]:
                 raise ValueError(
                     f"{group}.{field.name}={value} is not what this VAE was trained with ({own}), "
                     f"so what it never saw would not be known; leave it out, or give its bare weights: "
-                    f"checkpoint={find('vae', cfg.checkpoint, 'checkpoint')}"
+                    f"checkpoint={find_export('vae', cfg.checkpoint, 'checkpoint')}"
                 )
     return shapes, windows
 
@@ -154,13 +154,13 @@ def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int
         found[item.shape].append(item)
     for shape, items in found.items():
         clips = sorted({item.clip_id for item in items})
-        chosen = set(clips if most_clips is None else spread(clips, most_clips))
+        chosen = set(clips if most_clips is None else even_sample(clips, most_clips))
         found[shape] = [item for item in items if item.clip_id in chosen]
     return dict(sorted(found.items()))
 
 
 def _both(
-    task: VaeTask, vae: Normalised, item: Item, device: torch.device, precision: str
+    task: VaeTask, vae: LatentNormalizer, item: Item, device: torch.device, precision: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W).
 
@@ -175,7 +175,7 @@ def _both(
 def _page(
     cfg: EvaluateVaeConfig,
     task: VaeTask,
-    vae: Normalised,
+    vae: LatentNormalizer,
     device: torch.device,
     precision: str,
     shapes: Mapping[tuple[int, int, int], Sequence[Item]],
@@ -184,14 +184,14 @@ def _page(
 ) -> str:
     import torch
 
-    from jobs.reporting.reconstructions import compared, render
-    from model.vae.pixels import to_pixels
+    from jobs.reporting.reconstructions import make_comparison, render
+    from model.vae.pixels import to_uint8
 
     kept = open_dataset(cfg.dataset).kept(["clip_id", "source_uri", "start_s"])
     rows = {row["clip_id"]: row for row in kept}
     shown = {
         shape: _worst_to_best(shapes[shape], measured, cfg.shown)
-        for shape in spread([*shapes], _PICTURED_SHAPES)
+        for shape in even_sample([*shapes], _PICTURED_SHAPES)
     }
     groups = []
     with (
@@ -201,9 +201,9 @@ def _page(
         for shape, items in shown.items():
             clips = []
             for item in items:
-                original, made = (to_pixels(v)[0] for v in _both(task, vae, item, device, precision))
+                original, made = (to_uint8(v)[0] for v in _both(task, vae, item, device, precision))
                 row, fps = rows[item.clip_id], task.cfg.shapes.fps
-                clips.append(compared(row, original, made, fps, task.start_s(item), measured[item]))
+                clips.append(make_comparison(row, original, made, fps, task.start_s(item), measured[item]))
                 bar.advance()
             groups.append((shape, len({item.clip_id for item in shapes[shape]}), clips))
     return render(cfg.checkpoint, cfg.dataset, result, groups)
@@ -215,17 +215,17 @@ def _worst_to_best(items: Sequence[Item], measured: Mapping[Item, Figures], most
     worst: dict[str, Item] = {}
     for item in ordered:
         worst.setdefault(item.clip_id, item)
-    return spread(list(worst.values()), most)
+    return even_sample(list(worst.values()), most)
 
 
 def _line(overall: Mapping[str, Any]) -> str:
-    from jobs.cli.text import figure
+    from jobs.cli.text import format_number
 
     parts = [
         f"PSNR {overall['psnr_db']:.2f} dB",
-        f"SSIM {figure(overall['ssim'])}",
-        f"perceptual distance {figure(overall['perceptual'])}",
-        f"flicker {figure(overall['flicker'])} levels",
-        f"motion sharpness {figure(overall['motion_sharpness'])}",
+        f"SSIM {format_number(overall['ssim'])}",
+        f"perceptual distance {format_number(overall['perceptual'])}",
+        f"flicker {format_number(overall['flicker'])} levels",
+        f"motion sharpness {format_number(overall['motion_sharpness'])}",
     ]
     return f"{', '.join(parts)} over {overall['windows']:,} held-out windows of {overall['clips']:,} clips"

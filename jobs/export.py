@@ -12,8 +12,8 @@ from typing import Any
 
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.text import count, length, size
-from jobs.exporting.plan import Plan, Row, make_plan
+from jobs.cli.text import format_bytes, format_count, format_duration
+from jobs.exporting.plan import ExportPlan, Row, make_plan
 from jobs.exporting.write import write_file
 from jobs.listing.config import ExportConfig
 from jobs.listing.sources import name_of
@@ -58,7 +58,9 @@ def run(cfg: ExportConfig, run: Run) -> dict[str, Any]:
     if failed:
         some = "; ".join(f"{path.name}: {why}" for path, why in list(failed.items())[:_NAMED])
         more = " …" if len(failed) > _NAMED else ""
-        raise RuntimeError(f"{len(failed)} of {count(len(todo), 'clip')} could not be exported: {some}{more}")
+        raise RuntimeError(
+            f"{len(failed)} of {format_count(len(todo), 'clip')} could not be exported: {some}{more}"
+        )
     return {
         "files": [str(path) for path in done],
         "encoded": sum(made["encoded"] is not None for made in done.values()),
@@ -67,7 +69,7 @@ def run(cfg: ExportConfig, run: Run) -> dict[str, Any]:
     }
 
 
-def _told(cfg: ExportConfig, plan: Plan, done: Mapping[Path, Row], there: int) -> list[str]:
+def _told(cfg: ExportConfig, plan: ExportPlan, done: Mapping[Path, Row], there: int) -> list[str]:
     """What became of it: one clip in full, many in figures."""
     lines = []
     if len(plan.files) == 1 and done:
@@ -77,15 +79,15 @@ def _told(cfg: ExportConfig, plan: Plan, done: Mapping[Path, Row], there: int) -
         seconds = sum(made["end_s"] - made["start_s"] for made in done.values())
         num_bytes = sum(made["bytes"] for made in done.values())
         lines.append(
-            f"{count(len(done), 'file')} in {cfg.out}: {length(seconds)}, {size(num_bytes)}; {_how(done)}"
+            f"{format_count(len(done), 'file')} in {cfg.out}: {format_duration(seconds)}, {format_bytes(num_bytes)}; {_how(done)}"
         )
     if there:
         lines.append(
-            f"{count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew"
+            f"{format_count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew"
         )
     if plan.rejected and cfg.limit is None:
         lines.append(
-            f"{count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips "
+            f"{format_count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips "
             "says why)"
         )
     return lines
@@ -94,7 +96,7 @@ def _told(cfg: ExportConfig, plan: Plan, done: Mapping[Path, Row], there: int) -
 def _one(made: Row) -> str:
     """One file in full."""
     where = f"{name_of(made['source_uri'])}, {made['start_s']:.2f}–{made['end_s']:.2f} s"
-    shows = f"{count(made['num_frames'], 'frame')}, {made['width']}×{made['height']}, {size(made['bytes'])}"
+    shows = f"{format_count(made['num_frames'], 'frame')}, {made['width']}×{made['height']}, {format_bytes(made['bytes'])}"
     how = _AS_STORED if made["encoded"] is None else f"encoded anew ({made['encoded']}; {_quality([made])})"
     return f"clip {made['clip_id']} of {where}: {shows}, {how}"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.cli.shown import as_shown_json
+from jobs.cli.shown import dump_escaped_json
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import GenerateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
-from jobs.training.exports import find
+from jobs.training.exports import find_export
 from jobs.training.out_folder import check_local, check_note
 from pipelines.batches.shapes import fit_shape
 from pipelines.cutting.write_mp4 import write_mp4
@@ -24,7 +24,7 @@ _WIDE = (1920, 1080)
 
 def check(cfg: GenerateConfig) -> None:
     """The checkpoint and the adapter are there and the file's name is that of an mp4."""
-    folder = find("pipeline", cfg.checkpoint, "checkpoint")
+    folder = find_export("pipeline", cfg.checkpoint, "checkpoint")
     read_facts(folder)
     check_text(folder, cfg.text_encoder)
     if Path(cfg.out).suffix.lower() != ".mp4":
@@ -33,7 +33,7 @@ def check(cfg: GenerateConfig) -> None:
     check_note(Path(cfg.out))
     check_gpu(cfg.gpu)
     if cfg.lora is not None:
-        find("lora", cfg.lora, "lora")
+        find_export("lora", cfg.lora, "lora")
     elif cfg.lora_scale != 1.0:
         raise ValueError(f"lora_scale={cfg.lora_scale} scales nothing; give lora=<an adapter>")
 
@@ -60,10 +60,10 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
     """Generate; returns where and what."""
     precision = decide(cfg.precision, cfg.gpu)
     run.say(f"generate {precision}")
-    folder, device = find("pipeline", cfg.checkpoint, "checkpoint"), "cuda" if cfg.gpu else "cpu"
+    folder, device = find_export("pipeline", cfg.checkpoint, "checkpoint"), "cuda" if cfg.gpu else "cpu"
     pipeline = Pipeline(folder, device, cfg.text_encoder, precision.name)
     if cfg.lora is not None:
-        pipeline.adapt(find("lora", cfg.lora, "lora"), cfg.lora_scale)
+        pipeline.adapt(find_export("lora", cfg.lora, "lora"), cfg.lora_scale)
     fps = cfg.fps or pipeline.facts["fps"]
     size = _size(cfg, pipeline.facts, fps)
     trained = pipeline.facts["max_pixels"], pipeline.facts["max_frames"] / pipeline.facts["fps"]
@@ -96,9 +96,9 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
         "checkpoint": str(folder),
     }
     if cfg.lora is not None:
-        facts |= {"lora": str(find("lora", cfg.lora, "lora")), "lora_scale": cfg.lora_scale}
+        facts |= {"lora": str(find_export("lora", cfg.lora, "lora")), "lora_scale": cfg.lora_scale}
     facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
-    write_text(out.with_suffix(".json"), as_shown_json(facts, indent=2, sort_keys=True) + "\n")
+    write_text(out.with_suffix(".json"), dump_escaped_json(facts, indent=2, sort_keys=True) + "\n")
     run.write_json("metrics.json", {"precision": precision.name})
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")
     return {"out": str(out), **facts}

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import as_shown_json
+from jobs.cli.shown import dump_escaped_json
 from jobs.curation.config import InspectConfig
 from pipelines.dataset.manifest import manifest_key
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT, REJECTED, is_gap
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _MOST_TOLD = 10  # of the quarantine, spread over all of it
 _TOLD = ("source_uri", "clip_id", "stage", "reason", "message")
@@ -35,7 +35,7 @@ def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:
     from jobs.listing.holds import as_text
 
     holds = describe(cfg.dataset)
-    print(as_shown_json(holds, indent=2) if cfg.format == "json" else as_text(holds))
+    print(dump_escaped_json(holds, indent=2) if cfg.format == "json" else as_text(holds))
     return holds
 
 
@@ -43,7 +43,7 @@ def describe(uri: str) -> dict[str, Any]:
     """What a dataset holds: `hours` are of kept clips, `bytes` of shards; reasons are counted by clip, so a
     clip that is rejected for two is counted under both.
     """
-    from jobs.listing.account import account_of, most_first
+    from jobs.listing.account import account_of, sort_by_count
 
     dataset = open_dataset(uri)
     account = account_of(dataset)
@@ -72,12 +72,12 @@ def describe(uri: str) -> dict[str, Any]:
         "kept_s": account.seconds[KEPT],
         "rejected_s": account.seconds[REJECTED],
         "between_clips_s": account.between_s,
-        "reject_reasons": most_first(account.reasons),
-        "reject_reasons_s": {reason: account.reasons_s[reason] for reason in most_first(account.reasons)},
+        "reject_reasons": sort_by_count(account.reasons),
+        "reject_reasons_s": {reason: account.reasons_s[reason] for reason in sort_by_count(account.reasons)},
         "quarantine_reasons": {
-            "sources": most_first(account.quarantined_sources),
-            "clips": most_first(account.quarantined_clips),
-            "stretches": most_first(account.lost_stretches),
+            "sources": sort_by_count(account.quarantined_sources),
+            "clips": sort_by_count(account.quarantined_clips),
+            "stretches": sort_by_count(account.lost_stretches),
         },
         "quarantine_some": _some(dataset.quarantine(_TOLD).rows(), rows),
         "recipe": {"rules": []} | dataset.manifest.recipe,
@@ -89,7 +89,7 @@ def describe(uri: str) -> dict[str, Any]:
 
 def _some(rows: Iterable[dict[str, Any]], number: int) -> list[dict[str, Any]]:
     """A few of so many rows, spread over all of them."""
-    shown = set(spread(range(number), _MOST_TOLD))
+    shown = set(even_sample(range(number), _MOST_TOLD))
     return [row for place, row in enumerate(rows) if place in shown]
 
 

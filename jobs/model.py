@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import as_shown_json
+from jobs.cli.shown import dump_escaped_json
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
 from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config
@@ -40,7 +40,7 @@ def run(cfg: ModelConfig, run: Run) -> dict[str, Any]:
     told = {size: account(dit, cfg) for size, dit in _configs(cfg).items()}
     result = told if cfg.size == ALL else told[cfg.size]
     if cfg.json:
-        print(as_shown_json(result, indent=2))
+        print(dump_escaped_json(result, indent=2))
     else:
         print(as_table(told) if cfg.size == ALL else as_text(cfg.size, result))
     return result

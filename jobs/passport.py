@@ -8,7 +8,7 @@ bytes lie.
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import as_shown_json
+from jobs.cli.shown import dump_escaped_json
 from jobs.curation.config import PassportConfig
 from jobs.listing.ids import ids_of
 from pipelines.dataset.reader import Dataset, open_dataset
@@ -41,7 +41,7 @@ def run(cfg: PassportConfig, run: Run) -> dict[str, Any]:
     from jobs.listing.passport_text import as_text
 
     told = _passport(open_dataset(cfg.dataset), cfg)
-    print(as_shown_json(told, indent=2) if cfg.format == "json" else as_text(told))
+    print(dump_escaped_json(told, indent=2) if cfg.format == "json" else as_text(told))
     return told
 
 

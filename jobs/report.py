@@ -11,12 +11,12 @@ from typing import Any
 
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cli.run_records import RECORDS
-from jobs.cli.text import size
+from jobs.cli.text import format_bytes
 from jobs.reporting.config import ReportConfig
-from jobs.reporting.found import Found, find_dataset, find_run
+from jobs.reporting.found import ReportInputs, dataset_inputs, workflow_inputs
 from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_bytes
-from pipelines.footage.given import given
+from pipelines.footage.given import allowed_footage
 from pipelines.footage.listing import check_footage
 from pipelines.storage.s3 import is_s3
 
@@ -53,16 +53,16 @@ def run(cfg: ReportConfig, run: Run) -> dict[str, Any]:
     from jobs.reporting.page import make_view, render
 
     out = _target(cfg) or run.folder / _PAGE
-    page = render(make_view(_find(cfg), cfg.clips, given(cfg.footage, cfg.uri_column))).encode()
+    page = render(make_view(_find(cfg), cfg.clips, allowed_footage(cfg.footage, cfg.uri_column))).encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, page)
     where = str(out) if _target(cfg) else f"{run.uri}/{_PAGE}"
-    run.say(f"report: {where} ({size(len(page))}), opens in any browser, offline")
+    run.say(f"report: {where} ({format_bytes(len(page))}), opens in any browser, offline")
     return {"out": where}
 
 
-def _find(cfg: ReportConfig) -> Found:
-    return find_dataset(cfg.dataset) if cfg.dataset is not None else find_run(str(cfg.run))
+def _find(cfg: ReportConfig) -> ReportInputs:
+    return dataset_inputs(cfg.dataset) if cfg.dataset is not None else workflow_inputs(str(cfg.run))
 
 
 def _target(cfg: ReportConfig) -> Path | None:

@@ -13,15 +13,15 @@ from fnmatch import fnmatch
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import given_to
+from jobs.cli.remembered import allowed_footage_for
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
 from pipelines.dataset.table_stream import TableStream
 from pipelines.errors import Reason
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 from pipelines.footage.listing import check_footage
 from pipelines.records import Missing, Source
 from pipelines.scores.registry import check as check_models
@@ -63,7 +63,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     run.say(f"{len(rows)} of {number} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
-    given = given_to(cfg.footage, cfg.uri_column)
+    given = allowed_footage_for(cfg.footage, cfg.uri_column)
     rows = _given_of(rows, given, run)
     curated = _as_curated(cfg)
     prints = fingerprints(curated)
@@ -125,7 +125,7 @@ def _can_be_found(row: Row) -> bool:
     return (row["stage"], row["reason"]) != ("plan", Reason.UNREADABLE) and not is_gap(row)
 
 
-def _given_of(rows: Sequence[Row], given: Given, run: Run) -> list[Row]:
+def _given_of(rows: Sequence[Row], given: AllowedFootage, run: Run) -> list[Row]:
     """Rows of sources that were given: nothing else is opened.
 
     Raises:
@@ -145,7 +145,7 @@ def _given_of(rows: Sequence[Row], given: Given, run: Run) -> list[Row]:
 
 def _as_curated(cfg: RequeueConfig) -> CurateConfig:
     """The configuration that the dataset was curated with; of the limits those that are given now."""
-    curated = as_curated(cfg.dataset, cfg.scores)
+    curated = dataset_config(cfg.dataset, cfg.scores)
     given = {name: value for name, value in asdict(cfg.limits).items() if value is not None}
     curated.limits = replace(curated.limits, **given)
     curated.recipe.name, curated.ray = "current", cfg.ray
@@ -163,7 +163,7 @@ def _listed(rows: Sequence[Row]) -> tuple[list[Source], list[Missing]]:
         try:
             found = find_footage(row["uri"])
         except OSError as error:
-            if s3.is_s3(row["uri"]) and not isinstance(error, s3.OF_ONE):
+            if s3.is_s3(row["uri"]) and not isinstance(error, s3.SINGLE_OBJECT_ERRORS):
                 raise  # the store is away, or refuses everything: nobody is missing for that
             gone: Sequence[Missing] = [Missing(row["uri"], "plan", Reason.MISSING, str(error))]
         else:

@@ -20,7 +20,7 @@ from jobs.cli.run_records import read_record, write_record
 from jobs.cluster.connect import connect
 from jobs.training.out_folder import check_local
 from jobs.workflow.config import WIRED, RunConfig
-from jobs.workflow.graph import Made, Node, node_fingerprint, nodes, up_to_date
+from jobs.workflow.graph import Node, NodeOutput, node_fingerprint, nodes, up_to_date
 from pipelines.footage.listing import find_footage
 
 
@@ -57,7 +57,7 @@ def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
             else:
                 record = _execute(node, made, key, folder, run, ray)
                 write_record(out, node.job, record)
-            made[node.job] = Made(record["path"], record["result"], record["digest"])
+            made[node.job] = NodeOutput(record["path"], record["result"], record["digest"])
             results[node.job], seconds[node.job] = record["result"], record["seconds"]
     metrics = {
         # null where nothing was held out
@@ -74,7 +74,7 @@ def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
+def _key(cfg: RunConfig, node: Node, made: dict[str, NodeOutput]) -> str:
     """A node's fingerprint; the graph's only input from outside is the footage, so curation's holds its
     listing."""
     listing = (
@@ -86,7 +86,7 @@ def _key(cfg: RunConfig, node: Node, made: dict[str, Made]) -> str:
 
 
 def _execute(
-    node: Node, made: dict[str, Made], key: str, folder: str, run: Run, ray: _OneRay
+    node: Node, made: dict[str, NodeOutput], key: str, folder: str, run: Run, ray: _OneRay
 ) -> dict[str, Any]:
     """Run one node in this process, with a log of its own."""
     config, module, began_s = node.config(made, folder), JOBS[node.job].module(), time.monotonic()
@@ -107,7 +107,7 @@ def _execute(
     }
 
 
-def _farewell(run: Run, made: dict[str, Made]) -> None:
+def _farewell(run: Run, made: dict[str, NodeOutput]) -> None:
     for what, job in (("dataset", "curate"), ("VAE", "train_vae"), ("DiT", "train"), ("videos", "evaluate")):
         run.say(f"  {what:<8} {made[job].path}")
     run.say(f"  {'report':<8} {run.folder / 'report.html'}")

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import given_to
+from jobs.cli.remembered import allowed_footage_for
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, SelectConfig
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.footage.listing import check_footage
 from pipelines.recipes.recipe import check_measurable, load_recipe
@@ -44,7 +44,11 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
     started = monotonic()
     with ExitStack() as stack:
         selection = Curation(
-            _as_curated(cfg), Footage((), (), ()), run, stack, given_to(cfg.footage, cfg.uri_column)
+            _as_curated(cfg),
+            Footage((), (), ()),
+            run,
+            stack,
+            allowed_footage_for(cfg.footage, cfg.uri_column),
         )
         result = selection.finish([])
     did = {name: selection.did[name] for name in ("clips_captioned", "clips_cut", "shards_written")}
@@ -56,6 +60,6 @@ def run(cfg: SelectConfig, run: Run) -> dict[str, Any]:
 
 
 def _as_curated(cfg: SelectConfig) -> CurateConfig:
-    curated = as_curated(cfg.dataset, cfg.scores)
+    curated = dataset_config(cfg.dataset, cfg.scores)
     curated.recipe, curated.ray = cfg.recipe, cfg.ray
     return curated

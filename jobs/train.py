@@ -28,9 +28,9 @@ def run_folder(cfg: TrainConfig) -> Path:
 
 def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
     """Train; returns the first and last held-out losses and the speed."""
-    from jobs.training.start import textless, with_absolute_init
+    from jobs.training.start import count_without_text, with_absolute_init
 
-    without, clips = textless(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
+    without, clips = count_without_text(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
     kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)
     note = (
         f"{without} of {clips} clips have no caption of the kinds asked for ({kinds}); they are trained "

@@ -15,7 +15,7 @@ from typing import Any
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.upkeep.config import VerifyConfig
 from jobs.upkeep.findings import Finding, UnsoundError
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.manifest import BadManifestError
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.storage.base import Store
@@ -27,7 +27,7 @@ def check(cfg: VerifyConfig) -> None:
     """There is a dataset, and its settings are known to this version. What is wrong with it is for the run to
     find."""
     try:
-        as_curated(cfg.dataset)
+        dataset_config(cfg.dataset)
     except BadManifestError:  # a finding
         return
 
@@ -134,7 +134,7 @@ def _check_shards(
 
     if not jobs:
         return 0
-    curated = as_curated(cfg.dataset)
+    curated = dataset_config(cfg.dataset)
     sample = cfg.sample if cfg.decode else 0.0
     settings = Settings(dataset.store.uri, _prints(curated, dataset.store), curated.limits, sample)
     decoded, wrong = 0, 0

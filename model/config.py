@@ -213,7 +213,7 @@ class ConditionConfig:
             return
         for task, weight in self.mix.items():
             if task not in TASKS:
-                raise ValueError(unknown_name("in conditions.mix: task", task, TASKS))
+                raise ValueError(unknown_name_message("in conditions.mix: task", task, TASKS))
             if isinstance(weight, int | float) and weight < 0:
                 raise ValueError(f"conditions.mix.{task}={weight} is negative; 0 leaves the task out")
         if not any(self.mix.values()):
@@ -334,7 +334,7 @@ def dit_config(size: str, **overrides: Any) -> DiTConfig:
     return _preset("dit", DiTConfig, DIT_SIZES, size, overrides)
 
 
-def config_of(kind: type, values: Any, where: str) -> Any:
+def config_from_dict(kind: type, values: Any, where: str) -> Any:
     """A config dataclass of what a file says, every value held against its type and its limits.
 
     Args:
@@ -348,7 +348,7 @@ def config_of(kind: type, values: Any, where: str) -> Any:
     known = [field_.name for field_ in fields(kind)]
     for name in values:
         if name not in known:
-            raise ValueError(unknown_name(f"in {where}: setting", name[:80], known))
+            raise ValueError(unknown_name_message(f"in {where}: setting", name[:80], known))
     try:
         config = kind(**values)
         _check_limits(config)
@@ -405,7 +405,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def unknown_name(what: str, name: str, known: Any) -> str:
+def unknown_name_message(what: str, name: str, known: Any) -> str:
     """The message for a name that is not known: what it is, the near miss, and all that are."""
     known = [str(entry) for entry in known]
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -418,10 +418,10 @@ def _preset(
     what: str, kind: type, sizes: Mapping[str, Mapping[str, Any]], size: str, overrides: dict[str, Any]
 ) -> Any:
     if size not in sizes:
-        raise ValueError(unknown_name(f"{what} size", size, sizes))
+        raise ValueError(unknown_name_message(f"{what} size", size, sizes))
     names = [f.name for f in fields(kind)]
     for name in overrides:
         if name not in names:
-            raise ValueError(unknown_name(f"{what} setting", name, names))
+            raise ValueError(unknown_name_message(f"{what} setting", name, names))
     values = {**sizes[size], **overrides}
     return kind(**{name: list(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -19,11 +19,11 @@ TOKENIZER_BYTES = 128 * 2**20
 """Of a vocabulary. Those of 262 thousand words have 35 MB."""
 HEAD_BYTES = 16 * 2**20
 """Of the head of a safetensors file: about a hundred bytes a tensor. The package itself takes 100 MB."""
-MOST_TENSORS = 100_000
+MAX_TENSORS = 100_000
 """In one file. A network of 14 billion parameters has a thousand, one of mixed experts some ten thousand."""
-MOST_VALUES = 4_000_000
+MAX_VALUES = 4_000_000
 """In one JSON: an empty list costs three bytes there, and sixty-four in memory."""
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Of JSON within JSON. Ours and those of transformers, diffusers and peft have less than ten."""
 # a tokenizer without a limit says 10**30; Python takes seconds to print what has a million digits
 _MOST_INT = 10**40
@@ -40,15 +40,15 @@ def read_json(path: Path, most_bytes: int = JSON_BYTES, finite: bool = True) -> 
         ValueError: it is no regular file, larger, deeper or fuller than it may be, or not JSON.
     """
     data = read_bytes(path, most_bytes)
-    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise ValueError(
-            f"{path} holds more than {MOST_VALUES:,} values; nothing real does, so it is not read"
+            f"{path} holds more than {MAX_VALUES:,} values; nothing real does, so it is not read"
         )
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError(
-            f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+            f"{path} is nested more than {MAX_DEPTH} deep; nothing real is, so it is not read"
         ) from None
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({_short(error)}); was it edited or cut off?") from error
@@ -92,7 +92,7 @@ def check_size(path: Path, most_bytes: float = math.inf) -> None:
         )
 
 
-def check_head(path: Path) -> None:
+def check_safetensors_header(path: Path) -> None:
     """Whether the head of a safetensors file may be parsed. What it says is for the package to check.
 
     Raises:
@@ -109,8 +109,8 @@ def check_head(path: Path) -> None:
                 f"at most {HEAD_BYTES:,} are taken; was it cut off?"
             )
         count = file.read(length).count(b'"dtype"')
-    if count > MOST_TENSORS:
-        raise ValueError(f"{path} names {count:,} tensors, and at most {MOST_TENSORS:,} are read of a file")
+    if count > MAX_TENSORS:
+        raise ValueError(f"{path} names {count:,} tensors, and at most {MAX_TENSORS:,} are read of a file")
 
 
 def _check(value: Any, path: Path, finite: bool) -> None:
@@ -128,9 +128,9 @@ def _check(value: Any, path: Path, finite: bool) -> None:
             elif isinstance(one, int) and not -_MOST_INT <= one <= _MOST_INT:
                 raise ValueError(f"{path} holds a whole number of more than forty digits")
         level, depth = inner, depth + 1
-        if depth > MOST_DEPTH + 1:
+        if depth > MAX_DEPTH + 1:
             raise ValueError(
-                f"{path} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+                f"{path} is nested more than {MAX_DEPTH} deep; nothing real is, so it is not read"
             )
 
 

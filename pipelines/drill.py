@@ -69,7 +69,7 @@ def environment() -> dict[str, str]:
     return {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
 
 
-def lead() -> None:
+def register_driver() -> None:
     """This process is the driver of the run from here on.
 
     Raises:
@@ -87,7 +87,7 @@ def lead() -> None:
         file.replace(folder / _DRIVER)
 
 
-def boundary(name: str) -> None:
+def kill_point(name: str) -> None:
     """A moment at which a run may be killed: does nothing, or somebody does not live to see the next line.
 
     Raises:
@@ -111,7 +111,7 @@ def arrivals(folder: Path) -> Mapping[str, list[int]]:
     return {name: [pids[number] for number in sorted(pids)] for name, pids in sorted(passed.items())}
 
 
-def driver_of(folder: Path) -> int | None:
+def driver_pid(folder: Path) -> int | None:
     """The process that led the last run of a drill; None before there was one."""
     file = folder / _DRIVER
     return json.loads(file.read_text())["pid"] if file.exists() else None

@@ -17,15 +17,15 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, in place of what was there."""
-    publish(path, lambda new: new.write_bytes(text.encode()))
+    atomic_write(path, lambda new: new.write_bytes(text.encode()))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """A file, in place of what was there."""
-    publish(path, lambda new: new.write_bytes(data))
+    atomic_write(path, lambda new: new.write_bytes(data))
 
 
-def publish(path: Path, write: Callable[[Path], Any]) -> None:
+def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
     """A file in place of what was there; of a link, the link.
 
     Args:

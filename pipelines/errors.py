@@ -41,7 +41,7 @@ class PlaceError(OSError):
     """Where we write can't be written, such as a full disk: nothing is said of any file."""
 
 
-def of_the_place(error: BaseException) -> TypeGuard[OSError]:
+def is_host_error(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error, Python's or FFmpeg's, is of the place where we work, and would be any file's."""
     return isinstance(error, OSError) and error.errno in _OF_THE_PLACE
 

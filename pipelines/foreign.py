@@ -23,17 +23,17 @@ TOKENIZER_BYTES = 128 * 2**20
 """Of a vocabulary. Those of 262 thousand words have 35 MB."""
 HEAD_BYTES = 16 * 2**20
 """Of the head of a safetensors file: about a hundred bytes a tensor."""
-MOST_TENSORS = 100_000
+MAX_TENSORS = 100_000
 """In one file: a clip has a dozen, a state of training some thousand."""
-MOST_VALUES = 4_000_000
+MAX_VALUES = 4_000_000
 """In one JSON: an empty list costs three bytes there, and sixty-four in memory."""
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Of JSON within JSON. Ours has less than ten."""
 _MOST_INT = 10**40
 
 
 def parse_json(
-    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
+    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MAX_VALUES, finite: bool = True
 ) -> Any:
     """The value in bytes of JSON. No whole number in it has more than forty digits.
 
@@ -56,7 +56,7 @@ def parse_json(
         value = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError(
-            f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+            f"{where} is nested more than {MAX_DEPTH} deep; nothing real is, so it is not read"
         ) from None
     except ValueError as error:
         raise ValueError(
@@ -68,7 +68,7 @@ def parse_json(
 
 
 def parse_object(
-    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
+    data: bytes, where: str, most_bytes: int = JSON_BYTES, most_values: int = MAX_VALUES, finite: bool = True
 ) -> dict[str, Any]:
     """The same, of what must be an object.
 
@@ -82,7 +82,7 @@ def parse_object(
 
 
 def read_object(
-    path: Path, most_bytes: int = JSON_BYTES, most_values: int = MOST_VALUES, finite: bool = True
+    path: Path, most_bytes: int = JSON_BYTES, most_values: int = MAX_VALUES, finite: bool = True
 ) -> dict[str, Any]:
     """The object in a local file.
 
@@ -94,7 +94,7 @@ def read_object(
         return parse_object(file.read(most_bytes + 1), str(path), most_bytes, most_values, finite)
 
 
-def check_head(start: bytes, where: str) -> None:
+def check_safetensors_header(start: bytes, where: str) -> None:
     """Whether the head of a safetensors file may be parsed. What it says is for the package to check.
 
     Args:
@@ -110,15 +110,17 @@ def check_head(start: bytes, where: str) -> None:
             f"most {HEAD_BYTES:,} are taken; was it cut off?"
         )
     count = start.count(b'"dtype"', 8, 8 + length)
-    if count > MOST_TENSORS:
-        raise ValueError(f"{where} names {count:,} tensors, and at most {MOST_TENSORS:,} are read of a file")
+    if count > MAX_TENSORS:
+        raise ValueError(f"{where} names {count:,} tensors, and at most {MAX_TENSORS:,} are read of a file")
 
 
-def check_head_of(path: Path) -> None:
+def check_safetensors_file(path: Path) -> None:
     """The same of a local file. Raises FileNotFoundError, ValueError."""
     with _opened(path) as file:
         length = file.read(8)
-        check_head(length + file.read(min(int.from_bytes(length, "little"), HEAD_BYTES)), str(path))
+        check_safetensors_header(
+            length + file.read(min(int.from_bytes(length, "little"), HEAD_BYTES)), str(path)
+        )
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -142,7 +144,7 @@ def _check(value: Any, where: str, finite: bool) -> None:
             elif isinstance(one, int) and not -_MOST_INT <= one <= _MOST_INT:
                 raise ValueError(f"{where} holds a whole number of more than forty digits")
         level, depth = inner, depth + 1
-        if depth > MOST_DEPTH + 1:
+        if depth > MAX_DEPTH + 1:
             raise ValueError(
-                f"{where} is nested more than {MOST_DEPTH} deep; nothing real is, so it is not read"
+                f"{where} is nested more than {MAX_DEPTH} deep; nothing real is, so it is not read"
             )

@@ -30,7 +30,7 @@ def video_id(path: Path) -> str:
     return sha256_file(path)[:_ID_HEX]
 
 
-class VideoId:
+class VideoHasher:
     """`video_id` of a file whose bytes come in pieces."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from pipelines.errors import MediaError, Reason
 T = TypeVar("T")
 
 
-def in_time(action: Callable[[], T], deadline_s: float) -> T:
+def run_with_deadline(action: Callable[[], T], deadline_s: float) -> T:
     """What the action returns, if it does within so many seconds.
 
     Raises:
@@ -40,7 +40,7 @@ def in_time(action: Callable[[], T], deadline_s: float) -> T:
     return came[0]
 
 
-def take_in_time(pieces: Iterable[bytes], take: Callable[[bytes], Any], deadline_s: float) -> None:
+def consume_with_deadline(pieces: Iterable[bytes], take: Callable[[bytes], Any], deadline_s: float) -> None:
     """Take all pieces, if they come within so many seconds; no more is taken then.
 
     Raises:
@@ -56,6 +56,6 @@ def take_in_time(pieces: Iterable[bytes], take: Callable[[bytes], Any], deadline
             take(piece)
 
     try:
-        in_time(take_all, deadline_s)
+        run_with_deadline(take_all, deadline_s)
     finally:
         over.set()

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+def closest_match(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known word that is most like another.
 
     Args:
@@ -16,8 +16,8 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
 
 
-def known_or_near(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean 'coca'?`, or all that are known when none is near: the end of a message."""
     known = list(known)
-    near = nearest(word, known)
+    near = closest_match(word, known)
     return f"did you mean '{near}'?" if near else f"known are {', '.join(known) or 'none'}"

@@ -38,7 +38,7 @@ _NO_SECRET_NAME = re.compile(
 _SHORTEST = 8  # characters of a secret; shorter ones are words that appear anywhere
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """The same text, with every key that is recognised replaced by `***`."""
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
@@ -47,12 +47,12 @@ def redacted(text: str) -> str:
     return text
 
 
-def holds_key(address: str) -> bool:
+def contains_secret(address: str) -> bool:
     """Whether an address has a key in it. What is no address, as a name or a sentence, has none."""
     return "://" in address and any(pattern.search(address) for pattern, _ in _PATTERNS)
 
 
-def check_no_key(what: str, address: str) -> None:
+def check_no_secret(what: str, address: str) -> None:
     """Refuse an address that has a key in it: it would be written down with whatever is made from it.
 
     Args:
@@ -61,9 +61,9 @@ def check_no_key(what: str, address: str) -> None:
     Raises:
         ValueError: it has one.
     """
-    if holds_key(address):
+    if contains_secret(address):
         raise ValueError(
-            f"{what}={redacted(address)} holds a key or password, which would be written down; leave it out "
+            f"{what}={redact(address)} holds a key or password, which would be written down; leave it out "
             "of the address. Keys of S3 come from the environment or ~/.aws, and Ray's token from "
             "RAY_AUTH_TOKEN"
         )

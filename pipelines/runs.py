@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+def mask_runs(mask: np.ndarray) -> list[tuple[int, int]]:
     """Stretches [start, end) of true, in order.
 
     Args:

@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
+def even_sample(items: Sequence[T], most: int) -> list[T]:
     """At most `most` items at even distances, the first among them."""
     if len(items) <= most:
         return list(items)

@@ -1,7 +1,7 @@
 """What a captioner is: frames and measurements of one clip in, a caption out; and where captioners are found
 by name.
 
-In: a `View` of a clip. Out: a `Caption` with a short text, a dense one and tags, signed by the model that
+In: a `ClipView` of a clip. Out: a `Caption` with a short text, a dense one and tags, signed by the model that
 made it. A captioner knows neither Ray nor datasets; every request and answer carries the clip's id.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class ClipView:
     """What a captioner is shown of one clip.
 
     `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip: as many as the captioner
@@ -65,4 +65,4 @@ class Captioner(Protocol):
         footage is opened for the clip, and no model is needed.
         """
 
-    def caption(self, view: View) -> Caption: ...
+    def caption(self, view: ClipView) -> Caption: ...

@@ -122,11 +122,11 @@ def _head(length: int, text: bytes = b"") -> bytes:
 def test_a_head_that_is_none_is_not_parsed(tmp_path, data, told):
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
-    for check in (of_model.check_head, of_pipelines.check_head_of):
+    for check in (of_model.check_safetensors_header, of_pipelines.check_safetensors_file):
         with pytest.raises(ValueError, match=told):
             check(path)
     with pytest.raises(ValueError, match=told):
-        of_pipelines.check_head(data, "a")
+        of_pipelines.check_safetensors_header(data, "a")
 
 
 def test_the_bounds_of_both_packages_are_the_same():

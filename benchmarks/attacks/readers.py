@@ -43,9 +43,9 @@ class Reading:
 
 def _pipeline(where: str, more: str) -> None:
     from jobs.generation.pipeline import Pipeline, read_facts
-    from jobs.training.exports import find
+    from jobs.training.exports import find_export
 
-    folder = find("pipeline", where, "checkpoint")
+    folder = find_export("pipeline", where, "checkpoint")
     read_facts(folder)
     Pipeline(folder, text=more or None).texts(["a kite"])
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from tests.support.footage import film, pan, write
-from tests.support.scheduling import scheduled_as_before
+from tests.support.scheduling import restore_scheduling
 
 _RATE = 25
 _HEIGHT, _WIDTH = 48, 64
@@ -102,7 +102,7 @@ def _recording(path: Path, frames: np.ndarray, codec: str) -> Path:
 
 def _changing(path: Path, codec: str, parts: Sequence[Part], options: dict[str, str] | None = None) -> Path:
     """One stream of which each part, of a second, comes from an encoder of its own."""
-    with scheduled_as_before(), av.open(str(path), "w") as muxer:
+    with restore_scheduling(), av.open(str(path), "w") as muxer:
         stream = muxer.add_stream(codec, rate=_RATE)
         for number, part in enumerate(parts):
             encoder = av.CodecContext.create(codec, "w") if number else stream.codec_context

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 from tests.support.footage import write
 
 RGB = {
@@ -185,6 +185,6 @@ def _all_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            close = nearest(name, known)
+            close = closest_match(name, known)
             hint = f"did you mean '{close}'? " if close else ""
             raise ValueError(f"{key}: '{name}' is not known; {hint}known: {', '.join(known)}")

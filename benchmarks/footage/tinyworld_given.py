@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.flow.conditions import Given
+from model.flow.conditions import ConditionFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,14 @@ class Condition:
     head: int = 0
     tail: int = 0
 
-    def given(self, truth_THWC: np.ndarray, fps: float) -> list[Given]:
+    def given(self, truth_THWC: np.ndarray, fps: float) -> list[ConditionFrames]:
         """What a pipeline is given of this video."""
         found = []
         if self.head:
-            found.append(Given(truth_THWC[: self.head], 0.0))
+            found.append(ConditionFrames(truth_THWC[: self.head], 0.0))
         if self.tail:
             first = len(truth_THWC) - self.tail
-            found.append(Given(truth_THWC[first:], first / fps))
+            found.append(ConditionFrames(truth_THWC[first:], first / fps))
         return found
 
     def ends(self, num_frames: int) -> list[slice]:

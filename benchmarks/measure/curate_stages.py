@@ -26,13 +26,13 @@ import jobs.curate
 from jobs.cli.compose import compose
 from jobs.cli.registry import job_named
 from jobs.cli.run_folder import Run, open_run
-from jobs.curation.analysis import Analysis, Analyst
+from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
 from jobs.curation.curation import Curation
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import ShardWriter
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 from pipelines.footage.listing import find_footage
 from pipelines.records import Source
 
@@ -54,7 +54,7 @@ FUNCTIONS = (
     ("jobs.curation.clip_rows", "signature", "looks of clips"),
     ("jobs.curation.curation", "find_pairs", "copies"),
     ("jobs.curation.curation", "assemble", "assemble and decide"),
-    ("jobs.curation.deciding.Deciding", "_decided", "assemble and decide"),
+    ("jobs.curation.deciding.DecisionState", "_decided", "assemble and decide"),
     ("jobs.curation.curation", "commit", "commit"),
     ("pipelines.measure.confined", "read_times", "index of every frame"),
     ("pipelines.measure.confined", "pick_frames", "captions: frames"),
@@ -119,7 +119,7 @@ class Streams:
         self._args = (dataset, cfg, prints)
 
     def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
-        analyst = Analyst(*self._args)
+        analyst = SourceAnalyzer(*self._args)
         for source in sources:
             for part in analyst.units(analyst.identify(source)):
                 yield analyst.measure(part)
@@ -142,7 +142,7 @@ def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     cfg = replace(cfg, ray=replace(cfg.ray, num_cpus=1))  # asks for Ray, in whose place the streams are put
     with ExitStack() as stack:
         _instrument(clock, stack)
-        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack, Given(()))
+        curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack, AllowedFootage(()))
         curation.streams.graph = Streams(curation.store.uri, cfg, curation.prints)
         curation.streams.on_ray = True
         analyses = curation.analyse()

@@ -20,7 +20,7 @@ import psutil
 
 from pipelines import drill
 from pipelines.dataset.manifest import newest
-from pipelines.drill import Drill, arrivals, driver_of, has_killed, write_drill
+from pipelines.drill import Drill, arrivals, driver_pid, has_killed, write_drill
 from pipelines.storage.open_store import open_store
 from tests.support.footage import film, pan, write
 
@@ -157,7 +157,7 @@ class Ground:
             ended = self.run(place, own_ray, everything, file=file)
             if ended.code != 0:
                 raise RuntimeError(f"an uninterrupted run ended with {ended.code}:\n{ended.said}")
-            passed, driver = arrivals(place / "list"), driver_of(place / "list")
+            passed, driver = arrivals(place / "list"), driver_pid(place / "list")
             who = [(name, nth, pid) for name, pids in passed.items() for nth, pid in enumerate(pids, 1)]
             return Rehearsal(
                 truth(place / "dataset"),

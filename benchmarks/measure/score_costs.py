@@ -16,7 +16,7 @@ from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
 from pipelines.scores.base import SIGNALS
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import configured
+from pipelines.scores.registry import configured_meters
 from pipelines.shots.config import ShotConfig
 from tests.support.footage import real_clips
 
@@ -40,7 +40,7 @@ def _seconds(path, wanted: Collection[str]) -> float:
 
 def measure_costs(repeats: int = 3) -> dict[str, dict[str, float]]:
     """By film, by what measures: processor seconds per clip."""
-    names = (SIGNALS, *configured(SCORES))
+    names = (SIGNALS, *configured_meters(SCORES))
     preload(SHOTS, SCORES, names, PRECISION)()
     costs: dict[str, dict[str, float]] = {}
     for name, path in real_clips().items():

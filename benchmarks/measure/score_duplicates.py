@@ -35,7 +35,7 @@ import pyarrow as pa
 from benchmarks.footage import duplicate_footage
 from benchmarks.footage.duplicate_footage import CHANGES, Shown
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.looks import LOOKS, SIDE, signature
+from pipelines.dedup.looks import LOOKS, SIDE, look_row
 from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.measure import confined
 from pipelines.measure.config import SignalConfig
@@ -104,7 +104,7 @@ def _measured(clip: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
         "height": video.height,
         "frames_hash": frames_hash(signals["picture_hash"].to_pylist()),
     }
-    return row, signature(signals, row)
+    return row, look_row(signals, row)
 
 
 def truth(a: Shown, b: Shown) -> str:

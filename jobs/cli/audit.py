@@ -40,7 +40,7 @@ ACCEPTED = frozenset(
 """Licences (SPDX) that ask for no more than notices: nobody who takes Rushes under the Apache-2.0 is bound
 further by them."""
 
-JUDGED = {
+REVIEWED = {
     "av": (
         "its wheels hold libx264 and libx265 (GPL-2.0-or-later) beside an FFmpeg (LGPL-3.0): who passes an "
         "environment on, as an image, passes these on"
@@ -89,9 +89,9 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Licensed:
+class PackageLicence:
     """A package that is installed. licence: an SPDX expression, or what its metadata says. note: from
-    `JUDGED`, or empty."""
+    `REVIEWED`, or empty."""
 
     name: str
     version: str
@@ -103,13 +103,13 @@ class Licensed:
         return bool(self.note) or accepted(self.licence)
 
 
-def licensed(installed: Iterable[Distribution]) -> list[Licensed]:
+def licensed(installed: Iterable[Distribution]) -> list[PackageLicence]:
     """Packages by name, each once; we ourselves are none of them."""
-    found: dict[str, Licensed] = {}
+    found: dict[str, PackageLicence] = {}
     for package in installed:
         name = re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower()
-        note = JUDGED.get(name) or JUDGED.get(f"{name.split('-')[0]}-", "")
-        found.setdefault(name, Licensed(name, package.version, licence_of(package), note))
+        note = REVIEWED.get(name) or REVIEWED.get(f"{name.split('-')[0]}-", "")
+        found.setdefault(name, PackageLicence(name, package.version, licence_of(package), note))
     return [found[name] for name in sorted(found) if name != OURSELVES]
 
 
@@ -142,7 +142,7 @@ def accepted(expression: str) -> bool:
     )
 
 
-def vulnerabilities(installed: Sequence[Licensed], options: Sequence[str] = ()) -> list[str]:
+def vulnerabilities(installed: Sequence[PackageLicence], options: Sequence[str] = ()) -> list[str]:
     """What is known against these versions, a line each; asked of the package registry by pip-audit.
 
     Args:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.fields import REQUIRED, Key, check_values, fits, in_words, keys, near_miss
-from jobs.cli.instances import as_yaml, instance_of
+from jobs.cli.fields import REQUIRED, ConfigKey, check_values, describe_type, keys, matches_type, near_miss
+from jobs.cli.instances import as_yaml, build_config
 from jobs.cli.registry import Job
 from jobs.cluster.failures import first_line
-from pipelines.redact import check_no_key
+from pipelines.redact import check_no_secret
 
 _CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENT = "experiment"
@@ -29,7 +29,7 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class ComposedConfig:
     """A job's configuration, as an object and as text."""
 
     cfg: Any
@@ -37,7 +37,7 @@ class Composed:
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class Override:
     """One argument as typed: `name=value`, or `+name=value`, which adds to a map.
 
     `key` is the key that it is about: the one of that name, the map that an entry is of, or None for
@@ -47,7 +47,7 @@ class Typed:
     name: str
     value: str
     adds: bool
-    key: Key | None
+    key: ConfigKey | None
 
     def __str__(self) -> str:
         return f"{'+' if self.adds else ''}{self.name}={self.value}"
@@ -67,7 +67,7 @@ def experiments(job: Job) -> list[str]:
     return sorted(p.stem for p in (_CONF / job.name / EXPERIMENT).glob("*.yaml"))
 
 
-def typed(job: Job, arguments: list[str]) -> list[Typed]:
+def parse_overrides(job: Job, arguments: list[str]) -> list[Override]:
     """Arguments by what they are about.
 
     Raises:
@@ -77,14 +77,14 @@ def typed(job: Job, arguments: list[str]) -> list[Typed]:
     return [_typed(job, argument, known) for argument in arguments]
 
 
-def _typed(job: Job, argument: str, known: dict[str, Key]) -> Typed:
+def _typed(job: Job, argument: str, known: dict[str, ConfigKey]) -> Override:
     name, equals, value = argument.partition("=")
     if not equals:
         raise ConfigError(f"'{argument}' is not key=value")
     adds = name.startswith("+")
     name = name.lstrip("+")
     if name == EXPERIMENT:
-        return Typed(name, value, adds, None)
+        return Override(name, value, adds, None)
     if name not in known and f"{name}.name" in known:  # `recipe=opensora`: what is chosen by name may be
         name = f"{name}.name"
     key = known.get(name) or next(
@@ -94,8 +94,10 @@ def _typed(job: Job, argument: str, known: dict[str, Key]) -> Typed:
         guess = near_miss(name, known) or f" (rushes {job.name} --help lists them)"
         raise ConfigError(f"{job.name} has no key '{name}'{guess}")
     if adds and not key.is_map:
-        raise ConfigError(f"+{name}: only maps are added to, and this is {in_words(key.type)}; give {name}=…")
-    return Typed(name, value, adds, key)
+        raise ConfigError(
+            f"+{name}: only maps are added to, and this is {describe_type(key.type)}; give {name}=…"
+        )
+    return Override(name, value, adds, key)
 
 
 def parse(text: str) -> Any:
@@ -113,14 +115,14 @@ def parse(text: str) -> Any:
         raise ConfigError(f"'{text}' can't be read as key=value ({first_line(error)})") from error
 
 
-def compose(job: Job, arguments: list[str]) -> Composed:
+def compose(job: Job, arguments: list[str]) -> ComposedConfig:
     """Compose, convert and check the configuration of a job.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of its limits, a required key that is
         missing.
     """
-    given = typed(job, arguments)
+    given = parse_overrides(job, arguments)
     values = _composed(job, [one for one in given if one.key is None or not (one.is_text or one.key.is_map)])
     for one in given:
         if one.is_text:
@@ -132,15 +134,15 @@ def compose(job: Job, arguments: list[str]) -> Composed:
     texts = {one.name for one in given if one.is_text}
     _require(job, values, texts)
     try:
-        cfg = instance_of(job.config_class(), values)
+        cfg = build_config(job.config_class(), values)
         check_values(cfg)
         _check_no_keys(cfg)
     except ValueError as error:
         raise ConfigError(f"{job.name}: {error}") from error
-    return Composed(cfg=cfg, yaml=as_yaml(cfg))
+    return ComposedConfig(cfg=cfg, yaml=as_yaml(cfg))
 
 
-def _composed(job: Job, given: list[Typed]) -> dict[str, Any]:
+def _composed(job: Job, given: list[Override]) -> dict[str, Any]:
     """The defaults, an experiment's values, and what is neither text nor map, by Hydra."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -175,7 +177,7 @@ def _register(job: Job) -> None:
     store.store(name=job.name, node={"defaults": [schema, "_self_", {f"optional {EXPERIMENT}": None}]})
 
 
-def _check_read(job: Job, one: Typed) -> None:
+def _check_read(job: Job, one: Override) -> None:
     """Before Hydra says it in its own longer words."""
     override = parse(str(one))
     if override.is_sweep_override():
@@ -198,7 +200,7 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
     values[name] = value
 
 
-def _set_map(values: dict[str, Any], one: Typed) -> None:
+def _set_map(values: dict[str, Any], one: Override) -> None:
     """A map given replaces the map; `+` adds to it, and so does one entry."""
     from omegaconf import OmegaConf
 
@@ -211,10 +213,10 @@ def _set_map(values: dict[str, Any], one: Typed) -> None:
     kind = one.key.type
     if one.is_entry:
         name = one.name.removeprefix(f"{one.key.path}.")
-        if not fits({name: value}, kind):
-            raise ConfigError(f"{one.name}={one.value} is not {in_words(kind.__args__[1])}")
+        if not matches_type({name: value}, kind):
+            raise ConfigError(f"{one.name}={one.value} is not {describe_type(kind.__args__[1])}")
         value = {name: value}
-    elif not fits(value, kind):
+    elif not matches_type(value, kind):
         raise ConfigError(
             f"{one.name}={one.value} is not a {one.key.type_name}, such as {one.name}={{name: 1}}"
         )
@@ -253,7 +255,7 @@ def _check_no_keys(cfg: Any) -> None:
     for key in keys(type(cfg), instance=cfg):
         if not key.words:
             for one in _texts(key.default):
-                check_no_key(key.path, one)
+                check_no_secret(key.path, one)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Config dataclasses as data: every key with its type, default, unit, meaning and limits.
 
-In: a config dataclass (or an instance). Out: flat `Key`s for help, completion and near misses; errors about
+In: a config dataclass (or an instance). Out: flat `ConfigKey`s for help, completion and near misses; errors about
 values out of their limits.
 """
 
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 
 REQUIRED = "???"
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One key of a job as a user types it, such as `shots.detector`.
 
     `path_like` if it takes a path; `words` if it takes what a person writes, which is no address whatever it
@@ -81,7 +81,9 @@ def _default(field: dataclasses.Field) -> Any:
     return REQUIRED
 
 
-def keys(config: Any, prefix: str = "", instance: Any = None, without: Collection[str] = ()) -> Iterator[Key]:
+def keys(
+    config: Any, prefix: str = "", instance: Any = None, without: Collection[str] = ()
+) -> Iterator[ConfigKey]:
     """Every leaf key of a config dataclass, depth first in the order written.
 
     Args:
@@ -101,7 +103,7 @@ def keys(config: Any, prefix: str = "", instance: Any = None, without: Collectio
             yield from keys(hints[field.name], f"{path}.", nested, field.metadata.get("wired", ()))
             continue
         meta = field.metadata
-        yield Key(
+        yield ConfigKey(
             path=path,
             type=hints[field.name],
             default=default,
@@ -139,35 +141,35 @@ def value_at(instance: Any, path: str) -> Any:
 def near_miss(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'coca'?`, or nothing when no known word is near."""
     known = list(known)
-    close = nearest(word, known)
+    close = closest_match(word, known)
     if close is None and "." not in word:  # `lr` for `optim.lr`
         close = next((k for k in known if k.rsplit(".", 1)[-1] == word), None)
     return f"; did you mean '{close}'?" if close else ""
 
 
-def fits(value: Any, kind: Any) -> bool:
+def matches_type(value: Any, kind: Any) -> bool:
     """Whether a value is of the kind that a key takes; whole numbers are numbers, true and false are none."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return any(fits(value, one) for one in arguments)
+        return any(matches_type(value, one) for one in arguments)
     if kind is Any:
         return True
     if origin is dict:
         return isinstance(value, dict) and all(
-            isinstance(k, str) and fits(v, arguments[1]) for k, v in value.items()
+            isinstance(k, str) and matches_type(v, arguments[1]) for k, v in value.items()
         )
     if origin is list:
-        return isinstance(value, list | tuple) and all(fits(one, arguments[0]) for one in value)
+        return isinstance(value, list | tuple) and all(matches_type(one, arguments[0]) for one in value)
     if kind in (int, float):
         return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
-def in_words(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """What a key takes, as an error says it."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return " or ".join(in_words(one) for one in typing.get_args(kind))
+        return " or ".join(describe_type(one) for one in typing.get_args(kind))
     return words.get(kind, _type_name(kind))
 
 
@@ -181,8 +183,8 @@ def check_values(instance: Any) -> None:
         value = key.default
         if value is None or key.required:
             continue
-        if not fits(value, key.type):
-            raise ValueError(f"{key.path}={value} is not {in_words(key.type)}")
+        if not matches_type(value, key.type):
+            raise ValueError(f"{key.path}={value} is not {describe_type(key.type)}")
         for one in value if isinstance(value, list) else [value]:
             if key.choices is not None and one not in key.choices:
                 allowed = ", ".join(str(c) for c in key.choices)

@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.1
 
 
-class HeldError(ValueError):
+class LockedError(ValueError):
     """Another process holds the file."""
 
 
-def hold(file: Path, patience_s: float) -> int | None:
+def acquire_lock(file: Path, patience_s: float) -> int | None:
     """Hold a file, which is made if it is not there.
 
     Args:
@@ -44,7 +44,7 @@ def hold(file: Path, patience_s: float) -> int | None:
             "%s: its file system knows no locks; a second run in its folder would not be noticed", file
         )
         return None
-    raise HeldError(f"{file} is held by another process")
+    raise LockedError(f"{file} is held by another process")
 
 
 def wait_for(lock: int, patience_s: float) -> bool | None:

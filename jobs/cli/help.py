@@ -10,7 +10,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 
-from jobs.cli.fields import Key, keys
+from jobs.cli.fields import ConfigKey, keys
 from jobs.cli.registry import JOBS, SUBMIT, SUBMIT_SUMMARY, Job
 
 _USAGE = """\
@@ -84,12 +84,12 @@ def reference(experiments: Callable[[Job], Iterable[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _meaning(key: Key) -> str:
+def _meaning(key: ConfigKey) -> str:
     """What a key means, with its choices and limits, for a cell of a table."""
     return _text(key).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _text(key: Key) -> str:
+def _text(key: ConfigKey) -> str:
     limits = [f"at least {key.min}"] if key.min is not None else []
     limits += [f"at most {key.max}"] if key.max is not None else []
     text = key.doc
@@ -100,7 +100,7 @@ def _text(key: Key) -> str:
     return text
 
 
-def _describe(key: Key) -> list[str]:
+def _describe(key: ConfigKey) -> list[str]:
     facts = [key.type_name]
     if key.unit:
         facts.append(key.unit)

@@ -11,11 +11,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.cli.fields import fits, in_words, near_miss
-from jobs.cli.shown import holds_hidden
+from jobs.cli.fields import describe_type, matches_type, near_miss
+from jobs.cli.shown import has_control_characters
 
 
-def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+def build_config(config: type, values: Mapping[str, Any], prefix: str = "") -> Any:
     """An instance of a config dataclass; what `values` leaves out has its default.
 
     Raises:
@@ -33,10 +33,10 @@ def instance_of(config: type, values: Mapping[str, Any], prefix: str = "") -> An
             continue
         value, kind = values[name], hints[name]
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            made[name] = instance_of(kind, value, f"{prefix}{name}.")
+            made[name] = build_config(kind, value, f"{prefix}{name}.")
             continue
-        if not fits(value, kind):
-            raise ValueError(f"{prefix}{name}={value} is not {in_words(kind)}")
+        if not matches_type(value, kind):
+            raise ValueError(f"{prefix}{name}={value} is not {describe_type(kind)}")
         made[name] = _as_kind(value, kind)
     return config(**made)
 
@@ -60,4 +60,4 @@ def as_yaml(instance: Any) -> str:
     values = dataclasses.asdict(instance)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10_000)
     # What can't be seen is spelled out, as YAML can: it is shown as it is then, and reads back as it was.
-    return yaml.safe_dump(values, sort_keys=False, width=10_000) if holds_hidden(text) else text
+    return yaml.safe_dump(values, sort_keys=False, width=10_000) if has_control_characters(text) else text

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.cli import interruption
 from jobs.cli.registry import SUBMIT, Job, job_named
-from jobs.cli.shown import as_message, guard
+from jobs.cli.shown import escape_standard_streams, printable_message
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -21,7 +21,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    guard()
+    escape_standard_streams()
     code = DONE
     try:
         code = _dispatch(arguments)
@@ -114,7 +114,7 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     from jobs.cli.run_folder import open_run
     from pipelines.storage import s3
 
-    with s3.hurried():
+    with s3.short_timeouts():
         module.check(cfg)  # raises what a user got wrong, before anything is written
     run = open_run(job.name, module.run_folder(cfg), yaml)
     try:
@@ -125,9 +125,11 @@ def execute(job: Job, cfg: object, yaml: str) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             raise
-        from jobs.cluster.failures import in_a_line
+        from jobs.cluster.failures import one_line_message
 
-        return _complain(f"{job.name} failed: {in_a_line(error)} (the whole story: {run.log_uri})", FAILED)
+        return _complain(
+            f"{job.name} failed: {one_line_message(error)} (the whole story: {run.log_uri})", FAILED
+        )
     return DONE
 
 
@@ -145,14 +147,14 @@ def _reader_is_gone() -> bool:
 
 def _interrupted(kept: str = "") -> int:
     print(
-        f"\ninterrupted; {as_message(kept) or 'state is kept'}: run the same command to go on",
+        f"\ninterrupted; {printable_message(kept) or 'state is kept'}: run the same command to go on",
         file=sys.stderr,
     )
     return INTERRUPTED
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"rushes: {as_message(text)}", file=sys.stderr)
+    print(f"rushes: {printable_message(text)}", file=sys.stderr)
     return code
 
 

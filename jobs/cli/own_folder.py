@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from jobs.cli.held import HeldError, hold
+from jobs.cli.held import LockedError, acquire_lock
 
 _LOCK = ".run.lock"
 _PATIENCE_S = 1.0  # for the process before this one, if that was just killed
@@ -21,8 +21,8 @@ _DATASET = "dataset"  # a workflow's, which sees to its own links
 _held: dict[Path, int | None] = {}
 
 
-def own_folder(folder: Path) -> Path:
-    """Make or take a folder, and hold it until `let_go`.
+def lock_folder(folder: Path) -> Path:
+    """Make or take a folder, and hold it until `unlock_folder`.
 
     Raises:
         ValueError: another run holds it.
@@ -39,15 +39,15 @@ def own_folder(folder: Path) -> Path:
     if path in _held:  # by a run of this process, which this one goes on
         return folder
     try:
-        _held[path] = hold(path / _LOCK, _PATIENCE_S)
-    except HeldError as error:
+        _held[path] = acquire_lock(path / _LOCK, _PATIENCE_S)
+    except LockedError as error:
         raise ValueError(
             f"another run writes into {folder}; wait until it ends, or give another folder"
         ) from error
     return folder
 
 
-def let_go(folder: Path) -> None:
+def unlock_folder(folder: Path) -> None:
     """Another run may have the folder. Nothing happens if it was not held."""
     lock = _held.pop(folder.absolute(), None)
     if lock is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jobs.cli.shown import guard, shown, unguarded
+from jobs.cli.shown import escape_line, escape_standard_streams, raw_stream
 
 _FIRST_LINE_S, _LAST_EVERY_S = 2.0, 60.0
 _LINES_APART = 5  # the next line comes when a fifth of the time until the last one has gone by
@@ -79,12 +79,14 @@ class _TerminalBar(Bar):
     def __init__(self, label: str, total: float, unit: str, bars: Progress):
         super().__init__(label, total, unit)
         self._bars = bars
-        self._task = bars.add_task(shown(label), total=total, count=self.count(), rate="", left="", note="")
+        self._task = bars.add_task(
+            escape_line(label), total=total, count=self.count(), rate="", left="", note=""
+        )
 
     def _show(self) -> None:
         rate = f"{self.rate():.3g} {self.unit}/s" if self.done else ""
         columns: dict[str, Any] = {"count": self.count(), "rate": rate, "left": self.left()}
-        columns["note"] = shown(self.note)
+        columns["note"] = escape_line(self.note)
         self._bars.update(self._task, completed=self.done, total=self.total, **columns)
 
 
@@ -109,7 +111,7 @@ class _LineBar(Bar):
             ending,
             self.note,
         ]
-        print(shown(f"{self.label}: {', '.join(p for p in parts if p)}"), file=sys.stderr, flush=True)
+        print(escape_line(f"{self.label}: {', '.join(p for p in parts if p)}"), file=sys.stderr, flush=True)
 
     def finish(self) -> None:
         self._print(f"{time.monotonic() - self._start_s:.1f} s")
@@ -134,8 +136,8 @@ def progress(label: str, total: float, unit: str) -> Iterator[Bar]:
             TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        with Progress(*columns, console=Console(file=unguarded(sys.stderr))) as bars:
-            guard()  # what is printed meanwhile goes through Progress
+        with Progress(*columns, console=Console(file=raw_stream(sys.stderr))) as bars:
+            escape_standard_streams()  # what is printed meanwhile goes through Progress
             yield _TerminalBar(label, total, unit, bars)
         return
     bar = _LineBar(label, total, unit)

@@ -14,7 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from pipelines.footage.given import Given, Root
+from pipelines.footage.given import AllowedFootage, FootageRoot
 from pipelines.storage.open_store import local_path
 from pipelines.storage.s3 import is_s3
 
@@ -23,12 +23,12 @@ _MOST = 1000  # the newest count
 _MOST_BYTES = 16 * 1024**2
 
 
-def remember(footage: str, uri_column: str) -> None:
+def record_footage(footage: str, uri_column: str) -> None:
     """Keep what was given."""
-    root = Root(
+    root = FootageRoot(
         footage if is_s3(footage) else str(local_path(footage, what="footage").absolute()), uri_column
     )
-    if root in remembered()[-_MOST // 2 :]:
+    if root in recorded_footage()[-_MOST // 2 :]:
         return
     line = json.dumps({"footage": root.footage, "uri_column": root.uri_column}) + "\n"
     try:
@@ -41,7 +41,7 @@ def remember(footage: str, uri_column: str) -> None:
         )
 
 
-def remembered() -> list[Root]:
+def recorded_footage() -> list[FootageRoot]:
     """What was given, the newest last."""
     try:
         descriptor = _opened(os.O_RDONLY)
@@ -52,11 +52,11 @@ def remembered() -> list[Root]:
         size = os.fstat(descriptor).st_size
         file.seek(max(0, size - _MOST_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
-    found: dict[Root, None] = {}
+    found: dict[FootageRoot, None] = {}
     for line in lines:
         try:
             value = json.loads(line)
-            root = Root(str(value["footage"]), str(value["uri_column"]))
+            root = FootageRoot(str(value["footage"]), str(value["uri_column"]))
         except (ValueError, TypeError, KeyError):  # of a disk that was full
             continue
         found.pop(root, None)
@@ -64,11 +64,11 @@ def remembered() -> list[Root]:
     return list(found)[-_MOST:]
 
 
-def given_to(footage: str | None, uri_column: str) -> Given:
+def allowed_footage_for(footage: str | None, uri_column: str) -> AllowedFootage:
     """What rows of a dataset may be opened for: the footage that is given now, and what this user curated
     here before."""
-    now = () if footage is None else (Root(footage, uri_column),)
-    return Given((*now, *remembered()), through_links=True)
+    now = () if footage is None else (FootageRoot(footage, uri_column),)
+    return AllowedFootage((*now, *recorded_footage()), through_links=True)
 
 
 def _file() -> Path:

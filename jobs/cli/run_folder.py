@@ -2,7 +2,7 @@
 
 In: a folder and the composed config. Out: config.yaml, log, metrics.json in that folder; few lines on the
 console. A run has its folder to itself: it makes a new one, or holds the one that the user named. How folders
-are had is `own_folder`'s matter.
+are had is `lock_folder`'s matter.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.own_folder import let_go, own_folder
-from jobs.cli.shown import LogFormatter, as_message, as_shown_json
+from jobs.cli.own_folder import lock_folder, unlock_folder
+from jobs.cli.shown import LogFormatter, dump_escaped_json, printable_message
 from pipelines import durable
 from pipelines.storage.base import Store
 from pipelines.storage.local_store import LocalStore
@@ -61,7 +61,7 @@ class Run:
         elif self.passing and not failed:
             _log_to(logging.NullHandler())
             shutil.rmtree(self.folder)
-        let_go(self.folder)
+        unlock_folder(self.folder)
 
     @property
     def uri(self) -> str:
@@ -96,12 +96,12 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line for the person at the console, kept in the log too."""
-        print(as_message(text), flush=True)
+        print(printable_message(text), flush=True)
         logging.getLogger(f"rushes.{self.job}").info(text)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a result file of the run, whole or not at all."""
-        return self.write_text(name, as_shown_json(value, indent=2, sort_keys=True) + "\n")
+        return self.write_text(name, dump_escaped_json(value, indent=2, sort_keys=True) + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run in UTF-8, whole or not at all."""
@@ -143,7 +143,7 @@ def open_run(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
 
     Raises:
         ValueError: another run is in the folder.
-        PermissionError: the folder may not be used: see `own_folder` and `LocalStore`.
+        PermissionError: the folder may not be used: see `lock_folder` and `LocalStore`.
     """
     run = _in_its_folder(job, folder, config_yaml)
     durable.write_text(run.folder / "config.yaml", config_yaml)
@@ -153,7 +153,7 @@ def open_run(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
 
 def _in_its_folder(job: str, folder: Path | str | Scratch, config_yaml: str) -> Run:
     if isinstance(folder, Path):
-        return Run(job, own_folder(folder))
+        return Run(job, lock_folder(folder))
     if isinstance(folder, Scratch):
         return Run(job, Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")), passing=True)
     for _ in range(_TRIES):

@@ -3,7 +3,7 @@ is spelled out.
 
 In: names of files, captions, messages. Out: text in which control characters (of C0, C1, and DEL), marks of
 writing direction, line and paragraph separators, characters of no width and halves of surrogate pairs stand
-as Python and JSON spell them: `\\x1b`, `\\u202e`. `guard` does it for all that this process prints,
+as Python and JSON spell them: `\\x1b`, `\\u202e`. `escape_standard_streams` does it for all that this process prints,
 `LogFormatter` for its logs; so nobody who prints has to think of it.
 """
 
@@ -16,7 +16,7 @@ import re
 import sys
 from typing import Any, TextIO
 
-from pipelines.redact import redacted
+from pipelines.redact import redact
 
 _OURS = "\t\n"  # of which our own tables and paragraphs are made
 # The general categories Cc, Cf, Cs, Zl and Zp, within a class of a regular expression.
@@ -30,22 +30,22 @@ _SPELLED_OUT = re.compile(f"(?!(?<={_LETTER})[\u200c\u200d](?={_LETTER}))[{_HIDD
 _ERRORS = "rushes.spelled"
 
 
-def shown(text: str) -> str:
+def escape_line(text: str) -> str:
     """The text in one line, with nothing in it that a terminal would obey or hide."""
     return _SPELLED_OUT.sub(_spelled, text)
 
 
-def as_message(text: str) -> str:
+def printable_message(text: str) -> str:
     """A message of any origin as it may be printed: in one line, without keys."""
-    return shown(redacted(text))
+    return escape_line(redact(text))
 
 
-def shown_lines(text: str) -> str:
+def escape_lines(text: str) -> str:
     """The same of a text of several lines and columns that we made: its line breaks and tabs stay."""
     return _SPELLED_OUT.sub(lambda found: found[0] if found[0] in _OURS else _spelled(found), text)
 
 
-def as_shown_json(value: Any, **how: Any) -> str:
+def dump_escaped_json(value: Any, **how: Any) -> str:
     """JSON with the same values and nothing in it that a terminal would obey or hide."""
     return _SPELLED_OUT.sub(
         lambda found: found[0] if found[0] in _OURS else _in_json(found[0]),
@@ -53,9 +53,9 @@ def as_shown_json(value: Any, **how: Any) -> str:
     )
 
 
-def holds_hidden(text: str) -> bool:
-    """Whether `shown_lines` would change it."""
-    return shown_lines(text) != text
+def has_control_characters(text: str) -> bool:
+    """Whether `escape_lines` would change it."""
+    return escape_lines(text) != text
 
 
 def _spelled(found: re.Match[str]) -> str:
@@ -67,7 +67,7 @@ def _in_json(letter: str) -> str:
     return json.dumps(letter)[1:-1]
 
 
-def guard() -> None:
+def escape_standard_streams() -> None:
     """From now on all that this process prints is shown like that; what the terminal's encoding lacks is
     spelled out too, where Python would stop with an error.
     """
@@ -81,7 +81,7 @@ def guard() -> None:
         setattr(sys, name, _Guarded(stream))
 
 
-def unguarded(stream: Any) -> TextIO:
+def raw_stream(stream: Any) -> TextIO:
     """The stream behind a guarded one, for what draws on the terminal itself."""
     return stream.behind if isinstance(stream, _Guarded) else stream
 
@@ -98,7 +98,7 @@ class _Guarded:
         self.behind = behind
 
     def write(self, text: str) -> int:
-        self.behind.write(shown_lines(text))
+        self.behind.write(escape_lines(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -117,4 +117,4 @@ class LogFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown_lines(redacted(super().format(record)).replace("\n", "\n  "))
+        return escape_lines(redact(super().format(record)).replace("\n", "\n  "))

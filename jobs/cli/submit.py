@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from jobs.cli.compose import ConfigError, compose
-from jobs.cli.fields import Key, keys
+from jobs.cli.fields import ConfigKey, keys
 from jobs.cli.help import job_help
 from jobs.cli.registry import SUBMIT_SUMMARY, job_named
-from jobs.cli.shown import as_message
+from jobs.cli.shown import printable_message
 from jobs.cluster.connect import PACKAGES, project_root
-from jobs.cluster.failures import in_a_line
+from jobs.cluster.failures import one_line_message
 from jobs.cluster.ray_address import check_dashboard
-from pipelines.redact import check_no_key
+from pipelines.redact import check_no_secret
 from pipelines.storage.open_store import local_path
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     address = next((a.partition("=")[2] for a in rest if a.startswith(f"{ADDRESS}=")), None)
     if not address:
         raise ConfigError(f"submit needs {ADDRESS}=http://host:8265, the dashboard of a running cluster")
-    check_no_key(ADDRESS, address)
+    check_no_secret(ADDRESS, address)
     known = {k.path: k for k in keys(job.config_class())}
     overrides = [_absolute(a, known) for a in rest if not a.startswith(f"{ADDRESS}=")]
     if ADDRESS in known:
@@ -76,7 +76,7 @@ def run(arguments: list[str]) -> int:
 
         if not isinstance(error, RuntimeError | RayError):
             raise
-        print(f"rushes: submit failed: {as_message(in_a_line(error))}", file=sys.stderr)
+        print(f"rushes: submit failed: {printable_message(one_line_message(error))}", file=sys.stderr)
         return 1
 
 
@@ -90,7 +90,7 @@ def _entrypoint(arguments: list[str]) -> str:
     )
 
 
-def _absolute(override: str, known: Mapping[str, Key]) -> str:
+def _absolute(override: str, known: Mapping[str, ConfigKey]) -> str:
     """The job runs in a folder of Ray's: paths must not depend on this one."""
     name, equals, value = override.partition("=")
     if not (equals and name in known and known[name].path_like) or "://" in value:
@@ -159,7 +159,7 @@ async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
             shown += len(lines)
     except (aiohttp.ClientError, RuntimeError, OSError) as error:
         print(
-            f"submit: the log can't be followed ({as_message(str(error))}); the job goes on, and its log is "
+            f"submit: the log can't be followed ({printable_message(str(error))}); the job goes on, and its log is "
             "shown when it ends",
             flush=True,
         )

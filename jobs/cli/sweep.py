@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import PurePosixPath
 
-from jobs.cli.compose import ConfigError, Typed, compose, parse, typed
+from jobs.cli.compose import ConfigError, Override, compose, parse, parse_overrides
 from jobs.cli.registry import Job
 
 _MOST_LABEL = 100  # characters of a name of a file or folder
@@ -27,7 +27,7 @@ def combinations(job: Job, arguments: list[str]) -> list[list[tuple[str, str]]]:
         ConfigError: an argument can't be read.
     """
     choices: dict[str, list[tuple[str, str]]] = {}
-    for number, one in enumerate(typed(job, arguments)):
+    for number, one in enumerate(parse_overrides(job, arguments)):
         if not _is_free_text(one):
             choices[f"{number}"] = _choices(one)
             continue
@@ -39,12 +39,12 @@ def combinations(job: Job, arguments: list[str]) -> list[list[tuple[str, str]]]:
     return [list(run) for run in itertools.product(*choices.values())]
 
 
-def _is_free_text(one: Typed) -> bool:
+def _is_free_text(one: Override) -> bool:
     """Whether any text may stand there, so that a comma is no sign of several."""
     return one.is_text and one.key is not None and one.key.choices is None
 
 
-def _choices(one: Typed) -> list[tuple[str, str]]:
+def _choices(one: Override) -> list[tuple[str, str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     override = parse(str(one))

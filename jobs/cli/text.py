@@ -11,7 +11,7 @@ from collections.abc import Iterable
 _BYTES = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
-def length(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """0.32 s, 17.6 s, 2 min 05 s, 3 h 07 min."""
     if seconds < 1:
         return f"{seconds:.2f} s"
@@ -23,7 +23,7 @@ def length(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
-def clock(seconds: float) -> str:
+def format_timestamp(seconds: float) -> str:
     """A moment of a video: 0:03.2, 12:40.0, 1:02:03."""
     if seconds >= 3600:
         whole = round(seconds)
@@ -32,7 +32,7 @@ def clock(seconds: float) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
-def size(num_bytes: float) -> str:
+def format_bytes(num_bytes: float) -> str:
     """940 bytes, 1.2 MB, 31 GB (powers of 1000)."""
     for unit in _BYTES:
         if num_bytes < 999.5 or unit == _BYTES[-1]:
@@ -45,7 +45,7 @@ def size(num_bytes: float) -> str:
     raise AssertionError("unreachable: the last unit takes everything")
 
 
-def figure(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Three significant digits: 0.0042, 3.14, 128, 12,300, 1.00e+09; a dash for what was not measured."""
     if value is None or math.isnan(value):
         return "–"
@@ -59,16 +59,16 @@ def figure(value: float | None) -> str:
     return f"{value:.2e}"
 
 
-def share(value: float) -> str:
+def format_percent(value: float) -> str:
     """A part of one as a percentage."""
     return f"{100 * value:.0f}%"
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
+def format_count(number: int, one: str, many: str | None = None) -> str:
     """1 clip, 1,200 clips."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def words(items: Iterable[str]) -> str:
+def format_words(items: Iterable[str]) -> str:
     """too_short and dark → 'too short, dark'."""
     return ", ".join(item.replace("_", " ") for item in items)

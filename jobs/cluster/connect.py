@@ -18,7 +18,7 @@ from jobs.cluster.deepspeed_build import extensions_dir
 from jobs.cluster.local_ray import local_ray
 from jobs.cluster.ray_address import check_answers
 from pipelines import drill
-from pipelines.redact import check_no_key
+from pipelines.redact import check_no_secret
 
 PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
 _S3_ENVIRONMENT = (
@@ -53,7 +53,7 @@ def _s3_env() -> dict[str, str]:
     """
     env = {name: os.environ[name] for name in _S3_ENVIRONMENT if name in os.environ}
     for name, value in env.items():
-        check_no_key(name, value)
+        check_no_secret(name, value)
     return env
 
 
@@ -129,12 +129,12 @@ def check_fits(cfg: RayConfig, key: str, num: int, cpus: float, gpu: bool) -> No
         ValueError: they don't; Ray would wait for ever.
     """
     there = resources(cfg)
-    if there is None or (short := lacking(there, num, cpus, gpu)) is None:
+    if there is None or (short := missing_resources(there, num, cpus, gpu)) is None:
         return
     raise ValueError(f"{key}={num} {short}; ask for less, or name a larger cluster with ray.address=")
 
 
-def lacking(there: dict[str, float], num: int, cpus: float, gpu: bool) -> str | None:
+def missing_resources(there: dict[str, float], num: int, cpus: float, gpu: bool) -> str | None:
     """What is asked for and what there is, if there is too little of it."""
     if gpu and there["GPU"] < num:
         return f"with a GPU each needs {num} GPUs, and there {_is(there['GPU'], 'GPU')}"

@@ -55,7 +55,7 @@ def _is_task_error(error: BaseException) -> bool:
     return any(base.__name__ == "RayTaskError" for base in type(error).__mro__)
 
 
-def in_a_line(error: BaseException) -> str:
+def one_line_message(error: BaseException) -> str:
     """What a person is told, without traceback, in one line."""
     cause = cause_of(error)
     opaque = isinstance(cause, KeyError | AssertionError | TypeError | AttributeError)
@@ -73,7 +73,7 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
-def lasting(error: BaseException) -> bool:
+def is_permanent(error: BaseException) -> bool:
     """Whether trying again would end the same way."""
     cause = cause_of(error)
     if isinstance(cause, OSError):

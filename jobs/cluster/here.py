@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from jobs.cluster.config import RayConfig
 from pipelines.sandbox import child
 
-MOST_ITEMS = 64  # sources, units, shards or batches
-MOST_FOOTAGE_S = 300.0
-MOST_BYTES = 4 * 1024**3  # of files whose length isn't known yet
+MAX_ITEMS = 64  # sources, units, shards or batches
+MAX_FOOTAGE_S = 300.0
+MAX_BYTES = 4 * 1024**3  # of files whose length isn't known yet
 _MOST_THREADS = 4  # each may have a child with all models loaded
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def is_small(ray: RayConfig, items: int, footage_s: float = 0.0, size_bytes: int
         footage_s: to be decoded.
         size_bytes: to be read, where nobody knows yet how much footage that is.
     """
-    little = items <= MOST_ITEMS and footage_s <= MOST_FOOTAGE_S and size_bytes <= MOST_BYTES
+    little = items <= MAX_ITEMS and footage_s <= MAX_FOOTAGE_S and size_bytes <= MAX_BYTES
     return little and ray.address is None and ray.num_cpus is None and not _connected()
 
 
@@ -43,7 +43,7 @@ def footage_s(rows: Iterable[dict[str, Any]]) -> float:
     return sum(row["end_s"] - row["start_s"] for row in rows)
 
 
-def each(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
+def map_in_threads(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """The function's result of every item, in their order. Close it, and what is being done is given up at
     once.
 
@@ -58,7 +58,7 @@ def each(function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, N
         for future in futures:
             yield future.result()
     except BaseException:  # also Ctrl-C, and the end of whoever wanted the results
-        with child.giving_up():
+        with child.cancelling_calls():
             pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()

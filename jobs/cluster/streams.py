@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jobs.cluster.failures import in_a_line
-from jobs.cluster.watch import Pulse, watched
+from jobs.cluster.failures import one_line_message
+from jobs.cluster.watch import ProgressSnapshot, report_stalls
 
 Row = dict[str, str]
 # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
@@ -19,7 +19,7 @@ _MAX_BLOCKS = 4096
 _LARGEST_SHARE = 0.9  # of the memory of the largest node, that a task may ask for: on a small machine, too
 
 
-def items(values: Sequence[dict[str, Any]]) -> Any:
+def to_ray_dataset(values: Sequence[dict[str, Any]]) -> Any:
     """A Ray dataset of values, each packed as a row and a block of its own."""
     import ray.data
 
@@ -31,14 +31,14 @@ def items(values: Sequence[dict[str, Any]]) -> Any:
     )
 
 
-def values(
+def iterate_results(
     rows: Any,
     desk: Any,
     what: str,
     memory: int,
     say: Callable[[str], None],
     stall_s: float,
-    moved: Callable[[Pulse], None] = lambda pulse: None,
+    moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
 ) -> Generator[dict[str, Any], None, None]:
     """What comes out of a Ray dataset of packed rows, in any order.
 
@@ -48,15 +48,15 @@ def values(
         memory: that a task of it asks for, bytes.
         say: for a line to the person at the console, when nothing moves.
         stall_s: that is, for so long.
-        moved: gets what moves; see `watched`.
+        moved: gets what moves; see `report_stalls`.
     """
-    with watched(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
+    with report_stalls(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
         for row in rows.iter_rows():
             yield unpack(row)
 
 
 @contextmanager
-def named(what: str) -> Iterator[None]:
+def label_errors(what: str) -> Iterator[None]:
     """A block whose errors say what was being worked on, in a line: they reach a person far from here.
 
     Raises:
@@ -65,10 +65,10 @@ def named(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise RuntimeError(f"{what}: {in_a_line(error)}") from error
+        raise RuntimeError(f"{what}: {one_line_message(error)}") from error
 
 
-def fitting(want: int) -> int:
+def clamp_task_memory(want: int) -> int:
     """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for
     more."""
     import ray

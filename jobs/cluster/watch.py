@@ -22,7 +22,7 @@ from pipelines.errors import MediaError, Reason
 
 logger = logging.getLogger(__name__)
 
-MOST_DEATHS = 3  # of workers over one item: once or twice may have been somebody else's fault
+MAX_WORKER_DEATHS = 3  # of workers over one item: once or twice may have been somebody else's fault
 _LOOK_EVERY_S = 1.0
 _NAMED = 5  # of what is waited for; the rest is counted
 _ANSWER_S = 30.0  # a desk that does not answer for so long is said to be missing
@@ -33,7 +33,7 @@ class WorkerLostError(MediaError):
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
+class OpenItem:
     """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `far_s` of footage
     measured in it."""
 
@@ -46,7 +46,7 @@ class AtWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Far:
+class MeasuredFootage:
     """How far measuring is.
 
     `read` sources are known, `known_s` seconds of footage are to be measured of them, and `done_s` are:
@@ -57,28 +57,30 @@ class Far:
     known_s: float = 0.0
     done_s: float = 0.0
 
-    def __add__(self, other: "Far") -> "Far":
-        return Far(self.read + other.read, self.known_s + other.known_s, self.done_s + other.done_s)
+    def __add__(self, other: "MeasuredFootage") -> "MeasuredFootage":
+        return MeasuredFootage(
+            self.read + other.read, self.known_s + other.known_s, self.done_s + other.done_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class ProgressSnapshot:
     """What moves: how often anything was begun or ended so far, and what is open, the oldest first."""
 
     moves: int
-    open: tuple[AtWork, ...]
-    far: Far = Far()
+    open: tuple[OpenItem, ...]
+    far: MeasuredFootage = MeasuredFootage()
 
 
-class Desk:
+class ProgressTracker:
     """Where workers report. One per run, an actor in Ray; a plain object where all work is done in one
     process."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], AtWork] = {}
+        self._open: dict[tuple[str, str], OpenItem] = {}
         self._deaths: Counter[tuple[str, str]] = Counter()
         self._moves = 0
-        self._far = Far()
+        self._far = MeasuredFootage()
 
     def begin(self, stage: str, item: str, node: str, pid: int) -> int:
         """How many workers died over the item so far; if they are MOST_DEATHS, it is not begun."""
@@ -86,8 +88,8 @@ class Desk:
         self._moves += 1
         if self._open.pop(key, None) is not None:
             self._deaths[key] += 1
-        if self._deaths[key] < MOST_DEATHS:
-            self._open[key] = AtWork(stage, item, node, pid, time())
+        if self._deaths[key] < MAX_WORKER_DEATHS:
+            self._open[key] = OpenItem(stage, item, node, pid, time())
         return self._deaths[key]
 
     def told(self, stage: str, item: str, far_s: float) -> None:
@@ -100,18 +102,18 @@ class Desk:
         self._moves += 1
         self._open.pop((stage, item), None)
 
-    def went(self, far: Far) -> None:
+    def went(self, far: MeasuredFootage) -> None:
         """Measuring went on by so much."""
         self._far += far
 
-    def pulse(self) -> Pulse:
-        return Pulse(
+    def pulse(self) -> ProgressSnapshot:
+        return ProgressSnapshot(
             self._moves, tuple(sorted(self._open.copy().values(), key=lambda at: at.since_s)), self._far
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class ProgressReporter:
     """A worker's side. Without a desk it does nothing.
 
     Args:
@@ -132,7 +134,7 @@ class Watch:
             yield
             return
         deaths = self._begin(stage, item)
-        if deaths >= MOST_DEATHS:
+        if deaths >= MAX_WORKER_DEATHS:
             raise WorkerLostError(
                 Reason.CRASHED,
                 f"{deaths} worker processes died while {stage} it; Ray's logs of these say of what (memory, "
@@ -147,12 +149,12 @@ class Watch:
         """So much footage is measured of an item that this process is at work on."""
         self._tell("told", stage, item, far_s)
 
-    def went(self, far: Far) -> None:
+    def went(self, far: MeasuredFootage) -> None:
         """Measuring went on by so much."""
         self._tell("went", far)
 
     def _begin(self, stage: str, item: str) -> int:
-        if isinstance(self.desk, Desk):
+        if isinstance(self.desk, ProgressTracker):
             with _telling:
                 return self.desk.begin(stage, item, "this machine", os.getpid())
         import ray
@@ -162,7 +164,7 @@ class Watch:
         return number
 
     def _tell(self, what: str, *args: Any) -> None:
-        if isinstance(self.desk, Desk):
+        if isinstance(self.desk, ProgressTracker):
             with _telling:
                 getattr(self.desk, what)(*args)
         elif self.desk is not None:
@@ -172,22 +174,22 @@ class Watch:
 _telling = threading.Lock()  # threads that report to one desk in this process
 
 
-def open_desk() -> Any:
+def start_tracker() -> Any:
     """The desk of a run, an actor. It takes no core, and starts again if its node is lost; deaths are counted
     anew then."""
     import ray
 
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Desk).remote()
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ProgressTracker).remote()
 
 
 @contextmanager
-def watched(
+def report_stalls(
     desk: Any,
     what: str,
     needs: str,
     say: Callable[[str], None],
     stall_s: float,
-    moved: Callable[[Pulse], None] = lambda pulse: None,
+    moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
 ) -> Iterator[None]:
     """For the time of a block, say so when nothing moved for `stall_s`, then at twice the time, and so on.
 
@@ -207,7 +209,7 @@ def watched(
         if (last := _pulse(desk)[0]) is not None:
             moved(last)
     except BaseException:
-        if isinstance(desk, Desk):  # a Ray may not answer any more
+        if isinstance(desk, ProgressTracker):  # a Ray may not answer any more
             moved(desk.pulse())
         raise
     finally:
@@ -221,7 +223,7 @@ def _look(
     needs: str,
     say: Callable[[str], None],
     stall_s: float,
-    moved: Callable[[Pulse], None],
+    moved: Callable[[ProgressSnapshot], None],
     done: threading.Event,
 ) -> None:
     moves, moved_s, next_s = -1, monotonic(), stall_s
@@ -234,11 +236,11 @@ def _look(
         still_s = monotonic() - moved_s
         if still_s >= next_s and not done.is_set():
             next_s = 2 * still_s
-            say(stalled(what, still_s, pulse, missing or _capacity(needs), time()))
+            say(stall_message(what, still_s, pulse, missing or _capacity(needs), time()))
 
 
-def _pulse(desk: Any) -> tuple[Pulse | None, str]:
-    if isinstance(desk, Desk):
+def _pulse(desk: Any) -> tuple[ProgressSnapshot | None, str]:
+    if isinstance(desk, ProgressTracker):
         return desk.pulse(), "all work is done in this process"
     import ray
 
@@ -263,7 +265,9 @@ def _capacity(needs: str) -> str:
     return f"a task needs {needs}; free are {' and '.join(parts)}"
 
 
-def stalled(what: str, still_s: float, pulse: Pulse | None, capacity: str, now_s: float) -> str:
+def stall_message(
+    what: str, still_s: float, pulse: ProgressSnapshot | None, capacity: str, now_s: float
+) -> str:
     """The line that names what a stage waits for.
 
     Args:
@@ -280,7 +284,7 @@ def stalled(what: str, still_s: float, pulse: Pulse | None, capacity: str, now_s
     return f"{start}; at work: {_names(pulse.open, now_s)}"
 
 
-def _names(open_items: Sequence[AtWork], now_s: float) -> str:
+def _names(open_items: Sequence[OpenItem], now_s: float) -> str:
     names = [
         f"{at.stage} {at.item} for {now_s - at.since_s:.0f} s (process {at.pid} on {at.node})"
         for at in open_items[:_NAMED]

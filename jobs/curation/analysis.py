@@ -16,16 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.cluster.watch import Far, Watch, WorkerLostError
+from jobs.cluster.watch import MeasuredFootage, ProgressReporter, WorkerLostError
 from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from pipelines.dataset.stages import Stage
-from pipelines.errors import MediaError, Reason, of_the_place
+from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.footage.source_file import read_video_id, source_file
 from pipelines.ids import fingerprint
 from pipelines.measure import confined
-from pipelines.measure.stretches import MOST_TOLD, gaps, lost_s
+from pipelines.measure.stretches import MAX_REPORTED_GAPS, gaps, lost_s
 from pipelines.measure.units import Unit, plan_units, unit_name
 from pipelines.media.clock import Clock, Gap
 from pipelines.media.ranged import File
@@ -86,11 +86,11 @@ _LOST, _NOTHING_LOST = b"lost", '{"gaps": [], "lost_s": 0.0}'
 _WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
 
 
-class NotDone(Exception):
+class StepNotFinished(Exception):
     """A step is not finished, and working is not allowed."""
 
 
-class Analyst:
+class SourceAnalyzer:
     """Takes sources through the first half of curation.
 
     Args:
@@ -100,8 +100,10 @@ class Analyst:
         watch: learns what is begun and ended.
     """
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: Watch | None = None):
-        self._cfg, self._prints, self._watch = cfg, prints, watch or Watch()
+    def __init__(
+        self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: ProgressReporter | None = None
+    ):
+        self._cfg, self._prints, self._watch = cfg, prints, watch or ProgressReporter()
         store = open_store(dataset)
         self._identities = Stage(store, "identify", prints.identify)
         self._headers = Stage(store, "probe", prints.probe)
@@ -113,7 +115,7 @@ class Analyst:
         """The analysis of a source if every step of it was committed before; nothing is hashed or decoded."""
         try:
             found = self.identify(source, work=False)
-        except NotDone:
+        except StepNotFinished:
             return None
         return found if found.finished else None
 
@@ -149,11 +151,11 @@ class Analyst:
         """A copy of an identified source for each unit of its video; the source itself if nothing is left to
         measure."""
         if found.finished:
-            self._watch.went(Far(read=1))
+            self._watch.went(MeasuredFootage(read=1))
             return [found]
         clock = confined.header_clock(self._headers.lookup(found.identity))
         units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
-        self._watch.went(Far(read=1, known_s=sum(_length_s(clock, unit) for unit in units)))
+        self._watch.went(MeasuredFootage(read=1, known_s=sum(_length_s(clock, unit) for unit in units)))
         return [
             Analysis(
                 found.source_uri,
@@ -177,7 +179,9 @@ class Analyst:
         length_s = _length_s(confined.header_clock(header), found.span)
         found = self._measured_unit(found, header)
         # What was measured before is no work of this run.
-        self._watch.went(Far(done_s=length_s) if found.decoded_s else Far(known_s=-length_s))
+        self._watch.went(
+            MeasuredFootage(done_s=length_s) if found.decoded_s else MeasuredFootage(known_s=-length_s)
+        )
         return found
 
     def _measured_unit(self, found: Analysis, header: pa.Table) -> Analysis:
@@ -242,7 +246,7 @@ class Analyst:
         outcome = stage.lookup(unit)
         if outcome is None:
             if not work:
-                raise NotDone
+                raise StepNotFinished
             outcome = _attempt(stage, unit, found, make)
         if isinstance(outcome, Quarantined):
             self._take(found, outcome)
@@ -289,7 +293,7 @@ class Analyst:
                 cfg.scores,
                 wanted,
                 cfg.precision,
-                limits=confined.limits(cfg.limits, found.decoded_s),
+                limits=confined.decode_limits(cfg.limits, found.decoded_s),
                 preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
                 told=lambda far_s: self._watch.told("measuring", _named(found), min(far_s, found.decoded_s)),
             )
@@ -338,9 +342,9 @@ def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
             "reason": str(gap.reason),
             "message": _told(gap, clock),
         }
-        for gap in found[:MOST_TOLD]
+        for gap in found[:MAX_REPORTED_GAPS]
     ]
-    if rest := found[MOST_TOLD:]:
+    if rest := found[MAX_REPORTED_GAPS:]:
         rows[-1]["message"] += f"; and {len(rest)} further gaps behind it"
     return {"gaps": rows, "lost_s": lost_s(clock, found)}
 
@@ -378,7 +382,7 @@ def _tried(stage: str, found: Analysis, make: Callable[[], Any]) -> Any | Quaran
     except MediaError as error:
         return Quarantined(found.source_uri, stage, error.reason, error.message, found.video_id)
     except Exception as error:  # one file must not end the run; the row says that the fault is ours
-        if of_the_place(error):  # nor be blamed for a full disk
+        if is_host_error(error):  # nor be blamed for a full disk
             raise
         logger.exception("%s of %s failed", stage, found.source_uri)
         message = f"{type(error).__name__}: {error}"

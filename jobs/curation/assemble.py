@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.clip import Candidate, Row, of_manifest, stored_of
+from jobs.curation.clip import Candidate, Row, candidate_from_index, location_from_index
 from jobs.curation.deciding import Outcome
 from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.shard_writer import content_of
+from jobs.curation.shard_writer import content_fingerprint
 from pipelines.dataset.ledger import Ledger
 from pipelines.dataset.manifest import Shard
-from pipelines.dataset.pack import Packable, Packed
+from pipelines.dataset.pack import ExistingShard, PackCandidate
 from pipelines.dataset.schema import QUARANTINE
 from pipelines.dedup.looks import LOOKS
 from pipelines.footage.listing import Footage
@@ -30,7 +30,7 @@ _BITS_PER_PIXEL = 1.0  # of a high-quality encode; only decides where a shard is
 
 
 @dataclass(slots=True)
-class Base:
+class BaseManifest:
     """The newest manifest: its rows, recipe and shards by id; empty, with number 0, before the first."""
 
     sources: Sequence[Row] = ()
@@ -69,7 +69,7 @@ class Assembly:
         )
 
 
-def assemble(footage: Footage, analyses: Sequence[Analysis], base: Base) -> Assembly:
+def assemble(footage: Footage, analyses: Sequence[Analysis], base: BaseManifest) -> Assembly:
     """Bring a run's analyses and the dataset's rows together."""
     about = {source.uri: source for source in footage.sources}
     first = _first_sources(footage, analyses, base)
@@ -142,7 +142,7 @@ def _source(uri: str, size_bytes: int | None, status: str, why: str) -> dict[str
     }
 
 
-def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: Base) -> dict[str, str]:
+def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: BaseManifest) -> dict[str, str]:
     """Which source stands for each video: the one the dataset names already, unless it is another or gone by
     now; else the first by URI."""
     named = {row["video_id"]: row["uri"] for row in base.sources if row["status"] == "video"}
@@ -160,30 +160,30 @@ def _first_sources(footage: Footage, analyses: Iterable[Analysis], base: Base) -
     }
 
 
-def _candidates(base: Base, seen: set[str], measured: Iterable[Row]) -> list[Candidate]:
+def _candidates(base: BaseManifest, seen: set[str], measured: Iterable[Row]) -> list[Candidate]:
     """Clips that this run measured, and those that it says nothing of: those of other videos from other
     sources.
 
     What came from a source that this run saw is made again or gone, since its bytes may have changed. A clip
     made again takes over its place in a shard.
     """
-    stored = {row["clip_id"]: stored_of(row) for row in base.index}
+    stored = {row["clip_id"]: location_from_index(row) for row in base.index}
     fresh = [Candidate(clip, stored.get(clip["clip_id"])) for clip in measured]
     videos = {clip.measured["video_id"] for clip in fresh}
     return fresh + [
-        of_manifest(row)
+        candidate_from_index(row)
         for row in base.index
         if row["video_id"] not in videos and row["source_uri"] not in seen
     ]
 
 
-def packables(orders: Iterable[Row], prints: Fingerprints) -> list[Packable]:
+def pack_candidates(orders: Iterable[Row], prints: Fingerprints) -> list[PackCandidate]:
     """Kept clips as the packer sees them, from what the writer of shards is told of each."""
     return [
-        Packable(
+        PackCandidate(
             row["clip_id"],
             row["bucket"],
-            content_of(row, prints),
+            content_fingerprint(row, prints),
             round(row["width"] * row["height"] * row["num_frames"] * _BITS_PER_PIXEL / 8),
             carried=row["carried"],
         )
@@ -191,7 +191,7 @@ def packables(orders: Iterable[Row], prints: Fingerprints) -> list[Packable]:
     ]
 
 
-def shards_of_base(base: Base, prints: Fingerprints) -> list[Packed]:
+def existing_shards(base: BaseManifest, prints: Fingerprints) -> list[ExistingShard]:
     """The shards of the newest manifest, with their clips in order."""
     held: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in base.index:
@@ -200,6 +200,6 @@ def shards_of_base(base: Base, prints: Fingerprints) -> list[Packed]:
     shards = []
     for (shard, name), rows in held.items():
         rows.sort(key=lambda row: row["offset"])
-        contents = tuple(content_of({**row, "carried": True}, prints) for row in rows)
-        shards.append(Packed(shard, name, tuple(row["clip_id"] for row in rows), contents))
+        contents = tuple(content_fingerprint({**row, "carried": True}, prints) for row in rows)
+        shards.append(ExistingShard(shard, name, tuple(row["clip_id"] for row in rows), contents))
     return shards

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cluster.watch import Watch
+from jobs.cluster.watch import ProgressReporter
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.schema import CAPTIONS, table
@@ -26,29 +26,31 @@ from pipelines.media.ranged import File
 from pipelines.sandbox import child
 from pipelines.scores.registry import SCORES
 from pipelines.storage.open_store import open_store
-from recaption.base import NO_FRAMES, Caption, View
-from recaption.captioners.registry import load_captioner, scores_read
+from recaption.base import NO_FRAMES, Caption, ClipView
+from recaption.captioners.registry import load_captioner, required_scores
 from recaption.config import CaptionConfig
 
 logger = logging.getLogger(__name__)
 BATCH_CLIPS = 32  # of one source: its index is read once for them all
-BLIND_CLIPS = 4096  # of any: nothing is read
+FRAMELESS_BATCH_CLIPS = 4096  # of any: nothing is read
 
 
-def shown(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
+def caption_input_hash(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
     """Hash of what a captioner is told of a clip besides its frames. A caption is made again where that is
     not the same: not when a score is measured anew and stays what it was, nor when one that no caption tells
     of changes.
     """
-    return fingerprint([clip["source_text"], *(clip[name] for name in scores_read(cfg))])
+    return fingerprint([clip["source_text"], *(clip[name] for name in required_scores(cfg))])
 
 
 class CaptionWorker:
     """Captions batches."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
+    def __init__(
+        self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: ProgressReporter | None = None
+    ):
         self._cfg = cfg
-        self._watch = watch or Watch()
+        self._watch = watch or ProgressReporter()
         store = open_store(dataset)
         self._stage = Stage(store, "captions", stage_fingerprint)
         self._clocks = Clocks(store, cfg)
@@ -70,11 +72,11 @@ class CaptionWorker:
         clips = batch["clips"]
         rows = [self._caption(clip, NO_FRAMES) for clip in clips if self.blind(clip)]
         rows += self._seen(batch["source_uri"], [clip for clip in clips if not self.blind(clip)])
-        told = {clip["clip_id"]: shown(clip, self._cfg.captioner) for clip in clips}
+        told = {clip["clip_id"]: caption_input_hash(clip, self._cfg.captioner) for clip in clips}
         rows = [row | {"shown": told[row["clip_id"]]} for row in rows]
         lasting = [row for row in rows if "reason" not in row or row["reason"].lasting]
         if lasting:
-            unit = fingerprint(sorted([row["clip_id"], row["shown"]] for row in lasting))
+            unit = fingerprint(sorted([row["clip_id"], row["caption_input_hash"]] for row in lasting))
             self._stage.commit(unit, table(lasting, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}
 
@@ -103,14 +105,14 @@ class CaptionWorker:
 
     def _frames(self, file: File, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
         count = min(self._captioner.frames_wanted(clip), clip["num_frames"])
-        limits = confined.limits(self._cfg.limits, clip["duration_s"])
+        limits = confined.decode_limits(self._cfg.limits, clip["duration_s"])
         return child.call(
             confined.pick_frames, file, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
         )
 
     def _caption(self, clip: dict[str, Any], frames: np.ndarray) -> dict[str, Any]:
         scores = {name: clip[name] for name in SCORES}
-        view = View(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
+        view = ClipView(clip["clip_id"], frames, scores, clip["duration_s"], clip["source_text"])
         try:
             caption = self._captioner.caption(view)
         except Exception as error:  # one clip must not end the run; the row says that the fault is ours

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.dataset.schema import INDEX
 
-PASSPORT = (
+PASSPORT_FIELDS = (
     "clip_id",
     "video_id",
     "source_uri",
@@ -42,7 +42,7 @@ PASSPORT = (
 """What a clip is. The ids of shards depend on it: with another name here, every shard would be written
 again."""
 
-MADE = ("cut_method", "cut_why", "lead_frames")
+CUT_FIELDS = ("cut_method", "cut_why", "lead_frames")
 """How a clip's mp4 was made: in the index and in its .json."""
 
 _BETWEEN = ", "
@@ -57,15 +57,15 @@ def clip_json(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a number is null.
     """
-    return {name: _stored(name, row[name]) for name in (*PASSPORT, *MADE)}
+    return {name: _stored(name, row[name]) for name in (*PASSPORT_FIELDS, *CUT_FIELDS)}
 
 
-def made_of(told: Mapping[str, Any]) -> dict[str, Any]:
+def read_cut_fields(told: Mapping[str, Any]) -> dict[str, Any]:
     """How a clip's mp4 was made, as the index has it, from a .json of this or an earlier version."""
-    return {name: None if told[name] == "" else told[name] for name in MADE}
+    return {name: None if told[name] == "" else told[name] for name in CUT_FIELDS}
 
 
-def differing(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+def differing_fields(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Names of fields in which a .json says something else than a row of the index.
 
     Earlier versions stored null and lists as the index has them, and lacked fields that are null in their

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.buckets import bucket
 from pipelines.dataset.schema import CLIPS, table
-from pipelines.dedup.looks import LOOKS, signature
-from pipelines.measure.stretches import stretches
+from pipelines.dedup.looks import LOOKS, look_row
+from pipelines.measure.stretches import contiguous_segments
 from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
 from pipelines.media.picture_format import columns_of, from_text
 from pipelines.records import Clip, Video
 from pipelines.scores.embedding import clip_embedding
-from pipelines.scores.over_time import natives
+from pipelines.scores.over_time import expand_native_rows
 from pipelines.scores.registry import score_clip
 from pipelines.shots.clips import cut_clips
 from pipelines.shots.find_shots import find_shots
@@ -36,7 +36,7 @@ def clip_rows(
         native: by meter, a row for every native frame.
     """
     pts = signals["pts"].to_numpy()
-    parts = [(part.first, part.last, part.end_pts) for part in stretches(clock, pts)]
+    parts = [(part.first, part.last, part.end_pts) for part in contiguous_segments(clock, pts)]
     shots = find_shots(signals, clock.end_pts, clock.time_base, cfg.shots, parts)
     clips = cut_clips(video.video_id, shots, pts, cfg.clips)
     starts = pts.searchsorted([clip.span.start_pts for clip in clips]).tolist()
@@ -48,7 +48,7 @@ def clip_rows(
         )
         row = _row(clip, video, dense, sparse, cfg)
         rows.append(row)
-        looks.append(signature(dense, row) | _embeddings(sparse))
+        looks.append(look_row(dense, row) | _embeddings(sparse))
     return table(rows, CLIPS), table(looks, LOOKS)
 
 
@@ -60,7 +60,7 @@ def _inside(native: Mapping[str, pa.Table], clip: Clip, every_s: float) -> dict[
             pc.and_(pc.greater_equal(rows["pts"], span.start_pts), pc.less(rows["pts"], span.end_pts))
         )
         begins_s = (rows["pts"].to_numpy() - span.start_pts) * float(span.time_base)
-        inside[name] = natives(rows, begins_s, span.duration_s, every_s)
+        inside[name] = expand_native_rows(rows, begins_s, span.duration_s, every_s)
     return inside
 
 

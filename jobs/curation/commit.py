@@ -11,28 +11,28 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.curation.assemble import Base
-from jobs.curation.clip import Placed, Row
+from jobs.curation.assemble import BaseManifest
+from jobs.curation.clip import PlacedClip, Row
 from jobs.curation.deciding import Outcome
 from pipelines.dataset.manifest import Manifest, Shard, newest, publish
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, table
 from pipelines.dataset.shards import shard_key
-from pipelines.drill import boundary
+from pipelines.drill import kill_point
 from pipelines.ids import hash_bytes
 from pipelines.recipes.recipe import Recipe
-from pipelines.redact import redacted
+from pipelines.redact import redact
 from pipelines.storage.base import Store
 from pipelines.storage.parquet import parquet_bytes
 
 
-def read_base(store: Store) -> Base:
+def read_base(store: Store) -> BaseManifest:
     """The newest manifest, with all its rows: deciding compares every clip with every other."""
     number, manifest = newest(store)
     if manifest is None:
-        return Base()
+        return BaseManifest()
     dataset = Dataset(store, number, manifest)
-    return Base(
+    return BaseManifest(
         sources=list(dataset.sources().rows()),
         quarantine=list(dataset.quarantine().rows()),
         index=list(dataset.index().rows()),
@@ -46,7 +46,7 @@ def read_base(store: Store) -> Base:
 def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
     """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of
     ours."""
-    held: dict[str, list[Placed]] = {}
+    held: dict[str, list[PlacedClip]] = {}
     for clip in outcome.clips:
         if clip.kept:
             held.setdefault(clip.stored["shard"], []).append(clip)
@@ -63,7 +63,7 @@ def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ManifestContent:
     """What a manifest is made of. rows: of the index, the sources and the quarantine, in any order. captions:
     captioner and fingerprint. settings: what the dataset was curated with.
     """
@@ -78,7 +78,7 @@ class Content:
     settings: Mapping[str, Any]
 
 
-def commit(store: Store, base: int, content: Content) -> int:
+def commit(store: Store, base: int, content: ManifestContent) -> int:
     """Publish the manifest after `base`, unless that one says the same; the number of the one that says it.
 
     Raises:
@@ -87,7 +87,7 @@ def commit(store: Store, base: int, content: Content) -> int:
     index = sorted(content.index, key=lambda row: (row["source_uri"], row["start_pts"], row["clip_id"]))
     sources = sorted(content.sources, key=lambda row: row["uri"])
     quarantine = sorted(
-        ({**row, "message": redacted(row["message"])} for row in content.quarantine),
+        ({**row, "message": redact(row["message"])} for row in content.quarantine),
         key=lambda row: (
             row["source_uri"],
             row["stage"],
@@ -115,7 +115,7 @@ def _put(store: Store, folder: str, content: pa.Table) -> tuple[str, ...]:
         return ()
     data = parquet_bytes(content)
     key = f"{folder}/{hash_bytes(data)}.parquet"
-    boundary("tables:before")
+    kill_point("tables:before")
     store.put_new(key, data)
-    boundary("tables:after")
+    kill_point("tables:after")
     return (key,)

@@ -98,7 +98,7 @@ does, it isn't used."""
 
 
 @dataclass
-class GivenModels:
+class UserModels:
     """Models that the dataset was curated with, given again: of what a dataset names no folder is opened and
     no model loaded, since a dataset may be anybody's. The message that asks for them shows what to give.
     """
@@ -127,8 +127,8 @@ class SelectConfig:
     )
     footage: str | None = field(default=None, metadata={"doc": _FOOTAGE, "path": True})
     uri_column: str = field(default="uri", metadata={"doc": "column of a list that names the files"})
-    scores: GivenModels = field(
-        default_factory=GivenModels, metadata={"doc": "models that the dataset was curated with, given again"}
+    scores: UserModels = field(
+        default_factory=UserModels, metadata={"doc": "models that the dataset was curated with, given again"}
     )
     ray: RayConfig = field(
         default_factory=RayConfig, metadata={"doc": "where newly kept clips are captioned and cut"}
@@ -167,8 +167,8 @@ class RequeueConfig:
     limits: OtherLimits = field(
         default_factory=OtherLimits, metadata={"doc": "what decoding one file may take from now on"}
     )
-    scores: GivenModels = field(
-        default_factory=GivenModels, metadata={"doc": "models that the dataset was curated with, given again"}
+    scores: UserModels = field(
+        default_factory=UserModels, metadata={"doc": "models that the dataset was curated with, given again"}
     )
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})
 

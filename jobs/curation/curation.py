@@ -19,26 +19,26 @@ import pyarrow.compute as pc
 from jobs.cli.fields import with_absolute_paths
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
-from jobs.cli.text import count, length
+from jobs.cli.text import format_count, format_duration
 from jobs.cluster.here import is_small
-from jobs.cluster.watch import Pulse
-from jobs.curation.analysis import Analysis, Analyst
+from jobs.cluster.watch import ProgressSnapshot
+from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.assemble import Assembly, assemble
 from jobs.curation.clip import Row
-from jobs.curation.commit import Content, commit, read_base, shards_of
+from jobs.curation.commit import ManifestContent, commit, read_base, shards_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig
 from jobs.curation.deciding import decide
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import Measuring, whole
-from jobs.curation.work import READERS, Context, Opens, Streams, Work, of_clips
+from jobs.curation.measuring import MeasureProgress, merge_units
+from jobs.curation.work import READERS, GraphSelector, RunContext, RunEffects, SourceResolver, of_clips
 from pipelines import drill
 from pipelines.dataset.manifest import LostRaceError, current_settings
-from pipelines.dataset.schema import KEPT, completed, is_gap
+from pipelines.dataset.schema import KEPT, conform_to_schema, is_gap
 from pipelines.dataset.stages import Stage
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import find_pairs
 from pipelines.errors import Reason
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 from pipelines.footage.listing import Footage
 from pipelines.precision import AUTO
 from pipelines.precision import decide as decide_precision
@@ -62,8 +62,10 @@ class Curation:
         given: footage that rows of the dataset may name besides.
     """
 
-    def __init__(self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, given: Given):
-        drill.lead()
+    def __init__(
+        self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, given: AllowedFootage
+    ):
+        drill.register_driver()
         self.store = open_store(cfg.dataset)
         if (
             footage.sources or cfg.precision == AUTO
@@ -74,10 +76,10 @@ class Curation:
         cfg = with_absolute_paths(cfg)
         self.cfg, self.footage, self.run = cfg, footage, run
         self.prints = fingerprints(cfg)
-        self._measuring: Measuring | None = None
-        self._context = Context(self.store, cfg, self.prints, run)
-        self.streams = Streams(self._context, stack, self._moved)
-        self._opens = Opens(self._context, footage, given)
+        self._measuring: MeasureProgress | None = None
+        self._context = RunContext(self.store, cfg, self.prints, run)
+        self.streams = GraphSelector(self._context, stack, self._moved)
+        self._opens = SourceResolver(self._context, footage, given)
         self.did: dict[str, float] = {
             "videos_hashed": 0,
             "videos_decoded": 0,
@@ -90,13 +92,13 @@ class Curation:
 
     def analyse(self) -> list[Analysis]:
         """Everything about every source, from finished stages or made now."""
-        analyst = Analyst(self.store.uri, self.cfg, self.prints)
+        analyst = SourceAnalyzer(self.store.uri, self.cfg, self.prints)
         with ThreadPoolExecutor(READERS) as readers:
             found = list(readers.map(analyst.finished, self.footage.sources))
         pending = [source for source, known in zip(self.footage.sources, found, strict=True) if known is None]
         analyses = [known for known in found if known is not None]
         self.run.say(
-            f"{count(len(self.footage.sources), 'source')}, {count(len(self.footage.ignored), 'file')} "
+            f"{format_count(len(self.footage.sources), 'source')}, {format_count(len(self.footage.ignored), 'file')} "
             f"ignored; {len(analyses)} known, {len(pending)} to look at"
         )
         if pending:
@@ -104,7 +106,7 @@ class Curation:
             pending.sort(key=lambda source: (-source.size_bytes, source.uri))
             decoded: set[str | None] = set()  # two sources of one video may be looked at in the same moment
             with self._bar_of(pending), closing(self._parts(pending)) as parts:
-                for analysis in whole(parts):
+                for analysis in merge_units(parts):
                     analyses.append(analysis)
                     self.did["videos_hashed"] += analysis.hashed
                     self.did["seconds_decoded"] += analysis.decoded_s
@@ -120,7 +122,7 @@ class Curation:
             KeyboardInterrupt: with what is kept.
         """
         with progress("curate: footage", total=0, unit="s") as bar:
-            measuring = self._measuring = Measuring(bar, len(pending))
+            measuring = self._measuring = MeasureProgress(bar, len(pending))
             try:
                 yield
             except KeyboardInterrupt:
@@ -128,7 +130,7 @@ class Curation:
             finally:
                 self._measuring = None
 
-    def _moved(self, where: str, pulse: Pulse) -> None:
+    def _moved(self, where: str, pulse: ProgressSnapshot) -> None:
         if (measuring := self._measuring) is not None:
             measuring.moved(where, pulse)
 
@@ -164,7 +166,7 @@ class Curation:
         assembly = assemble(self.footage, analyses, base)
         looks = self._looks(analyses, assembly, base.looks)
         self._opens.sources = {row["uri"]: row for row in assembly.sources}
-        work = Work(self._context, self.streams, self._opens, base, looks, self.did)
+        work = RunEffects(self._context, self.streams, self._opens, base, looks, self.did)
         candidates = work.look_again(assembly.candidates)
         pairs = find_pairs(looks, [clip.measured for clip in candidates], self.cfg.dedup)
         failures = {row["clip_id"]: row for row in Stage(self.store, "cut", self.prints.cut).rows()}
@@ -175,7 +177,7 @@ class Curation:
         quarantine = [*assembly.quarantine, *map(asdict, outcome.quarantined)]
         self._report_quarantine(quarantine)
         index = [clip.row() for clip in outcome.clips]
-        content = Content(
+        content = ManifestContent(
             index=index,
             sources=assembly.sources,
             quarantine=quarantine,
@@ -216,7 +218,7 @@ class Curation:
         if not len(unseen):
             return looks
         # Clips of a dataset that an early version made, which noted of none what it looks like.
-        return pa.concat_tables([looks, completed(pa.table({"clip_id": unseen}), LOOKS)])
+        return pa.concat_tables([looks, conform_to_schema(pa.table({"clip_id": unseen}), LOOKS)])
 
     def _report_quarantine(self, quarantine: Sequence[Row]) -> None:
         for row in quarantine:
@@ -228,7 +230,7 @@ class Curation:
             known_s = sum(row["end_s"] - row["start_s"] for row in gaps if row["end_s"] is not None)
             torn = len({row["source_uri"] for row in gaps})
             self.run.say(
-                f"damage: {length(known_s)} of {count(torn, 'video')} lost, in {count(len(gaps), 'place')}: "
+                f"damage: {format_duration(known_s)} of {format_count(torn, 'video')} lost, in {format_count(len(gaps), 'place')}: "
                 "see the quarantine"
             )
         ours = sum(row["reason"] == Reason.INTERNAL for row in quarantine)

@@ -12,7 +12,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from jobs.curation.clip import STORED, TEXT, Candidate, Decided, Placed, Row, Stored
+from jobs.curation.clip import (
+    LOCATION_COLUMNS,
+    TEXT_COLUMNS,
+    Candidate,
+    ClipLocation,
+    DecidedClip,
+    PlacedClip,
+    Row,
+)
 from jobs.curation.clip_rows import bucket_of
 from pipelines.dedup.keep import duplicates
 from pipelines.dedup.pairs import Pair
@@ -20,13 +28,13 @@ from pipelines.errors import Reason
 from pipelines.recipes.recipe import Recipe
 from pipelines.records import Quarantined
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import CAPTIONED, DUPLICATE, UNAVAILABLE, missing
+from pipelines.scores.registry import CAPTION_SCORES, DUPLICATE, UNAVAILABLE, missing
 
 CAPTIONS_STAGE, CUT_STAGE = "captions", "cut"
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class ShardPlacement:
     """What became of clips that were to lie in shards: the ids of existing shards that stay, and a row for
     each clip that was written now, by clip id: where it lies, or with a `reason` why it can't be cut.
     """
@@ -39,13 +47,13 @@ class Effects(Protocol):
     """What deciding asks for. Answers are rows by clip id; a row with a `reason` says why there is no
     answer."""
 
-    def caption(self, clips: Sequence[Decided]) -> Mapping[str, Row]:
+    def caption(self, clips: Sequence[DecidedClip]) -> Mapping[str, Row]:
         """A caption for each of them."""
 
-    def match(self, clips: Sequence[Decided], captions: Mapping[str, Row]) -> Mapping[str, Row]:
-        """How well captions tell what clips show: columns of `CAPTIONED` for each of them, never a reason."""
+    def match(self, clips: Sequence[DecidedClip], captions: Mapping[str, Row]) -> Mapping[str, Row]:
+        """How well captions tell what clips show: columns of `CAPTION_SCORES` for each of them, never a reason."""
 
-    def write(self, clips: Sequence[Decided]) -> Shelved:
+    def write(self, clips: Sequence[DecidedClip]) -> ShardPlacement:
         """Shards for kept clips: those that the newest manifest has and that stay, and new ones."""
 
 
@@ -61,7 +69,7 @@ class Outcome:
         gone: how many are in the quarantine only.
     """
 
-    clips: tuple[Placed, ...]
+    clips: tuple[PlacedClip, ...]
     written: Mapping[str, Row]
     quarantined: tuple[Quarantined, ...]
     gone: int
@@ -85,13 +93,13 @@ def decide(
         failures: rows of clips that earlier runs found can't be cut, by clip id.
         scores: the configuration of scores, for why one is null.
     """
-    deciding = Deciding(candidates, recipe, pairs, effects, scores)
+    deciding = DecisionState(candidates, recipe, pairs, effects, scores)
     deciding.set_aside(_failed(failures, deciding.candidates), CUT_STAGE)
     written: dict[str, Row] = {}
     while True:
         decided = deciding.settled()
         kept = {clip.clip_id: clip for clip in decided if clip.kept}
-        written = of_whole_shards(written, kept)
+        written = in_complete_shards(written, kept)
         shelved = effects.write([clip for clip_id, clip in kept.items() if clip_id not in written])
         written |= shelved.written
         bad = _failed(written, kept)
@@ -113,7 +121,7 @@ def decide(
 
 
 @dataclass(slots=True)
-class Deciding:
+class DecisionState:
     """What is known so far while it is decided."""
 
     given: Iterable[Candidate]
@@ -140,7 +148,7 @@ class Deciding:
             if clip.text is not None
         }
 
-    def settled(self) -> list[Decided]:
+    def settled(self) -> list[DecidedClip]:
         """Recipe and copies decide, captions are made of what they keep, and what captions tell decides once
         more, until no clip falls.
         """
@@ -165,18 +173,18 @@ class Deciding:
                 return [self._with_text(clip) for clip in decided]
             self.against |= fallen
 
-    def _decided(self) -> list[Decided]:
+    def _decided(self) -> list[DecidedClip]:
         """By recipe and copies. Of copies, one is kept of those that pass the recipe: the best of all might
         not pass."""
         clips = self.candidates.values()
         reasons = {
             clip.clip_id: self.against.get(clip.clip_id)
-            or tuple(self.recipe.against(clip.measured, pending=CAPTIONED))
+            or tuple(self.recipe.against(clip.measured, pending=CAPTION_SCORES))
             for clip in clips
         }
         copies = duplicates([clip.measured for clip in clips if not reasons[clip.clip_id]], self.pairs)
         return [
-            Decided(
+            DecidedClip(
                 clip,
                 (DUPLICATE,) if clip.clip_id in copies else reasons[clip.clip_id],
                 bucket_of(clip.measured),
@@ -185,25 +193,25 @@ class Deciding:
             for clip in clips
         ]
 
-    def _with_text(self, clip: Decided) -> Decided:
+    def _with_text(self, clip: DecidedClip) -> DecidedClip:
         """With the caption and what depends on it, if it is kept, or fell only after it had been
         captioned."""
         told = clip.kept or clip.clip_id in self.against
         text = self.captions.get(clip.clip_id, {}) if told else {}
         matches = self.matches.get(clip.clip_id, {}) if told else {}
-        gaps = [gap for gap in clip.candidate.measured["score_gaps"] if gap["score"] not in CAPTIONED]
+        gaps = [gap for gap in clip.candidate.measured["score_gaps"] if gap["score"] not in CAPTION_SCORES]
         gaps += [
             {
                 "score": name,
                 "why": missing(name, self.scores) or "only clips that have captions are compared with them",
             }
-            for name in sorted(CAPTIONED)
+            for name in sorted(CAPTION_SCORES)
             if matches.get(name) is None
         ]
         return replace(
             clip,
-            text={name: text.get(name) for name in TEXT},
-            matches={name: matches.get(name) for name in CAPTIONED},
+            text={name: text.get(name) for name in TEXT_COLUMNS},
+            matches={name: matches.get(name) for name in CAPTION_SCORES},
             gaps=tuple(gaps),
         )
 
@@ -237,11 +245,11 @@ class Deciding:
         """Let clips be copied from shards that were just written, as they are from those of the newest
         manifest."""
         for clip_id, row in written.items():
-            stored = Stored({name: row[name] for name in STORED}, row["bucket"])
+            stored = ClipLocation({name: row[name] for name in LOCATION_COLUMNS}, row["bucket"])
             self.candidates[clip_id] = replace(self.candidates[clip_id], stored=stored)
 
 
-def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[str, Row]:
+def in_complete_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[str, Row]:
     """Of clips that were written, those of shards whose clips are all still kept: the others are packed
     again.
 
@@ -255,15 +263,15 @@ def of_whole_shards(written: Mapping[str, Row], kept: Collection[str]) -> dict[s
     return {clip_id: row for clip_id, row in written.items() if not lost[row["shard"]]}
 
 
-def _placed(clip: Decided, staying: Collection[str], written: Mapping[str, Row]) -> Placed:
+def _placed(clip: DecidedClip, staying: Collection[str], written: Mapping[str, Row]) -> PlacedClip:
     """In a shard that stays, in one just written, or nowhere."""
     stored = clip.candidate.stored
     if clip.clip_id in written:
         assert clip.kept, "a shard was written with a clip that is rejected"
-        return Placed(clip, {name: written[clip.clip_id][name] for name in STORED})
+        return PlacedClip(clip, {name: written[clip.clip_id][name] for name in LOCATION_COLUMNS})
     if clip.kept and stored is not None and stored.columns["shard"] in staying:
-        return Placed(clip, stored.columns)
-    return Placed(clip)
+        return PlacedClip(clip, stored.columns)
+    return PlacedClip(clip)
 
 
 def _failed(rows: Mapping[str, Row], clips: Collection[str]) -> dict[str, Row]:

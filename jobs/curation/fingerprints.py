@@ -64,7 +64,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         name: stage_fingerprint(
             measure.VERSION, [cfg.signals.native_every_s, meter.settings(cfg.scores, cfg.precision)]
         )
-        for name, meter in registry.configured(cfg.scores).items()
+        for name, meter in registry.configured_meters(cfg.scores).items()
     }
     heard = [sound.VERSION] if cfg.cut.audio == "keep" else []
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode, *heard])

@@ -17,9 +17,17 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jobs.cluster.streams import Row, fitting, items, named, pack, unpack, values
-from jobs.cluster.watch import Pulse, Watch, open_desk
-from jobs.curation.analysis import Analysis, Analyst
+from jobs.cluster.streams import (
+    Row,
+    clamp_task_memory,
+    iterate_results,
+    label_errors,
+    pack,
+    to_ray_dataset,
+    unpack,
+)
+from jobs.cluster.watch import ProgressReporter, ProgressSnapshot, start_tracker
+from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
@@ -51,31 +59,33 @@ class Graph:
         cfg: CurateConfig,
         prints: Fingerprints,
         say: Callable[[str], None] = print,
-        moved: Callable[[Pulse], None] = lambda pulse: None,
+        moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
     ):
         self._args = (dataset, cfg, prints)
         self._say, self._moved = say, moved
         self._desk: Any = None
 
-    def _watch(self) -> Watch:
+    def _watch(self) -> ProgressReporter:
         if self._desk is None:
-            self._desk = open_desk()
-        return Watch(self._desk)
+            self._desk = start_tracker()
+        return ProgressReporter(self._desk)
 
     def analyse(self, sources: Sequence[Source]) -> Generator[Analysis, None, None]:
         """Sources → an analysis for each unit of their videos, as they are finished, in any order."""
         args = (*self._args, self._watch())
-        rows = items([asdict(source) for source in sources])
-        rows = rows.flat_map(lambda row: identify(args, row), num_cpus=1, memory=fitting(_IDENTIFY_BYTES))
+        rows = to_ray_dataset([asdict(source) for source in sources])
+        rows = rows.flat_map(
+            lambda row: identify(args, row), num_cpus=1, memory=clamp_task_memory(_IDENTIFY_BYTES)
+        )
         rows = rows.repartition(target_num_rows_per_block=1)  # the units of one video are tasks of their own
         return self._measured(args, rows)
 
     def measure(self, parts: Sequence[Analysis]) -> Generator[Analysis, None, None]:
         """Units of videos → an analysis for each, as they are finished, in any order."""
-        return self._measured((*self._args, self._watch()), items([asdict(part) for part in parts]))
+        return self._measured((*self._args, self._watch()), to_ray_dataset([asdict(part) for part in parts]))
 
     def _measured(self, args: "Args", rows: Any) -> Generator[Analysis, None, None]:
-        memory = fitting(_MEASURE_BYTES)
+        memory = clamp_task_memory(_MEASURE_BYTES)
         rows = rows.map(lambda row: measure(args, row), num_cpus=1, memory=memory)
         return (analysis(value) for value in self._values("videos", rows, memory))
 
@@ -101,8 +111,8 @@ class Graph:
         loaded."""
         from ray.data import ActorPoolStrategy
 
-        memory = fitting(_MODEL_BYTES)
-        rows = items(batches).map(
+        memory = clamp_task_memory(_MODEL_BYTES)
+        rows = to_ray_dataset(batches).map(
             _Actor,
             fn_constructor_args=(worker, args, self._watch()),
             compute=ActorPoolStrategy(size=min(self._args[1].captioner.actors, len(batches))),
@@ -114,18 +124,18 @@ class Graph:
     def write(self, plans: Sequence[dict[str, Any]]) -> Generator[dict[str, Any], None, None]:
         """Planned shards → where their clips lie, as they are written, in any order."""
         args = (*self._args, self._watch())
-        memory = fitting(_WRITE_BYTES)
-        rows = items(plans).map(lambda row: write(args, row), num_cpus=1, memory=memory)
+        memory = clamp_task_memory(_WRITE_BYTES)
+        rows = to_ray_dataset(plans).map(lambda row: write(args, row), num_cpus=1, memory=memory)
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Generator[dict[str, Any], None, None]:
-        return values(
+        return iterate_results(
             rows, self._desk, f"curate: {what}", memory, self._say, self._args[1].ray.stall_s, self._moved
         )
 
 
 class _Actor:
-    def __init__(self, worker: type, args: tuple[Any, ...], watch: Watch):
+    def __init__(self, worker: type, args: tuple[Any, ...], watch: ProgressReporter):
         import ray
 
         # An actor that Ray starts again keeps its id; its neighbours in the pool have others.
@@ -137,36 +147,36 @@ class _Actor:
 
 
 # The steps of the streams, of one packed row each. Who is at work on a row is told to the watch.
-Args = tuple[str, CurateConfig, Fingerprints, Watch]
+Args = tuple[str, CurateConfig, Fingerprints, ProgressReporter]
 
 
 def identify(args: Args, row: Row) -> list[Row]:
     """A source → a part for each unit of its video, or one if there is nothing to measure."""
-    analyst, source = Analyst(*args), Source(**unpack(row))
-    with named(source.uri):
+    analyst, source = SourceAnalyzer(*args), Source(**unpack(row))
+    with label_errors(source.uri):
         return [pack(asdict(part)) for part in analyst.units(analyst.identify(source))]
 
 
 def measure(args: Args, row: Row) -> Row:
     """A part → the same, measured."""
     found = analysis(unpack(row))
-    with named(
+    with label_errors(
         f"{found.source_uri}, frames {found.unit[0]} to {found.unit[1]}" if found.unit else found.source_uri
     ):
-        return pack(asdict(Analyst(*args).measure(found)))
+        return pack(asdict(SourceAnalyzer(*args).measure(found)))
 
 
 def with_worker(worker: Callable[[dict[str, Any]], dict[str, Any]], row: Row) -> Row:
     """A batch → what a worker makes of it."""
     batch = unpack(row)
-    with named(f"{type(worker).__name__}, {_about(batch)}"):
+    with label_errors(f"{type(worker).__name__}, {_about(batch)}"):
         return pack(worker(batch))
 
 
 def write(args: Args, row: Row) -> Row:
     """The plan of a shard → where its clips lie."""
     plan = unpack(row)
-    with named(f"shard {plan['unit']} of {plan['bucket']}, {_about(plan)}"):
+    with label_errors(f"shard {plan['unit']} of {plan['bucket']}, {_about(plan)}"):
         return pack(ShardWriter(*args)(plan))
 
 

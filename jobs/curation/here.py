@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.cluster import here
 from jobs.cluster.streams import pack, unpack
-from jobs.cluster.watch import Desk, Pulse, Watch, watched
+from jobs.cluster.watch import ProgressReporter, ProgressSnapshot, ProgressTracker, report_stalls
 from jobs.curation import graph
 from jobs.curation.analysis import Analysis
 from jobs.curation.captions import CaptionWorker
@@ -20,7 +20,7 @@ from jobs.curation.second_look import SecondLook
 from pipelines.records import Source
 
 
-class Here:
+class LocalGraph:
     """For one dataset and one config.
 
     Args:
@@ -33,10 +33,10 @@ class Here:
         cfg: CurateConfig,
         prints: Fingerprints,
         say: Callable[[str], None] = print,
-        moved: Callable[[Pulse], None] = lambda pulse: None,
+        moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
     ):
-        self._desk = Desk()
-        self._args = (dataset, cfg, prints, Watch(self._desk))
+        self._desk = ProgressTracker()
+        self._args = (dataset, cfg, prints, ProgressReporter(self._desk))
         self._say, self._moved = say, moved
 
     def identify(self, sources: Sequence[Source]) -> Generator[Analysis, None, None]:
@@ -69,8 +69,12 @@ class Here:
     def _each(
         self, what: str, step: Callable[[graph.Args, Any], Any], values: Sequence[dict[str, Any]]
     ) -> Generator[Any, None, None]:
-        with watched(self._desk, f"curate: {what}", "", self._say, self._args[1].ray.stall_s, self._moved):
-            yield from here.each(lambda row: step(self._args, row), [pack(value) for value in values])
+        with report_stalls(
+            self._desk, f"curate: {what}", "", self._say, self._args[1].ray.stall_s, self._moved
+        ):
+            yield from here.map_in_threads(
+                lambda row: step(self._args, row), [pack(value) for value in values]
+            )
 
     def _one_after_another(
         self, worker: type, stage_fingerprint: str | None, batches: Sequence[dict[str, Any]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.cluster.watch import Watch
+from jobs.cluster.watch import ProgressReporter
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.stages import Stage
 from pipelines.ids import fingerprint
@@ -22,7 +22,7 @@ MATCHES = pa.schema(
 )
 
 
-def packed(embedding: np.ndarray) -> str:
+def encode_embedding(embedding: np.ndarray) -> str:
     """An embedding as text that travels with a row: float16, base64."""
     return base64.b64encode(np.asarray(embedding, "<f2").tobytes()).decode()
 
@@ -34,15 +34,17 @@ def _unpacked(text: str) -> np.ndarray:
 class MatchWorker:
     """Compares batches. Making one loads the text half of the CLIP."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
+    def __init__(
+        self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: ProgressReporter | None = None
+    ):
         from pipelines.scores.match import Matcher
 
-        self._watch = watch or Watch()
+        self._watch = watch or ProgressReporter()
         self._stage = Stage(open_store(dataset), "match", stage_fingerprint)
         self._matcher = Matcher(cfg.scores)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `packed`. Returns {"rows": rows
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `encode_embedding`. Returns {"rows": rows
         of `MATCHES`}.
 
         Raises:

@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from time import time
 
 from jobs.cli.progress import Bar
-from jobs.cluster.watch import Far, Pulse
+from jobs.cluster.watch import MeasuredFootage, ProgressSnapshot
 from jobs.curation.analysis import Analysis
 
 
-class Measuring:
+class MeasureProgress:
     """One stretch of measuring.
 
     Args:
@@ -26,10 +26,10 @@ class Measuring:
 
     def __init__(self, bar: Bar, sources: int):
         self._bar, self._sources = bar, sources
-        self._pulses: dict[str, Pulse] = {}
+        self._pulses: dict[str, ProgressSnapshot] = {}
         self._shown_s = 0.0
 
-    def moved(self, where: str, pulse: Pulse) -> None:
+    def moved(self, where: str, pulse: ProgressSnapshot) -> None:
         """Something moved on a desk, or nothing did.
 
         Args:
@@ -57,11 +57,11 @@ class Measuring:
         of = f"{far.known_s:.0f} s of footage" + ("" if far.read >= self._sources else " known so far")
         return f"{far.done_s:.0f} of {of} are measured and kept"
 
-    def _far(self) -> Far:
-        return sum((pulse.far for pulse in self._pulses.values()), Far())
+    def _far(self) -> MeasuredFootage:
+        return sum((pulse.far for pulse in self._pulses.values()), MeasuredFootage())
 
 
-def whole(parts: Iterable[Analysis]) -> Iterator[Analysis]:
+def merge_units(parts: Iterable[Analysis]) -> Iterator[Analysis]:
     """One analysis per source."""
     waiting: dict[str, list[Analysis]] = defaultdict(list)
     for part in parts:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.cluster.watch import Watch
+from jobs.cluster.watch import ProgressReporter
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.stages import Stage
@@ -26,7 +26,7 @@ from pipelines.sandbox import child
 from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
-LOOKED = pa.schema(
+DOVER_ROWS = pa.schema(
     [pa.field("clip_id", pa.string()), pa.field("technical", pa.float64()), pa.field("why", pa.string())]
 )
 
@@ -34,11 +34,13 @@ LOOKED = pa.schema(
 class SecondLook:
     """Scores batches. Making one loads DOVER."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: Watch | None = None):
+    def __init__(
+        self, dataset: str, cfg: CurateConfig, stage_fingerprint: str, watch: ProgressReporter | None = None
+    ):
         from pipelines.scores.dover import Dover
 
         self._cfg = cfg
-        self._watch = watch or Watch()
+        self._watch = watch or ProgressReporter()
         store = open_store(dataset)
         self._stage = Stage(store, "dover", stage_fingerprint)
         self._clocks = Clocks(store, cfg)
@@ -46,7 +48,7 @@ class SecondLook:
         self._dover = Dover(Path(cfg.scores.dover))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": rows of `LOOKED`}."""
+        """batch: `source_uri` and `clips`, a list of index rows. Returns {"rows": rows of `DOVER_ROWS`}."""
         clips = batch["clips"]
         try:
             with source_file(batch["source_uri"], clips[0]["as_listed"], self._cfg.limits) as file:
@@ -57,7 +59,7 @@ class SecondLook:
         kept = [row for row, lasting in looked if lasting]
         if kept:
             unit = fingerprint(sorted(row["clip_id"] for row in kept))
-            self._stage.commit(unit, pa.Table.from_pylist(kept, schema=LOOKED))
+            self._stage.commit(unit, pa.Table.from_pylist(kept, schema=DOVER_ROWS))
         return {"rows": [row for row, _ in looked]}
 
     def _look(self, file: File, clock: Clock, clip: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -66,7 +68,7 @@ class SecondLook:
 
         try:
             with self._watch.over("looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"):
-                limits = confined.limits(self._cfg.limits, clip["duration_s"])
+                limits = confined.decode_limits(self._cfg.limits, clip["duration_s"])
                 seen = child.call(
                     views,
                     file,

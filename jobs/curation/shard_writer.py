@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jobs.cluster.watch import Watch
-from jobs.curation.clip_json import MADE, PASSPORT, clip_json, made_of
+from jobs.cluster.watch import ProgressReporter
+from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, clip_json, read_cut_fields
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
@@ -23,14 +23,14 @@ from pipelines.cutting.config import CutConfig
 from pipelines.cutting.sound import KEPT
 from pipelines.dataset.pack import shard_id
 from pipelines.dataset.schema import CUTS, table
-from pipelines.dataset.shards import Sample, members, read_piece, shard_key, write_shard
+from pipelines.dataset.shards import Sample, members, read_member, shard_key, write_shard
 from pipelines.dataset.stages import Stage
-from pipelines.drill import boundary
-from pipelines.errors import MediaError, Reason, of_the_place
+from pipelines.drill import kill_point
+from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.records import Quarantined, Span
-from pipelines.sandbox.child import ChildError, read_made
+from pipelines.sandbox.child import ChildError, read_output
 from pipelines.storage.local_store import prove_room
 from pipelines.storage.open_store import open_store
 
@@ -41,7 +41,7 @@ _OF_A_PROCESS = frozenset((Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHE
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenClip:
     """A clip in a shard, what its files depend on, and what its mp4 was cut with."""
 
     clip_id: str
@@ -50,17 +50,22 @@ class Written:
     sound: str | None
 
 
-def content_of(row: Mapping[str, Any], prints: Fingerprints) -> str:
+def content_fingerprint(row: Mapping[str, Any], prints: Fingerprints) -> str:
     """What a clip's files in a shard depend on; known before it is cut, so how it was cut is no part of it.
     Nor is how its .json writes what the row says: another way of writing must not write again what every
     earlier version wrote.
     """
     return fingerprint(
-        [{name: row[name] for name in PASSPORT}, row["frames_hash"], cut_print(row, prints), prints.shards]
+        [
+            {name: row[name] for name in PASSPORT_FIELDS},
+            row["frames_hash"],
+            cut_fingerprint(row, prints),
+            prints.shards,
+        ]
     )
 
 
-def cut_print(clip: Mapping[str, Any], prints: Fingerprints) -> str:
+def cut_fingerprint(clip: Mapping[str, Any], prints: Fingerprints) -> str:
     """What a clip's mp4 is cut with: the settings of now, or of a clip that is `carried` those it was cut
     with. A run that says nothing of a source does not cut its clips again, though this version would cut them
     in another way.
@@ -70,15 +75,17 @@ def cut_print(clip: Mapping[str, Any], prints: Fingerprints) -> str:
 
 def has_bytes(clip: Mapping[str, Any], prints: Fingerprints) -> bool:
     """Whether a shard that the index names has the clip as it is wanted now."""
-    return bool(clip.get("shard")) and clip["encode_fingerprint"] == cut_print(clip, prints)
+    return bool(clip.get("shard")) and clip["encode_fingerprint"] == cut_fingerprint(clip, prints)
 
 
 class ShardWriter:
     """Writes planned shards."""
 
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: Watch | None = None):
+    def __init__(
+        self, dataset: str, cfg: CurateConfig, prints: Fingerprints, watch: ProgressReporter | None = None
+    ):
         self._cfg = cfg
-        self._watch = watch or Watch()
+        self._watch = watch or ProgressReporter()
         self._prints = prints
         self._store = open_store(dataset)
         self._stage = Stage(self._store, "shards", prints.shards)
@@ -95,7 +102,7 @@ class ShardWriter:
             return {"rows": [dict.fromkeys(CUTS.names) | row for row in done.to_pylist()], "cut": 0}
         failed: list[dict[str, Any]] = []
         cut: list[str] = []
-        kept: list[Written] = []
+        kept: list[WrittenClip] = []
         with self._store.scratch() as folder:
             path = folder / "shard.tar"
             write_shard(self._samples(plan["clips"], folder, failed, cut, kept), path)
@@ -106,15 +113,15 @@ class ShardWriter:
             outcome = self._stage.commit_rows(plan["unit"], outcome)
         return {"rows": outcome.to_pylist(), "cut": len(cut)}
 
-    def _publish(self, path: Path, bucket: str, kept: list[Written]) -> list[dict[str, Any]]:
+    def _publish(self, path: Path, bucket: str, kept: list[WrittenClip]) -> list[dict[str, Any]]:
         shard = shard_id([(clip.clip_id, clip.content) for clip in kept])
-        boundary("shard:before")
+        kill_point("shard:before")
         if not self._store.put_new(shard_key(bucket, shard), path):
             # Of a run that was killed, or another: the same clips, but cut on another machine they may be
             # other bytes.
             self._store.fetch(shard_key(bucket, shard), path.with_name("there.tar"))
             path = path.with_name("there.tar")
-        boundary("shard:after")
+        kill_point("shard:after")
         try:
             where = members(path)
         except (tarfile.TarError, ValueError) as error:
@@ -126,8 +133,8 @@ class ShardWriter:
         rows = []
         for clip in kept:
             offset, size = where[f"{clip.clip_id}.mp4"]
-            told = json.loads(read_piece(path, *where[f"{clip.clip_id}.json"]))
-            row = {"clip_id": clip.clip_id} | made_of(told)
+            told = json.loads(read_member(path, *where[f"{clip.clip_id}.json"]))
+            row = {"clip_id": clip.clip_id} | read_cut_fields(told)
             row |= {"cut_sound": clip.sound, "shard": shard, "bucket": bucket, "offset": offset, "size": size}
             row |= {"encode_fingerprint": clip.cut_print, "shard_sha256": sha256, "shard_bytes": size_bytes}
             for suffix in ("json", "txt"):
@@ -141,12 +148,12 @@ class ShardWriter:
         folder: Path,
         failed: list[dict[str, Any]],
         cut: list[str],
-        kept: list[Written],
+        kept: list[WrittenClip],
     ) -> Iterator[Sample]:
         for clip in clips:
             try:
                 mp4 = self._copied(clip)
-                made, sound = {name: clip.get(name) for name in MADE}, clip.get("cut_sound")
+                made, sound = {name: clip.get(name) for name in CUT_FIELDS}, clip.get("cut_sound")
                 if mp4 is None:
                     cut.append(clip["clip_id"])
                     with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
@@ -155,14 +162,14 @@ class ShardWriter:
                 failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
                 continue
             except Exception as error:  # one clip must not end the run; the row says that the fault is ours
-                if of_the_place(error):  # nor be blamed for a full disk
+                if is_host_error(error):  # nor be blamed for a full disk
                     prove_room(folder)
                 logger.exception("cutting clip %s of %s failed", clip["clip_id"], clip["source_uri"])
                 message = f"{type(error).__name__}: {error}"
                 failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
                 continue
-            content, print_ = content_of(clip, self._prints), cut_print(clip, self._prints)
-            kept.append(Written(clip["clip_id"], content, print_, sound))
+            content, print_ = content_fingerprint(clip, self._prints), cut_fingerprint(clip, self._prints)
+            kept.append(WrittenClip(clip["clip_id"], content, print_, sound))
             yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
@@ -186,7 +193,7 @@ class ShardWriter:
         with TemporaryDirectory(dir=scratch) as folder:
             out = Path(folder) / "clip.mp4"
             how, sound = self._cut_to(clip, out)
-            return read_made(out, self._most_bytes(clip)), how, sound
+            return read_output(out, self._most_bytes(clip)), how, sound
 
     def _cut_to(self, clip: dict[str, Any], out: Path) -> tuple[dict[str, Any], str | None]:
         cfg = self._cfg.cut
@@ -210,14 +217,14 @@ class ShardWriter:
 
     def _cut_with(self, cut: CutConfig, clip: dict[str, Any], out: Path) -> dict[str, Any]:
         from pipelines.cutting.cut import cut_clip
-        from pipelines.measure.confined import limits
+        from pipelines.measure.confined import decode_limits
         from pipelines.media.picture_format import from_text
         from pipelines.sandbox.child import call
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
         with source_file(clip["source_uri"], clip["as_listed"], cfg.limits) as file:
             clock = self._clocks.of(clip["video_id"], file, clip["as_listed"][0])
-            most = limits(cfg.limits, span.duration_s, self._most_bytes(clip))
+            most = decode_limits(cfg.limits, span.duration_s, self._most_bytes(clip))
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
             return call(

@@ -16,27 +16,27 @@ import pyarrow.compute as pc
 
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
-from jobs.cli.text import count
+from jobs.cli.text import format_count
 from jobs.cluster.connect import connect
 from jobs.cluster.here import footage_s, is_small
-from jobs.cluster.watch import Pulse
-from jobs.curation.assemble import Base, packables, shards_of_base
-from jobs.curation.captions import BATCH_CLIPS, BLIND_CLIPS, CaptionWorker, shown
-from jobs.curation.clip import Candidate, Decided, Row
+from jobs.cluster.watch import ProgressSnapshot
+from jobs.curation.assemble import BaseManifest, existing_shards, pack_candidates
+from jobs.curation.captions import BATCH_CLIPS, FRAMELESS_BATCH_CLIPS, CaptionWorker, caption_input_hash
+from jobs.curation.clip import Candidate, DecidedClip, Row
 from jobs.curation.config import CurateConfig
-from jobs.curation.deciding import Shelved
+from jobs.curation.deciding import ShardPlacement
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.here import Here
+from jobs.curation.here import LocalGraph
 from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
-from jobs.curation.matching import packed
-from jobs.curation.shard_writer import content_of, has_bytes
+from jobs.curation.matching import encode_embedding
+from jobs.curation.shard_writer import content_fingerprint, has_bytes
 from pipelines.dataset.pack import plan_shards, shard_id
 from pipelines.dataset.stages import Stage
 from pipelines.errors import Reason
-from pipelines.footage.given import Given
-from pipelines.footage.listing import Footage, found_again
-from pipelines.scores.registry import CAPTIONED
+from pipelines.footage.given import AllowedFootage
+from pipelines.footage.listing import Footage, recheck_source
+from pipelines.scores.registry import CAPTION_SCORES
 from pipelines.storage.base import Store
 
 NOT_GIVEN = "nobody gave this file here, only the dataset names it; give the footage with footage="
@@ -44,7 +44,7 @@ READERS = 8  # threads that look up finished work; they wait for storage, not fo
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RunContext:
     """What all work of a run shares: the dataset, the configuration with its fingerprints, and where the run
     speaks."""
 
@@ -54,7 +54,7 @@ class Context:
     run: Run
 
 
-class Streams:
+class GraphSelector:
     """Where a piece of work is done: here, if it is small; else on Ray, and from then on all of it.
 
     Args:
@@ -62,14 +62,14 @@ class Streams:
         moved: gets what moves, and where.
     """
 
-    def __init__(self, context: Context, stack: ExitStack, moved: Callable[[str, Pulse], None]):
+    def __init__(self, context: RunContext, stack: ExitStack, moved: Callable[[str, ProgressSnapshot], None]):
         self._cfg, self._run, self._stack = context.cfg, context.run, stack
         args = (context.store.uri, context.cfg, context.prints, context.run.say)
         self.graph = Graph(*args, lambda pulse: moved("Ray", pulse))
-        self.here = Here(*args, lambda pulse: moved("here", pulse))
+        self.here = LocalGraph(*args, lambda pulse: moved("here", pulse))
         self.on_ray = False
 
-    def of(self, items: int, footage_s: float = 0.0) -> Graph | Here:
+    def of(self, items: int, footage_s: float = 0.0) -> Graph | LocalGraph:
         """The streams for so much work."""
         if not self.on_ray and is_small(self._cfg.ray, items, footage_s):
             return self.here
@@ -85,7 +85,7 @@ class Streams:
         return self.graph
 
 
-class Work:
+class RunEffects:
     """The effects of deciding (`jobs.curation.deciding.Effects`), over one base.
 
     Args:
@@ -96,10 +96,10 @@ class Work:
 
     def __init__(
         self,
-        context: Context,
-        streams: Streams,
-        opens: "Opens",
-        base: Base,
+        context: RunContext,
+        streams: GraphSelector,
+        opens: "SourceResolver",
+        base: BaseManifest,
         looks: pa.Table,
         did: dict[str, float],
     ):
@@ -107,16 +107,17 @@ class Work:
         self._streams, self._opens, self._base, self._looks, self._did = streams, opens, base, looks, did
         self._captions: dict[tuple[str, str], Row] | None = None
 
-    def caption(self, clips: Sequence[Decided]) -> dict[str, Row]:
+    def caption(self, clips: Sequence[DecidedClip]) -> dict[str, Row]:
         """Caption rows. What need not be looked at is captioned in this process, without Ray and without its
         source."""
         rows = {clip.clip_id: clip.row() for clip in clips}
         if self._captions is None:
             stage = Stage(self._store, "captions", self._prints.captions)
-            self._captions = {(row["clip_id"], row["shown"]): row for row in stage.rows()}
+            self._captions = {(row["clip_id"], row["caption_input_hash"]): row for row in stage.rows()}
         known = self._captions
         finished = {
-            clip_id: known.get((clip_id, shown(row, self._cfg.captioner))) for clip_id, row in rows.items()
+            clip_id: known.get((clip_id, caption_input_hash(row, self._cfg.captioner)))
+            for clip_id, row in rows.items()
         }
         made: dict[str, Row] = {clip_id: row for clip_id, row in finished.items() if row is not None}
         wanted = [row for clip_id, row in rows.items() if clip_id not in made]
@@ -125,8 +126,8 @@ class Work:
         worker = CaptionWorker(self._store.uri, self._cfg, self._prints.captions)
         blind = [row for row in wanted if worker.blind(row)]
         new: dict[str, Row] = {}
-        for k in range(0, len(blind), BLIND_CLIPS):
-            batch = worker({"source_uri": None, "clips": blind[k : k + BLIND_CLIPS]})
+        for k in range(0, len(blind), FRAMELESS_BATCH_CLIPS):
+            batch = worker({"source_uri": None, "clips": blind[k : k + FRAMELESS_BATCH_CLIPS]})
             new |= {row["clip_id"]: row for row in batch["rows"]}
         seen, gone = self._opens.of([row for row in wanted if not worker.blind(row)])
         new |= self._by_source("curate: captions", seen, "caption")
@@ -145,7 +146,7 @@ class Work:
         known |= self._by_source("curate: DOVER", seen, "look_again")
         return [_with_technical(clip, known[clip.clip_id]) for clip in clips]
 
-    def match(self, clips: Sequence[Decided], captions: Mapping[str, Row]) -> dict[str, Row]:
+    def match(self, clips: Sequence[DecidedClip], captions: Mapping[str, Row]) -> dict[str, Row]:
         """How well captions tell what their clips show, where a CLIP is configured; nothing is decoded.
 
         A clip that another CLIP saw keeps what that one said of the same caption: embeddings of two can't be
@@ -166,7 +167,7 @@ class Work:
             {
                 "clip_id": clip_id.as_py(),
                 "caption": told[clip_id.as_py()],
-                "embedding": packed(embedding.values.to_numpy(False)),
+                "embedding": encode_embedding(embedding.values.to_numpy(False)),
             }
             for clip_id, embedding in zip(seen["clip_id"], seen["clip_embedding"], strict=True)
         ]
@@ -174,11 +175,13 @@ class Work:
         known |= self._streamed("curate: matching captions", batches, "match")
         return matches | {clip_id: {"text_match": row["text_match"]} for clip_id, row in known.items()}
 
-    def write(self, clips: Sequence[Decided]) -> Shelved:
+    def write(self, clips: Sequence[DecidedClip]) -> ShardPlacement:
         """Plans the shards of kept clips, and writes those that are new."""
         rows = {clip.clip_id: clip.order() for clip in clips}
         staying, plans = plan_shards(
-            packables(rows.values(), self._prints), shards_of_base(self._base, self._prints), self._cfg.shards
+            pack_candidates(rows.values(), self._prints),
+            existing_shards(self._base, self._prints),
+            self._cfg.shards,
         )
         wanted = [rows[clip_id] for plan in plans for clip_id in plan.clip_ids]
         cut = [row for row in wanted if not has_bytes(row, self._prints)]
@@ -189,7 +192,7 @@ class Work:
         for plan in plans:
             there = [rows[clip_id] for clip_id in plan.clip_ids if clip_id not in written]
             if there:  # named by what they hold: a unit must not stand for clips whose source was not there
-                unit = shard_id([(row["clip_id"], content_of(row, self._prints)) for row in there])
+                unit = shard_id([(row["clip_id"], content_fingerprint(row, self._prints)) for row in there])
                 orders.append({"unit": unit, "bucket": plan.bucket, "clips": there})
         # The longest first: else the last to be taken up may be the one that all the others have to be waited
         # for with.
@@ -208,7 +211,7 @@ class Work:
                     self._did["clips_cut"] += done["cut"]
                     bar.advance(len(done["rows"]))
         self._did["shards_written"] += len(orders)
-        return Shelved(frozenset(staying), written)
+        return ShardPlacement(frozenset(staying), written)
 
     def _by_source(self, what: str, clips: Sequence[dict[str, Any]], stream: str) -> dict[str, Row]:
         """Clips through a stream whose batches are of one source each, whose index is read once."""
@@ -239,7 +242,7 @@ class Work:
         return made
 
 
-class Opens:
+class SourceResolver:
     """Which sources may be opened, and what they are now.
 
     Args:
@@ -247,7 +250,7 @@ class Opens:
         run: where it speaks.
     """
 
-    def __init__(self, context: Context, footage: Footage, given: Given):
+    def __init__(self, context: RunContext, footage: Footage, given: AllowedFootage):
         self._given, self._cfg, self._run = given, context.cfg, context.run
         self._listed = {source.uri for source in footage.sources}
         self.sources: dict[str, Row] = {}
@@ -264,7 +267,7 @@ class Opens:
             )
         if not_given := sum(found == NOT_GIVEN for found in now.values()):
             self._run.say(
-                f"{count(not_given, 'source')} not opened, as nobody gave them here: give them with footage="
+                f"{format_count(not_given, 'source')} not opened, as nobody gave them here: give them with footage="
             )
         there: list[dict[str, Any]] = []
         gone: dict[str, Row] = {}
@@ -281,10 +284,10 @@ class Opens:
         return there, gone
 
     def _found_again(self, source: Row) -> tuple[int, str] | str:
-        """See `found_again`; what only the dataset names is not looked for."""
+        """See `recheck_source`; what only the dataset names is not looked for."""
         if source["uri"] not in self._listed and not self._given.opens(source["uri"]):
             return NOT_GIVEN
-        return found_again(source, self._cfg.limits)
+        return recheck_source(source, self._cfg.limits)
 
 
 def of_clips(looks: pa.Table, clip_ids: Sequence[str]) -> pa.Table:
@@ -302,7 +305,7 @@ def _with_technical(clip: Candidate, row: Row) -> Candidate:
 def _earlier_match(clip: Candidate, caption: str) -> Row:
     """What the dataset has of a clip with the same caption."""
     same = clip.text is not None and clip.text["caption_short"] == caption
-    return {name: clip.measured.get(name) if same else None for name in CAPTIONED}
+    return {name: clip.measured.get(name) if same else None for name in CAPTION_SCORES}
 
 
 def _unchecked(clip: Row) -> Row:

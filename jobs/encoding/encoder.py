@@ -17,20 +17,20 @@ from jobs.encoding.config import EncodeConfig
 from jobs.encoding.plan import Chunk, captions
 from jobs.encoding.texts import TextStore
 from model.checkpoint.weights import load_vae
-from model.flow.conditions import plan_stretches
+from model.flow.conditions import plan_pieces
 from model.text.registry import CachedTextEncoder, text_encoder
 from model.vae.pixels import encode_frames
 from pipelines.batches.frames import ClipError, FrameReader
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import plan_windows
-from pipelines.dataset.latents import EncodedClip, write_shard, write_unread
+from pipelines.dataset.latents import EncodedClip, write_failed_clips, write_shard
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import autocast
 from pipelines.storage.open_store import open_store
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodeResult:
     """What became of a chunk: the part of it that is in a shard now, how many captions were cut short, and by
     clip id why others could not be read.
     """
@@ -58,7 +58,7 @@ class Encoder:
         self._texts = TextStore(self._store, text, text_fingerprint)
         self._frames = FrameReader(open_dataset(cfg.dataset), cfg.shapes.fps, cache_bytes=1 << 28)
 
-    def encode(self, chunk: Chunk) -> Encoded:
+    def encode(self, chunk: Chunk) -> EncodeResult:
         """Encode and store what of a chunk can be read.
 
         Raises:
@@ -76,14 +76,14 @@ class Encoder:
                 raise RuntimeError(f"clip {row['clip_id']} in shard {row['shard']}: {error}") from error
         made = chunk.only(clips)
         if not made.rows:
-            return Encoded(None, 0, unread)
+            return EncodeResult(None, 0, unread)
         try:
             cut = self._write(made, clips)
             if unread:
-                write_unread(self._store, self._fingerprint, chunk.id, list(unread))
+                write_failed_clips(self._store, self._fingerprint, chunk.id, list(unread))
         except Exception as error:
             raise RuntimeError(f"latent shard {made.bucket}/{made.id}: {error}") from error
-        return Encoded(made, cut, unread)
+        return EncodeResult(made, cut, unread)
 
     def _write(self, chunk: Chunk, clips: Mapping[str, tuple]) -> int:
         texts = {row["clip_id"]: captions(row) for row in chunk.rows}
@@ -113,7 +113,7 @@ class Encoder:
             pixels = self._frames.window(row, first, window.num_frames, height, width)
             with autocast(self._device.type, self._cfg.precision):
                 z = windows[window.index] = encode_frames(self._vae, pixels).numpy()
-                for start, length in plan_stretches(
+                for start, length in plan_pieces(
                     window.num_frames, self._cfg.pieces.tails, self._cfg.pieces.keyframes, stride
                 ):
                     if (first + start, length) not in pieces:  # windows that overlap share them

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.batches.frames import CLIP_COLUMNS
-from pipelines.dataset.latents import has_shard, read_unread
+from pipelines.dataset.latents import has_shard, read_failed_clips
 from pipelines.dataset.reader import Dataset
 from pipelines.ids import fingerprint
 from pipelines.storage.base import Store
@@ -65,7 +65,9 @@ def chunks(dataset: Dataset) -> list[Chunk]:
     return made
 
 
-def divided(store: Store, fingerprint: str, wanted: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+def split_finished(
+    store: Store, fingerprint: str, wanted: Sequence[Chunk]
+) -> tuple[list[Chunk], list[Chunk]]:
     """(finished, missing) chunks.
 
     Where an earlier run could not read some clips of a chunk, its other clips are finished, and those are
@@ -77,12 +79,12 @@ def divided(store: Store, fingerprint: str, wanted: Sequence[Chunk]) -> tuple[li
         if has_shard(store, fingerprint, chunk.bucket, chunk.id):
             finished.append(chunk)
             continue
-        unread = read_unread(store, fingerprint, chunk.id)
+        unread = read_failed_clips(store, fingerprint, chunk.id)
         if not unread:
             missing.append(chunk)
             continue
         rest = [row["clip_id"] for row in chunk.rows if row["clip_id"] not in unread]
-        parts = divided(store, fingerprint, [chunk.only(rest), chunk.only(unread)])
+        parts = split_finished(store, fingerprint, [chunk.only(rest), chunk.only(unread)])
         finished += parts[0]
         missing += parts[1]
     return finished, missing

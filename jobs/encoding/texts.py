@@ -23,7 +23,7 @@ ROOT = "texts"
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class TextEmbedding:
     """A text's embedding (L, E) float16, as latents store it, and whether the text was cut."""
 
     tokens: np.ndarray
@@ -41,7 +41,7 @@ class TextStore:
     def __init__(self, store: Store, encoder: TextEncoder, fingerprint: str) -> None:
         self._store, self._encoder, self._fingerprint = store, encoder, fingerprint
 
-    def embedded(self, texts: Iterable[str]) -> Mapping[str, Embedded]:
+    def embedded(self, texts: Iterable[str]) -> Mapping[str, TextEmbedding]:
         """Embeddings by text; made and kept if the store doesn't have these texts.
 
         Raises:
@@ -57,7 +57,7 @@ class TextStore:
         self._store.put_new(key, _pack(ordered, made))
         return made
 
-    def _made(self, texts: list[str]) -> Mapping[str, Embedded]:
+    def _made(self, texts: list[str]) -> Mapping[str, TextEmbedding]:
         if self._encoder.fingerprint != self._fingerprint:
             raise ValueError(
                 f"text encoder '{self._encoder.name}' has other weights on this worker "
@@ -74,7 +74,7 @@ class TextStore:
                     "which float16 can't hold; choose a layer whose states are normalised: the last, which "
                     "is taken without @layer"
                 )
-            made[text] = Embedded(half, cut)
+            made[text] = TextEmbedding(half, cut)
         return made
 
 
@@ -88,7 +88,7 @@ def texts_key(fingerprint: str, texts: list[str]) -> str:
     return f"{ROOT}/{fingerprint}/{hash_text(canonical_json(texts))}.safetensors"
 
 
-def _pack(texts: list[str], made: Mapping[str, Embedded]) -> bytes:
+def _pack(texts: list[str], made: Mapping[str, TextEmbedding]) -> bytes:
     from safetensors.numpy import save
 
     rows = [made[text] for text in texts]
@@ -101,13 +101,13 @@ def _pack(texts: list[str], made: Mapping[str, Embedded]) -> bytes:
     )
 
 
-def _unpack(texts: list[str], data: bytes) -> Mapping[str, Embedded]:
+def _unpack(texts: list[str], data: bytes) -> Mapping[str, TextEmbedding]:
     from safetensors.numpy import load
 
     kept = load(data)
     assert len(kept["lengths"]) == len(texts), "the name is a hash of the texts"
     pieces = np.split(kept["tokens"], np.cumsum(kept["lengths"])[:-1])
     return {
-        text: Embedded(tokens, bool(cut))
+        text: TextEmbedding(tokens, bool(cut))
         for text, tokens, cut in zip(texts, pieces, kept["cut"], strict=True)
     }

@@ -1,6 +1,6 @@
 """Which clips become which files: what is meant, what of it has a file at all, and whether it may be written.
 
-In: the config of `rushes export`. Out: a `Plan`, before anything is written.
+In: the config of `rushes export`. Out: a `ExportPlan`, before anything is written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.cli.text import count
+from jobs.cli.text import format_count
 from jobs.exporting.file_names import file_name
 from jobs.exporting.rejected import why_no_file
 from jobs.listing.account import by_reason
-from jobs.listing.choose import Choice, choose
+from jobs.listing.choose import ClipFilter, select_clips
 from jobs.listing.config import ExportConfig
 from jobs.listing.ids import ids_of, short_length
 from jobs.listing.moments import clip_at
@@ -56,7 +56,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExportPlan:
     """Files by path with the row of the clip that each shows; how many of the clips that are meant have none,
     being rejected."""
 
@@ -65,7 +65,7 @@ class Plan:
     rejected: int
 
 
-def make_plan(cfg: ExportConfig) -> Plan:
+def make_plan(cfg: ExportConfig) -> ExportPlan:
     """What is to be written.
 
     Raises:
@@ -87,16 +87,16 @@ def make_plan(cfg: ExportConfig) -> Plan:
     rejected = len(found) - sum(row["status"] == KEPT for row in found)
     if not _is_file(cfg.out):
         check_free("out", cfg.out)
-        return Plan(dataset, {Path(cfg.out) / file_name(row, digits): row for row in kept}, rejected)
+        return ExportPlan(dataset, {Path(cfg.out) / file_name(row, digits): row for row in kept}, rejected)
     if len(kept) > 1:
         raise ValueError(
-            f"out={cfg.out} is one file, and {count(len(kept), 'clip')} are meant; give clip=, or source= "
+            f"out={cfg.out} is one file, and {format_count(len(kept), 'clip')} are meant; give clip=, or source= "
             f"and at_s=, or a folder for all of them: out={cfg.out.removesuffix(SUFFIX)}/"
         )
     path = Path(cfg.out)
     if path.exists() and not cfg.replace:
         raise ValueError(f"out={cfg.out} is there already; give another name, or replace=true")
-    return Plan(dataset, {path: kept[0]}, rejected)
+    return ExportPlan(dataset, {path: kept[0]}, rejected)
 
 
 def _is_file(out: str) -> bool:
@@ -118,7 +118,9 @@ def _meant(dataset: Dataset, cfg: ExportConfig) -> list[Row]:
     if source is not None and cfg.at_s is not None:
         clip = clip_at(dataset, source, cfg.at_s)
         source = None
-    rows = choose(dataset, Choice(source=source, bucket=cfg.bucket, clip=clip, sort=cfg.sort), COLUMNS).rows
+    rows = select_clips(
+        dataset, ClipFilter(source=source, bucket=cfg.bucket, clip=clip, sort=cfg.sort), COLUMNS
+    ).rows
     return rows.select(COLUMNS).to_pylist()
 
 
@@ -139,6 +141,6 @@ def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int
         return why_no_file(dataset, row, digits, cfg.dataset)
     reasons = Counter(reason for row in found for reason in row["reject_reasons"])
     return (
-        f"all {count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and rejected "
+        f"all {format_count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and rejected "
         f"clips have no file; rushes select dataset={cfg.dataset} with a looser recipe keeps them"
     )

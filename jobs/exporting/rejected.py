@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.listing.account import in_words
-from jobs.listing.rules import loosened
+from jobs.listing.rules import loosening_overrides
 from pipelines.dataset.reader import Dataset
 from pipelines.scores.registry import DUPLICATE, UNAVAILABLE
 
@@ -34,5 +34,5 @@ def why_no_file(dataset: Dataset, row: Mapping[str, Any], digits: int, uri: str)
         return (
             f"{said}; rushes select dataset={uri} cuts it once its source {row['source_uri']} is there again"
         )
-    overrides = " ".join(loosened(dataset.manifest.recipe.get("rules", ()), row))
+    overrides = " ".join(loosening_overrides(dataset.manifest.recipe.get("rules", ()), row))
     return f"{said}; it gets one if it is kept: rushes select dataset={uri} {overrides}".rstrip()

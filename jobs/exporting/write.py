@@ -17,7 +17,7 @@ from jobs.listing.config import ExportConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.durable import sync_file, sync_folder
 from pipelines.errors import MediaError, Reason
-from pipelines.measure.confined import limits
+from pipelines.measure.confined import decode_limits
 from pipelines.sandbox.child import call
 
 _MIB = 1024**2
@@ -37,12 +37,12 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         EOFError, FileNotFoundError: its shard is not what the manifest says.
         FileExistsError: a file has got this name in the meantime.
     """
-    from pipelines.cutting.check_clip import Promised
+    from pipelines.cutting.check_clip import ExpectedClip
     from pipelines.cutting.export_clip import export_clip, length_of
 
     length = length_of(row["start_pts"], row["end_pts"], row["time_base"])
     same = row["frames_hash"] if row["cut_method"] == _COPY else None
-    promised = Promised(row["num_frames"], row["width"], row["height"], length, same)
+    promised = ExpectedClip(row["num_frames"], row["width"], row["height"], length, same)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rushes-export-", dir=path.parent) as folder:
         stored, made = Path(folder).absolute() / "stored.mp4", Path(folder).absolute() / "made.mp4"
@@ -50,7 +50,7 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         # Its lead is decoded, too; without loss it may take as much as its pixels do.
         frames = row["num_frames"] + (row["lead_frames"] or 0)
         raw_bytes = 3 * row["width"] * row["height"] * row["num_frames"]
-        most = limits(
+        most = decode_limits(
             cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB
         )
         args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)

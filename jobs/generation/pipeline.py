@@ -17,14 +17,14 @@ import torch
 from jobs.training.exports import PIPELINE
 from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, load_vae
-from model.config import FlowConfig, SampleConfig, config_of
+from model.config import FlowConfig, SampleConfig, config_from_dict
 from model.dit.tokens import Piece
-from model.flow.conditions import Given, Known
+from model.flow.conditions import ConditionFrames, KnownLatents
 from model.flow.sampler import sample
 from model.foreign import read_object
-from model.text.registry import CachedTextEncoder, check_named, text_encoder
+from model.text.registry import CachedTextEncoder, check_encoder_allowed, text_encoder
 from model.vae.network import VAE
-from model.vae.pixels import encode_frames, to_pixels
+from model.vae.pixels import encode_frames, to_uint8
 from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
 from pipelines.precision import FP32, autocast
 
@@ -73,7 +73,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
             "model is trained on; export it again"
         )
     for name, kind in (("flow", FlowConfig), ("sample", SampleConfig)):
-        config_of(kind, facts.get(name), f"{path}, {name}")
+        config_from_dict(kind, facts.get(name), f"{path}, {name}")
     return facts
 
 
@@ -85,7 +85,7 @@ def check_text(folder: Path, given: str | None) -> None:
         ValueError: it may not, and which key confirms it.
     """
     if given is None:
-        check_named(read_facts(folder)["text_encoder"], folder)
+        check_encoder_allowed(read_facts(folder)["text_encoder"], folder)
 
 
 class Pipeline:
@@ -93,7 +93,7 @@ class Pipeline:
 
     Args:
         text: where the text encoder is on this machine, as `text_encoder` takes it; by default as the
-            checkpoint calls it, if it may be used for that alone: see `check_named`.
+            checkpoint calls it, if it may be used for that alone: see `check_encoder_allowed`.
         precision: of matrix products, bf16 or fp32; of the DiT and the VAE.
 
     Raises:
@@ -121,8 +121,8 @@ class Pipeline:
                 f"'{text}' has other weights, options or tokenizer than that had; say where the same one is "
                 "with text_encoder="
             )
-        self.flow = config_of(FlowConfig, self.facts["flow"], f"{folder / PIPELINE}, flow")
-        self.sampling = config_of(SampleConfig, self.facts["sample"], f"{folder / PIPELINE}, sample")
+        self.flow = config_from_dict(FlowConfig, self.facts["flow"], f"{folder / PIPELINE}, flow")
+        self.sampling = config_from_dict(SampleConfig, self.facts["sample"], f"{folder / PIPELINE}, sample")
 
     def adapt(self, adapter: Path, scale: float = 1.0) -> None:
         """Merge an adapter into the DiT's weights, so many times as strong as it was trained.
@@ -143,7 +143,7 @@ class Pipeline:
         steps: int | None = None,
         guidance: float | None = None,
         progress: Callable[[int, int], None] | None = None,
-        given: Sequence[Sequence[Given]] | None = None,
+        given: Sequence[Sequence[ConditionFrames]] | None = None,
         sampling: SampleConfig | None = None,
     ) -> list[np.ndarray]:
         """One video per prompt and seed, uint8 (num_frames, height, width, 3).
@@ -182,7 +182,9 @@ class Pipeline:
             )
         return [self._decode(z, size) for z in latents]
 
-    def _known(self, given: Sequence[Given], size: Size, shape: Sequence[int], fps: float) -> Known:
+    def _known(
+        self, given: Sequence[ConditionFrames], size: Size, shape: Sequence[int], fps: float
+    ) -> KnownLatents:
         """What is given, as latents: each stretch encoded alone, as in training."""
         head, pieces, stride = None, [], self.vae.cfg.stride_time
         length_s = size.num_frames / fps
@@ -212,7 +214,7 @@ class Pipeline:
                 head = latents
             else:
                 pieces.append(Piece(latents, one.start_s))
-        return Known(head, pieces)
+        return KnownLatents(head, pieces)
 
     def _padded(self, frames_THWC: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """Frames at the size that the model makes, of which `_decode` cuts out the middle: their edges are
@@ -247,7 +249,7 @@ class Pipeline:
         z = self.vae.denormalise(z_CTHW[None].to(self.device))
         with autocast(self.device.type, self.precision):
             for place, piece in self._pieces(z):
-                pixels[place] = to_pixels(piece)[0]
+                pixels[place] = to_uint8(piece)[0]
         top, left = (pixels.shape[1] - size.height) // 2, (pixels.shape[2] - size.width) // 2
         return np.ascontiguousarray(
             pixels[: size.num_frames, top : top + size.height, left : left + size.width]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.cli.text import count, length
+from jobs.cli.text import format_count, format_duration
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT, REJECTED
 
@@ -95,10 +95,10 @@ def _seconds(batch: pa.RecordBatch, status: str) -> float:
 
 def by_reason(reasons: Mapping[str, int]) -> str:
     """6 too short, 4 static, 1 dark: the most frequent first."""
-    return ", ".join(f"{number:,} {in_words(reason)}" for reason, number in most_first(reasons).items())
+    return ", ".join(f"{number:,} {in_words(reason)}" for reason, number in sort_by_count(reasons).items())
 
 
-def most_first(reasons: Mapping[str, int]) -> dict[str, int]:
+def sort_by_count(reasons: Mapping[str, int]) -> dict[str, int]:
     """The most frequent first, then by name."""
     return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
@@ -123,7 +123,7 @@ def lost_line(account: Account) -> str | None:
     several = " (some for several reasons)" if sum(account.reasons.values()) > rejected else ""
     return (
         f"{rejected:,} rejected: {by_reason(account.reasons)}{several}; "
-        f"{length(account.seconds[REJECTED])} of {length(account.footage_s)} lost"
+        f"{format_duration(account.seconds[REJECTED])} of {format_duration(account.footage_s)} lost"
     )
 
 
@@ -134,5 +134,7 @@ def quarantine_line(account: Account) -> str | None:
         ("clip", "clips", account.quarantined_clips),
         ("stretch of a video", "stretches of videos", account.lost_stretches),
     )
-    parts = [f"{count(sum(of.values()), one, many)} ({by_reason(of)})" for one, many, of in groups if of]
+    parts = [
+        f"{format_count(sum(of.values()), one, many)} ({by_reason(of)})" for one, many, of in groups if of
+    ]
     return f"in quarantine: {', '.join(parts)}" if parts else None

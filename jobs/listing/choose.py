@@ -1,6 +1,6 @@
 """Which clips of a dataset are meant: filters, an order and a limit over its index.
 
-In: a dataset and a `Choice`. Out: rows of the index, with the columns that are wanted; of the index nothing
+In: a dataset and a `ClipFilter`. Out: rows of the index, with the columns that are wanted; of the index nothing
 else is read.
 """
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.cli.fields import near_miss
-from jobs.cli.text import count, length
+from jobs.cli.text import format_count, format_duration
 from jobs.listing.sources import videos_of
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
@@ -26,7 +26,7 @@ _NULL = "is null"  # no column of the index is called so
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ClipFilter:
     """What a user asks for, as typed; None where nothing is asked."""
 
     status: str | None = None
@@ -38,7 +38,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedClips:
     """Rows of the index in the order asked for, and the ids of all clips that there are."""
 
     rows: pa.Table
@@ -48,15 +48,17 @@ class Chosen:
         """How many of these are shown, of how many there are: one line."""
         found, whole = len(self.rows), len(self.all_ids)
         if not found:
-            return f"no clip matches, of {count(whole, 'clip')} in the dataset"
-        seconds = length(pc.sum(self.rows["duration_s"]).as_py())
-        match = count(found, "clip") if found == whole else f"{count(found, 'clip')} of {whole:,}"
+            return f"no clip matches, of {format_count(whole, 'clip')} in the dataset"
+        seconds = format_duration(pc.sum(self.rows["duration_s"]).as_py())
+        match = (
+            format_count(found, "clip") if found == whole else f"{format_count(found, 'clip')} of {whole:,}"
+        )
         if shown < found:
             return f"{shown:,} shown of {match}, {seconds}; limit={found} shows all"
         return f"{match}, {seconds}"
 
 
-def choose(dataset: Dataset, choice: Choice, columns: Sequence[str]) -> Chosen:
+def select_clips(dataset: Dataset, choice: ClipFilter, columns: Sequence[str]) -> SelectedClips:
     """The clips that are meant.
 
     Args:
@@ -93,7 +95,7 @@ def choose(dataset: Dataset, choice: Choice, columns: Sequence[str]) -> Chosen:
     if by:
         nulls_last = rows.append_column(_NULL, pc.is_null(rows[by]))
         rows = rows.take(pc.sort_indices(nulls_last, [(_NULL, "ascending"), (by, order)]))
-    return Chosen(rows, all_ids)
+    return SelectedClips(rows, all_ids)
 
 
 def sortable() -> list[str]:

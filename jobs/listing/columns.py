@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TableContext:
     """What all rows of a list have in common: how many digits of an id are enough, and the folder that all
     sources are in."""
 
@@ -41,10 +41,10 @@ class Column:
     name: str
     head: str
     of: tuple[str, ...]
-    value: Callable[[Row, Shown], Any]
+    value: Callable[[Row, TableContext], Any]
 
 
-def _why(row: Row, _: Shown) -> str:
+def _why(row: Row, _: TableContext) -> str:
     return ", ".join(in_words(reason) for reason in row["reject_reasons"] or ())
 
 
@@ -77,14 +77,14 @@ _MADE = {
 }
 
 
-def shown_of(all_ids: Sequence[str], uris: Sequence[str]) -> Shown:
+def table_context(all_ids: Sequence[str], uris: Sequence[str]) -> TableContext:
     """What is common to a list.
 
     Args:
         all_ids: of the dataset, not of the list only.
         uris: of the sources of the list.
     """
-    return Shown(short_length(all_ids), _folder_of(uris))
+    return TableContext(short_length(all_ids), _folder_of(uris))
 
 
 def _folder_of(uris: Sequence[str]) -> str:

@@ -9,26 +9,28 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.cli.text import count, length, share, size
+from jobs.cli.text import format_bytes, format_count, format_duration, format_percent
 from jobs.listing.account import by_reason, in_words
-from jobs.listing.plain import plain
+from jobs.listing.plain import single_line
 from jobs.listing.rules import rule_text
 from jobs.listing.sources import name_of
 
-Holds = Mapping[str, Any]
+DatasetSummary = Mapping[str, Any]
 
 
 _MANY = {"stretches": "stretches of videos"}
 
 
-def as_text(holds: Holds) -> str:
+def as_text(holds: DatasetSummary) -> str:
     """One block a subject: where it is, what came in, what became of it, and where it lies."""
     manifest, recipe = holds["manifest"], holds["recipe"]
     lines = [
         _line("dataset", holds["dataset"]),
         _line("manifest", _manifest(manifest)),
         _line("sources", _sources(holds)),
-        _line("footage", f"{length(holds['footage_s'])} in {count(holds['videos'], 'video')}"),
+        _line(
+            "footage", f"{format_duration(holds['footage_s'])} in {format_count(holds['videos'], 'video')}"
+        ),
         _line("clips", _clips(holds)),
         *_shares(holds),
     ]
@@ -39,7 +41,7 @@ def as_text(holds: Holds) -> str:
         *(f"  {rule_text(r)}" for r in recipe["rules"]),
     ]
     lines += [_line("captions by", holds["captioner"] or "nobody")]
-    lines += [_line("shards", f"{holds['shards']:,}, {size(holds['bytes'])}")]
+    lines += [_line("shards", f"{holds['shards']:,}, {format_bytes(holds['bytes'])}")]
     lines += [_line("buckets", f"{len(holds['buckets']):,}"), *_buckets(holds["buckets"])]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -48,7 +50,7 @@ def _line(name: str, value: str) -> str:
     return f"{name:<13} {value}"
 
 
-def _manifest(manifest: Holds) -> str:
+def _manifest(manifest: DatasetSummary) -> str:
     written = datetime.fromtimestamp(manifest["written_s"], UTC).strftime("%Y-%m-%d %H:%M UTC")
     if manifest["after"] is None:
         before = "the first one"
@@ -59,22 +61,22 @@ def _manifest(manifest: Holds) -> str:
     return f"{manifest['number']}, written {written}, {before}"
 
 
-def _sources(holds: Holds) -> str:
+def _sources(holds: DatasetSummary) -> str:
     parts = [
-        count(holds["videos"], "video"),
-        count(holds["sources_duplicate"], "duplicate"),
+        format_count(holds["videos"], "video"),
+        format_count(holds["sources_duplicate"], "duplicate"),
         f"{holds['ignored']:,} ignored",
         f"{holds['sources_quarantined']:,} quarantined",
     ]
     return f"{holds['sources']:,} = {' + '.join(parts)}"
 
 
-def _clips(holds: Holds) -> str:
+def _clips(holds: DatasetSummary) -> str:
     kept, rejected = holds["clips_kept"], holds["clips_rejected"]
     return f"{kept + rejected:,} = {kept:,} kept + {rejected:,} rejected"
 
 
-def _shares(holds: Holds) -> list[str]:
+def _shares(holds: DatasetSummary) -> list[str]:
     """Where the seconds went."""
     whole = holds["footage_s"]
     parts = (
@@ -88,14 +90,14 @@ def _shares(holds: Holds) -> list[str]:
         ),
     )
     return [
-        f"  {name:<10} {length(seconds):>12} {share(seconds / whole) if whole else '':>5}  "
+        f"  {name:<10} {format_duration(seconds):>12} {format_percent(seconds / whole) if whole else '':>5}  "
         f"{note if seconds else ''}"
         for name, seconds, note in parts
         if seconds or name != "damaged"
     ]
 
 
-def _reasons(holds: Holds) -> list[str]:
+def _reasons(holds: DatasetSummary) -> list[str]:
     """A line for each reason; a clip with several is in several."""
     reasons, seconds = holds["reject_reasons"], holds["reject_reasons_s"]
     if not reasons:
@@ -104,7 +106,7 @@ def _reasons(holds: Holds) -> list[str]:
     words = {reason: in_words(reason) for reason in reasons}
     wide = max(map(len, words.values()))
     rows = [
-        f"  {words[reason]:<{wide}} {_clips_of(number)} {length(seconds[reason]):>12}"
+        f"  {words[reason]:<{wide}} {_clips_of(number)} {format_duration(seconds[reason]):>12}"
         for reason, number in reasons.items()
     ]
     return [_line("rejected", several), *rows]
@@ -118,28 +120,28 @@ def _clips_of(number: int) -> str:
 def _quarantine(reasons: Mapping[str, Mapping[str, int]]) -> str:
     names = {"sources": "source", "clips": "clip", "stretches": "stretch of a video"}
     parts = [
-        f"{count(sum(of.values()), names[group], _MANY.get(group))}: {by_reason(of)}"
+        f"{format_count(sum(of.values()), names[group], _MANY.get(group))}: {by_reason(of)}"
         for group, of in reasons.items()
         if of
     ]
     return "; ".join(parts) or "nothing"
 
 
-def _some_of_it(holds: Holds) -> list[str]:
+def _some_of_it(holds: DatasetSummary) -> list[str]:
     """Some rows of the quarantine, each with why."""
     some = holds["quarantine_some"]
     lines = [
-        plain(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}")
+        single_line(f"  {name_of(row['source_uri'])}: {row['stage']}: {row['reason']}: {row['message']}")
         for row in some
     ]
     more = holds["quarantined"] + holds["gaps"] - len(some)
     return lines + ([f"  … and {more:,} more, in the quarantine table"] if more else [])
 
 
-def _buckets(buckets: Mapping[str, Holds]) -> list[str]:
+def _buckets(buckets: Mapping[str, DatasetSummary]) -> list[str]:
     wide = max((len(name) for name in buckets), default=0)
     return [
-        f"  {name:<{wide}} {_clips_of(b['clips'])} {length(b['hours'] * 3600):>12}"
-        f"  in {count(b['shards'], 'shard')}, {size(b['bytes'])}"
+        f"  {name:<{wide}} {_clips_of(b['clips'])} {format_duration(b['hours'] * 3600):>12}"
+        f"  in {format_count(b['shards'], 'shard')}, {format_bytes(b['bytes'])}"
         for name, b in buckets.items()
     ]

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from jobs.cli.shown import as_shown_json
-from jobs.listing.plain import plain
+from jobs.cli.shown import dump_escaped_json
+from jobs.listing.plain import single_line
 
 _GAP = "  "
 _NARROWEST = 12  # that a column of text is shortened to
@@ -44,7 +44,7 @@ def as_json(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str
     for row in rows:
         if before is not None:
             yield f"{before},"
-        before = as_shown_json(dict(zip(heads, row, strict=True)))
+        before = dump_escaped_json(dict(zip(heads, row, strict=True)))
     yield from [] if before is None else [before]
     yield "]"
 
@@ -75,7 +75,7 @@ def _cell(value: Any) -> str:
         return " ".join(_cell(part) for part in value.values() if part is not None)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "; ".join(_cell(part) for part in value)
-    return plain(str(value))
+    return single_line(str(value))
 
 
 def _is_number(values: Sequence[Any]) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from jobs.listing.account import in_words
 from jobs.listing.ids import ids_of, short_length
-from jobs.listing.plain import plain
+from jobs.listing.plain import single_line
 from jobs.listing.sources import name_of, the_video
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT, is_gap
@@ -94,7 +94,7 @@ def _gap_at(dataset: Dataset, uri: str, at_s: float) -> str:
     for row in dataset.quarantine().rows():
         here = row["source_uri"] == uri and is_gap(row) and row["start_s"] <= at_s
         if here and (row["end_s"] is None or at_s < row["end_s"]):
-            return plain(f"lost to damage ({row['reason']}: {row['message']})")
+            return single_line(f"lost to damage ({row['reason']}: {row['message']})")
     return ""
 
 
@@ -103,7 +103,7 @@ def _in_quarantine(dataset: Dataset, uri: str) -> str:
     bad = [row for row in dataset.quarantine().rows() if row["source_uri"] == uri and not is_gap(row)]
     if not bad:
         return ""
-    lost = plain(f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})")
+    lost = single_line(f"lost ({bad[0]['stage']}: {bad[0]['reason']}: {bad[0]['message']})")
     return lost + (f" or {len(bad) - 1} more" if len(bad) > 1 else "")
 
 

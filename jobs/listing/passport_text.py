@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.listing.plain import plain
+from jobs.listing.plain import single_line
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
 from pipelines.recipes.config import RecipeConfig
-from pipelines.recipes.recipe import load_recipe, rules_of
+from pipelines.recipes.recipe import load_recipe, manifest_rules
 from pipelines.scores.registry import SCORES
 
 _GROUPS = {
@@ -135,7 +135,7 @@ def _scores(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _rules(dataset: Dataset, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every rule of the recipe, and whether this clip is within it; None where it was not asked. Empty if
     they are not known."""
-    if rules_of(dataset.manifest.recipe) is None:
+    if manifest_rules(dataset.manifest.recipe) is None:
         return []
     recipe = load_recipe(RecipeConfig(name="current"), dataset.manifest.recipe)
     told = []
@@ -221,4 +221,4 @@ def _shown(value: Any) -> str:
         return "; ".join(_shown(item) for item in value)
     if isinstance(value, Mapping):
         return " ".join(_shown(item) for item in value.values() if item is not None)
-    return plain(str(value))
+    return single_line(str(value))

@@ -5,9 +5,9 @@ In: names of files, captions, messages. Out: text of one line.
 
 from __future__ import annotations
 
-from jobs.cli.shown import shown
+from jobs.cli.shown import escape_line
 
 
-def plain(text: str) -> str:
+def single_line(text: str) -> str:
     """Line breaks become ` / `; what else a terminal would obey or hide is spelled out."""
-    return shown(text.replace("\r\n", " / ").replace("\n", " / "))
+    return escape_line(text.replace("\r\n", " / ").replace("\n", " / "))

@@ -19,7 +19,7 @@ def rule_text(rule: Mapping[str, Any]) -> str:
     return f"{low}{rule['score']}{high}"
 
 
-def loosened(rules: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> list[str]:
+def loosening_overrides(rules: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> list[str]:
     """The overrides of `rushes select` under which a clip passes the rules that it breaks; none if it breaks
     none."""
     overrides = []

@@ -12,9 +12,9 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.listing.plain import plain
+from jobs.listing.plain import single_line
 from pipelines.dataset.reader import Dataset
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 
 _SHOWN = 5
 
@@ -56,7 +56,7 @@ def the_video(dataset: Dataset, name: str) -> str:
     """
     videos = videos_of(dataset, name)
     if len(videos) > 1:
-        some = ", ".join(map(plain, videos[:_SHOWN])) + (" …" if len(videos) > _SHOWN else "")
+        some = ", ".join(map(single_line, videos[:_SHOWN])) + (" …" if len(videos) > _SHOWN else "")
         raise ValueError(
             f"source={name}: {len(videos)} sources are called so ({some}); give more of the path"
         )
@@ -65,16 +65,16 @@ def the_video(dataset: Dataset, name: str) -> str:
 
 def name_of(uri: str) -> str:
     """The file's own name, as a terminal may show it."""
-    return plain(PurePosixPath(uri).name or uri)
+    return single_line(PurePosixPath(uri).name or uri)
 
 
 def _why(dataset: Dataset, row: dict[str, Any]) -> str:
     uri = row["uri"]
     if row["status"] == "ignored":
-        return plain(f"{uri} was ignored: {row['why']}")
+        return single_line(f"{uri} was ignored: {row['why']}")
     bad = next((entry for entry in dataset.quarantine().rows() if entry["source_uri"] == uri), None)
     said = f"{bad['stage']}: {bad['reason']}: {bad['message']}" if bad else row["why"]
-    return plain(f"{uri} is in quarantine: {said}")
+    return single_line(f"{uri} is in quarantine: {said}")
 
 
 def _and_more(others: Collection[object]) -> str:
@@ -85,7 +85,7 @@ def _near(name: str, sources: list[dict[str, Any]]) -> str:
     known: dict[str, str] = {}
     for own in (name_of(row["uri"]) for row in sources):
         known |= {own.lower(): own, PurePosixPath(own).stem.lower(): own}
-    near = nearest(PurePosixPath(name).name.strip("*").lower(), known)
+    near = closest_match(PurePosixPath(name).name.strip("*").lower(), known)
     return (
         f"; did you mean '{known[near]}'?" if near else "; rushes clips columns=source dataset=… lists them"
     )

@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from jobs.cli.run_folder import Run
-from jobs.cli.text import length
+from jobs.cli.text import format_duration
 from pipelines.dataset.reader import open_dataset
 
 
@@ -38,6 +38,6 @@ def say_clips(
         else f"nothing new since manifest {metrics['manifest']}"
     )
     shards = f"{metrics['shards']} shard{'' if metrics['shards'] == 1 else 's'}"
-    run.say(f"dataset {dataset}: {news}, {shards}, {length(metrics['hours'] * 3600)} of clips")
+    run.say(f"dataset {dataset}: {news}, {shards}, {format_duration(metrics['hours'] * 3600)} of clips")
     shown = "" if footage is None else f" footage={shlex.quote(footage)}"
     run.say(f"see it with: rushes report dataset={dataset}{shown}, or rushes clips dataset={dataset}")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import length, size
+from jobs.cli.text import format_bytes, format_duration
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _MOST_ROWS = 200
 
@@ -49,7 +49,7 @@ class BucketView:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class QuarantineEntry:
     """A row of the quarantine."""
 
     name: str
@@ -61,7 +61,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class BooksView:
+class LedgerView:
     """The ledger (of a run, or counted from the tables), storage, and what was left out; `quarantine_reasons`
     are (stage, reason, rows), the most frequent first.
     """
@@ -71,7 +71,7 @@ class BooksView:
     buckets: list[BucketView]
     num_shards: int
     shard_bytes: str
-    quarantine: list[Trouble]
+    quarantine: list[QuarantineEntry]
     all_quarantine: int
     quarantine_reasons: list[tuple[str, str, int]]
     ignored: list[tuple[str, str, str]]
@@ -80,13 +80,13 @@ class BooksView:
     all_duplicates: int
 
 
-def books_view(
+def ledger_view(
     dataset: Dataset,
     sources: Sequence[Mapping[str, Any]],
     quarantine: Sequence[Mapping[str, Any]],
     clips: Sequence[Mapping[str, Any]],
     ledger: tuple[str, Mapping[str, int]] | None,
-) -> BooksView:
+) -> LedgerView:
     """The books of a dataset.
 
     Args:
@@ -96,7 +96,7 @@ def books_view(
     """
     reasons = Counter((q["stage"], q["reason"]) for q in quarantine)
     troubles = [
-        Trouble(
+        QuarantineEntry(
             PurePosixPath(q["source_uri"]).name,
             q["source_uri"],
             q["stage"],
@@ -104,21 +104,21 @@ def books_view(
             q["message"],
             q["clip_id"],
         )
-        for q in spread(quarantine, _MOST_ROWS)
+        for q in even_sample(quarantine, _MOST_ROWS)
     ]
     ignored, duplicates = _with_status(sources, "ignored"), _with_status(sources, "duplicate")
-    return BooksView(
+    return LedgerView(
         accounts=_accounts(ledger[1] if ledger else _count(sources, clips, quarantine)),
         of_run=ledger[0] if ledger else None,
         buckets=_buckets(dataset, clips),
         num_shards=len(dataset.shards()),
-        shard_bytes=size(sum(shard.bytes for shard in dataset.shards())),
+        shard_bytes=format_bytes(sum(shard.bytes for shard in dataset.shards())),
         quarantine=troubles,
         all_quarantine=len(quarantine),
         quarantine_reasons=sorted(((*key, n) for key, n in reasons.items()), key=lambda r: (-r[2], r[:2])),
-        ignored=spread(ignored, _MOST_ROWS),
+        ignored=even_sample(ignored, _MOST_ROWS),
         all_ignored=len(ignored),
-        duplicates=spread(duplicates, _MOST_ROWS),
+        duplicates=even_sample(duplicates, _MOST_ROWS),
         all_duplicates=len(duplicates),
     )
 
@@ -193,9 +193,11 @@ def _buckets(dataset: Dataset, clips: Sequence[Mapping[str, Any]]) -> list[Bucke
         BucketView(
             name,
             len(lengths),
-            length(sum(lengths)),
+            format_duration(sum(lengths)),
             round(100 * sum(lengths) / most, 2),
-            spread([(s.id, s.clips, size(s.bytes)) for s in dataset.shards() if s.bucket == name], 8),
+            even_sample(
+                [(s.id, s.clips, format_bytes(s.bytes)) for s in dataset.shards() if s.bucket == name], 8
+            ),
         )
         for name, lengths in sorted(held.items(), key=lambda item: -sum(item[1]))
     ]

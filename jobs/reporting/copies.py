@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from jobs.cli.text import figure
+from jobs.cli.text import format_number
 from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _MOST_GROUPS = 12
 _MOST_COPIES = 6
@@ -57,14 +57,14 @@ def copies_view(clips: Clips, thumbs: Thumbs) -> CopiesView:
     for copy in clips.table.filter(pc.is_valid(clips.table["duplicate_of"])).select(_COLUMNS).to_pylist():
         held[copy["duplicate_of"]].append(copy)
     groups = []
-    for best_id in spread(sorted(held), _MOST_GROUPS):
+    for best_id in even_sample(sorted(held), _MOST_GROUPS):
         best = clips.row(best_id)
         ordered = sorted(held[best_id], key=lambda c: (-(c["duplicate_similarity"] or 0.0), c["clip_id"]))
         copies = [
             Copy(
                 thumbs.of(row),
                 c["duplicate_kind"] or "",
-                figure(c["duplicate_similarity"]),
+                format_number(c["duplicate_similarity"]),
             )
             for c in ordered[:_MOST_COPIES]
             if (row := clips.row(c["clip_id"])) is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.text import figure
+from jobs.cli.text import format_number
 from jobs.reporting.drawing.charts import LineChart, line_chart
 from jobs.reporting.drawing.media import jpeg_uri
 from jobs.training.exports import EXPORT
@@ -130,7 +130,7 @@ def _facts(folder: Path, kind: str, entries: Entries) -> list[str]:
     if parameters:
         facts.append(f"{parameters / 1e6:.1f} M parameters")
     if samples:
-        facts.append(f"{figure(samples[-1])} samples/s")
+        facts.append(f"{format_number(samples[-1])} samples/s")
     return facts
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.cli.text import figure
+from jobs.cli.text import format_number
 from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
 from pipelines.recipes.recipe import Recipe, Rule
@@ -59,7 +59,7 @@ def cutoffs(clips: Clips, recipe: Recipe, thumbs: Thumbs) -> dict[str, list[CutO
                 [_neighbour(clips, float(values[k]), k, bound, thumbs) for k in places]
                 for places in (below, above)
             )
-            found.setdefault(rule.score, []).append(CutOff(side, figure(bound), *sides))
+            found.setdefault(rule.score, []).append(CutOff(side, format_number(bound), *sides))
     return found
 
 
@@ -81,8 +81,8 @@ def _neighbour(clips: Clips, value: float, place: int, bound: float, thumbs: Thu
 
 def apart(value: float, bound: float) -> str:
     """A value with as many digits as tell it from the bound."""
-    if value == bound or figure(value) != figure(bound):
-        return figure(value)
+    if value == bound or format_number(value) != format_number(bound):
+        return format_number(value)
     return next(
         (text for digits in range(4, 17) if float(text := f"{value:.{digits}g}") != bound), repr(value)
     )

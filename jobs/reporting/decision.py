@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.reporting.index import Clips
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 MOST_ROWS = 20_000
 DIGITS = 6  # significant ones of a bound; decide.js rounds what is typed to as many
@@ -58,8 +58,8 @@ def decision_data(clips: Clips, fixed: np.ndarray, most: int = MOST_ROWS) -> Dec
         fixed: bool (N).
     """
     kept, rejected = np.flatnonzero(clips.kept).tolist(), np.flatnonzero(~clips.kept).tolist()
-    some_kept = spread(kept, max(most // 2, most - len(rejected)))
-    some_rejected = spread(rejected, most - len(some_kept))
+    some_kept = even_sample(kept, max(most // 2, most - len(rejected)))
+    some_rejected = even_sample(rejected, most - len(some_kept))
     rows = np.array([*some_kept, *some_rejected], np.int64)
     seconds = clips.duration_s
     return DecisionData(

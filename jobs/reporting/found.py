@@ -21,7 +21,7 @@ _NODES = ("curate", "train_vae", "encode", "train", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReportInputs:
     """What there is to report on.
 
     dataset: its URI. records: what each finished node of the workflow left (path, result, seconds). vae, dit,
@@ -36,13 +36,13 @@ class Found:
     videos: Path | None = None
 
 
-def find_dataset(uri: str) -> Found:
+def dataset_inputs(uri: str) -> ReportInputs:
     """A dataset alone."""
     uri = open_store(uri).uri
-    return Found(PurePosixPath(uri).name, uri)
+    return ReportInputs(PurePosixPath(uri).name, uri)
 
 
-def find_run(folder: str) -> Found:
+def workflow_inputs(folder: str) -> ReportInputs:
     """A workflow's folder, as far as the workflow got.
 
     Raises:
@@ -65,7 +65,7 @@ def find_run(folder: str) -> Found:
         raise FileNotFoundError(
             f"run={folder}: its dataset {records['curate']['path']} is gone; run the workflow again"
         )
-    return Found(
+    return ReportInputs(
         root.name, str(dataset), records, paths.get("train_vae"), paths.get("train"), paths.get("evaluate")
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.cli.text import count, length, words
+from jobs.cli.text import format_count, format_duration, format_words
 from jobs.reporting.index import Clips
 from pipelines.dataset.schema import KEPT, is_gap
 from pipelines.scores.registry import DUPLICATE
@@ -59,7 +59,7 @@ def funnel(
     num_kept = int(clips.kept.sum())
     first = _stage(
         "sources",
-        count(len(sources), "file"),
+        format_count(len(sources), "file"),
         [
             (status["video"], KEPT, "videos", f"{status['video']:,}"),
             (status["duplicate"], "quiet", "the same bytes as another", f"{status['duplicate']:,}"),
@@ -73,20 +73,20 @@ def funnel(
     )
     second = _stage(
         "videos",
-        f"{count(status['video'], 'video')}, {length(footage_s)}",
+        f"{format_count(status['video'], 'video')}, {format_duration(footage_s)}",
         [
-            (all_s, KEPT, "in clips", length(all_s)),
-            (between_s, "quiet", between, length(between_s)),
+            (all_s, KEPT, "in clips", format_duration(all_s)),
+            (between_s, "quiet", between, format_duration(between_s)),
         ],
     )
     third = _stage(
         "clips",
-        f"{count(len(clips) + len(lost), 'clip')}, {length(all_s)}",
+        f"{format_count(len(clips) + len(lost), 'clip')}, {format_duration(all_s)}",
         [(num_kept, KEPT, "kept", f"{num_kept:,}"), *_reasons(clips), *_troubles(lost)],
     )
     kept = Stage(
         "kept",
-        f"{count(num_kept, 'clip')}, {length(kept_s)}",
+        f"{format_count(num_kept, 'clip')}, {format_duration(kept_s)}",
         [Part(100.0, KEPT, "in the dataset", f"{num_kept:,}")] if num_kept else [],
     )
     return [first, second, third, kept]
@@ -101,7 +101,8 @@ def _stage(name: str, total: str, parts: Sequence[tuple[float, str, str, str]]) 
 def _troubles(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str, str, str]]:
     reasons = Counter(row["reason"] for row in rows).most_common()
     said = [
-        (n, f"quarantined: {words([reason])}") for reason, n in sorted(reasons, key=lambda r: (-r[1], r[0]))
+        (n, f"quarantined: {format_words([reason])}")
+        for reason, n in sorted(reasons, key=lambda r: (-r[1], r[0]))
     ]
     return [(n, "quarantined", what, f"{n:,}") for n, what in said]
 
@@ -116,6 +117,9 @@ def _reasons(clips: Clips) -> list[tuple[float, str, str, str]]:
     copies, several = found.pop(DUPLICATE, 0), found.pop(_SEVERAL, 0)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     shown, rest = ordered[:_MOST_REASONS], sum(n for _, n in ordered[_MOST_REASONS:])
-    named = [(words([reason]), n) for reason, n in shown] + [("other reasons", rest), (_SEVERAL, several)]
+    named = [(format_words([reason]), n) for reason, n in shown] + [
+        ("other reasons", rest),
+        (_SEVERAL, several),
+    ]
     parts = [(n, "rejected", what) for what, n in named] + [(copies, "quiet", "copies of a better clip")]
     return [(n, style, what, f"{n:,}") for n, style, what in parts if n]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import clock, figure, length, size, words
+from jobs.cli.text import format_bytes, format_duration, format_number, format_timestamp, format_words
 from jobs.reporting.drawing.media import strip_uri
 from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.index import Clips
 from pipelines.scores.registry import SCORES
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
 _MOST_ITEMS = 12  # of a list, like the boxes of text
@@ -72,8 +72,8 @@ def choose(
     """Kept and rejected clips to show, `most` of each at the most, in the order of the footage."""
     ordered = sorted(clips, key=lambda c: (c["source_uri"], c["start_s"], c["clip_id"]))
     return (
-        spread([c for c in ordered if c["status"] == "kept"], most),
-        spread([c for c in ordered if c["status"] == "rejected"], most),
+        even_sample([c for c in ordered if c["status"] == "kept"], most),
+        even_sample([c for c in ordered if c["status"] == "rejected"], most),
     )
 
 
@@ -94,17 +94,17 @@ def _card(row: Mapping[str, Any], pictures: Pictures) -> Card:
     facts = [
         f"{row['width']} × {row['height']}",
         *_safe(row),
-        f"{figure(row['fps'])} fps",
-        f"{length(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames",
+        f"{format_number(row['fps'])} fps",
+        f"{format_duration(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames",
     ]
     if is_kept:
-        facts += [row["bucket"], size(row["size"]), _cut(row)]
+        facts += [row["bucket"], format_bytes(row["format_bytes"]), _cut(row)]
     return Card(
         clip_id=row["clip_id"],
         source=PurePosixPath(row["source_uri"]).name,
-        span=f"{clock(row['start_s'])}–{clock(row['end_s'])}",
+        span=f"{format_timestamp(row['start_s'])}–{format_timestamp(row['end_s'])}",
         status=row["status"],
-        reasons=words(row["reject_reasons"] or ()),
+        reasons=format_words(row["reject_reasons"] or ()),
         strip=None if frames is None else strip_uri(frames),
         strip_width=0 if frames is None else frames.shape[0] * frames.shape[2],
         strip_height=_STRIP_HEIGHT,
@@ -139,7 +139,7 @@ def _measures(row: Mapping[str, Any]) -> list[Measure]:
         value = row.get(name)
         found.append(
             Measure(
-                words([name.removesuffix("_s")]),
+                format_words([name.removesuffix("_s")]),
                 as_text(value),
                 unit if value is not None else missing.get(name, ""),
             )
@@ -151,11 +151,11 @@ def as_text(value: Any) -> str:
     """A value of any score: a number, words, boxes, tags, lists of them."""
     if isinstance(value, Mapping):
         return ", ".join(
-            f"{words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None
+            f"{format_words([key])} {as_text(inner)}" for key, inner in value.items() if inner is not None
         )
     if isinstance(value, list | tuple):
         more = [f"and {len(value) - _MOST_ITEMS:,} more"] if len(value) > _MOST_ITEMS else []
         return "; ".join([*(as_text(inner) for inner in value[:_MOST_ITEMS]), *more]) or "none"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return figure(value)
-    return figure(None) if value is None else str(value)
+        return format_number(value)
+    return format_number(None) if value is None else str(value)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from jobs.reporting.index import Clips
 
-UNSAID = "the index does not say why"
+UNKNOWN_REASON = "the index does not say why"
 
 
 def gaps(clips: Clips) -> dict[str, list[tuple[str, int]]]:
@@ -33,7 +33,7 @@ def _counted(clips: Clips, column: str, key: str, value: str) -> dict[str, Count
             [key, value], use_threads=False
         )
         for row in counts.aggregate([([], "count_all")]).to_pylist():
-            found[row[key]][row[value] or UNSAID] += row["count_all"]
+            found[row[key]][row[value] or UNKNOWN_REASON] += row["count_all"]
     return found
 
 

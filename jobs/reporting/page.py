@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.cli.progress import progress
-from jobs.cli.text import figure, length, share, size
+from jobs.cli.text import format_bytes, format_duration, format_number, format_percent
 from jobs.curation.config import CurateConfig
-from jobs.reporting.account import BooksView, books_view
+from jobs.reporting.account import LedgerView, ledger_view
 from jobs.reporting.copies import CopiesView, copies_view
 from jobs.reporting.curves import TrainingView, dit_view, first_and_last, vae_view
 from jobs.reporting.cutoffs import CutOff, cutoffs
 from jobs.reporting.document import document
 from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.drawing.thumbs import Thumbs
-from jobs.reporting.found import Found, newest_ledger
+from jobs.reporting.found import ReportInputs, newest_ledger
 from jobs.reporting.funnel import Stage, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
 from jobs.reporting.index import Clips
@@ -29,10 +29,10 @@ from jobs.reporting.rules import recipe_of
 from jobs.reporting.scores import ScoresView, scores_view
 from jobs.reporting.timeline import FootageView, footage_view
 from jobs.reporting.videos import VideosView, read_evaluation, videos_view
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A job of the workflow and the time it took; `share` of all, percent."""
+    """A job of the workflow and the time it took; `format_percent` of all, percent."""
 
     job: str
     does: str
@@ -84,12 +84,12 @@ class View:
     copies: CopiesView
     footage: FootageView
     gallery: GalleryView
-    books: BooksView
+    books: LedgerView
     trainings: list[TrainingView]
     videos: VideosView | None
 
 
-def make_view(found: Found, most_clips: int, footage: Given) -> View:
+def make_view(found: ReportInputs, most_clips: int, footage: AllowedFootage) -> View:
     """Read everything, decode what is shown; of footage only what was given.
 
     Raises:
@@ -131,7 +131,7 @@ def make_view(found: Found, most_clips: int, footage: Given) -> View:
         manifest=dataset.number,
         keys=_keys(found, dataset, sources, clips.rows, videos),
         steps=_steps(found.records),
-        total=length(sum(r["seconds"] for r in found.records.values())),
+        total=format_duration(sum(r["seconds"] for r in found.records.values())),
         select=f"rushes select dataset={shlex.quote(found.dataset)}",
         funnel=funnel(clips, sources, quarantine),
         scores=scores,
@@ -139,13 +139,13 @@ def make_view(found: Found, most_clips: int, footage: Given) -> View:
         copies=copies,
         footage=timelines,
         gallery=gallery,
-        books=books_view(dataset, sources, quarantine, clips.rows, newest_ledger(found.dataset)),
+        books=ledger_view(dataset, sources, quarantine, clips.rows, newest_ledger(found.dataset)),
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
     )
 
 
-def _no_picture(footage: Given) -> str:
+def _no_picture(footage: AllowedFootage) -> str:
     """Why a rejected clip has no picture."""
     return (
         "the footage is not at hand, or not what was given"
@@ -159,13 +159,13 @@ def _curated(dataset: str) -> CurateConfig:
     where this version does not know its settings: then headers are read again.
     """
     try:
-        return as_curated(dataset)
+        return dataset_config(dataset)
     except ValueError as error:
         logger.warning("%s", error)
         return CurateConfig(dataset=dataset, footage="")
 
 
-def _summary(found: Found, videos: VideosView | None) -> str:
+def _summary(found: ReportInputs, videos: VideosView | None) -> str:
     if videos:
         return (
             "What went in, what was kept and why, what was learned, and what comes out: the first seed of "
@@ -175,7 +175,7 @@ def _summary(found: Found, videos: VideosView | None) -> str:
 
 
 def _keys(
-    found: Found,
+    found: ReportInputs,
     dataset: Dataset,
     sources: Sequence[Mapping[str, Any]],
     clips: Sequence[Mapping[str, Any]],
@@ -189,14 +189,15 @@ def _keys(
     stored = sum(shard.bytes for shard in dataset.shards())
     keys = [
         Key(
-            length(kept_s),
+            format_duration(kept_s),
             "kept",
-            f"of {length(footage_s)} of footage" + (f", {share(kept_s / footage_s)}" if footage_s else ""),
+            f"of {format_duration(footage_s)} of footage"
+            + (f", {format_percent(kept_s / footage_s)}" if footage_s else ""),
         ),
         Key(
             f"{len(kept):,}",
             "clips kept",
-            f"{len(clips) - len(kept):,} rejected; {size(stored)} in {len(dataset.shards()):,} shards",
+            f"{len(clips) - len(kept):,} rejected; {format_bytes(stored)} in {len(dataset.shards()):,} shards",
         ),
     ]
     psnr = first_and_last(found.vae, "val_psnr_db") if found.vae else None
@@ -206,7 +207,7 @@ def _keys(
     if loss:
         keys.append(
             Key(
-                f"{figure(loss[0])} → {figure(loss[1])}",
+                f"{format_number(loss[0])} → {format_number(loss[1])}",
                 "held-out loss",
                 f"of the DiT, before and after training, {_change(loss)}",
             )
@@ -214,9 +215,9 @@ def _keys(
     if videos:
         keys.append(
             Key(
-                share(videos.share),
+                format_percent(videos.share),
                 "retrieval",
-                f"videos nearest to their caption's own clip; chance is {share(videos.chance)}",
+                f"videos nearest to their caption's own clip; chance is {format_percent(videos.chance)}",
             )
         )
     return keys
@@ -229,7 +230,7 @@ def _change(loss: tuple[float, float]) -> str:
 def _steps(records: Mapping[str, Mapping[str, Any]]) -> list[Step]:
     total = sum(r["seconds"] for r in records.values()) or 1.0
     return [
-        Step(job, _STEPS[job], length(r["seconds"]), round(100 * r["seconds"] / total, 2))
+        Step(job, _STEPS[job], format_duration(r["seconds"]), round(100 * r["seconds"] / total, 2))
         for job, r in records.items()
     ]
 

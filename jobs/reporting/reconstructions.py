@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cli.text import clock, count, figure
+from jobs.cli.text import format_count, format_number, format_timestamp
 from jobs.reporting.document import document
 from jobs.reporting.drawing.media import data_uri, jpeg_uri
 
@@ -33,7 +33,7 @@ class Still:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """A window of one clip; `width` and `height` are of a row of three on the page. A single frame has no
     video."""
 
@@ -59,7 +59,7 @@ class Measure:
 
     def text(self, value: float | None) -> str:
         """A value of it; a dash where there was nothing to measure."""
-        return f"{value:.2f}" if self.key == "psnr_db" and value is not None else figure(value)
+        return f"{value:.2f}" if self.key == "psnr_db" and value is not None else format_number(value)
 
     def with_unit(self, value: float | None) -> str:
         return f"{self.text(value)} {self.unit}".strip() if value is not None else self.text(value)
@@ -87,18 +87,18 @@ class ShapeView:
     """Some clips of one shape, from the worst on."""
 
     name: str
-    clips: list[Compared]
+    clips: list[Comparison]
     all_clips: int
 
 
-def compared(
+def make_comparison(
     row: Mapping[str, Any],
     original_THWC: np.ndarray,
     made_THWC: np.ndarray,
     fps: float,
     start_s: float,
     figures: Mapping[str, float | None],
-) -> Compared:
+) -> Comparison:
     """One window as the page shows it.
 
     Args:
@@ -110,10 +110,10 @@ def compared(
     beside = np.concatenate([original_THWC, made_THWC, difference.clip(0, 255).astype(np.uint8)], axis=2)
     num, height, width, _ = beside.shape
     scale = min(_WIDTH_PX / width, _HEIGHT_PX / height, _ENLARGED)
-    return Compared(
+    return Comparison(
         row["clip_id"],
         Path(row["source_uri"]).name,
-        f"{clock(row['start_s'] + start_s)}, {count(num, 'frame')}",
+        f"{format_timestamp(row['start_s'] + start_s)}, {format_count(num, 'frame')}",
         [(m.name, m.with_unit(figures[m.key])) for m in MEASURES],
         _video_uri(beside, fps) if num > 1 else None,
         [
@@ -129,7 +129,7 @@ def render(
     checkpoint: str,
     dataset: str,
     result: Mapping[str, Any],
-    shown: Sequence[tuple[tuple[int, int, int], int, list[Compared]]],
+    shown: Sequence[tuple[tuple[int, int, int], int, list[Comparison]]],
 ) -> str:
     """The page.
 

@@ -12,24 +12,26 @@ from typing import Any
 import numpy as np
 
 from jobs.reporting.index import Clips
-from pipelines.recipes.recipe import Recipe, Rule, rules_of
-from pipelines.scores.registry import CAPTIONED
+from pipelines.recipes.recipe import Recipe, Rule, manifest_rules
+from pipelines.scores.registry import CAPTION_SCORES
 
 
 def recipe_of(manifest_recipe: Mapping[str, Any]) -> Recipe:
     """The recipe that a manifest describes; without rules if they are not known."""
-    return Recipe(manifest_recipe["name"], tuple(Rule(**rule) for rule in rules_of(manifest_recipe) or ()))
+    return Recipe(
+        manifest_recipe["name"], tuple(Rule(**rule) for rule in manifest_rules(manifest_recipe) or ())
+    )
 
 
-def refused_by(clips: Clips, rule: Rule) -> np.ndarray:
+def rejected_by_rule(clips: Clips, rule: Rule) -> np.ndarray:
     """bool (N): the clips that a rule refuses; one without the value is refused, unless its caption must come
     first."""
     values = clips.numbers(rule.score) if clips.has(rule.score) else np.full(len(clips), np.nan)
-    later = np.isnan(values) if rule.score in CAPTIONED else False
+    later = np.isnan(values) if rule.score in CAPTION_SCORES else False
     return ~((values >= rule.min) & (values <= rule.max) | later)
 
 
-def fixed(clips: Clips, recipe: Recipe) -> np.ndarray:
+def rejected_regardless(clips: Clips, recipe: Recipe) -> np.ndarray:
     """bool (N): rejected for something that is no rule, as copies are, so that no other bound brings them
     back.
 
@@ -38,7 +40,7 @@ def fixed(clips: Clips, recipe: Recipe) -> np.ndarray:
     """
     refused = np.zeros(len(clips), bool)
     for rule in recipe.rules:
-        refused |= refused_by(clips, rule)
+        refused |= rejected_by_rule(clips, rule)
     wrong = np.flatnonzero(clips.kept & refused)
     if len(wrong):
         raise ValueError(

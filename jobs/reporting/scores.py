@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cli.text import figure, words
+from jobs.cli.text import format_number, format_words
 from jobs.reporting.decision import MOST_ROWS, DecisionData, comparable, decision_data, packed
 from jobs.reporting.drawing.histograms import NO_BIN, Histogram, histogram, places
-from jobs.reporting.gaps import UNSAID, gaps, models
+from jobs.reporting.gaps import UNKNOWN_REASON, gaps, models
 from jobs.reporting.index import Clips
-from jobs.reporting.rules import fixed, refused_by
+from jobs.reporting.rules import rejected_by_rule, rejected_regardless
 from pipelines.recipes.recipe import Recipe, Rule
 from pipelines.scores.base import Score
-from pipelines.scores.registry import CAPTIONED, SCORES
+from pipelines.scores.registry import CAPTION_SCORES, SCORES
 
 _MOST_LABELS = 16
 
@@ -122,9 +122,9 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
         most_rows: clips that the page holds.
     """
     rules = {rule.score: rule for rule in recipe.rules}
-    refused = {name: refused_by(clips, rule) for name, rule in rules.items()}
+    refused = {name: rejected_by_rule(clips, rule) for name, rule in rules.items()}
     times = np.sum(list(refused.values()), axis=0) if refused else np.zeros(len(clips), int)
-    stay = fixed(clips, recipe)
+    stay = rejected_regardless(clips, recipe)
     for name, own in refused.items():  # a bound that has no card can't be moved
         if not _is_measured(clips, name):
             stay |= own
@@ -152,7 +152,7 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
             "alone": int((own & (times == 1) & ~stay).sum()),
             "not_measured": nulls,
             "gaps": reasons,
-            "asked_later": name in CAPTIONED,
+            "asked_later": name in CAPTION_SCORES,
         }
         make = _label_card if score.is_label else _number_card
         card = make(clips, score, rules.get(name, Rule(name)), data, common)
@@ -165,12 +165,12 @@ def _is_measured(clips: Clips, name: str) -> bool:
 
 
 def _name(score: str) -> str:
-    return words([score.removesuffix("_s")])
+    return format_words([score.removesuffix("_s")])
 
 
 def _reasons(said: Sequence[tuple[str, int]], nulls: int) -> list[tuple[str, int]]:
     unsaid = nulls - sum(count for _, count in said)
-    return [*said, (UNSAID, unsaid)] if unsaid > 0 else list(said)
+    return [*said, (UNKNOWN_REASON, unsaid)] if unsaid > 0 else list(said)
 
 
 def _number_card(clips: Clips, score: Score, rule: Rule, data: DecisionData, common: Mapping) -> ScoreCard:
@@ -200,10 +200,10 @@ def _side(name: str, bound: float | None, reason: str, chart: Histogram) -> Side
     at = end if bound is None else round(float(places(chart.axis, np.array([bound]))[0]), 2)
     return Side(
         name,
-        "" if bound is None else figure(bound),
+        "" if bound is None else format_number(bound),
         "" if bound is None else repr(bound),
         at,
-        words([reason]),
+        format_words([reason]),
     )
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import clock, count, figure, length, words
+from jobs.cli.text import format_count, format_duration, format_number, format_timestamp, format_words
 from jobs.reporting.drawing.charts import Axis, Tick
 from jobs.reporting.drawing.media import strip_uri
 from jobs.reporting.drawing.pictures import Pictures, picture_width
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _MOST_SOURCES = 16
 _MOST_SIZES = 3  # of the pictures of a source, that are named
@@ -79,7 +79,7 @@ def footage_view(
     by_source: dict[str, list[Mapping[str, Any]]] = {}
     for row in clips:
         by_source.setdefault(row["source_uri"], []).append(row)
-    shown = spread(
+    shown = even_sample(
         sorted((s for s in videos if s["uri"] in by_source), key=lambda s: s["uri"]), _MOST_SOURCES
     )
     each = max(1, most // max(1, len(shown)))
@@ -105,25 +105,26 @@ def _source_view(
     scale = Axis(
         begin_s, max(end_s, begin_s + (whole_s if len(drawn) == len(clips) else 0.0), begin_s + 1e-3)
     )
-    pictured = {c["clip_id"] for c in spread(drawn, most)}
+    pictured = {c["clip_id"] for c in even_sample(drawn, most)}
     segments = [_segment(c, scale, pictures, c["clip_id"] in pictured) for c in drawn]
     first = clips[0]
     codec = first.get("codec")
     facts = [
         _sizes(clips),
-        f"{figure(first['fps'])} fps",
-        length(whole_s),
+        f"{format_number(first['fps'])} fps",
+        format_duration(whole_s),
         *([codec] if codec else []),
     ]
     shots, rejected = len({c["shot_index"] for c in clips}), sum(c["status"] == "rejected" for c in clips)
     became = (("kept", len(clips) - rejected), ("rejected", rejected), ("quarantined", quarantined))
     verdict = [
-        count(shots, "shot"),
-        count(len(clips) + quarantined, "clip"),
+        format_count(shots, "shot"),
+        format_count(len(clips) + quarantined, "clip"),
         *(f"{n:,} {what}" for what, n in became if n),
     ]
     ticks = [
-        Tick(t.at, clock(scale.value(t.at) - begin_s)) for t in Axis(0.0, scale.high - scale.low).ticks(6)
+        Tick(t.at, format_timestamp(scale.value(t.at) - begin_s))
+        for t in Axis(0.0, scale.high - scale.low).ticks(6)
     ]
     uri = source["uri"]
     return SourceView(
@@ -151,16 +152,17 @@ def _segment(row: Mapping[str, Any], scale: Axis, pictures: Pictures, pictured: 
     if pictured and width_px >= _NARROWEST:
         num = max(1, round(width_px / picture_width(row, _HEIGHT)))
         frames = pictures.of(row, num, _HEIGHT)
-    span_s, reasons = row["end_s"] - row["start_s"], words(row["reject_reasons"] or ())
-    title = f"{clock(row['start_s'])} to {clock(row['end_s'])} ({length(span_s)}), {row['status']}" + (
-        f": {reasons}" if reasons else ""
+    span_s, reasons = row["end_s"] - row["start_s"], format_words(row["reject_reasons"] or ())
+    title = (
+        f"{format_timestamp(row['start_s'])} to {format_timestamp(row['end_s'])} ({format_duration(span_s)}), {row['status']}"
+        + (f": {reasons}" if reasons else "")
     )
     return Segment(
         left=round(left, 3),
         width=round(right - left, 3),
         status=row["status"],
         divided=row["start_kind"] == "divided",
-        label=length(span_s),
+        label=format_duration(span_s),
         reasons=reasons,
         title=title,
         picture=None if frames is None else strip_uri(frames),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jobs.cli.progress import Bar
-from jobs.cli.text import figure
+from jobs.cli.text import format_number
 from jobs.reporting.drawing.media import data_uri
 from jobs.reporting.found import METRICS_OF_EVALUATE
 from pipelines.batches.frames import FrameReader
@@ -28,7 +28,7 @@ from pipelines.measure.confined import header_limits
 from pipelines.media.config import LimitConfig
 from pipelines.media.decode import decode_frames, probe_clip
 from pipelines.sandbox import child
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 _LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24
@@ -158,7 +158,7 @@ def videos_view(
     ordered = sorted(groups, key=lambda c: (clips[c]["source_uri"], clips[c]["start_s"]))
     fps = _probed((folder / found["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
     stretches, captions = _Stretches(dataset, fps), []
-    for clip_id in spread(ordered, _MOST_CAPTIONS):
+    for clip_id in even_sample(ordered, _MOST_CAPTIONS):
         captions.append(_caption(stretches, clips, folder, sorted(groups[clip_id], key=lambda v: v["seed"])))
         bar.advance()
     return VideosView(
@@ -169,7 +169,7 @@ def videos_view(
         len(found["videos"]),
         found["seeds"],
         found["steps"],
-        _matrix([groups[c] for c in spread(ordered, _MOST_COLUMNS)], clips, len(ordered)),
+        _matrix([groups[c] for c in even_sample(ordered, _MOST_COLUMNS)], clips, len(ordered)),
     )
 
 
@@ -220,9 +220,9 @@ def _caption(
                 video["seed"],
                 VideoView(data_uri(content, "video/mp4"), made.shape[2], made.shape[1]),
                 right,
-                figure(distances[own["clip_id"]]),
+                format_number(distances[own["clip_id"]]),
                 nearest,
-                figure(distances[nearest]),
+                format_number(distances[nearest]),
                 other,
             )
         )
@@ -268,11 +268,11 @@ def _matrix(
         low, high = min(means.values()), max(means.values())
         cells = [
             Cell(
-                figure(mean),
+                format_number(mean),
                 round((high - mean) / (high - low), 3) if high > low else 1.0,
                 c == videos[0]["clip_id"],
                 mean == low,
-                f"caption {number + 1} to clip {k + 1}: {figure(mean)}",
+                f"caption {number + 1} to clip {k + 1}: {format_number(mean)}",
             )
             for k, (c, mean) in enumerate(means.items())
         ]

@@ -26,11 +26,11 @@ from jobs.training.states import (
     TENSORS,
     all_partial,
     all_states,
+    find_corruption,
     is_ours,
     partial_name,
     read_state_facts,
     state_name,
-    why_bad,
 )
 from model.checkpoint.shards import write_tensors
 from pipelines.durable import sync_file, sync_folder
@@ -54,7 +54,7 @@ def save(engine: Engine, out: Path, step: int, facts: dict[str, Any], keep: int)
     for name, tensor in engine.state():  # a collective per tensor: every rank must go through all of them
         if first:
             tensors[name] = tensor.contiguous().clone()
-    if first and (not final.exists() or why_bad(final)):
+    if first and (not final.exists() or find_corruption(final)):
         partial = out / FOLDER / partial_name(step)
         _clear(partial)
         partial.mkdir(parents=True)
@@ -89,7 +89,7 @@ def _remove_older(out: Path, keep: int) -> None:
     for left in all_partial(out):
         shutil.rmtree(left)
     states = all_states(out)
-    staying = [state for state in states if why_bad(state) is None][-keep:]
+    staying = [state for state in states if find_corruption(state) is None][-keep:]
     for old in states[: states.index(staying[0])] if staying else ():
         if is_ours(old):
             shutil.rmtree(old)

@@ -14,7 +14,7 @@ from typing import Any
 from jobs.training.config import TrainingConfig
 from jobs.training.exports import SETTINGS
 from jobs.training.optimizer import learning_rate
-from jobs.training.states import BadStateError, damaged, newest, read_state_facts
+from jobs.training.states import BadStateError, damaged, latest_checkpoint, read_state_facts
 from pipelines.foreign import read_object
 from pipelines.precision import AUTO, Precision, decide
 
@@ -59,13 +59,13 @@ def earlier_settings(out: Path) -> dict[str, Any]:
         raise ValueError(f"{error}; it says what the run in this folder was started with") from error
 
 
-def decided(cfg: TrainingConfig) -> tuple[TrainingConfig, Precision]:
+def resolve_precision(cfg: TrainingConfig) -> tuple[TrainingConfig, Precision]:
     """The config in the numbers that all workers of the run compute in, and of all its continuations."""
     precision = decide(cfg.precision, cfg.workers.gpu, earlier_settings(Path(cfg.out)).get("precision"))
     return dataclasses.replace(cfg, precision=precision.name), precision
 
 
-def check_continues(cfg: TrainingConfig) -> None:
+def check_resume(cfg: TrainingConfig) -> None:
     """A run is gone on with under its own settings only, and from a state that can be read.
 
     Raises:
@@ -84,16 +84,16 @@ def check_continues(cfg: TrainingConfig) -> None:
                     f"{now.get(key)}; give it back, or another out="
                 )
     try:
-        newest(out)
+        latest_checkpoint(out)
     except BadStateError as error:
         raise ValueError(str(error)) from error
 
 
-def told(cfg: TrainingConfig) -> list[str]:
+def resume_notes(cfg: TrainingConfig) -> list[str]:
     """What a person should know who goes on: from which step, what is left out, and a rate that is no longer
     the same."""
     out = Path(cfg.out)
-    state = newest(out)
+    state = latest_checkpoint(out)
     lines = [f"{path} can't be read ({why}) and is left out" for path, why in damaged(out)]
     if state is None:
         return lines

@@ -27,11 +27,11 @@ from jobs.training.start import build_network, network_config
 from model.checkpoint import card
 from model.checkpoint.lora import lora_parameters, merge_lora, save_lora
 from model.checkpoint.weights import load_vae, save_weights, vae_files
-from model.dit.attention_kernels import use_kernel
+from model.dit.attention_kernels import set_attention_kernel
 from model.dit.compiled import compile_phases
 from model.dit.network import DiT
-from model.dit.tokens import Packed, Piece, Sample, pack, patchify, shape_of, token_count
-from model.flow.conditions import Plan, Stretch, draw_plan, drop_text, plan_stretches
+from model.dit.tokens import PackedBatch, Piece, Sample, pack, patchify, shape_of, token_count
+from model.flow.conditions import ConditionPlan, FrameRange, draw_condition_plan, drop_text, plan_pieces
 from model.flow.path import (
     add_noise,
     flow_loss,
@@ -43,18 +43,18 @@ from model.flow.path import (
     velocity,
 )
 from model.flow.sampler import sample
-from model.vae.pixels import to_pixels
+from model.vae.pixels import to_uint8
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
 from pipelines.dataset.latents import ROOT, open_latents
-from pipelines.durable import publish, write_bytes, write_text
+from pipelines.durable import atomic_write, write_bytes, write_text
 from pipelines.storage.open_store import open_store
 
 _HELD_OUT_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # before the shift
 _PICTURED_CLIPS = 4
 
 
-class Draw(NamedTuple):
+class TrainingSample(NamedTuple):
     """One sample of a step, with all that is random about it."""
 
     x0_CTHW: Tensor
@@ -62,7 +62,7 @@ class Draw(NamedTuple):
     text_LE: Tensor
     t_T: Tensor  # of each latent frame, before the shift: one time for all, but for independent times
     fps: float
-    plan: Plan = Plan()
+    plan: ConditionPlan = ConditionPlan()
     pieces: tuple[Piece, ...] = ()
 
 
@@ -79,7 +79,7 @@ class DitTask:
         self.unread: dict[str, str] = {}  # what can't be read has no latents
 
     def build(self) -> DiT:
-        use_kernel(self.cfg.attention)
+        set_attention_kernel(self.cfg.attention)
         network = build_network(self.cfg, self.config)
         network.recompute = self.cfg.recompute
         return compile_phases(network) if self.cfg.compile else network
@@ -120,7 +120,7 @@ class DitTask:
     def _latents(self, item: Item) -> Tensor:
         return torch.from_numpy(self.latents.window(item.clip_id, item.window)).float()
 
-    def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, list[Draw]]:
+    def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, list[TrainingSample]]:
         """Noise, time and text are keyed by the sample alone, so a batch can be made again anywhere."""
         loaded = []
         for item in batch.items:
@@ -129,7 +129,7 @@ class DitTask:
             x0 = self._latents(item)
             times_T = sample_times(x0.shape[1], self.cfg.flow, generator)
             text = drop_text(self._text(item, key), self.config.text_drop, generator)
-            plan = draw_plan(
+            plan = draw_condition_plan(
                 x0.shape[1], self._stretches(item), self.cfg.conditions, generator, self.stride_time
             )
             t_T = times_T if plan.independent else times_T[:1].expand(x0.shape[1])
@@ -137,10 +137,10 @@ class DitTask:
             loaded.append(self._draw(item, x0, noise, text, t_T, plan, generator))
         return batch, loaded
 
-    def _stretches(self, item: Item) -> list[Stretch]:
+    def _stretches(self, item: Item) -> list[FrameRange]:
         """Which stretches of a window were encoded alone."""
         pieces = self.latents.manifest["pieces"]
-        return plan_stretches(item.shape[0], pieces["tails"], pieces["keyframes"], self.stride_time)
+        return plan_pieces(item.shape[0], pieces["tails"], pieces["keyframes"], self.stride_time)
 
     def _draw(
         self,
@@ -149,20 +149,20 @@ class DitTask:
         noise: Tensor,
         text: Tensor,
         t_T: Tensor,
-        plan: Plan,
+        plan: ConditionPlan,
         generator: torch.Generator,
-    ) -> Draw:
+    ) -> TrainingSample:
         """A sample with what its plan gives it, read from where it was encoded alone."""
         fps, pieces = self.latents.rows[item.clip_id, item.window].fps, []
         for first, length in plan.pieces:
             z = torch.from_numpy(self.latents.piece(item.clip_id, item.window, first, length)).float()
             z = add_noise(z, torch.randn(z.shape, generator=generator), plan.known_t)
             pieces.append(Piece(z, first / fps))
-        return Draw(x0, noise, text, t_T, fps, plan, tuple(pieces))
+        return TrainingSample(x0, noise, text, t_T, fps, plan, tuple(pieces))
 
     def _velocities(
-        self, network: Any, draws: Sequence[Draw], device: torch.device
-    ) -> tuple[Tensor, Tensor, Packed]:
+        self, network: Any, draws: Sequence[TrainingSample], device: torch.device
+    ) -> tuple[Tensor, Tensor, PackedBatch]:
         """Predicted and true velocity of each token, (N, D) each, and the batch. Nothing is true of pieces:
         theirs is 0."""
         noisy, frame_times, targets = [], [], []
@@ -190,7 +190,7 @@ class DitTask:
         return network(**packed.inputs(times_K.to(device))), v_ND.to(device), packed
 
     def loss(
-        self, network: Any, loaded: Sequence[Draw], device: torch.device, step: int
+        self, network: Any, loaded: Sequence[TrainingSample], device: torch.device, step: int
     ) -> tuple[Tensor, Mapping[str, float]]:
         predicted_ND, v_ND, packed = self._velocities(network, loaded, device)
         weights_N = token_weights(packed.segment_N, known_N=packed.known_N)
@@ -208,7 +208,7 @@ class DitTask:
         noise = torch.randn(x0.shape, generator=generator)
         text = self._judged_text(item)
         same = lambda t: torch.full((x0.shape[1],), t)  # noqa: E731
-        draws = [Draw(x0, noise, text, same(t), fps) for t in _HELD_OUT_TIMES]
+        draws = [TrainingSample(x0, noise, text, same(t), fps) for t in _HELD_OUT_TIMES]
         plans = self._judged_plans(item, x0.shape[1])
         draws += [self._draw(item, x0, noise, text, same(0.5), plan, generator) for plan in plans]
         predicted_ND, v_ND, packed = self._velocities(network, draws, device)
@@ -233,13 +233,13 @@ class DitTask:
             return torch.zeros(0, self.config.text_dim)
         return torch.from_numpy(texts["short" if "short" in texts else sorted(texts)[0]]).float()
 
-    def _judged_plans(self, item: Item, latent_frames: int) -> list[Plan]:
+    def _judged_plans(self, item: Item, latent_frames: int) -> list[ConditionPlan]:
         """What validation gives of a window: its first frame; its shortest tail."""
         if latent_frames == 1:
             return []
         tails = [(first, n) for first, n in self._stretches(item) if first + n == item.shape[0]]
-        last = [Plan("last", pieces=(max(tails),))] if tails else []
-        return [Plan("first_frame", head=1), *last]
+        last = [ConditionPlan("last", pieces=(max(tails),))] if tails else []
+        return [ConditionPlan("first_frame", head=1), *last]
 
     def pictures(self, network: DiT, device: torch.device) -> Mapping[str, np.ndarray]:
         """Frames sampled from the short captions of a few clips, above the frames they were trained on."""
@@ -259,7 +259,7 @@ class DitTask:
                 fps,
                 self.stride_time,
             )[0]
-            rows = [to_pixels(vae.decode_latents(z[None].to(device), item.shape[1:]))[0] for z in (made, x0)]
+            rows = [to_uint8(vae.decode_latents(z[None].to(device), item.shape[1:]))[0] for z in (made, x0)]
             chosen = sorted({0, item.shape[0] // 2, item.shape[0] - 1})
             pictures[f"made_above_trained/{clip_id}"] = np.concatenate(
                 [np.concatenate([v[i] for i in chosen], axis=1) for v in rows]
@@ -287,7 +287,7 @@ class DitTask:
         (folder / "vae").mkdir(parents=True, exist_ok=True)
         vae = self._vae_folder()
         for name in vae_files(vae):
-            publish(folder / "vae" / name, partial(shutil.copyfile, vae / name))
+            atomic_write(folder / "vae" / name, partial(shutil.copyfile, vae / name))
         keys = ("text_encoder", "text_encoder_fingerprint", "fps", "max_frames", "max_pixels", "multiple")
         pipeline = {key: self.latents.manifest[key] for key in keys} | {
             "format_version": 1,

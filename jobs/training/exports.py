@@ -14,13 +14,13 @@ EXPORT = "export"
 PIPELINE = "pipeline.json"
 LORA = "lora"
 SETTINGS = "settings.json"
-UNREAD = "unread.json"
+FAILED_CLIPS = "unread.json"
 
 PERCEPTUAL = ("efficientnet", "lpips")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ExportPart:
     """What a path may lead to. places: below it, looked at in this order. missing: what is said when it is in
     none of them; hint: what the user does then.
     """
@@ -50,26 +50,26 @@ def _holds_lora(folder: Path) -> bool:
 
 
 PARTS = {
-    "vae": Part(
+    "vae": ExportPart(
         ("", "vae", f"{EXPORT}/vae"),
         _holds_vae,
         "holds no VAE",
         "give the out= of rushes train_vae, or the folder of a published one, as this makes it: hf "
         "download <owner>/<name> --include 'vae/*' --local-dir <folder>",
     ),
-    "dit": Part(
+    "dit": ExportPart(
         ("", "dit", f"{EXPORT}/dit"),
         _holds_dit,
         "holds no weights of a DiT",
         "give the out= of rushes train, or its export",
     ),
-    "pipeline": Part(
+    "pipeline": ExportPart(
         ("", EXPORT),
         lambda folder: (folder / PIPELINE).is_file(),
         "holds no trained model",
         "give the out= of rushes train",
     ),
-    "lora": Part(
+    "lora": ExportPart(
         ("", LORA, f"{EXPORT}/{LORA}"),
         _holds_lora,
         "holds no adapter",
@@ -78,7 +78,7 @@ PARTS = {
 }
 
 
-def find(part: str, path: str, key: str) -> Path:
+def find_export(part: str, path: str, key: str) -> Path:
     """The folder that holds what a user names by its own folder, or by a training run's or a published
     pipeline's.
 

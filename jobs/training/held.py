@@ -15,7 +15,7 @@ from jobs.cli import held
 _LOCK = ".lock"
 
 
-def hold(out: Path, patience_s: float) -> int | None:
+def lock_run(out: Path, patience_s: float) -> int | None:
     """Hold the folder until this process ends.
 
     Args:
@@ -28,8 +28,8 @@ def hold(out: Path, patience_s: float) -> int | None:
         ValueError: another training writes into the folder.
     """
     try:
-        return held.hold(out / _LOCK, patience_s)
-    except held.HeldError as error:
+        return held.acquire_lock(out / _LOCK, patience_s)
+    except held.LockedError as error:
         raise ValueError(
             f"another training writes into out={out}; wait until it ends, or give another folder"
         ) from error

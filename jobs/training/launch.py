@@ -20,15 +20,15 @@ from jobs.cli import interruption
 from jobs.cli.fields import with_absolute_paths
 from jobs.cli.progress import Bar, progress
 from jobs.cli.run_folder import Run
-from jobs.cluster.connect import check_fits, connect, lacking, resources
-from jobs.cluster.failures import in_a_line, lasting, with_type
+from jobs.cluster.connect import check_fits, connect, missing_resources, resources
+from jobs.cluster.failures import is_permanent, one_line_message, with_type
 from jobs.training.config import TrainingConfig
-from jobs.training.continuing import check_continues, decided, settings, told
-from jobs.training.exports import SETTINGS, UNREAD
+from jobs.training.continuing import check_resume, resolve_precision, resume_notes, settings
+from jobs.training.exports import FAILED_CLIPS, SETTINGS
 from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
 from jobs.training.out_folder import check_free
-from jobs.training.states import newest, read_step
+from jobs.training.states import latest_checkpoint, read_step
 from pipelines.durable import write_text
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def check_launch(cfg: TrainingConfig) -> None:
         ValueError: what is wrong, and what to do.
     """
     check_free("out", cfg.out, own=(SETTINGS,))
-    check_continues(cfg)
+    check_resume(cfg)
     check_fits(cfg.ray, "workers.num", cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
 
 
@@ -59,9 +59,9 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
         `workers.max_failures`.
     """
     out = Path(cfg.out).absolute()
-    cfg, precision = decided(cfg)
+    cfg, precision = resolve_precision(cfg)
     run.say(f"{run.job} {precision}")
-    for line in (*notes, *told(cfg)):
+    for line in (*notes, *resume_notes(cfg)):
         run.say(f"{run.job}: {line}")
     write_text(out / SETTINGS, json.dumps(settings(cfg), indent=2, sort_keys=True) + "\n")
     cfg = with_absolute_paths(cfg)
@@ -76,14 +76,14 @@ def fit(cfg: TrainingConfig, run: Run, notes: Sequence[str] = ()) -> dict[str, A
             f"{next(iter(unread.values()))}"
         )
         run.say(
-            f"{run.job}: all of them are in {out / UNREAD}; look at the dataset with: rushes verify "
+            f"{run.job}: all of them are in {out / FAILED_CLIPS}; look at the dataset with: rushes verify "
             f"dataset={cfg.dataset}"
         )
     return summary(out) | {"precision": precision.name, "clips_unread": len(unread)}
 
 
 def _unread(out: Path) -> dict[str, str]:
-    path = out / UNREAD
+    path = out / FAILED_CLIPS
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -97,7 +97,7 @@ def _fit_with_restarts(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> No
         logger.error("%s", failure.story)
         if failure.lasting or 0 <= allowed <= failures:
             raise RuntimeError(failure.line)
-        state = newest(out)
+        state = latest_checkpoint(out)
         of = "" if allowed < 0 else f" of {allowed}"
         run.say(
             f"{run.job}: {failure.line}; starting again from step {read_step(state) if state else 0} "
@@ -107,7 +107,7 @@ def _fit_with_restarts(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> No
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """How a fit failed. `lasting` if the same would fail again."""
+    """How a fit failed. `is_permanent` if the same would fail again."""
 
     line: str
     story: str
@@ -177,7 +177,7 @@ def _lacking(cfg: TrainingConfig) -> str | None:
     """What the cluster has too little of, whoever uses it."""
     there = resources(cfg.ray)
     assert there is not None, "we are connected"
-    return lacking(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
+    return missing_resources(there, cfg.workers.num, cfg.workers.cpus, cfg.workers.gpu)
 
 
 def _waited_for(cfg: TrainingConfig) -> str | None:
@@ -206,7 +206,7 @@ def _say_waiting(cfg: TrainingConfig, run: Run, short: str | None) -> None:
 
 
 def _say_where_it_stopped(run: Run, out: Path) -> None:
-    entries, state = read_metrics(out), newest(out)
+    entries, state = read_metrics(out), latest_checkpoint(out)
     reached, kept = entries[-1]["step"] if entries else 0, read_step(state) if state else 0
     run.say(
         f"{run.job}: stopped at step {max(reached, kept)}; the same command goes on from step {kept}, the "
@@ -221,12 +221,12 @@ def _fit(trainer: Any) -> _Failure | None:
     except Exception as error:
         failed = sorted(getattr(error, "worker_failures", {}).items())
         if not failed:
-            return _Failure(in_a_line(error), str(error), lasting(error))
+            return _Failure(one_line_message(error), str(error), is_permanent(error))
         # Of several workers one failed first and the others lost it: who has an error of his own has the
         # cause.
-        rank, first = next(((rank, one) for rank, one in failed if lasting(one)), failed[0])
+        rank, first = next(((rank, one) for rank, one in failed if is_permanent(one)), failed[0])
         line = f"worker {rank}: {with_type(first)}"
-        return _Failure(line, str(error), lasting(first))
+        return _Failure(line, str(error), is_permanent(first))
     return None
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jobs.training.exports import PERCEPTUAL
-from model.config import unknown_name
+from model.config import unknown_name_message
 from pipelines.vision import imagenet
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -40,7 +40,7 @@ def perceptual_distance(name: str, weights: str | Path | None = None) -> Distanc
         FileNotFoundError: the weights are not there.
     """
     if name not in PERCEPTUAL:
-        raise ValueError(unknown_name("perceptual distance", name, PERCEPTUAL))
+        raise ValueError(unknown_name_message("perceptual distance", name, PERCEPTUAL))
     if name == "lpips":
         return LpipsDistance(weights)
     if weights is not None:

@@ -15,10 +15,10 @@ from typing import Any
 
 from jobs.encoding.plan import CAPTION_KINDS
 from jobs.training.config import TrainConfig
-from jobs.training.exports import PIPELINE, find
+from jobs.training.exports import PIPELINE, find_export
 from model.checkpoint.lora import add_lora
 from model.checkpoint.weights import load_dit, read_config, vae_files
-from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name
+from model.config import DIT_SIZES, DiTConfig, dit_config, unknown_name_message
 from model.dit.network import DiT
 from model.foreign import read_object
 from pipelines.batches.planner import draw_key
@@ -50,11 +50,11 @@ def network_config(cfg: TrainConfig, facts: Mapping[str, Any]) -> DiTConfig:
     fitting = {"latent_channels": facts["latent_channels"], "text_dim": facts["text_dim"]}
     if cfg.init is None:
         return dit_config(cfg.size, **{**fitting, **cfg.model})
-    own = read_config(find("dit", cfg.init, "init"), "dit")
+    own = read_config(find_export("dit", cfg.init, "init"), "dit")
     known = [field.name for field in dataclasses.fields(DiTConfig)]
     for name in cfg.model:
         if name not in known:
-            raise ValueError(unknown_name("dit setting", name, known))
+            raise ValueError(unknown_name_message("dit setting", name, known))
     for name, value in fitting.items():
         if getattr(own, name) != value:
             raise ValueError(
@@ -90,7 +90,7 @@ def check_start(cfg: TrainConfig, store: Store, latents: Latents) -> None:
                 f"lora.rank={cfg.lora.rank} needs weights to adapt; give init=<a checkpoint>, or lora.rank=0"
             )
         return
-    folder = find("dit", cfg.init, "init")
+    folder = find_export("dit", cfg.init, "init")
     own = read_config(folder, "dit")
     default = next(field.default for field in dataclasses.fields(cfg) if field.name == "size")
     for name, value in DIT_SIZES[cfg.size].items() if cfg.size != default else ():
@@ -119,7 +119,7 @@ def _check_patch(network: DiTConfig, cfg: TrainConfig, latents: Latents) -> None
 def _check_captions(cfg: TrainConfig) -> None:
     for kind, weight in cfg.captions.items():
         if kind not in CAPTION_KINDS:
-            raise ValueError(f"captions: {unknown_name('kind of caption', kind, CAPTION_KINDS)}")
+            raise ValueError(f"captions: {unknown_name_message('kind of caption', kind, CAPTION_KINDS)}")
         if weight < 0:
             raise ValueError(f"captions.{kind}={weight} is negative; 0 leaves it out")
     if not any(cfg.captions.values()):
@@ -128,7 +128,7 @@ def _check_captions(cfg: TrainConfig) -> None:
         )
 
 
-def textless(cfg: TrainConfig, latents: Latents) -> tuple[int, int]:
+def count_without_text(cfg: TrainConfig, latents: Latents) -> tuple[int, int]:
     """(clips that have none of the captions asked for, clips in all)."""
     wanted = {kind for kind, weight in cfg.captions.items() if weight > 0}
     clips = {row.clip_id: row.texts for row in latents.rows.values()}
@@ -166,7 +166,7 @@ def build_network(cfg: TrainConfig, config: DiTConfig) -> DiT:
     if cfg.init is None:
         dit = DiT(config, seed=draw_key(cfg.seed, "weights"))
     else:
-        dit = load_dit(find("dit", cfg.init, "init"), config=config).train()
+        dit = load_dit(find_export("dit", cfg.init, "init"), config=config).train()
     if cfg.lora.rank:
         add_lora(dit, cfg.lora.rank, cfg.lora.alpha, seed=draw_key(cfg.seed, "lora"))
     return dit

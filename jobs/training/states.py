@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipelines.foreign import check_head_of, read_object
+from pipelines.foreign import check_safetensors_file, read_object
 
 FOLDER = "checkpoints"
 TENSORS, FACTS = "state.safetensors", "state.json"
@@ -25,7 +25,7 @@ class BadStateError(ValueError):
     """There are states, and none of them can be read."""
 
 
-def newest(out: Path) -> Path | None:
+def latest_checkpoint(out: Path) -> Path | None:
     """The newest state of a run that can be read; None if it has none at all. Newer ones that can't be are
     passed over: see `damaged`.
 
@@ -34,11 +34,11 @@ def newest(out: Path) -> Path | None:
     """
     states = all_states(out)
     for state in reversed(states):
-        if why_bad(state) is None:
+        if find_corruption(state) is None:
             return state
     if states:
         raise BadStateError(
-            f"no state of this run can be read: {states[-1]}: {why_bad(states[-1])}; restore it from a "
+            f"no state of this run can be read: {states[-1]}: {find_corruption(states[-1])}; restore it from a "
             f"copy, or remove {out / FOLDER} to start again"
         )
     return None
@@ -48,7 +48,7 @@ def damaged(out: Path) -> list[tuple[Path, str]]:
     """States that are newer than the newest that can be read, and what is wrong with each."""
     found = []
     for state in reversed(all_states(out)):
-        why = why_bad(state)
+        why = find_corruption(state)
         if why is None:
             break
         found.append((state, why))
@@ -65,7 +65,7 @@ def read_step(state: Path) -> int:
     return read_state_facts(state)["step"]
 
 
-def why_bad(state: Path) -> str | None:
+def find_corruption(state: Path) -> str | None:
     """What is wrong with a state; None if it can be read."""
     from safetensors import SafetensorError, safe_open
 
@@ -74,7 +74,7 @@ def why_bad(state: Path) -> str | None:
     except (OSError, ValueError) as error:
         return f"{FACTS}: {error}"
     try:
-        check_head_of(state / TENSORS)
+        check_safetensors_file(state / TENSORS)
         with safe_open(
             state / TENSORS, framework="np"
         ) as file:  # compares the length of the file with what its head says

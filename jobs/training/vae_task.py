@@ -29,15 +29,15 @@ from model.config import vae_config
 from model.vae.discriminator import Discriminator
 from model.vae.loss import psnr_db, vae_loss
 from model.vae.network import VAE, latent_stats
-from model.vae.pixels import to_network, to_pixels
-from model.vae.training import VAETraining, Weights
+from model.vae.pixels import to_tensor, to_uint8
+from model.vae.training import LossWeights, VAETraining
 from pipelines.batches.frames import CLIP_COLUMNS, ClipError, FrameReader
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
 from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_text
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class VaeTask:
         }
         frames = np.stack(list(crops.values()) or [np.zeros((*batch.shape, 3), np.uint8)])
         readable = replace(batch, items=tuple(crops))
-        return readable, (to_network(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior"))
+        return readable, (to_tensor(frames), draw_key(self.cfg.seed, epoch, batch.items, "posterior"))
 
     def _readable(self, item: Item, read: Callable[..., T], *args: Any) -> T | None:
         """What is read of a clip; None if it can't be, which is noted."""
@@ -165,12 +165,12 @@ class VaeTask:
         count = len(x_BCTHW)
         return loss * count, {name: float(value) * count for name, value in parts.items()}
 
-    def _weights(self, key: int, x_BCTHW: Tensor, step: int) -> Weights:
+    def _weights(self, key: int, x_BCTHW: Tensor, step: int) -> LossWeights:
         """What counts at a step; the perceptual network looks at some frames of a sample, drawn anew each
         time."""
         game, look = self.cfg.adversarial, self.cfg.perceptual
         playing = game.weight if step >= game.start_step else 0.0
-        weights = Weights(self.cfg.kl_weight, adversarial=playing, softness=self.cfg.l1_softness)
+        weights = LossWeights(self.cfg.kl_weight, adversarial=playing, softness=self.cfg.l1_softness)
         if not look.weight:
             return weights
         if self._perceptual is None:
@@ -193,7 +193,7 @@ class VaeTask:
         window = self._windows[item.clip_id][item.window]
         frames, height, width = item.shape
         first = round(window.start_s * self.cfg.shapes.fps)
-        return to_network(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
+        return to_tensor(self._frames.window(self._rows[item.clip_id], first, frames, height, width)[None])
 
     def validate(
         self, network: VAETraining, item: Item, device: torch.device
@@ -220,7 +220,7 @@ class VaeTask:
                 continue
             x = pixels.to(device)
             recon = network.vae.decode(network.vae.encode(x).mean, size=(x.shape[-2], x.shape[-1]))
-            original, made = to_pixels(x)[0], to_pixels(recon)[0]
+            original, made = to_uint8(x)[0], to_uint8(recon)[0]
             chosen = sorted({0, len(original) // 2, len(original) - 1})
             pictures[f"held_out/{item.clip_id}"] = np.concatenate(
                 [np.concatenate([v[i] for i in chosen], axis=1) for v in (original, made)]
@@ -235,7 +235,7 @@ class VaeTask:
             for window in windows
             if window.split != HELD_OUT
         ]
-        return spread(trained, _MEASURED_WINDOWS)
+        return even_sample(trained, _MEASURED_WINDOWS)
 
     def _means(self, vae: VAE) -> Iterator[Tensor]:
         with torch.no_grad():
@@ -248,7 +248,7 @@ class VaeTask:
                 except ClipError as error:
                     logger.warning("left out of the latents' mean and deviation: %s", error)
                     continue
-                yield vae.encode(to_network(pixels[None])).mean
+                yield vae.encode(to_tensor(pixels[None])).mean
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:
         both = self.build()

@@ -22,16 +22,16 @@ import torch.distributed as dist
 
 from jobs.cluster.deepspeed_build import build
 from jobs.training.config import TrainingConfig
-from jobs.training.exports import EXPORT, METRICS, UNREAD
-from jobs.training.held import hold
+from jobs.training.exports import EXPORT, FAILED_CLIPS, METRICS
+from jobs.training.held import lock_run
 from jobs.training.metrics import read_metrics
 from jobs.training.optimizer import learning_rate
-from jobs.training.states import newest
+from jobs.training.states import latest_checkpoint
 from jobs.training.tasks import task_for
-from pipelines.batches.planner import MicroBatch, Step, assign, steps_from
+from pipelines.batches.planner import MicroBatch, Step, assign_to_ranks, iterate_steps
 from pipelines.durable import write_text
 from pipelines.precision import autocast
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +57,14 @@ def train(cfg: TrainingConfig) -> None:
     out = Path(cfg.out)
     _log_to(out, rank)
     if rank == 0:
-        hold(out, _HANDOVER_S)
+        lock_run(out, _HANDOVER_S)
     dist.barrier()  # nobody reads the newest state while another training may still write
     task = task_for(cfg)
     network = task.build()
     engine = Engine(network, cfg.optim, cfg.zero, world)
-    state = newest(out)
+    state = latest_checkpoint(out)
     start = checkpoint.load(engine, state) if state else 0
-    recorder = Recorder(out, start) if rank == 0 else None
+    recorder = MetricsLogger(out, start) if rank == 0 else None
     # holds the moving average while it is looked at; whole at any ZeRO stage
     judge = task.build().to(engine.device)
     parameters = sum(p.numel() for p in judge.parameters())
@@ -81,7 +81,7 @@ def train(cfg: TrainingConfig) -> None:
 
     if start == 0:
         _validate(task, engine, judge, 0, recorder)
-    steps = islice(steps_from(task.items(), cfg.seed, start, cfg.budget), max(0, cfg.max_steps - start))
+    steps = islice(iterate_steps(task.items(), cfg.seed, start, cfg.budget), max(0, cfg.max_steps - start))
     began_s, seen_samples, seen_tokens, empty, sums = time.monotonic(), 0, 0, 0, _Sums()
     for step, epoch, batches, loaded in _read_ahead(task, steps, rank, world):
         samples = _sum_over_ranks(sum(len(own.items) for own, _ in loaded if own), engine.device)
@@ -154,7 +154,7 @@ def _read_ahead(task: Any, steps: Iterator[tuple[int, int, Step]], rank: int, wo
     def read(step: tuple[int, int, Step]) -> tuple:
         number, epoch, batches = step
         slots: list[tuple[MicroBatch | None, Any]] = []
-        for own in assign(batches, world)[rank]:
+        for own in assign_to_ranks(batches, world)[rank]:
             readable, data = task.load(own or batches[0], epoch)
             slots.append((readable if own else None, data))
         return number, epoch, batches, slots
@@ -179,7 +179,7 @@ def _write_unread(task: Any, out: Path, rank: int) -> None:
     dist.all_gather_object(everywhere, dict(task.unread))
     if rank == 0:
         unread = {clip_id: why for one in everywhere for clip_id, why in (one or {}).items()}
-        path = out / UNREAD
+        path = out / FAILED_CLIPS
         path.unlink(missing_ok=True)
         if unread:
             write_text(path, json.dumps(unread, indent=2, sort_keys=True) + "\n")
@@ -211,11 +211,13 @@ def _load_average(engine: Any, judge: torch.nn.Module) -> None:
     judge.eval()
 
 
-def _validate(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: Recorder | None) -> None:
+def _validate(
+    task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: MetricsLogger | None
+) -> None:
     """Held-out figures of the moving average; windows are spread over ranks."""
     _load_average(engine, judge)
     sums = _Sums()
-    items = spread(task.held_out(), task.cfg.validate_windows)
+    items = even_sample(task.held_out(), task.cfg.validate_windows)
     for item in items[dist.get_rank() :: dist.get_world_size()]:
         with torch.no_grad():
             for name, (total, count) in task.validate(judge, item, engine.device).items():
@@ -228,7 +230,7 @@ def _validate(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorde
         )
 
 
-def _show(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: Recorder | None) -> None:
+def _show(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: MetricsLogger | None) -> None:
     """Pictures of the moving average, made by rank 0 while the others wait."""
     _load_average(engine, judge)
     if recorder:
@@ -237,7 +239,7 @@ def _show(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: R
     dist.barrier()
 
 
-class Recorder:
+class MetricsLogger:
     """Rank 0's notebook: a JSON line per entry, and the same in TensorBoard."""
 
     def __init__(self, out: Path, start: int):

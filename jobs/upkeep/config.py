@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from jobs.cluster.config import RayConfig
-from jobs.curation.config import GivenModels
+from jobs.curation.config import UserModels
 
 
 @dataclass
@@ -34,8 +34,8 @@ class CleanConfig:
         default=False,
         metadata={"doc": "also finished work that the settings of the newest manifest don't use"},
     )
-    scores: GivenModels = field(
-        default_factory=GivenModels,
+    scores: UserModels = field(
+        default_factory=UserModels,
         metadata={"doc": "with stages: models that the dataset was curated with, given again"},
     )
     min_age_h: float = field(

@@ -8,8 +8,16 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from jobs.cluster import here
-from jobs.cluster.streams import Row, fitting, items, named, pack, unpack, values
-from jobs.cluster.watch import Watch, open_desk
+from jobs.cluster.streams import (
+    Row,
+    clamp_task_memory,
+    iterate_results,
+    label_errors,
+    pack,
+    to_ray_dataset,
+    unpack,
+)
+from jobs.cluster.watch import ProgressReporter, start_tracker
 from jobs.upkeep.shard import Settings, ShardChecker
 
 _TASK_BYTES = 1024**3
@@ -24,26 +32,26 @@ def check_shards(
         say: for a line to the person at the console, when nothing moves.
         stall_s: that is, for so long.
     """
-    watch, memory = Watch(open_desk()), fitting(_TASK_BYTES)
-    rows = items(jobs).map(
+    watch, memory = ProgressReporter(start_tracker()), clamp_task_memory(_TASK_BYTES)
+    rows = to_ray_dataset(jobs).map(
         lambda row: _check(settings, watch, row),
         num_cpus=1,
         memory=memory,
     )
-    return values(rows, watch.desk, "verify: shards", memory, say, stall_s)
+    return iterate_results(rows, watch.desk, "verify: shards", memory, say, stall_s)
 
 
 def check_shards_here(
     jobs: Sequence[dict[str, Any]], settings: Settings
 ) -> Generator[dict[str, Any], None, None]:
     """What `ShardChecker` says of each, in their order."""
-    checker = ShardChecker(settings, each=here.each)
+    checker = ShardChecker(settings, each=here.map_in_threads)
     for job in jobs:
-        with named(f"shard {job['shard']['key']}"):
+        with label_errors(f"shard {job['shard']['key']}"):
             yield checker(job)
 
 
-def _check(settings: Settings, watch: Watch, row: Row) -> Row:
+def _check(settings: Settings, watch: ProgressReporter, row: Row) -> Row:
     job = unpack(row)
-    with named(f"shard {job['shard']['key']}"):
+    with label_errors(f"shard {job['shard']['key']}"):
         return pack(ShardChecker(settings, watch)(job))

@@ -49,7 +49,7 @@ _FOLDERS = ("manifests", *_TABLES, "shards", "stages")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CleanRequest:
     """How much is to go.
 
     Attributes:
@@ -74,7 +74,7 @@ class Reachable:
         ValueError: a manifest that remains can't be read, so what it refers to is not known.
     """
 
-    def __init__(self, store: Store, wanted: Wanted):
+    def __init__(self, store: Store, wanted: CleanRequest):
         self._store, self._wanted = store, wanted
         self._before = time.time() - wanted.min_age_s
         self._unread: list[str] = []

@@ -7,14 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from jobs.cli.fields import check_values
-from jobs.cli.instances import instance_of
-from jobs.curation.config import NO_SETTINGS, CurateConfig, GivenModels
+from jobs.cli.instances import build_config
+from jobs.curation.config import NO_SETTINGS, CurateConfig, UserModels
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import AUTO, decide
 from pipelines.scores.config import ScoreConfig
 
 
-def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:
+def dataset_config(dataset: str, models: UserModels | None = None) -> CurateConfig:
     """The configuration that a dataset was curated with, without footage and recipe; its precision is
     decided.
 
@@ -32,7 +32,7 @@ def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:
         if name not in NO_SETTINGS
     }
     try:
-        curated = instance_of(CurateConfig, {**settings, "dataset": dataset, "footage": ""})
+        curated = build_config(CurateConfig, {**settings, "dataset": dataset, "footage": ""})
         check_values(curated)
     except ValueError as error:
         raise ValueError(
@@ -40,7 +40,7 @@ def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:
             "rushes curate on its footage again"
         ) from error
     if models is None:
-        curated.scores = replace(curated.scores, **dict.fromkeys(asdict(GivenModels())))
+        curated.scores = replace(curated.scores, **dict.fromkeys(asdict(UserModels())))
     else:
         _check_given(curated.scores, models, dataset)
     if curated.precision == AUTO:  # of a time that knew no choice
@@ -48,7 +48,7 @@ def as_curated(dataset: str, models: GivenModels | None = None) -> CurateConfig:
     return curated
 
 
-def _check_given(scores: ScoreConfig, models: GivenModels, dataset: str) -> None:
+def _check_given(scores: ScoreConfig, models: UserModels, dataset: str) -> None:
     """Raises ValueError for a model that the dataset names and the user does not, or names otherwise."""
     named = {name: getattr(scores, name) for name in asdict(models)}
     again = " ".join(f"scores.{name}={value}" for name, value in named.items() if value is not None)

@@ -12,19 +12,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster.watch import Watch
-from jobs.curation.clip_json import MADE, PASSPORT, differing
+from jobs.cluster.watch import ProgressReporter
+from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, differing_fields
 from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.shard_writer import content_of
+from jobs.curation.shard_writer import content_fingerprint
 from jobs.upkeep.findings import Finding
-from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import shard_id
-from pipelines.dataset.shards import members, read_piece
+from pipelines.dataset.shards import members, read_member
 from pipelines.errors import MediaError
 from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
-from pipelines.measure.confined import limits
+from pipelines.measure.confined import decode_limits
 from pipelines.media.config import LimitConfig
 from pipelines.sandbox.child import ChildError, call
 from pipelines.storage.base import Store
@@ -36,7 +36,7 @@ _PIECE_BYTES = 16 * 1024**2
 # a clip's files in order, and how their columns begin
 _SUFFIXES = {"json": "json_", "mp4": "", "txt": "txt_"}
 COLUMNS = tuple(dict.fromkeys((
-    *PASSPORT, *MADE, "picture_format", "frames_hash", "encode_fingerprint", "offset", "size",
+    *PASSPORT_FIELDS, *CUT_FIELDS, "picture_format", "frames_hash", "encode_fingerprint", "offset", "size",
     "json_offset", "json_size", "txt_offset", "txt_size",
 )))  # fmt: skip
 """Of the index, that a shard is compared with."""
@@ -68,11 +68,11 @@ class ShardChecker:
     def __init__(
         self,
         settings: Settings,
-        watch: Watch | None = None,
+        watch: ProgressReporter | None = None,
         each: Callable[[Callable[[Row], list[Finding]], Sequence[Row]], Iterable[list[Finding]]] = map,
     ):
         self._settings = settings
-        self._watch = watch or Watch()
+        self._watch = watch or ProgressReporter()
         self._each = each
         self._store = open_store(settings.dataset)
 
@@ -121,7 +121,7 @@ class ShardChecker:
         prints = self._settings.prints
         if prints is None or any(clip["encode_fingerprint"] != prints.cut for clip in clips):
             return
-        told = shard_id([(clip["clip_id"], content_of(clip, prints)) for clip in clips])
+        told = shard_id([(clip["clip_id"], content_fingerprint(clip, prints)) for clip in clips])
         if told != shard.id:
             yield Finding("shard id", shard.key, f"the index has clips in it that make it {told}")
 
@@ -131,10 +131,12 @@ class ShardChecker:
         length = (clip["end_pts"] - clip["start_pts"]) * Fraction(clip["time_base"])
         same = clip["frames_hash"] if clip["cut_method"] == "copy" else None
         square = clip["picture_format"] is not None
-        promised = Promised(clip["num_frames"], clip["width"], clip["height"], length, same, square)
+        promised = ExpectedClip(clip["num_frames"], clip["width"], clip["height"], length, same, square)
         try:
             with self._watch.over("decoding", where):
-                wrong = call(check_clip, file, promised, limits=limits(self._settings.limits, float(length)))
+                wrong = call(
+                    check_clip, file, promised, limits=decode_limits(self._settings.limits, float(length))
+                )
         except MediaError as error:
             wrong = [f"{error.reason}: {error.message}"]
         except ChildError as error:  # a fault of ours, and no reason to leave the others unchecked
@@ -192,15 +194,15 @@ def _members(path: Path, shard: Shard, clips: Sequence[Row]) -> tuple[list[Findi
 def _texts(path: Path, clip: Row, shard: Shard) -> Iterator[Finding]:
     """A clip's json and text say what the index says."""
     where = _where(clip, shard)
-    text = read_piece(path, clip["txt_offset"], clip["txt_size"])
+    text = read_member(path, clip["txt_offset"], clip["txt_size"])
     if text != clip["caption_short"].encode():
         yield Finding("caption", where, "its .txt is not the short caption of the index")
     try:
-        told = parse_object(read_piece(path, clip["json_offset"], clip["json_size"]), where)
+        told = parse_object(read_member(path, clip["json_offset"], clip["json_size"]), where)
     except ValueError:
         yield Finding("passport", where, "its .json is none")
         return
-    if other := differing(told, clip):
+    if other := differing_fields(told, clip):
         yield Finding(
             "passport", where, f"its .json says something else than the index of {', '.join(other)}"
         )

@@ -27,7 +27,7 @@ _FREE = ("ray", "workers", "log_every", "checkpoint_every", "keep_checkpoints", 
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NodeOutput:
     """What a finished node left: its folder or file, facts for later nodes, and the digest of its output."""
 
     path: str
@@ -46,7 +46,7 @@ class Node:
 
     job: str
     needs: tuple[str, ...]
-    config: Callable[[Mapping[str, Made], str], Any]
+    config: Callable[[Mapping[str, NodeOutput], str], Any]
     folder: Callable[[str], str]
     digest: Callable[[str, Mapping[str, Any]], str]
 
@@ -72,9 +72,9 @@ def _videos(folder: Path) -> list[Path]:
 
 def _decided(cfg: RunConfig) -> Any:
     """What is measured on this machine: an extra that has come since is a reason to curate again."""
-    from pipelines.scores.registry import decided
+    from pipelines.scores.registry import resolve_config
 
-    return decided(cfg.curate.scores)
+    return resolve_config(cfg.curate.scores)
 
 
 def nodes(cfg: RunConfig) -> list[Node]:
@@ -141,7 +141,7 @@ def _text_encoder(cfg: RunConfig) -> str | None:
     )
 
 
-def node_fingerprint(node: Node, config: Any, made: Mapping[str, Made], extra: Any) -> str:
+def node_fingerprint(node: Node, config: Any, made: Mapping[str, NodeOutput], extra: Any) -> str:
     """Of a node's settings (without folders and what is free) and its inputs' digests.
 
     Args:

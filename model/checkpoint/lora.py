@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model.checkpoint.shards import publish, read_state, state_shapes, write_tensors
+from model.checkpoint.shards import atomic_write, read_state, state_shapes, write_tensors
 from model.checkpoint.state_diff import state_diff
-from model.config import unknown_name
+from model.config import unknown_name_message
 from model.dit.network import DiT
 from model.foreign import read_object
 from model.seeding import seeded
@@ -77,11 +77,11 @@ def save_lora(dit: DiT, folder: Path | str) -> None:
     folder, state = Path(folder), _state(dit)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    publish(folder / WEIGHTS, lambda path: write_tensors(path, tensors))
+    atomic_write(folder / WEIGHTS, lambda path: write_tensors(path, tensors))
     configs: Any = dit.peft_config  # which peft has put there
     config = configs[_NAME].to_dict() | {"inference_mode": True}
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n"  # sorted: of its sets
-    publish(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic_write(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_lora(dit: DiT, folder: Path | str, scale: float = 1.0) -> None:
@@ -174,7 +174,7 @@ def _config(told: Mapping[str, Any], path: Path, ranks: Mapping[str, int]) -> An
         if name in _READ or name in _OF_TRAINING:
             continue
         if name not in known:
-            raise ValueError(unknown_name(f"in {path}: setting", name[:80], _READ))
+            raise ValueError(unknown_name_message(f"in {path}: setting", name[:80], _READ))
         if value and value not in (_default(known[name]), "none"):
             raise ValueError(
                 f"in {path}: {name}={str(value)[:80]} is more than plain LoRA, which is all that is read; "

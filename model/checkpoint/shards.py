@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.foreign import check_head, read_json
+from model.foreign import check_safetensors_header, read_json
 
 SHARD_BYTES = 5_000_000_000
 Shape = tuple[int, ...]
@@ -73,7 +73,7 @@ def write_state(folder: Path, file: str, state: Mapping[str, Tensor], shard_byte
             json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=2, sort_keys=True)
             + "\n"
         )
-        publish(index, lambda path: path.write_text(text, encoding="utf-8"))
+        atomic_write(index, lambda path: path.write_text(text, encoding="utf-8"))
     _remove(folder, ours, keep=names)
 
 
@@ -137,7 +137,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.chmod(rights)
 
 
-def publish(path: Path, write: Callable[[Path], Any]) -> None:
+def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
     """A file that appears whole or not at all, also after a power cut, in place of what was there."""
     temporary = _temporary(path)
     try:
@@ -156,7 +156,7 @@ def _each(
     wanted = _named_in(folder / first) if shards else {first: None}
     for shard, names in wanted.items():
         path = folder / shard
-        check_head(path)
+        check_safetensors_header(path)
         try:
             with safe_open(path, framework="pt", device=str(device)) as part:
                 held = set(part.keys())

@@ -15,9 +15,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint.shards import SHARD_BYTES, publish, read_state, state_files, state_shapes, write_state
+from model.checkpoint.shards import (
+    SHARD_BYTES,
+    atomic_write,
+    read_state,
+    state_files,
+    state_shapes,
+    write_state,
+)
 from model.checkpoint.state_diff import state_diff
-from model.config import DiTConfig, VAEConfig, config_of, unknown_name
+from model.config import DiTConfig, VAEConfig, config_from_dict, unknown_name_message
 from model.dit.network import DiT
 from model.foreign import read_object
 from model.vae.network import VAE
@@ -54,7 +61,7 @@ def save_weights(
         ValueError: for another kind, or a config of another kind.
     """
     if kind not in KINDS:
-        raise ValueError(unknown_name("kind of weights", kind, KINDS))
+        raise ValueError(unknown_name_message("kind of weights", kind, KINDS))
     if not isinstance(config, KINDS[kind][0]):
         raise ValueError(
             f"weights of kind '{kind}' need a {KINDS[kind][0].__name__}, not a {type(config).__name__}"
@@ -71,7 +78,7 @@ def save_weights(
         folder, WEIGHTS, state, sum(t.nbytes for t in state.values()) if kind == "vae" else shard_bytes
     )
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    publish(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+    atomic_write(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_vae(
@@ -158,7 +165,7 @@ def read_config(folder: Path | str, kind: str) -> Any:
     record = read_record(folder)
     if record["kind"] != kind:
         raise ValueError(f"'{folder}' holds weights of kind '{record['kind']}', not '{kind}'")
-    return config_of(KINDS[kind][0], record["config"], str(Path(folder) / "config.json"))
+    return config_from_dict(KINDS[kind][0], record["config"], str(Path(folder) / "config.json"))
 
 
 def _load(folder: Path | str, kind: str, device: torch.device | str, config: Any = None) -> nn.Module:

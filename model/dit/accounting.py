@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.config import RECOMPUTE, DiTConfig, unknown_name
+from model.config import RECOMPUTE, DiTConfig, unknown_name_message
 
 FP32, BF16 = 4, 2
 # numbers that DeepSpeed collects before it sends gradients; it takes the room at once
@@ -64,7 +64,7 @@ def linear_maps(cfg: DiTConfig) -> list[LinearMap]:
     ]
 
 
-def vectors(cfg: DiTConfig) -> dict[str, int]:
+def vector_parameters(cfg: DiTConfig) -> dict[str, int]:
     """Numbers that belong to no linear map, by the name of the parameter, those of all blocks together."""
     d, n = cfg.width, cfg.depth
     norms = [
@@ -91,7 +91,7 @@ def token_size(cfg: DiTConfig) -> int:
 def parameters(cfg: DiTConfig) -> dict[str, int]:
     """Parameters of each part; the whole is the sum."""
     parts: dict[str, int] = {}
-    for name, count in [*((m.name, m.parameters) for m in linear_maps(cfg)), *vectors(cfg).items()]:
+    for name, count in [*((m.name, m.parameters) for m in linear_maps(cfg)), *vector_parameters(cfg).items()]:
         parts[part_of(name)] = parts.get(part_of(name), 0) + count
     return parts
 
@@ -270,7 +270,7 @@ def activation_bytes(
 
 def _check_recompute(recompute: str) -> None:
     if recompute not in RECOMPUTE:
-        raise ValueError(unknown_name("recompute", recompute, RECOMPUTE))
+        raise ValueError(unknown_name_message("recompute", recompute, RECOMPUTE))
 
 
 def generation_bytes(cfg: DiTConfig, tokens: int, guided: bool = True) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Attention within segments: the one door through which tokens see tokens.
 
-In: queries, keys and values in rows of tokens, and a `Layout` that says which of them belong together. Out: a
+In: queries, keys and values in rows of tokens, and a `SegmentLayout` that says which of them belong together. Out: a
 row of values. Segments of equal length are one dense batch. A pack of different lengths goes to the fastest
 kernel this machine has for it (`attention_kernels`), or is a few dense batches: nothing is padded but texts
 of different lengths, whose padding is masked. All of them give the same results. Shapes: N queries, M keys, H
@@ -19,7 +19,7 @@ from model.dit.attention_kernels import attend_packed, kernel_for
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SegmentGroup:
     """Segments with the same number of queries, attended as one dense batch of `count`.
 
     key_mask: (G, 1, 1, keys) where their numbers of keys differ: which are real.
@@ -32,14 +32,14 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SegmentLayout:
     """Which query rows see which key rows. Made once per forward pass and used by every block.
 
     groups: the work. inverse_N: puts the groups' rows, one after the other, back in order; None when they are
     in order. kept: what a kernel makes of the segments once and every block uses.
     """
 
-    groups: list[Group]
+    groups: list[SegmentGroup]
     inverse_N: Tensor | None
     query_segment_N: Tensor
     key_segment_M: Tensor
@@ -50,7 +50,7 @@ class Layout:
         return len(self.groups) == 1 and self.groups[0].key_mask is None
 
 
-def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
+def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> SegmentLayout:
     """The layout of rows with these segment ids, in any order.
 
     Raises:
@@ -70,18 +70,18 @@ def make_layout(query_segment_N: Tensor, key_segment_M: Tensor) -> Layout:
     for segments in by_length.values():
         query_index = torch.cat([queries[s] for s in segments])
         key_index, key_mask = _padded([keys[s] for s in segments])
-        groups.append(Group(len(segments), query_index, key_index, key_mask))
+        groups.append(SegmentGroup(len(segments), query_index, key_index, key_mask))
     in_order = _is_range(order_N)
     if in_order and len(groups) == 1:
         (only,) = groups
         keys_of = only.key_index
         assert keys_of is not None
         whole = only.key_mask is None and len(keys_of) == len(key_segment_M) and _is_range(keys_of)
-        groups = [Group(only.count, None, None if whole else only.key_index, only.key_mask)]
-    return Layout(groups, None if in_order else torch.argsort(order_N), query_segment_N, key_segment_M)
+        groups = [SegmentGroup(only.count, None, None if whole else only.key_index, only.key_mask)]
+    return SegmentLayout(groups, None if in_order else torch.argsort(order_N), query_segment_N, key_segment_M)
 
 
-def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: Layout) -> Tensor:
+def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: SegmentLayout) -> Tensor:
     """softmax(q·kᵀ/√d)·v inside each segment, (N, H, d)."""
     kernel = None if layout.is_dense else kernel_for(q_NHd)
     if kernel:
@@ -100,7 +100,7 @@ def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: Layout) -> Tenso
     return row if layout.inverse_N is None else row.index_select(0, layout.inverse_N)
 
 
-def _dense(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, group: Group) -> Tensor:
+def _dense(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, group: SegmentGroup) -> Tensor:
     q, k, v = (x.unflatten(0, (group.count, -1)).transpose(1, 2) for x in (q_NHd, k_MHd, v_MHd))
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and group.key_mask is None:
         made = attend_blocks(*(x.flatten(0, 1) for x in (q, k, v))).unflatten(0, q.shape[:2])

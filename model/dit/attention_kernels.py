@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.config import ATTENTION, unknown_name
-from model.dit.compile_cache import keep_compiled_privately
+from model.config import ATTENTION, unknown_name_message
+from model.dit.compile_cache import use_private_compile_cache
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _TOLERANCE = {torch.float32: 1e-3}  # of the largest value; half precision 2e-2
 _wanted = AUTO
 
 
-def use_kernel(name: str) -> None:
+def set_attention_kernel(name: str) -> None:
     """Choose for this process: "auto", "sdpa" (dense batches), "flash", "flash-attn" or "flex".
 
     Raises:
@@ -36,7 +36,7 @@ def use_kernel(name: str) -> None:
     """
     global _wanted
     if name not in ATTENTION:
-        raise ValueError(unknown_name("attention", name, ATTENTION))
+        raise ValueError(unknown_name_message("attention", name, ATTENTION))
     _wanted = name
 
 
@@ -44,7 +44,7 @@ def kernel_for(q_NHd: Tensor) -> str | None:
     """The kernel for a pack of such queries; None for dense batches.
 
     Raises:
-        RuntimeError: the one that was chosen by `use_kernel` can't do it here, or does it wrong.
+        RuntimeError: the one that was chosen by `set_attention_kernel` can't do it here, or does it wrong.
     """
     kind = (q_NHd.device.type, q_NHd.dtype, q_NHd.shape[1], q_NHd.shape[2])
     if _wanted == DENSE:
@@ -199,7 +199,7 @@ def _flex_attention(device: str) -> Callable[..., Tensor]:
     # compiled it is a kernel; as it comes it makes all scores, which is no use but for tests on a CPU
     if device != "cuda":
         return flex_attention
-    keep_compiled_privately()
+    use_private_compile_cache()
     return torch.compile(flex_attention, dynamic=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
-def keep_compiled_privately() -> Path:
+def use_private_compile_cache() -> Path:
     """The folder: the one that the environment names, or ours in TMPDIR; a new one each time if that is not
     ours alone."""
     if _VARIABLE not in os.environ:

@@ -7,19 +7,19 @@ graphs. A graph more each is made where one distinct time needs no choice; then 
 
 import torch
 
-from model.dit.compile_cache import keep_compiled_privately
+from model.dit.compile_cache import use_private_compile_cache
 from model.dit.network import DiT
 
-MOST_GRAPHS = 12  # three phases, one time or several, with and without gradients
+MAX_GRAPHS = 12  # three phases, one time or several, with and without gradients
 
 
 def compile_phases(dit: DiT, backend: str = "inductor") -> DiT:
     """Compile the phases of all blocks, in place; returns the DiT. Its weights and their names stay as they
     are."""
-    keep_compiled_privately()
+    use_private_compile_cache()
     # weights are inputs of a graph, so blocks can share it
     torch._dynamo.config.inline_inbuilt_nn_modules = True
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS)
     for block in dit.blocks:
         for phase in ("before", "between", "after"):
             compiled = torch.compile(getattr(block, phase), dynamic=True, fullgraph=True, backend=backend)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.dit.norms import head_norm
+from model.dit.norms import qk_norm
 
 
 class Linear(nn.Linear):
@@ -34,10 +34,10 @@ class Linear(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(product_dtype(self)), self.weight, self.bias)
+        return F.linear(x.to(matmul_dtype(self)), self.weight, self.bias)
 
 
-def product_dtype(linear: nn.Module) -> torch.dtype:
+def matmul_dtype(linear: nn.Module) -> torch.dtype:
     """In which a linear map multiplies: autocast's, or that of its weights. It may be one that an adapter
     wraps."""
     weight = linear.weight
@@ -46,15 +46,15 @@ def product_dtype(linear: nn.Module) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
-class HeadNorm(nn.Module):
-    """RMSNorm over the channels of a head, and its rotation; see `norms.head_norm`."""
+class QKNorm(nn.Module):
+    """RMSNorm over the channels of a head, and its rotation; see `norms.qk_norm`."""
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(head_dim))
 
     def forward(self, x_NHd: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        return head_norm(x_NHd, self.weight, rope)
+        return qk_norm(x_NHd, self.weight, rope)
 
 
 class FeedForward(nn.Module):

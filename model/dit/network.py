@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from model.config import DiTConfig
-from model.dit.attention import Layout, attend, make_layout
-from model.dit.layers import FeedForward, HeadNorm, Linear, TimeEmbedding, product_dtype
+from model.dit.attention import SegmentLayout, attend, make_layout
+from model.dit.layers import FeedForward, Linear, QKNorm, TimeEmbedding, matmul_dtype
 from model.dit.norms import EPS, gated_add, modulated_norm
 from model.dit.rope import rope_table
-from model.dit.sequence_parallel import SequenceParallel, attend_shared
+from model.dit.sequence_parallel import SequenceParallel, make_parallel_attention
 from model.dit.step_cache import StepCache
 from model.seeding import seeded
 
 Rope = tuple[Tensor, Tensor]
-Attention = Callable[[Tensor, Tensor, Tensor, Layout], Tensor]
+Attention = Callable[[Tensor, Tensor, Tensor, SegmentLayout], Tensor]
 
 
 class DiT(nn.Module):
@@ -48,7 +48,7 @@ class DiT(nn.Module):
             self.enter = Linear(token_size, cfg.width)
             self.condition = Conditioning(cfg)
             self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.depth))
-            self.leave = Head(cfg.width, token_size)
+            self.leave = FinalLayer(cfg.width, token_size)
 
     def forward(
         self,
@@ -77,7 +77,7 @@ class DiT(nn.Module):
             cache: of a sampler, which may know what all blocks but the first would add.
         """
         cfg, share = self.cfg, self.parallel.share if self.parallel else _all
-        attention = attend_shared(self.parallel) if self.parallel else attend
+        attention = make_parallel_attention(self.parallel) if self.parallel else attend
         self_layout = make_layout(segment_N, segment_N)
         text_layout = make_layout(share(segment_N), text_segment_M)
         rope = rope_table(share(positions_N3), cfg.head_dim, cfg.latent_rate_hz, cfg.rope_theta)
@@ -86,7 +86,7 @@ class DiT(nn.Module):
         x_ND = self.condition.mark_known(
             self.enter(share(tokens_ND)), None if known_N is None else share(known_N)
         )
-        context = Context(
+        context = BlockContext(
             tables_K6D, index_N, text_MD, rope, self_layout, text_layout, attention, self.recompute
         )
         first_ND = self.blocks[0](x_ND, context)
@@ -107,15 +107,15 @@ def _all(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class BlockContext:
     """What all blocks share of one forward pass."""
 
     tables_K6D: Tensor
     time_index_N: Tensor
     text_MD: Tensor
     rope: Rope
-    self_layout: Layout
-    text_layout: Layout
+    self_layout: SegmentLayout
+    text_layout: SegmentLayout
     attention: Attention
     recompute: str
 
@@ -164,12 +164,14 @@ class Block(nn.Module):
         self.text_attention = TextAttention(cfg)
         self.ffn = FeedForward(cfg.width, cfg.ffn_width, cfg.ffn)
 
-    def forward(self, x_ND: Tensor, context: Context) -> Tensor:
+    def forward(self, x_ND: Tensor, context: BlockContext) -> Tensor:
         if context.recompute == "full" and torch.is_grad_enabled():
-            return again(self._through, x_ND, context, _plainly)
-        return self._through(x_ND, context, again if context.recompute == "selective" else _plainly)
+            return recompute_in_backward(self._through, x_ND, context, _call)
+        return self._through(
+            x_ND, context, recompute_in_backward if context.recompute == "selective" else _call
+        )
 
-    def _through(self, x_ND: Tensor, context: Context, run: Callable[..., Any]) -> Tensor:
+    def _through(self, x_ND: Tensor, context: BlockContext, run: Callable[..., Any]) -> Tensor:
         tables, index_N, attention = context.tables_K6D, context.time_index_N, context.attention
         q, k, v = run(self.before, x_ND, tables, index_N, *context.rope)
         seen = attention(q, k, v, context.self_layout)
@@ -197,7 +199,7 @@ class Block(nn.Module):
         """The tokens with what they saw of their text, through the feed-forward."""
         _, _, _, shift, scale, gate = self._tables(tables_K6D)
         x_ND = x_ND + self.text_attention.out(seen_NHd.flatten(1))
-        h_ND = modulated_norm(x_ND, shift, scale, index_N, product_dtype(self.ffn.up))
+        h_ND = modulated_norm(x_ND, shift, scale, index_N, matmul_dtype(self.ffn.up))
         return gated_add(x_ND, gate, index_N, self.ffn(h_ND))
 
     def _tables(self, tables_K6D: Tensor) -> tuple[Tensor, ...]:
@@ -205,11 +207,11 @@ class Block(nn.Module):
         return (tables_K6D + self.table_6D.float()).unbind(1)
 
 
-def _plainly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-def again(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def recompute_in_backward(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function whose insides the backward pass makes again, instead of keeping them."""
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
@@ -223,14 +225,14 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = cfg.heads
         self.qkv = Linear(cfg.width, 3 * cfg.width)
-        self.norm_q, self.norm_k = HeadNorm(cfg.head_dim), HeadNorm(cfg.head_dim)
+        self.norm_q, self.norm_k = QKNorm(cfg.head_dim), QKNorm(cfg.head_dim)
         self.out = Linear(cfg.width, cfg.width)
 
     def enter(
         self, x_ND: Tensor, shift_KD: Tensor, scale_KD: Tensor, index_N: Tensor, rope: Rope
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (N, H, d) each."""
-        h_ND = modulated_norm(x_ND, shift_KD, scale_KD, index_N, product_dtype(self.qkv))
+        h_ND = modulated_norm(x_ND, shift_KD, scale_KD, index_N, matmul_dtype(self.qkv))
         q, k, v = self.qkv(h_ND).unflatten(-1, (3, self.heads, -1)).unbind(1)
         return self.norm_q(q, rope), self.norm_k(k, rope), v
 
@@ -244,7 +246,7 @@ class TextAttention(nn.Module):
         self.norm = nn.LayerNorm(cfg.width, eps=EPS)
         self.q = Linear(cfg.width, cfg.width)
         self.kv = Linear(cfg.width, 2 * cfg.width)
-        self.norm_q, self.norm_k = HeadNorm(cfg.head_dim), HeadNorm(cfg.head_dim)
+        self.norm_q, self.norm_k = QKNorm(cfg.head_dim), QKNorm(cfg.head_dim)
         self.out = Linear(cfg.width, cfg.width, zero=True)
 
     def enter(self, x_ND: Tensor, text_MD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -255,7 +257,7 @@ class TextAttention(nn.Module):
         return q, self.norm_k(k), v
 
 
-class Head(nn.Module):
+class FinalLayer(nn.Module):
     """The last map to velocities, scaled and shifted by time; zero at the start."""
 
     def __init__(self, width: int, token_size: int) -> None:
@@ -265,4 +267,4 @@ class Head(nn.Module):
 
     def forward(self, x_ND: Tensor, time_KD: Tensor, time_index_N: Tensor) -> Tensor:
         shift_KD, scale_KD = (time_KD.float()[:, None] + self.table_2D.float()).unbind(1)
-        return self.map(modulated_norm(x_ND, shift_KD, scale_KD, time_index_N, product_dtype(self.map)))
+        return self.map(modulated_norm(x_ND, shift_KD, scale_KD, time_index_N, matmul_dtype(self.map)))

@@ -34,7 +34,7 @@ def gated_add(x_ND: Tensor, gate_KD: Tensor, time_index_N: Tensor, y_ND: Tensor)
     return _GatedAdd.apply(x_ND, gate_KD.float(), time_index_N, y_ND)
 
 
-def head_norm(x_NHd: Tensor, weight_d: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def qk_norm(x_NHd: Tensor, weight_d: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """RMS normalisation of every head, times a weight, then rotated; computed in fp32, in the dtype and shape
     of x.
 

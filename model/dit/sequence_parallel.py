@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.dit.attention import Layout, attend
+from model.dit.attention import SegmentLayout, attend
 
 
 class SequenceParallel:
@@ -54,13 +54,15 @@ class SequenceParallel:
         return _ToTokens.apply(x_Nhd, self)
 
 
-def attend_shared(parallel: SequenceParallel) -> Callable[[Tensor, Tensor, Tensor, Layout], Tensor]:
+def make_parallel_attention(
+    parallel: SequenceParallel,
+) -> Callable[[Tensor, Tensor, Tensor, SegmentLayout], Tensor]:
     """`attention.attend` for shares: (n, H, d) in and out, with the layout of the whole row.
 
     The function it returns raises ValueError when the heads can't be divided evenly.
     """
 
-    def attention(q_nHd: Tensor, k_nHd: Tensor, v_nHd: Tensor, layout: Layout) -> Tensor:
+    def attention(q_nHd: Tensor, k_nHd: Tensor, v_nHd: Tensor, layout: SegmentLayout) -> Tensor:
         heads = q_nHd.shape[1]
         if heads % parallel.size:
             raise ValueError(

@@ -1,6 +1,6 @@
 """Videos of any shape as one row of tokens, and back.
 
-In: samples (latents, their place in time, text, what is known of them). Out: `Packed` tensors that the DiT
+In: samples (latents, their place in time, text, what is known of them). Out: `PackedBatch` tensors that the DiT
 takes; predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a token
 is of, so nothing is padded. A sample's tokens are its video, then its pieces: stretches given beside the
 video, encoded on their own.
@@ -57,7 +57,7 @@ class Sample:
 
 
 @dataclass(slots=True)
-class Packed:
+class PackedBatch:
     """A batch as the DiT takes it; sample i is segment i. See the module's docstring for the letters.
 
     known_N: tokens that are given: of heads and of pieces. piece_N: of pieces, which are no part of what is
@@ -96,7 +96,7 @@ class Packed:
             "known_N": self.known_N,
         }
 
-    def timed(self, frame_times: Sequence[Tensor], known_t: Sequence[float]) -> tuple["Packed", Tensor]:
+    def timed(self, frame_times: Sequence[Tensor], known_t: Sequence[float]) -> tuple["PackedBatch", Tensor]:
         """This batch with a time for every latent frame, and the distinct times (K,) that its index then
         points into.
 
@@ -119,17 +119,17 @@ class Packed:
         parts = tokens_ND[~self.piece_N].split([token_count(shape, self.patch) for shape in self.shapes])
         return [unpatchify(part, shape, self.patch) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def to(self, device: torch.device | str) -> "Packed":
+    def to(self, device: torch.device | str) -> "PackedBatch":
         """The same batch on another device."""
         values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         tensors = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
-        return Packed(**(values | tensors))
+        return PackedBatch(**(values | tensors))
 
     def _piece_counts(self) -> list[int]:
         return torch.bincount(self.segment_N[self.piece_N], minlength=len(self.shapes)).tolist()
 
 
-def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_time: int = 4) -> Packed:
+def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_time: int = 4) -> PackedBatch:
     """Samples of any shapes into one row; sample i has segment i.
 
     Raises:
@@ -164,7 +164,7 @@ def pack(samples: Sequence[Sample], patch: Sequence[int] = (1, 2, 2), stride_tim
     lengths = torch.tensor([len(text) for text in texts], device=device)
     null_S = torch.tensor([len(sample.text_LE) == 0 for sample in samples], device=device)
     known_N = kind_N != 1
-    return Packed(
+    return PackedBatch(
         tokens_ND=torch.cat(tokens),
         positions_N3=torch.cat(places),
         segment_N=segment_N,

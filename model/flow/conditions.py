@@ -22,11 +22,11 @@ from torch import Tensor
 from model.config import TASKS, ConditionConfig
 from model.dit.tokens import Piece
 
-Stretch = tuple[int, int]  # first frame of a window, number of frames (4k+1)
+FrameRange = tuple[int, int]  # first frame of a window, number of frames (4k+1)
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ConditionFrames:
     """Frames that somebody gives: uint8 (T, H, W, 3), T = 4k + 1, the first of them shown at `start_s`
     seconds."""
 
@@ -35,7 +35,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownLatents:
     """The same as latents: `head_CTHW` for the first latent frames, `pieces` for what comes later."""
 
     head_CTHW: Tensor | None = None
@@ -43,7 +43,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConditionPlan:
     """What a training sample is told of its video.
 
     head: latent frames in place; pieces: stretches beside it; known_t: the time (noise) all that is given
@@ -52,7 +52,7 @@ class Plan:
 
     task: str = "text"
     head: int = 0
-    pieces: tuple[Stretch, ...] = ()
+    pieces: tuple[FrameRange, ...] = ()
     known_t: float = 0.0
 
     @property
@@ -61,13 +61,13 @@ class Plan:
         return self.task == "independent"
 
 
-def draw_plan(
+def draw_condition_plan(
     latent_frames: int,
-    stretches: Sequence[Stretch],
+    stretches: Sequence[FrameRange],
     cfg: ConditionConfig,
     generator: torch.Generator,
     stride_time: int = 4,
-) -> Plan:
+) -> ConditionPlan:
     """Which task a window is given, and with what.
 
     Args:
@@ -87,31 +87,31 @@ def draw_plan(
     tails = sorted(s for s in stretches if s[0] + s[1] == num_frames and s[0] > 0)
     keyframes = sorted(s for s in stretches if s[0] + s[1] < num_frames and s[0] > 0)
     if drop_u < cfg.drop and task != "independent":
-        return Plan()
+        return ConditionPlan()
     known_t = noise_u * cfg.noise_max if noisy_u < cfg.noisy_share else 0.0
     pick = lambda choices, u: choices[int(u * len(choices))]  # noqa: E731
     match task:
         case "first_frame" if latent_frames > 1:
-            return Plan(task, head=1, known_t=known_t)
+            return ConditionPlan(task, head=1, known_t=known_t)
         case "first" if latent_frames > 1:
-            return Plan(task, head=pick(range(1, latent_frames), first_u), known_t=known_t)
+            return ConditionPlan(task, head=pick(range(1, latent_frames), first_u), known_t=known_t)
         case "last" if tails:
-            return Plan(task, pieces=(pick(tails, first_u),), known_t=known_t)
+            return ConditionPlan(task, pieces=(pick(tails, first_u),), known_t=known_t)
         case "both_ends" if tails:
             tail = pick(tails, first_u)
             heads = range(1, (tail[0] - 2) // stride_time + 2)  # its last frame comes before the tail's first
-            return Plan(task, head=pick(heads, second_u), pieces=(tail,), known_t=known_t)
+            return ConditionPlan(task, head=pick(heads, second_u), pieces=(tail,), known_t=known_t)
         case "interior" if keyframes:
             chosen = {pick(keyframes, first_u), pick(keyframes, second_u)}
-            return Plan(task, pieces=tuple(sorted(chosen)), known_t=known_t)
+            return ConditionPlan(task, pieces=tuple(sorted(chosen)), known_t=known_t)
         case "independent" if latent_frames > 1:
-            return Plan(task)
-    return Plan()
+            return ConditionPlan(task)
+    return ConditionPlan()
 
 
-def plan_stretches(
+def plan_pieces(
     num_frames: int, tails: Sequence[int], keyframes: bool, stride_time: int = 4
-) -> list[Stretch]:
+) -> list[FrameRange]:
     """Which stretches of a window of `num_frames` are encoded alone, so that training can give them.
 
     Args:

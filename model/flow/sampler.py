@@ -13,10 +13,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from model.config import SOLVERS, FlowConfig, SampleConfig, unknown_name
+from model.config import SOLVERS, FlowConfig, SampleConfig, unknown_name_message
 from model.dit.network import DiT
 from model.dit.tokens import Piece, Sample, pack, patchify
-from model.flow.conditions import Known
+from model.flow.conditions import KnownLatents
 from model.flow.guidance import GuidedVelocity
 from model.flow.path import add_noise, shift_times
 
@@ -34,7 +34,7 @@ def sample(
     fps: float | Sequence[float],
     stride_time: int = 4,
     progress: Callable[[int, int], None] | None = None,
-    known: Sequence[Known] | None = None,
+    known: Sequence[KnownLatents] | None = None,
 ) -> list[Tensor]:
     """Draw one latent video per shape.
 
@@ -55,7 +55,7 @@ def sample(
         ValueError: when the lists differ in length, or what is given doesn't fit its shape.
     """
     rates = [fps] * len(shapes) if isinstance(fps, int | float) else list(fps)
-    givens = [Known()] * len(shapes) if known is None else list(known)
+    givens = [KnownLatents()] * len(shapes) if known is None else list(known)
     if not len(shapes) == len(texts) == len(seeds) == len(rates) == len(givens):
         raise ValueError(
             f"sample got {len(shapes)} shapes, {len(texts)} texts, {len(seeds)} seeds, {len(rates)} fps and "
@@ -91,7 +91,7 @@ def sample(
     return [z if head.ndim == 1 else _in_front(head, z) for z, head in zip(made, heads, strict=True)]
 
 
-def _start(noise_CTHW: Tensor, given: Known, known_noise: float) -> tuple[Tensor, Tensor | None]:
+def _start(noise_CTHW: Tensor, given: KnownLatents, known_noise: float) -> tuple[Tensor, Tensor | None]:
     """Where the solver starts: noise, behind the head with as much noise as it is given; and the clean head,
     if any."""
     if given.head_CTHW is None:
@@ -155,7 +155,7 @@ def solve(
         ValueError: for another solver, with the near miss.
     """
     if solver not in SOLVERS:
-        raise ValueError(unknown_name("solver", solver, SOLVERS))
+        raise ValueError(unknown_name_message("solver", solver, SOLVERS))
     given_NP, steps = x_NP, len(grid_IS) - 1
     hold = (lambda x: x) if fixed_N is None else lambda x: torch.where(fixed_N[:, None], given_NP, x)
     free = (lambda v: v) if fixed_N is None else lambda v: v.masked_fill(fixed_N[:, None], 0.0)

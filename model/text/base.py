@@ -49,7 +49,7 @@ class TextEncoder(Protocol):
         """A text's (L, dim), and whether it was cut. Says nothing of it."""
 
 
-class OneByOne(ABC):
+class TextEncoderBase(ABC):
     """Texts go through one by one, so the embedding of a text doesn't depend, to the last bit, on what else
     is encoded."""
 
@@ -84,7 +84,7 @@ class OneByOne(ABC):
         return [embedding for embedding, _ in made], cut
 
 
-class JoinedTextEncoder(OneByOne):
+class JoinedTextEncoder(TextEncoderBase):
     """Several encoders as one: their tokens one after another, each encoder's in channels of its own and zero
     in the others'.
 
@@ -114,7 +114,7 @@ class JoinedTextEncoder(OneByOne):
         return joined, any(cut for _, cut in made)
 
 
-class CachedTextEncoder(OneByOne):
+class CachedTextEncoder(TextEncoderBase):
     """An encoder that remembers the newest embeddings, by (fingerprint, text). Safe to share between threads.
 
     What it returns is what it keeps: not to be written into.

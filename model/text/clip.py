@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.config import unknown_name
-from model.foreign import check_head
-from model.text.base import OneByOne
+from model.config import unknown_name_message
+from model.foreign import check_safetensors_header
+from model.text.base import TextEncoderBase
 from model.text.clip_config import CONFIG, read_clip_config
-from model.text.files import check_inside, digest_of
-from model.text.transformers_encoder import check_tokenizer, unasked
+from model.text.files import check_inside, files_digest
+from model.text.transformers_encoder import check_tokenizer, no_remote_code_prompt
 
 FOLDER, _HUB = "local-dir:", "hf-hub:"
 _WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
@@ -30,7 +30,7 @@ _OF_MODEL = (*_WEIGHTS, ".json", ".txt", ".model")  # and what its tokenizers re
 _CONTEXT, _WIDTH = 77, 512  # where a config says nothing
 
 
-class ClipTextEncoder(OneByOne):
+class ClipTextEncoder(TextEncoderBase):
     """What a CLIP makes of a text, in fp32.
 
     Tokens are the states behind the final normalisation, from the mark of start to the mark of end, without
@@ -79,13 +79,13 @@ class ClipTextEncoder(OneByOne):
         title = f"open_clip {'pooled' if self._pooled else 'tokens'} v1 max_tokens={self.max_tokens}"
         if self._pretrained is None:
             files = _folder_files(_folder(self._model))
-            return digest_of(f"{title} {','.join(file.name for file in files)}", files)
+            return files_digest(f"{title} {','.join(file.name for file in files)}", files)
         told = {
             "model": self._settings,
             "tokenizer": _describe(self._tokenizer),
             "quick_gelu": self._quick_gelu,
         }
-        return digest_of(f"{title} {json.dumps(told, sort_keys=True)}", [self._weights])
+        return files_digest(f"{title} {json.dumps(told, sort_keys=True)}", [self._weights])
 
     @torch.no_grad()
     def encode_one(self, text: str) -> tuple[Tensor, bool]:
@@ -109,7 +109,7 @@ class ClipTextEncoder(OneByOne):
         import open_clip
 
         weights = None if self._pretrained is None else str(self._weights)
-        with unasked(), self._in_a_line():
+        with no_remote_code_prompt(), self._in_a_line():
             network = open_clip.create_model_from_pretrained(
                 self._model,
                 weights,
@@ -125,7 +125,7 @@ class ClipTextEncoder(OneByOne):
         import open_clip
 
         of_transformers = bool(self._settings["text_cfg"].get("hf_tokenizer_name"))
-        with unasked(), self._in_a_line():
+        with no_remote_code_prompt(), self._in_a_line():
             tokenizer = open_clip.get_tokenizer(
                 self._model, **({"trust_remote_code": False} if of_transformers else {})
             )
@@ -279,7 +279,7 @@ def _read_folder(folder: Path, home: Path | None) -> dict[str, Any]:
             )
     for file in weights:
         if file.suffix == _WEIGHTS[0]:
-            check_head(file)
+            check_safetensors_header(file)
     if settings["text_cfg"].get("hf_tokenizer_name"):
         check_tokenizer(
             folder, [file for file in files if file.suffix not in _WEIGHTS], closed=home is not None
@@ -305,7 +305,7 @@ def _named(where: str) -> tuple[str, str, dict[str, Any]]:
             raise ValueError(f"clip:{model} needs weights: clip:{model}/<tag>, {told}")
         pretrained = tags[0]
     if pretrained not in tags and not Path(pretrained).expanduser().is_file():
-        raise ValueError(unknown_name(f"weights of clip:{model}:", pretrained, tags))
+        raise ValueError(unknown_name_message(f"weights of clip:{model}:", pretrained, tags))
     if pretrained not in tags:
         pretrained = str(Path(pretrained).expanduser().absolute())
     return model, pretrained, open_clip.get_model_config(model)

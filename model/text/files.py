@@ -66,7 +66,7 @@ def find_folder(where: str, like: str) -> Path:
     return _snapshot(where)
 
 
-def inside(where: str, home: Path) -> Path | None:
+def resolve_inside(where: str, home: Path) -> Path | None:
     """The folder of that name in a checkpoint's own folder; None if it isn't there, or lies elsewhere.
 
     Args:
@@ -106,7 +106,7 @@ def check_inside(files: Iterable[Path], home: Path) -> None:
             )
 
 
-def cached(where: str) -> Path | None:
+def cached_snapshot(where: str) -> Path | None:
     """The complete local copy of a hub model; None if there is none, or it is no name of one. Nothing is
     downloaded."""
     if not _HUB_NAME.fullmatch(where):
@@ -150,7 +150,7 @@ def text_files(folder: Path) -> TextFiles:
     )
 
 
-def digest_of(title: str, files: Iterable[Path]) -> str:
+def files_digest(title: str, files: Iterable[Path]) -> str:
     """16 hex digits over a title and files' contents. A file is read once per process, unless it changes."""
     digest = hashlib.sha256(f"{title}\n".encode())
     for file in files:
@@ -225,7 +225,7 @@ def _snapshot(name: str) -> Path:
     except LocalEntryNotFoundError:  # never downloaded
         pass
     try:
-        wanted = wanted_of(huggingface_hub.list_repo_files(name))
+        wanted = required_files(huggingface_hub.list_repo_files(name))
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
     except (OSError, HfHubHTTPError, _transport_error()) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -244,7 +244,7 @@ def _complete(folder: Path) -> bool:
     return True
 
 
-def wanted_of(names: Sequence[str]) -> list[str]:
+def required_files(names: Sequence[str]) -> list[str]:
     """Of a repository's files those that a text encoder needs: a pipeline's transformer, or weights in a
     second format, are not.
 

@@ -20,35 +20,35 @@ from pathlib import Path
 
 import torch
 
-from model.config import unknown_name
+from model.config import unknown_name_message
 from model.text.base import CachedTextEncoder, JoinedTextEncoder, TextEncoder
 from model.text.clip import FOLDER, cached_clip, clip_encoder
-from model.text.files import cached, inside
+from model.text.files import cached_snapshot, resolve_inside
 from model.text.minilm import minilm
 from model.text.transformers_encoder import transformers_encoder
 
-__all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "check_named", "text_encoder"]
+__all__ = ["TEXT_ENCODERS", "CachedTextEncoder", "TextEncoder", "check_encoder_allowed", "text_encoder"]
 
 _LEAST_TOKENS = 4  # marks of start and end, and something between them
 _NUMBERS, _FLAGS = ("max", "layer"), ("tokens", "pooled")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EncoderKind:
     """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it
     takes.
 
-    placed: what a checkpoint's file names, where it may be: see `check_named`; None if it may not.
+    placed: what a checkpoint's file names, where it may be: see `check_encoder_allowed`; None if it may not.
     """
 
-    make: Callable[["Spec", torch.device | str], TextEncoder]
+    make: Callable[["EncoderSpec", torch.device | str], TextEncoder]
     needs: str | None
     options: tuple[str, ...]
-    placed: Callable[["Spec", Path], "Spec | None"]
+    placed: Callable[["EncoderSpec", Path], "EncoderSpec | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class EncoderSpec:
     """One encoder of a name. options: numbers by key; a flag that is there is 1.
 
     home: the checkpoint's folder in which it lies, if a file names it and no user; then little is believed of
@@ -72,7 +72,7 @@ def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | Non
     comes.
 
     Args:
-        home: the folder of the checkpoint whose file names it; without one a user does. See `check_named`.
+        home: the folder of the checkpoint whose file names it; without one a user does. See `check_encoder_allowed`.
 
     Raises:
         ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not
@@ -84,7 +84,7 @@ def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | Non
     return encoders[0] if len(encoders) == 1 else JoinedTextEncoder(encoders)
 
 
-def check_named(name: str, home: Path) -> None:
+def check_encoder_allowed(name: str, home: Path) -> None:
     """Whether a text encoder may be used because a file of a checkpoint names it: what is embedded here, what
     lies in the checkpoint's own folder (then its class must be one of a list, and its weights safetensors),
     and what a name of a hub means if it is on this machine already. Other folders are opened, and anything
@@ -99,70 +99,70 @@ def check_named(name: str, home: Path) -> None:
     _specs(name, home)
 
 
-def _minilm(spec: Spec, device: torch.device | str) -> TextEncoder:
+def _minilm(spec: EncoderSpec, device: torch.device | str) -> TextEncoder:
     return minilm(spec.options.get("max"), device)
 
 
-def _transformers(spec: Spec, device: torch.device | str) -> TextEncoder:
+def _transformers(spec: EncoderSpec, device: torch.device | str) -> TextEncoder:
     options = spec.options
     return transformers_encoder(
         spec.kind, spec.where, options.get("layer"), options.get("max"), device, spec.home
     )
 
 
-def _clip(spec: Spec, device: torch.device | str) -> TextEncoder:
+def _clip(spec: EncoderSpec, device: torch.device | str) -> TextEncoder:
     return clip_encoder(
         spec.where, "pooled" in spec.options, spec.options.get("max"), spec.suffix, device, spec.home
     )
 
 
-def _embedded(spec: Spec, home: Path) -> Spec:
+def _embedded(spec: EncoderSpec, home: Path) -> EncoderSpec:
     return spec
 
 
-def _placed_transformers(spec: Spec, home: Path) -> Spec | None:
-    if own := inside(spec.where, home):
+def _placed_transformers(spec: EncoderSpec, home: Path) -> EncoderSpec | None:
+    if own := resolve_inside(spec.where, home):
         return replace(spec, where=str(own), home=home)
-    there = cached(spec.where)
+    there = cached_snapshot(spec.where)
     return None if there is None else replace(spec, where=str(there))
 
 
-def _placed_clip(spec: Spec, home: Path) -> Spec | None:
+def _placed_clip(spec: EncoderSpec, home: Path) -> EncoderSpec | None:
     if spec.where.startswith(FOLDER):
-        own = inside(spec.where.removeprefix(FOLDER), home)
+        own = resolve_inside(spec.where.removeprefix(FOLDER), home)
         return None if own is None else replace(spec, where=f"{FOLDER}{own}", home=home)
     return replace(spec, home=home) if cached_clip(spec.where) else None
 
 
 _OF_TRANSFORMERS = ("max", "layer")
-TEXT_ENCODERS: Mapping[str, Kind] = {
-    "minilm": Kind(_minilm, None, ("max",), _embedded),
-    "t5": Kind(
+TEXT_ENCODERS: Mapping[str, EncoderKind] = {
+    "minilm": EncoderKind(_minilm, None, ("max",), _embedded),
+    "t5": EncoderKind(
         _transformers,
         "a folder or a name of the hub, like t5:google/t5-v1_1-xxl",
         _OF_TRANSFORMERS,
         _placed_transformers,
     ),
-    "umt5": Kind(
+    "umt5": EncoderKind(
         _transformers,
         "a folder or a name of the hub, like umt5:google/umt5-xxl",
         _OF_TRANSFORMERS,
         _placed_transformers,
     ),
-    "hf": Kind(
+    "hf": EncoderKind(
         _transformers,
         "a folder or a name of the hub, like hf:Qwen/Qwen3-0.6B",
         _OF_TRANSFORMERS,
         _placed_transformers,
     ),
-    "clip": Kind(
+    "clip": EncoderKind(
         _clip, "a model of open_clip, like clip:ViT-L-14/openai", ("max", "tokens", "pooled"), _placed_clip
     ),
 }
 """By kind. The order is that of the documentation."""
 
 
-def _specs(name: str, home: Path | None) -> list[Spec]:
+def _specs(name: str, home: Path | None) -> list[EncoderSpec]:
     parts = [_parse(part) for part in name.split("+")]
     if home is None:
         return parts
@@ -176,7 +176,7 @@ def _specs(name: str, home: Path | None) -> list[Spec]:
     return [spec for spec in placed if spec is not None]
 
 
-def _parse(part: str) -> Spec:
+def _parse(part: str) -> EncoderSpec:
     """One encoder of a name.
 
     Raises:
@@ -186,7 +186,7 @@ def _parse(part: str) -> Spec:
     kind, _, where = head.partition(":")
     if kind not in TEXT_ENCODERS:
         raise ValueError(
-            f"{unknown_name('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may hold one)"
+            f"{unknown_name_message('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may hold one)"
         )
     needs = TEXT_ENCODERS[kind].needs
     if needs is None and head != kind:
@@ -203,7 +203,7 @@ def _parse(part: str) -> Spec:
         raise ValueError(
             f"text encoder '{part}' can't be both @tokens and @pooled; leave one out, or join two with +"
         )
-    return Spec(kind, where, given)
+    return EncoderSpec(kind, where, given)
 
 
 def _option(kind: str, option: str) -> tuple[str, int]:
@@ -211,7 +211,7 @@ def _option(kind: str, option: str) -> tuple[str, int]:
     key, equals, value = option.partition("=")
     if key not in known:
         raise ValueError(
-            f"{unknown_name(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may "
+            f"{unknown_name_message(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may "
             "hold it)"
         )
     if key in _FLAGS:

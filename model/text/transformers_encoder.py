@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.foreign import TOKENIZER_BYTES, check_head, check_size, read_object
-from model.text.base import OneByOne
-from model.text.files import CONFIG, WEIGHTS, TextFiles, check_inside, digest_of, find_folder, text_files
+from model.foreign import TOKENIZER_BYTES, check_safetensors_header, check_size, read_object
+from model.text.base import TextEncoderBase
+from model.text.files import CONFIG, WEIGHTS, TextFiles, check_inside, files_digest, find_folder, text_files
 
 LAST = -1
 _DEFAULT_TOKENS = 512  # of models whose positions are relative, so that they have no limit of their own
@@ -34,12 +34,12 @@ _SHIFTED_POSITIONS = (
 )
 # What a checkpoint may bring along in its own folder: plain encoders and language models, whose classes read
 # nothing but their weights, and tokenizers that are a table of words.
-OWN_MODELS = (
+ALLOWED_MODELS = (
     "bert", "distilbert", "gemma", "gemma2", "gemma3_text", "llama", "mistral", "mpnet", "mt5", "phi3",
     "qwen2", "qwen3", "roberta",
     "t5", "umt5", "xlm-roberta",
 )  # fmt: skip
-OWN_TOKENIZERS = (
+ALLOWED_TOKENIZERS = (
     "BertTokenizer", "CLIPTokenizer", "DistilBertTokenizer", "GemmaTokenizer", "LlamaTokenizer",
     "MPNetTokenizer", "PreTrainedTokenizer",
     "Qwen2Tokenizer", "RobertaTokenizer", "T5Tokenizer", "TokenizersBackend", "XLMRobertaTokenizer",
@@ -53,7 +53,7 @@ _LAYERS = ("layers", "layer", "num_hidden_groups")
 _SPARE_PARAMETERS = 2**20
 
 
-class TransformersTextEncoder(OneByOne):
+class TransformersTextEncoder(TextEncoderBase):
     """Hidden states of a transformers model in local files.
 
     Args:
@@ -80,7 +80,7 @@ class TransformersTextEncoder(OneByOne):
 
     @property
     def fingerprint(self) -> str:
-        return digest_of(f"{self._title} hidden-states v1 max_tokens={self.max_tokens}", self.files.all)
+        return files_digest(f"{self._title} hidden-states v1 max_tokens={self.max_tokens}", self.files.all)
 
     @torch.no_grad()
     def encode_one(self, text: str) -> tuple[Tensor, bool]:
@@ -108,7 +108,7 @@ class TransformersTextEncoder(OneByOne):
         import transformers
 
         base = self.files.config.parent
-        with _quiet(), unasked():
+        with _quiet(), no_remote_code_prompt():
             tokenizer = _read_tokenizer(self.files.tokenizer[0].parent)
             config = _read_config(self.files, self.name)
             config.get_text_config().use_cache = False  # keys and values that nobody asks for again
@@ -155,7 +155,7 @@ def transformers_encoder(
         kind: t5, umt5, or hf for any that makes hidden states of text alone.
         layer: None for the last.
         max_tokens: None for 512 (t5, umt5) or the model's limit.
-        home: the checkpoint's folder that brings the encoder along, which is then one of `OWN_MODELS`, in
+        home: the checkpoint's folder that brings the encoder along, which is then one of `ALLOWED_MODELS`, in
         safetensors.
 
     Raises:
@@ -227,15 +227,15 @@ def _check_files(files: TextFiles, home: Path | None) -> None:
         )
     told = read_object(files.config)
     _check_config(told, files.config)
-    if home is not None and told.get("model_type") not in OWN_MODELS:
+    if home is not None and told.get("model_type") not in ALLOWED_MODELS:
         raise ValueError(
             f"{files.config}: '{str(told.get('model_type'))[:80]}' is no kind of model that a checkpoint "
-            f"may bring along; those are {', '.join(OWN_MODELS)}; another is read where you name its folder "
+            f"may bring along; those are {', '.join(ALLOWED_MODELS)}; another is read where you name its folder "
             "with text_encoder="
         )
     for file in files.weights:
         if file.suffix == Path(WEIGHTS[0]).suffix:
-            check_head(file)
+            check_safetensors_header(file)
     check_tokenizer(files.tokenizer[0].parent, files.tokenizer, closed=home is not None)
 
 
@@ -243,7 +243,7 @@ def check_tokenizer(folder: Path, files: Iterable[Path], closed: bool) -> None:
     """What the files of a tokenizer may be, before transformers opens one.
 
     Args:
-        closed: its class must be one of `OWN_TOKENIZERS`.
+        closed: its class must be one of `ALLOWED_TOKENIZERS`.
 
     Raises:
         ValueError: one is too large, or asks for other than it may.
@@ -258,10 +258,10 @@ def check_tokenizer(folder: Path, files: Iterable[Path], closed: bool) -> None:
             "save_pretrained"
         )
     name = told.get("tokenizer_class")
-    if closed and name is not None and str(name).removesuffix("Fast") not in OWN_TOKENIZERS:
+    if closed and name is not None and str(name).removesuffix("Fast") not in ALLOWED_TOKENIZERS:
         raise ValueError(
             f"{path}: '{str(name)[:80]}' is no tokenizer that a checkpoint may bring along; those are "
-            f"{', '.join(OWN_TOKENIZERS)}"
+            f"{', '.join(ALLOWED_TOKENIZERS)}"
         )
 
 
@@ -344,7 +344,7 @@ def _read_config(files: TextFiles, spec: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        with unasked():
+        with no_remote_code_prompt():
             return AutoConfig.from_pretrained(
                 files.config.parent, local_files_only=True, trust_remote_code=False
             )
@@ -390,7 +390,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def unasked() -> Iterator[None]:
+def no_remote_code_prompt() -> Iterator[None]:
     """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait,
     and refuses."""
     from transformers import dynamic_module_utils

@@ -2,7 +2,7 @@
 in chunks.
 
 In and out: activations (B, T, H, W, C). Channels come last because then normalisation, 1×1×1 maps and the
-convolution kernels of CPUs and GPUs all read memory in order. A `Stream` carries what a later chunk needs of
+convolution kernels of CPUs and GPUs all read memory in order. A `CausalCache` carries what a later chunk needs of
 the earlier ones. Shapes: B batch, T frames, H W height and width, C channels; a chunk is a piece of T.
 """
 
@@ -16,7 +16,7 @@ from model.vae.block_transform import block_transform
 _FIRST_LOGVAR = -6.0  # latents begin at about unit size, and a noise of 0.05 costs little
 
 
-class Stream:
+class CausalCache:
     """The memory of one pass in chunks: for each layer, the last frames it saw. One per video, chunks in
     order."""
 
@@ -34,7 +34,7 @@ class CausalConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.normal_(self.weight, std=gain * (27 * in_channels) ** -0.5)
 
-    def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, x_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         past = stream.past.get(self) if stream else None
         if past is None:
             past = x_BTHWC[:, :1].expand(-1, 2, -1, -1, -1)
@@ -55,7 +55,7 @@ class ResBlock(nn.Module):
         self.norm2 = ChannelNorm(channels)
         self.conv2 = CausalConv(channels, channels, gain=0.1)
 
-    def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, x_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x_BTHWC)), stream)
         return x_BTHWC + self.conv2(F.silu(self.norm2(h)), stream)
 
@@ -72,7 +72,7 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps=1e-6, bias=False)
 
 
-class Down(nn.Module):
+class Downsample(nn.Module):
     """Fold blocks of (time, space, space) positions into channels, then map: a strided convolution, no
     overlap.
 
@@ -87,15 +87,15 @@ class Down(nn.Module):
         self.stride = stride
         self.map = map or nn.Linear(in_channels * stride[0] * stride[1] ** 2, out_channels)
 
-    def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, x_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         if self.stride[0] > 1 and _is_first(self, stream):
             # frame 0 stands alone: with its copies in front it fills a group of its own
             x_BTHWC = torch.cat([x_BTHWC[:, :1].expand(-1, self.stride[0] - 1, -1, -1, -1), x_BTHWC], dim=1)
         return self.map(fold(x_BTHWC, self.stride))
 
 
-class Up(nn.Module):
-    """The way back from `Down`: map, then unfold channels into (time, space, space) positions."""
+class Upsample(nn.Module):
+    """The way back from `Downsample`: map, then unfold channels into (time, space, space) positions."""
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: tuple[int, int], map: nn.Module | None = None
@@ -104,12 +104,12 @@ class Up(nn.Module):
         self.stride = stride
         self.map = map or nn.Linear(in_channels, out_channels * stride[0] * stride[1] ** 2)
 
-    def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, x_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         x_BTHWC = unfold(self.map(x_BTHWC), self.stride)
         return x_BTHWC[:, self.stride[0] - 1 :] if _is_first(self, stream) else x_BTHWC
 
 
-class Fixed(nn.Module):
+class FixedLinear(nn.Module):
     """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean
     nothing."""
 
@@ -133,7 +133,9 @@ class Encoder(nn.Module):
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
         transform, _ = block_transform(cfg.stride_time, cfg.stride_space, cfg.latent_channels)
-        self.straight = Down(3, cfg.latent_channels, (cfg.stride_time, cfg.stride_space), Fixed(transform))
+        self.straight = Downsample(
+            3, cfg.latent_channels, (cfg.stride_time, cfg.stride_space), FixedLinear(transform)
+        )
         widths = [cfg.base_channels * m for m in cfg.multipliers]
         self.patch = (1, cfg.patch)
         self.enter = CausalConv(3 * cfg.patch**2, widths[0])
@@ -141,14 +143,14 @@ class Encoder(nn.Module):
         for level, width in enumerate(widths):
             layers += [ResBlock(width) for _ in range(cfg.encoder_blocks)]
             if level < len(cfg.level_strides):
-                layers.append(Down(width, widths[level + 1], cfg.level_strides[level]))
+                layers.append(Downsample(width, widths[level + 1], cfg.level_strides[level]))
         self.layers = nn.ModuleList(layers)
         self.leave = nn.Linear(widths[-1], 2 * cfg.latent_channels)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         nn.init.constant_(self.leave.bias[cfg.latent_channels :], _FIRST_LOGVAR)
 
-    def forward(self, x_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, x_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         straight_BTHWC = self.straight(x_BTHWC, stream)
         x_BTHWC = self.enter(fold(x_BTHWC, self.patch), stream)
         for layer in self.layers:
@@ -163,7 +165,9 @@ class Decoder(nn.Module):
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
         _, transform = block_transform(cfg.stride_time, cfg.stride_space, cfg.latent_channels)
-        self.straight = Up(cfg.latent_channels, 3, (cfg.stride_time, cfg.stride_space), Fixed(transform))
+        self.straight = Upsample(
+            cfg.latent_channels, 3, (cfg.stride_time, cfg.stride_space), FixedLinear(transform)
+        )
         widths = [cfg.base_channels * m for m in cfg.multipliers]
         self.patch = (1, cfg.patch)
         self.enter = CausalConv(cfg.latent_channels, widths[-1])
@@ -171,11 +175,11 @@ class Decoder(nn.Module):
         for level in reversed(range(len(widths))):
             layers += [ResBlock(widths[level]) for _ in range(cfg.decoder_blocks)]
             if level:
-                layers.append(Up(widths[level], widths[level - 1], cfg.level_strides[level - 1]))
+                layers.append(Upsample(widths[level], widths[level - 1], cfg.level_strides[level - 1]))
         self.layers = nn.ModuleList(layers)
         self.leave = CausalConv(widths[0], 3 * cfg.patch**2, gain=0.0)
 
-    def forward(self, z_BTHWC: Tensor, stream: Stream | None) -> Tensor:
+    def forward(self, z_BTHWC: Tensor, stream: CausalCache | None) -> Tensor:
         straight_BTHWC = self.straight(z_BTHWC, stream)
         x_BTHWC = self.enter(z_BTHWC, stream)
         for layer in self.layers:
@@ -197,7 +201,7 @@ def unfold(x_BTHWC: Tensor, stride: tuple[int, int]) -> Tensor:
     return x.reshape(b, t * s, h * p, w * p, c // (s * p * p))
 
 
-def _is_first(layer: nn.Module, stream: Stream | None) -> bool:
+def _is_first(layer: nn.Module, stream: CausalCache | None) -> bool:
     if stream is None:
         return True
     first = layer not in stream.past

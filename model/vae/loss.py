@@ -32,12 +32,12 @@ def vae_loss(
     Returns:
         the loss to minimise, and its parts detached: {"l1", "kl", "perceptual" if given}.
     """
-    loss, parts = distance(x_BCTHW, recon_BCTHW, perceptual, perceptual_weight)
+    loss, parts = reconstruction_loss(x_BCTHW, recon_BCTHW, perceptual, perceptual_weight)
     kl = posterior.kl().mean()
     return loss + kl_weight * kl, {**parts, "kl": kl.detach()}
 
 
-def distance(
+def reconstruction_loss(
     x_BCTHW: Tensor,
     recon_BCTHW: Tensor,
     perceptual: Perceptual | None = None,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.config import VAEConfig
 from model.seeding import normal_like, seeded
-from model.vae.blocks import Decoder, Encoder, Stream
+from model.vae.blocks import CausalCache, Decoder, Encoder
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Posterior:
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)
 
 
-class Normalised(nn.Module):
+class LatentNormalizer(nn.Module):
     """What every VAE does with its latents, ours and those that others published: `encode` and `decode` are
     its own."""
 
@@ -70,7 +70,7 @@ class Normalised(nn.Module):
         return self.decode(self.denormalise(z_BCTHW), size)
 
 
-class VAE(Normalised):
+class VAE(LatentNormalizer):
     """Causal 3D convolutional autoencoder; see the module's docstring for shapes. Weights follow from `seed`
     alone."""
 
@@ -107,7 +107,7 @@ class VAE(Normalised):
             ValueError: when chunk_frames is not a multiple of stride_time.
         """
         check_video(x_BCTHW, self.cfg.stride_time)
-        stream = Stream()
+        stream = CausalCache()
         parts = [
             self.encode_piece(x_BCTHW[:, :, a:b], stream)
             for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)
@@ -116,11 +116,11 @@ class VAE(Normalised):
             torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2)
         )
 
-    def encode_piece(self, x_BCTHW: Tensor, stream: Stream | None) -> Posterior:
+    def encode_piece(self, x_BCTHW: Tensor, stream: CausalCache | None) -> Posterior:
         """The next chunk of a video whose earlier chunks went through the same `stream`; None for a video in
         one."""
         x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
-        x_BTHWC = repeat_edge(repeat_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)
+        x_BTHWC = pad_edge(pad_edge(x_BTHWC, 2, self.cfg.stride_space), 3, self.cfg.stride_space)
         mean, logvar = self.encoder(x_BTHWC, stream).permute(0, 4, 1, 2, 3).float().chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
@@ -151,11 +151,11 @@ class VAE(Normalised):
         """The pieces of `decode_chunked` one after the other, for writing a long video as it is made."""
         if chunk < 1:
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
-        stream = Stream()
+        stream = CausalCache()
         for z in z_BCTHW.split(chunk, dim=2):
             yield _crop(self.decode_piece(z, stream), size)
 
-    def decode_piece(self, z_BCTHW: Tensor, stream: Stream | None) -> Tensor:
+    def decode_piece(self, z_BCTHW: Tensor, stream: CausalCache | None) -> Tensor:
         """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all
         in one."""
         return self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), stream).permute(0, 4, 1, 2, 3).float()
@@ -196,7 +196,7 @@ def check_video(x_BCTHW: Tensor, stride_time: int) -> None:
         )
 
 
-def repeat_edge(x: Tensor, dim: int, multiple: int) -> Tensor:
+def pad_edge(x: Tensor, dim: int, multiple: int) -> Tensor:
     """Repeat the last slice of `dim` until its length is a multiple; a length that is one comes back as it
     is."""
     missing = -x.shape[dim] % multiple

@@ -13,12 +13,12 @@ from model.vae.published import PublishedVAE
 from model.vae.tiles import encode_tiled
 
 
-def to_network(frames_BTHWC: np.ndarray) -> Tensor:
+def to_tensor(frames_BTHWC: np.ndarray) -> Tensor:
     """uint8 (B, T, H, W, 3) to float (B, 3, T, H, W) in [-1, 1]."""
     return torch.from_numpy(frames_BTHWC).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1.0)
 
 
-def to_pixels(x_BCTHW: Tensor) -> np.ndarray:
+def to_uint8(x_BCTHW: Tensor) -> np.ndarray:
     """The inverse: (B, 3, T, H, W) in [-1, 1] to uint8 (B, T, H, W, 3)."""
     return (
         x_BCTHW.float()
@@ -43,7 +43,7 @@ def encode_frames(vae: VAE | PublishedVAE, frames_THWC: np.ndarray) -> Tensor:
     Args:
         frames_THWC: uint8, 4k + 1 frames.
     """
-    video = to_network(frames_THWC[None])
+    video = to_tensor(frames_THWC[None])
     # What others published has attention or statistics over space: its tiles would not give what the whole
     # gives.
     device = next(vae.parameters()).device

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.config import unknown_name
+from model.config import unknown_name_message
 from model.foreign import read_object
-from model.vae.network import Normalised, Posterior, check_video, repeat_edge
+from model.vae.network import LatentNormalizer, Posterior, check_video, pad_edge
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 # Ten times and more of what any published VAE has.
@@ -40,7 +40,7 @@ class PublishedConfig:
     settings: Mapping[str, Any]
 
 
-class PublishedVAE(Normalised):
+class PublishedVAE(LatentNormalizer):
     """A frozen network of diffusers. What is cut in time is cut as its class does it, which bounds memory
     over length."""
 
@@ -62,7 +62,7 @@ class PublishedVAE(Normalised):
             ValueError: when the number of frames is not stride_time·k + 1.
         """
         check_video(x_BCTHW, self.cfg.stride_time)
-        x_BCTHW = repeat_edge(repeat_edge(x_BCTHW, 3, self.cfg.stride_space), 4, self.cfg.stride_space)
+        x_BCTHW = pad_edge(pad_edge(x_BCTHW, 3, self.cfg.stride_space), 4, self.cfg.stride_space)
         gaussian = self.network.encode(x_BCTHW.to(self._dtype)).latent_dist
         return Posterior(gaussian.mean.float(), gaussian.logvar.float())
 
@@ -96,7 +96,7 @@ class PublishedVAE(Normalised):
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedFormat:
     """What differs between diffusers' classes: how settings tell geometry and statistics, and how latents are
     decoded."""
 
@@ -121,7 +121,7 @@ def read_published(folder: Path | str) -> PublishedConfig:
     settings = read_object(path)
     name = settings["_class_name"]
     if not isinstance(name, str) or name not in CLASSES:
-        raise ValueError(f"in {path}: {unknown_name('published VAE', name, CLASSES)}")
+        raise ValueError(f"in {path}: {unknown_name_message('published VAE', name, CLASSES)}")
     if importlib.util.find_spec("diffusers") is None:
         raise FileNotFoundError(
             f"the VAE in '{folder}' is a {name} of diffusers; run: pip install 'rushes[published]'"
@@ -268,7 +268,7 @@ def _cogvideox_pieces(network: Any, z_BCTHW: Tensor, cfg: PublishedConfig) -> It
         yield x[:, :, : -cfg.stride_time] if short and k == len(sizes) else x
 
 
-CLASSES: Mapping[str, Published] = {
-    "AutoencoderKLWan": Published(_wan_geometry, _wan_pieces),
-    "AutoencoderKLCogVideoX": Published(_cogvideox_geometry, _cogvideox_pieces),
+CLASSES: Mapping[str, PublishedFormat] = {
+    "AutoencoderKLWan": PublishedFormat(_wan_geometry, _wan_pieces),
+    "AutoencoderKLCogVideoX": PublishedFormat(_cogvideox_geometry, _cogvideox_pieces),
 }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from model.config import VAEConfig
-from model.vae.blocks import Stream
+from model.vae.blocks import CausalCache
 from model.vae.network import VAE, Posterior, check_video
 
 TILE_PX = 512
@@ -27,11 +27,11 @@ float32."""
 CHUNK_FRAMES = 16
 """Frames of a chunk beside it. A multiple of every stride."""
 
-Place = tuple[slice, slice, slice]
+OutputSlices = tuple[slice, slice, slice]
 """Frames, rows and columns of the result."""
 
 
-def encoder_reach(cfg: VAEConfig) -> int:
+def encoder_receptive_field(cfg: VAEConfig) -> int:
     """How many pixels beyond its own block of stride_space a latent sees, each way."""
     reach = 2 * cfg.encoder_blocks
     for _, stride in reversed(cfg.level_strides):
@@ -40,8 +40,8 @@ def encoder_reach(cfg: VAEConfig) -> int:
 
 
 def encoder_halo(cfg: VAEConfig) -> int:
-    """`encoder_reach` in whole latents, given in pixels: beside it a tile's core is exact."""
-    return math.ceil(encoder_reach(cfg) / cfg.stride_space) * cfg.stride_space
+    """`encoder_receptive_field` in whole latents, given in pixels: beside it a tile's core is exact."""
+    return math.ceil(encoder_receptive_field(cfg) / cfg.stride_space) * cfg.stride_space
 
 
 def decoder_halo(cfg: VAEConfig) -> int:
@@ -53,7 +53,7 @@ def decoder_halo(cfg: VAEConfig) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AxisTile:
     """One tile along one axis, in latents: the network is shown `outer`, that is `core` and the halo inside
     the plane."""
 
@@ -61,17 +61,17 @@ class Part:
     outer: slice
 
 
-def plan_axis(length: int, tile: int, halo: int) -> list[Part]:
+def plan_axis(length: int, tile: int, halo: int) -> list[AxisTile]:
     """Cut an axis of latents into tiles of nearly equal cores, none above `tile`.
 
     Where the plane ends the halo ends too: there the network pads with zeros, as it does for the whole.
     """
     count = math.ceil(length / tile)
     edges = [length * i // count for i in range(count + 1)]
-    return [Part(slice(a, b), slice(max(0, a - halo), min(length, b + halo))) for a, b in pairwise(edges)]
+    return [AxisTile(slice(a, b), slice(max(0, a - halo), min(length, b + halo))) for a, b in pairwise(edges)]
 
 
-def ramps(parts: list[Part], scale: int) -> list[Tensor]:
+def blend_weights(parts: list[AxisTile], scale: int) -> list[Tensor]:
     """For each tile its weight (N,) at each position of its outer slice, `scale` of them per latent.
 
     Weights rise and fall in a straight line over the overlap; at each position of the axis all tiles' weights
@@ -213,7 +213,9 @@ def decode_tiled(
 
 
 @torch.no_grad()
-def decode_tiles(vae: VAE, z_BCTHW: Tensor, tile_latents: int, chunk: int) -> Iterator[tuple[Place, Tensor]]:
+def decode_tiles(
+    vae: VAE, z_BCTHW: Tensor, tile_latents: int, chunk: int
+) -> Iterator[tuple[OutputSlices, Tensor]]:
     """The pieces of `decode_tiled` and their places, to be stored in another form; all of one tile, then the
     next."""
     chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, None, None)
@@ -249,7 +251,7 @@ def decode_tiled_stream(
         yield out_BCTHW
 
 
-def _decode(vae: VAE, z_BCTHW: Tensor, tile: Tile, a: int, b: int, stream: Stream | None) -> Tensor:
+def _decode(vae: VAE, z_BCTHW: Tensor, tile: Tile, a: int, b: int, stream: CausalCache | None) -> Tensor:
     piece_BCTHW = z_BCTHW[(..., slice(a, b), *tile.shown(1))].to(vae.latent_mean.device)
     return tile.share(vae.decode_piece(piece_BCTHW, stream))
 
@@ -285,9 +287,9 @@ def _plan(
     return [Tile(rows, columns) for rows, columns in product(*axes)]
 
 
-def _strips(parts: list[Part], limit: int, blend: bool, scale: int) -> list[Strip]:
+def _strips(parts: list[AxisTile], limit: int, blend: bool, scale: int) -> list[Strip]:
     strips = []
-    for part, weight_N in zip(parts, ramps(parts, scale), strict=True):
+    for part, weight_N in zip(parts, blend_weights(parts, scale), strict=True):
         given, start = part.outer if blend else part.core, part.outer.start * scale
         place = slice(given.start * scale, min(given.stop * scale, limit))
         if place.start < place.stop:
@@ -296,10 +298,10 @@ def _strips(parts: list[Part], limit: int, blend: bool, scale: int) -> list[Stri
     return strips
 
 
-def _stream(chunks: list[tuple[int, int]]) -> Stream | None:
+def _stream(chunks: list[tuple[int, int]]) -> CausalCache | None:
     """A memory between chunks, where there is more than one: for an image it would hold all layers for
     nobody."""
-    return Stream() if len(chunks) > 1 else None
+    return CausalCache() if len(chunks) > 1 else None
 
 
 def _frames(cfg: VAEConfig, a: int, b: int) -> slice:

@@ -18,19 +18,19 @@ from torch import Tensor, nn
 
 from model.vae.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from model.vae.discriminator import Discriminator
-from model.vae.loss import Perceptual, distance
+from model.vae.loss import Perceptual, reconstruction_loss
 from model.vae.network import VAE
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class LossWeights:
     """What counts how much.
 
     Attributes:
         perceptual: see `model.vae.loss.Perceptual`; None for no such term.
         adversarial: share of the discriminator's gradient in the length of the distance's; 0 while it does
         not play.
-        softness: see `model.vae.loss.distance`.
+        softness: see `model.vae.loss.reconstruction_loss`.
     """
 
     kl: float
@@ -52,7 +52,7 @@ class VAETraining(nn.Module):
         self.vae, self.discriminator = vae, discriminator
 
     def forward(
-        self, x_BCTHW: Tensor, generator: torch.Generator, weights: Weights
+        self, x_BCTHW: Tensor, generator: torch.Generator, weights: LossWeights
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, whose value is that of the VAE's own terms plus the discriminator's; and the parts,
         detached: l1, kl, and where they count perceptual, adversarial (−score of the reconstruction),
@@ -60,7 +60,9 @@ class VAETraining(nn.Module):
         """
         posterior, recon = self.vae(x_BCTHW, generator)
         seen = recon.detach().float().requires_grad_()
-        loss, parts = distance(x_BCTHW, seen, weights.perceptual, weights.perceptual_weight, weights.softness)
+        loss, parts = reconstruction_loss(
+            x_BCTHW, seen, weights.perceptual, weights.perceptual_weight, weights.softness
+        )
         (pull,) = torch.autograd.grad(loss, seen)
         kl = posterior.kl().mean()
         others = weights.kl * kl

@@ -119,7 +119,7 @@ def plan_epoch(items: Sequence[Item], seed: int, epoch: int, cfg: BudgetConfig) 
     ]
 
 
-def steps_from(
+def iterate_steps(
     items: Sequence[Item], seed: int, start: int, cfg: BudgetConfig
 ) -> Iterator[tuple[int, int, Step]]:
     """(step, epoch, micro-batches) from a step number on, without end, across epochs."""
@@ -133,7 +133,7 @@ def steps_from(
         epoch += 1
 
 
-def assign(step: Step, world: int) -> list[list[MicroBatch | None]]:
+def assign_to_ranks(step: Step, world: int) -> list[list[MicroBatch | None]]:
     """A step's micro-batches over ranks: the costliest first, each to the rank with the least so far.
 
     All ranks get equally many entries, because ZeRO 2 and 3 count backward passes; None is an idle one of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 
-def kept_share(width: int, height: int, shape_width: int, shape_height: int) -> float:
+def crop_coverage(width: int, height: int, shape_width: int, shape_height: int) -> float:
     """Share of a picture left after scaling it to cover a shape and cropping the rest."""
     native, shape = width / height, shape_width / shape_height
     return min(native, shape) / max(native, shape)
@@ -37,7 +37,7 @@ def fit_shape(width: int, height: int, max_pixels: int, multiple: int) -> tuple[
         w_most = min(max_pixels // h, math.ceil(width / multiple) * multiple)
         for w in range(multiple, w_most + 1, multiple):
             # pixels count by their square root, as sharpness does; cropping counts in full
-            worth = kept_share(width, height, w, h) * math.sqrt(h * w / max_pixels)
+            worth = crop_coverage(width, height, w, h) * math.sqrt(h * w / max_pixels)
             if worth > best_worth:
                 best, best_worth = (h, w), worth
     return best

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutting.heard import SoundError
+from pipelines.cutting.heard import AudioError
 from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _Line:
         if converter is not None:
             yield from self._lay(converter.rest(), begin)
         elif undated:
-            raise SoundError("none of its packets says when it is heard")
+            raise AudioError("none of its packets says when it is heard")
 
     def _lay(self, samples: np.ndarray, begin: int) -> Iterator["AudioFrame"]:
         """Samples (N, C) from number `begin` on: silence before them where nothing is yet, nothing twice."""

@@ -19,7 +19,7 @@ from pipelines.media.times import duration_of, pts_of, time_base_of
 
 
 @dataclass(frozen=True, slots=True)
-class Promised:
+class ExpectedClip:
     """What a row of the index says of a clip.
 
     Attributes:
@@ -38,7 +38,7 @@ class Promised:
     square: bool = True
 
 
-def check_clip(path: Path, promised: Promised) -> list[str]:
+def check_clip(path: Path, promised: ExpectedClip) -> list[str]:
     """Decode a clip, and say what is not as promised.
 
     Raises:

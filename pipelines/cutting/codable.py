@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.media.picture import turned
-from pipelines.media.picture_format import FULL, LIMITED, PictureFormat, format_of, shown_upright
+from pipelines.media.picture import orient
+from pipelines.media.picture_format import FULL, LIMITED, PictureFormat, format_of, upright_format
 from pipelines.media.planes import picture_of, planes_of
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ _BT709, _BT2020 = 1, 9  # ITU-T H.273: matrix and primaries
 
 
 @dataclass(frozen=True, slots=True)
-class Codable:
+class EncoderInput:
     """A picture for the encoder, and how its samples are shown."""
 
     picture: "VideoFrame"
     shown: PictureFormat
 
 
-def codable(picture: "VideoFrame", interlaced: bool = False) -> Codable:
+def to_encoder_input(picture: "VideoFrame", interlaced: bool = False) -> EncoderInput:
     """The same picture, upright, as x264 takes it.
 
     Args:
@@ -58,8 +58,8 @@ def codable(picture: "VideoFrame", interlaced: bool = False) -> Codable:
         picture = picture.reformat(format=wanted, src_color_range=kept, dst_color_range=kept)
     if shown.rotation_deg or shown.mirrored or shown.inside != (shown.coded_width, shown.coded_height):
         picture = picture_of([_placed(plane, shown) for plane in planes_of(picture)], wanted)
-    upright = shown_upright(shown)
-    return Codable(
+    upright = upright_format(shown)
+    return EncoderInput(
         picture, replace(upright, pixel_format=wanted, color_range=color_range, color_matrix=matrix)
     )
 
@@ -88,4 +88,4 @@ def _placed(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
     inside = plane[
         crop.top // down : (crop.top + height) // down, crop.left // across : (crop.left + width) // across
     ]
-    return turned(inside, shown)
+    return orient(inside, shown)

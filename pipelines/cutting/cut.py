@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
-from pipelines.cutting.reencode import Wanted, reencode
-from pipelines.cutting.remux import CannotCopy, Run, read_run, write_clip
-from pipelines.cutting.sound import Sound, read_sound
+from pipelines.cutting.reencode import ClipRequest, reencode
+from pipelines.cutting.remux import CannotCopy, PacketRun, read_packet_run, write_clip
+from pipelines.cutting.sound import AudioTrack, read_audio_track
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock
@@ -102,9 +102,9 @@ def cut(
         MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer
             the pictures that were measured.
     """
-    wanted = Wanted(path, span, num_frames, frames_hash, clock, shown, interlaced)
+    wanted = ClipRequest(path, span, num_frames, frames_hash, clock, shown, interlaced)
     track = out.with_name(f"{out.name}.sound")
-    sound, heard = read_sound(path, span, track) if cfg.audio == "keep" else (None, None)
+    sound, heard = read_audio_track(path, span, track) if cfg.audio == "keep" else (None, None)
     try:
         if cfg.method == "encode":
             why = "cut.method=encode"
@@ -114,7 +114,7 @@ def cut(
             except CannotCopy as reason:
                 why = str(reason)
         worst_db, lost = reencode(wanted, out, cfg, encode)
-        if sound is not None and (refused := add_sound(sound, out)):
+        if sound is not None and (refused := add_audio_track(sound, out)):
             heard = f"left out: {refused}"
         why = "; ".join([why, *(f"without its {name} data" for name in lost)])
         return Cut("encode", 0, 0, why, worst_db, heard)
@@ -122,13 +122,13 @@ def cut(
         track.unlink(missing_ok=True)
 
 
-def add_sound(sound: Sound, out: Path) -> str | None:
+def add_audio_track(sound: AudioTrack, out: Path) -> str | None:
     """Put sound beside the pictures of a re-encoded clip; why it is as it was if that fails, else None."""
     heard = out.with_name(f"{out.name}.heard")
     clock = read_clock(out)
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
     try:
-        write_clip(out, heard, read_run(out, span, len(clock.pts)), sound)
+        write_clip(out, heard, read_packet_run(out, span, len(clock.pts)), sound)
     except CannotCopy as error:
         heard.unlink(missing_ok=True)
         return str(error)
@@ -136,13 +136,13 @@ def add_sound(sound: Sound, out: Path) -> str | None:
     return None
 
 
-def _copy(wanted: Wanted, out: Path, sound: Sound | None, heard: str | None, cfg: CutConfig) -> Cut:
+def _copy(wanted: ClipRequest, out: Path, sound: AudioTrack | None, heard: str | None, cfg: CutConfig) -> Cut:
     """Raises CannotCopy."""
     why, share = None, cfg.max_lead_share
     most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
     for keyframes_back, only_first_begins in _ATTEMPTS:
         try:
-            run = read_run(
+            run = read_packet_run(
                 wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream
             )
             _check_share(run, wanted.num_frames, cfg)
@@ -157,7 +157,7 @@ def _copy(wanted: Wanted, out: Path, sound: Sound | None, heard: str | None, cfg
     raise CannotCopy(why)
 
 
-def _check_share(run: Run, num_frames: int, cfg: CutConfig) -> None:
+def _check_share(run: PacketRun, num_frames: int, cfg: CutConfig) -> None:
     lead, tail = run.lead_frames, run.tail_frames
     share = (lead + tail) / (lead + tail + num_frames)
     if share > cfg.max_lead_share:
@@ -167,7 +167,7 @@ def _check_share(run: Run, num_frames: int, cfg: CutConfig) -> None:
         )
 
 
-def _difference(wanted: Wanted, out: Path, run: Run, marked: set[int]) -> str | None:
+def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]) -> str | None:
     """What is not the source's in a copy, or what would mislead its readers; None if nothing.
 
     Args:
@@ -211,7 +211,7 @@ def _size_before(clip: ClipFile) -> tuple[int, int]:
         return picture.width, picture.height
 
 
-def _shown_in_source(wanted: Wanted) -> PictureFormat:
+def _shown_in_source(wanted: ClipRequest) -> PictureFormat:
     span = wanted.span
     for picture in iterate_pictures(wanted.path, span.start_pts, span.end_pts, wanted.clock):
         return format_of(picture)

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.cutting.codable import codable
+from pipelines.cutting.codable import to_encoder_input
 from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.fidelity import Fidelity
-from pipelines.cutting.fields import Fields
+from pipelines.cutting.fields import FieldOrder
 from pipelines.errors import MediaError, Reason
 from pipelines.media.picture_format import PictureFormat
 from pipelines.media.times import pts_of
@@ -35,7 +35,7 @@ def encode_mp4(
     rate: Fraction,
     cfg: EncodeConfig,
     fidelity: Fidelity | None = None,
-    fields: Fields | None = None,
+    fields: FieldOrder | None = None,
 ) -> tuple[bytes, int]:
     """Encode one clip.
 
@@ -65,7 +65,7 @@ def encode_mp4(
             stream, packets = None, []
             for picture in pictures:
                 shown.append(pts_of(picture))
-                made = codable(picture, fields is not None)
+                made = to_encoder_input(picture, fields is not None)
                 picture = made.picture
                 if stream is None:
                     stream, first = (
@@ -112,7 +112,7 @@ def _add_stream(
     time_base: Fraction,
     rate: Fraction,
     cfg: EncodeConfig,
-    fields: Fields | None,
+    fields: FieldOrder | None,
 ) -> "VideoStream":
     from av.codec.context import Flags
 

@@ -11,19 +11,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.cutting.config import CutConfig, EncodeConfig
-from pipelines.cutting.cut import add_sound
-from pipelines.cutting.mp4_layout import index_first
-from pipelines.cutting.reencode import Wanted, reencode
-from pipelines.cutting.sound import KEPT, read_sound
+from pipelines.cutting.cut import add_audio_track
+from pipelines.cutting.mp4_layout import move_moov_first
+from pipelines.cutting.reencode import ClipRequest, reencode
+from pipelines.cutting.sound import KEPT, read_audio_track
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.mp4_boxes import video_edit
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.probe import open_container, video_stream
-from pipelines.media.random_access import begins_anew, nal_length_bytes
+from pipelines.media.random_access import is_random_access_point, nal_length_bytes
 from pipelines.records import Span
 
 # Codecs whose open groups some players can't begin with: they wait for a keyframe that nothing refers across.
@@ -48,7 +48,7 @@ class Exported:
 def export_clip(
     stored: Path,
     out: Path,
-    promised: Promised,
+    promised: ExpectedClip,
     interlaced: bool,
     min_db: float,
     encode: EncodeConfig,
@@ -99,12 +99,12 @@ def _begins_open(path: Path) -> str | None:
         if codec not in _MAY_BEGIN_OPEN or not first.size:
             return None
         nal_length = nal_length_bytes(codec, stream.codec_context.extradata)
-        closed = begins_anew(codec, memoryview(bytes(first)), nal_length, closed=True)
+        closed = is_random_access_point(codec, memoryview(bytes(first)), nal_length, closed=True)
     return None if closed else "its first group is open, which some players can't begin with"
 
 
 def _anew(
-    stored: Path, out: Path, promised: Promised, interlaced: bool, cut: CutConfig, encode: EncodeConfig
+    stored: Path, out: Path, promised: ExpectedClip, interlaced: bool, cut: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
     """Encode what the edit list shows: PSNR of the worst frame, see `reencode`; and what did not come along,
     in words."""
@@ -116,22 +116,22 @@ def _anew(
     whole = stored.with_name(f"{stored.name}.whole")  # in which every frame is shown, so that each has a time
     whole.write_bytes(clip.data)
     track = stored.with_name(f"{stored.name}.sound")
-    sound, heard = read_sound(stored, Span(0, clip.clock.end_pts, time_base), track)
+    sound, heard = read_audio_track(stored, Span(0, clip.clock.end_pts, time_base), track)
     span = Span(start_pts, start_pts + clip.clock.end_pts, time_base)
     named = promised.frames_hash or frames_hash(
         picture_hash(picture)
         for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.everything)
     )
-    wanted = Wanted(whole, span, promised.num_frames, named, clip.everything, interlaced=interlaced)
+    wanted = ClipRequest(whole, span, promised.num_frames, named, clip.everything, interlaced=interlaced)
     worst_db, beside = reencode(wanted, out, cut, encode)
     lost = [f"without its {name} data" for name in beside]
-    if sound is not None and (refused := add_sound(sound, out)):
+    if sound is not None and (refused := add_audio_track(sound, out)):
         heard = f"left out: {refused}"
     if heard not in (None, KEPT):
         lost.append(f"its sound is {heard}")
     whole.unlink()
     track.unlink(missing_ok=True)
-    out.write_bytes(index_first(out.read_bytes()))
+    out.write_bytes(move_moov_first(out.read_bytes()))
     return worst_db, lost
 
 

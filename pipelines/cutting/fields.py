@@ -1,6 +1,6 @@
 """Interlaced pictures: which of their two fields is shown first, and what an encoder must know of it.
 
-In: a stream whose pictures are of two fields. Out: `Fields`, as they lie in the picture once it is upright;
+In: a stream whose pictures are of two fields. Out: `FieldOrder`, as they lie in the picture once it is upright;
 none where turning it mixed them.
 """
 
@@ -17,7 +17,7 @@ _BOTTOM_FIRST = frozenset((3, 4))
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class FieldOrder:
     """The order in time of the fields of a picture."""
 
     top_first: bool
@@ -28,7 +28,7 @@ class Fields:
         return "" if shown.coded_height % lines else f":{'tff' if self.top_first else 'bff'}=1"
 
 
-def fields_of(stream: "VideoStream", shown: PictureFormat) -> Fields | None:
+def field_order(stream: "VideoStream", shown: PictureFormat) -> FieldOrder | None:
     """Of interlaced pictures of a stream, as they are once they are upright.
 
     Args:
@@ -36,7 +36,7 @@ def fields_of(stream: "VideoStream", shown: PictureFormat) -> Fields | None:
         one.
         shown: how these pictures are shown.
     """
-    fields = Fields(int(stream.codec_context.field_order) not in _BOTTOM_FIRST)
+    fields = FieldOrder(int(stream.codec_context.field_order) not in _BOTTOM_FIRST)
     if shown.rotation_deg % 180:
         return None  # lines became columns
     upside_down = shown.rotation_deg == 180

@@ -25,11 +25,11 @@ _BEFORE_S = (1, 12, None)
 _EARLY_S = Fraction(1)  # before the span, decoding begins: longer than any codec looks back
 
 
-class SoundError(Exception):
+class AudioError(Exception):
     """Sound that can't be had, or not so, and why."""
 
 
-def sound_stream(container: "InputContainer") -> "AudioStream | None":
+def audio_stream(container: "InputContainer") -> "AudioStream | None":
     """The first stream of sound whose rate is known: some are declared and never come. If there is none, the
     first that a decoder is known for, as its packets may tell. None if the file has no sound.
 
@@ -39,11 +39,11 @@ def sound_stream(container: "InputContainer") -> "AudioStream | None":
     streams = container.streams.audio
     decodable = [stream for stream in streams if stream.codec_context is not None and stream.time_base]
     if streams and not decodable:
-        raise SoundError("no decoder knows the codec of its sound")
+        raise AudioError("no decoder knows the codec of its sound")
     return min(decodable, key=lambda stream: not stream.codec_context.sample_rate, default=None)
 
 
-def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction | None]]:
+def audio_packets(path: File, span: Span) -> Iterator[tuple["Packet", Fraction | None]]:
     """Packets of sound from about a second before the span to its end, and when each begins; None where none
     says.
 
@@ -56,7 +56,7 @@ def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
     start_s, end_s = span.start_pts * span.time_base, span.end_pts * span.time_base
     for before_s in _BEFORE_S:
         with open_container(path) as container:
-            stream = sound_stream(container)
+            stream = audio_stream(container)
             if stream is None:
                 return
             if before_s is not None:
@@ -85,7 +85,7 @@ def packets_heard(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
                 return
 
 
-def frames_heard(path: File, span: Span, damage: list[str]) -> Iterator[tuple["AudioFrame", Fraction | None]]:
+def audio_frames(path: File, span: Span, damage: list[str]) -> Iterator[tuple["AudioFrame", Fraction | None]]:
     """Decoded sound from shortly before the span to its end, and when each frame begins; None where none
     says.
 
@@ -93,7 +93,7 @@ def frames_heard(path: File, span: Span, damage: list[str]) -> Iterator[tuple["A
         damage: is given what the decoder says of each packet that does not decode.
 
     Raises:
-        SoundError, MediaError: see `packets_heard`.
+        SoundError, MediaError: see `audio_packets`.
     """
     import av
 
@@ -109,7 +109,7 @@ def frames_heard(path: File, span: Span, damage: list[str]) -> Iterator[tuple["A
         for frame in frames:
             yield frame, None if frame.pts is None else frame.pts * frame.time_base - start_s
 
-    for packet, begin_s in packets_heard(path, span):
+    for packet, begin_s in audio_packets(path, span):
         decoder = packet.stream.codec_context
         if begin_s is None or begin_s >= -_EARLY_S:
             yield from decoded(packet)

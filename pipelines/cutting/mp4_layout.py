@@ -14,7 +14,7 @@ _STSD_HEAD = 8
 _SIZE_AT = {0: 76, 1: 88}  # of width and height in tkhd, by version
 
 
-def index_first(data: bytes) -> bytes:
+def move_moov_first(data: bytes) -> bytes:
     """The same file with `moov` before `mdat`, so that a player can begin before it has all of it.
 
     Raises:
@@ -38,7 +38,7 @@ def index_first(data: bytes) -> bytes:
     return b"".join(_box(kind, content) for kind, content in ordered)
 
 
-def cropped(data: bytes, width: int, height: int, coded_width: int, coded_height: int) -> bytes:
+def add_clean_aperture(data: bytes, width: int, height: int, coded_width: int, coded_height: int) -> bytes:
     """The same file, of whose pictures the upper left width × height pixels are shown."""
 
     def entry(content: bytes) -> bytes:

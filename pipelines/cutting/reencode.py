@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.encode import encode_mp4
 from pipelines.cutting.fidelity import Fidelity
-from pipelines.cutting.fields import Fields, fields_of
+from pipelines.cutting.fields import FieldOrder, field_order
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
@@ -55,7 +55,7 @@ _BESIDE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClipRequest:
     """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the
     source's clock, how the pictures are shown, and whether they are interlaced, where that is known.
     """
@@ -75,7 +75,7 @@ class Wanted:
 
 
 def reencode(
-    wanted: Wanted, out: Path, cfg: CutConfig, encode: EncodeConfig
+    wanted: ClipRequest, out: Path, cfg: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
@@ -161,11 +161,11 @@ class _Seen:
             yield picture
 
 
-def _fields(wanted: Wanted) -> Fields | None:
+def _fields(wanted: ClipRequest) -> FieldOrder | None:
     with open_container(wanted.path) as container:
         stream = video_stream(container, wanted.stream)
         first = next(pictures(container.demux(stream), "count", broken=[]), None)
-        return fields_of(stream, wanted.shown or format_of(first)) if first is not None else None
+        return field_order(stream, wanted.shown or format_of(first)) if first is not None else None
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:

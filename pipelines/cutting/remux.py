@@ -12,11 +12,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import MediaError, PlaceError, of_the_place
+from pipelines.errors import MediaError, PlaceError, is_host_error
 from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets, set_order, without_sets
 from pipelines.media.probe import open_container, video_stream
-from pipelines.media.random_access import begins_anew, nal_length_bytes
+from pipelines.media.random_access import is_random_access_point, nal_length_bytes
 from pipelines.media.ranged import File
 from pipelines.media.times import time_base_of
 from pipelines.records import Span
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from av import Packet
     from av.video.stream import VideoStream
 
-    from pipelines.cutting.sound import Sound
+    from pipelines.cutting.sound import AudioTrack
     from pipelines.media.picture_format import PictureFormat
 
-COPIED = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2video"))
+COPYABLE_CODECS = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2video"))
 # How long before the span reading begins: an index leads straight to the keyframe; where there is none, or it
 # leads behind it (by decoding time), further back; None is the start of the file.
 _BEFORE_S = (0, 2, 12, 60, None)
@@ -41,7 +41,7 @@ class CannotCopy(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class CodedPacket:
     """A packet: when its picture is shown, and whether it and all shown after it decode without anything
     before it."""
 
@@ -51,14 +51,14 @@ class Coded:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PacketRun:
     """Packets in decode order, in units of the source's time base; the first one is a keyframe.
 
     `header` are the parameter sets that the first one brings, where they are not those of the source's
     header; None else. `stream` is the number of their stream in the source, if it was asked for.
     """
 
-    packets: tuple[Coded, ...]
+    packets: tuple[CodedPacket, ...]
     span: Span
     header: bytes | None = None
     stream: int | None = None
@@ -79,14 +79,14 @@ class Run:
         return sorted(p.pts for p in self.packets if self.span.start_pts <= p.pts < self.span.end_pts)
 
 
-def read_run(
+def read_packet_run(
     path: File,
     span: Span,
     num_frames: int,
     keyframes_back: int = 0,
     most_before: int | None = None,
     number: int | None = None,
-) -> Run:
+) -> PacketRun:
     """The packets that show a span of a source.
 
     Leading pictures of an open group (shown before the keyframe, coded after it) are left out: what they
@@ -107,7 +107,7 @@ def read_run(
     for before_s in _BEFORE_S:
         with open_container(path) as container:
             stream = video_stream(container, number)
-            if stream.codec_context.name not in COPIED:
+            if stream.codec_context.name not in COPYABLE_CODECS:
                 raise CannotCopy(f"{stream.codec_context.name} is not copied into mp4")
             # A transport stream loses its first keyframe if one seeks to it: the beginning is read without
             # seeking.
@@ -124,7 +124,7 @@ def read_run(
         if found:
             packets = tuple(packet for packet in found if packet.pts >= found[0].pts)
             header = _own_header(codec, extradata, packets)
-            return Run(_as_hvc1(codec, extradata, packets), span, header, number)
+            return PacketRun(_as_hvc1(codec, extradata, packets), span, header, number)
     raise CannotCopy("no keyframe at or before its first frame")
 
 
@@ -135,11 +135,11 @@ def _collect(
     num_frames: int,
     keyframes_back: int,
     most_before: int | None,
-) -> list[Coded]:
+) -> list[CodedPacket]:
     """From the keyframe to the last packet needed; empty if reading began too late."""
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
     nal_length = nal_length_bytes(codec, extradata)
-    run: list[Coded] = []
+    run: list[CodedPacket] = []
     starts: list[int] = []  # where in the run its usable keyframes are
     wanted: set[int] = set()
     too_long = False
@@ -161,7 +161,7 @@ def _collect(
             raise CannotCopy(_CHANGES)
         data, inside = bytes(packet), span.start_pts <= shown_at < span.end_pts
         usable = packet.is_keyframe and shown_at <= span.start_pts and not wanted
-        if usable and begins_anew(codec, memoryview(data), nal_length):
+        if usable and is_random_access_point(codec, memoryview(data), nal_length):
             starts.append(len(run))
             if len(starts) > keyframes_back + 1:
                 del run[: starts[1]]
@@ -173,8 +173,10 @@ def _collect(
         if inside and packet.is_discard:
             raise CannotCopy("the source's own edit list hides frames within it")
         if starts:
-            begins = packet.is_keyframe and begins_anew(codec, memoryview(data), nal_length, closed=True)
-            run.append(Coded(shown_at, begins, data))
+            begins = packet.is_keyframe and is_random_access_point(
+                codec, memoryview(data), nal_length, closed=True
+            )
+            run.append(CodedPacket(shown_at, begins, data))
             if most_before is not None and len(run) > most_before and not wanted and not inside:
                 too_long = True  # unless another keyframe follows
                 run.clear()
@@ -190,7 +192,7 @@ def _collect(
     raise CannotCopy(f"{len(wanted)} packets are shown during its {num_frames} frames")
 
 
-def _own_header(codec: str, extradata: bytes, packets: Sequence[Coded]) -> bytes | None:
+def _own_header(codec: str, extradata: bytes, packets: Sequence[CodedPacket]) -> bytes | None:
     """`Run.header`.
 
     A recording may change its parameter sets on the way. The file that is made has one header: of the run's
@@ -208,7 +210,7 @@ def _own_header(codec: str, extradata: bytes, packets: Sequence[Coded]) -> bytes
     return header
 
 
-def _as_hvc1(codec: str, extradata: bytes, packets: tuple[Coded, ...]) -> tuple[Coded, ...]:
+def _as_hvc1(codec: str, extradata: bytes, packets: tuple[CodedPacket, ...]) -> tuple[CodedPacket, ...]:
     """HEVC without the parameter sets that its header has as well: QuickTime and Safari play no file that
     repeats them. Of Annex B the muxer takes them out itself.
     """
@@ -220,8 +222,8 @@ def _as_hvc1(codec: str, extradata: bytes, packets: tuple[Coded, ...]) -> tuple[
 def write_clip(
     path: File,
     out: Path,
-    run: Run,
-    sound: "Sound | None" = None,
+    run: PacketRun,
+    sound: "AudioTrack | None" = None,
     only_first_begins: bool = False,
     shown: "PictureFormat | None" = None,
 ) -> set[int]:
@@ -276,14 +278,14 @@ def write_clip(
                 container.mux(packet)
         set_edits(out, edits)
     except (av.error.FFmpegError, MediaError, ValueError) as error:
-        if of_the_place(error):
+        if is_host_error(error):
             raise PlaceError(error.errno, error.strerror) from error
         raise CannotCopy(f"mp4 does not take it: {error}") from error
     marks = {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked}
     return marks & set(run.shown)
 
 
-def _describe(track: "VideoStream", run: Run, shown: "PictureFormat | None") -> None:
+def _describe(track: "VideoStream", run: PacketRun, shown: "PictureFormat | None") -> None:
     """Let the header speak of the run's own packets."""
     codec = track.codec_context
     if codec.name == "hevc":

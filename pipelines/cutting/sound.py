@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cutting.aac import write_aac
-from pipelines.cutting.heard import SoundError, frames_heard, packets_heard, sound_stream
-from pipelines.errors import MediaError, PlaceError, of_the_place
+from pipelines.cutting.heard import AudioError, audio_frames, audio_packets, audio_stream
+from pipelines.errors import MediaError, PlaceError, is_host_error
 from pipelines.media.mp4_boxes import Edit
 from pipelines.media.probe import open_container
 from pipelines.media.ranged import File
@@ -35,7 +35,7 @@ _UNTOLD_S = Fraction(1, 5)  # what codecs leave out at the beginning, and small 
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioTrack:
     """A track of sound for a span of length_s seconds: an mp4 without pictures.
 
     Attributes:
@@ -70,7 +70,7 @@ class Sound:
         return Edit(max(0, -self.first), int(shown_s * movie_scale))
 
 
-def read_sound(path: File, span: Span, out: Path) -> tuple[Sound | None, str | None]:
+def read_audio_track(path: File, span: Span, out: Path) -> tuple[AudioTrack | None, str | None]:
     """The sound of a span, if it has any that can be kept.
 
     Args:
@@ -83,35 +83,35 @@ def read_sound(path: File, span: Span, out: Path) -> tuple[Sound | None, str | N
     try:
         sound = _copied(path, span, out)
         return sound, None if sound is None else KEPT
-    except (SoundError, MediaError) as error:
+    except (AudioError, MediaError) as error:
         why = str(error)
     try:
         return _converted(path, span, out, why)
-    except (SoundError, MediaError) as error:
+    except (AudioError, MediaError) as error:
         again = str(error)
     return None, f"left out: {why}" + ("" if again == why else f"; to AAC: {again}")
 
 
-def _copied(path: File, span: Span, out: Path) -> Sound | None:
+def _copied(path: File, span: Span, out: Path) -> AudioTrack | None:
     """Raises SoundError: the packets make no track, and why."""
     import av
 
     with open_container(path) as source:
-        stream = sound_stream(source)
+        stream = audio_stream(source)
         if stream is None:
             return None
         name, rate = stream.codec_context.name, stream.codec_context.sample_rate
     if name not in _COPIED:
-        raise SoundError(f"mp4 does not carry {name}")
+        raise AudioError(f"mp4 does not carry {name}")
     if not rate:
-        raise SoundError("its header tells no rate")
-    heard = _overlapping(packets_heard(path, span), span)
+        raise AudioError("its header tells no rate")
+    heard = _overlapping(audio_packets(path, span), span)
     if not heard:
         return None
     with open_container(path) as source:
         try:
             with av.open(str(out), "w", format="mp4", options=_EXACT) as container:
-                template = sound_stream(source)
+                template = audio_stream(source)
                 assert template is not None, "what is heard has a stream"
                 track = container.add_stream_from_template(template, opaque=True)
                 track.time_base = Fraction(1, rate)
@@ -120,32 +120,32 @@ def _copied(path: File, span: Span, out: Path) -> Sound | None:
                     packet.stream = track
                     container.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
-            if of_the_place(error):
+            if is_host_error(error):
                 raise PlaceError(error.errno, error.strerror) from error
-            raise SoundError(f"mp4 does not take its {name} ({_said(error)})") from error
+            raise AudioError(f"mp4 does not take its {name} ({_said(error)})") from error
     _check_copy(out, heard[-1].end_s - heard[0].start_s)
-    return Sound(out, round(heard[0].start_s * rate), _length_s(span))
+    return AudioTrack(out, round(heard[0].start_s * rate), _length_s(span))
 
 
-def _converted(path: File, span: Span, out: Path, why: str) -> tuple[Sound | None, str | None]:
+def _converted(path: File, span: Span, out: Path, why: str) -> tuple[AudioTrack | None, str | None]:
     """Raises SoundError: nothing of it decodes, or says when it is heard; or AAC can't be made of it."""
     import av
 
     damage: list[str] = []
     try:
-        made = write_aac(frames_heard(path, span, damage), _length_s(span), out)
-    except SoundError as error:
-        raise SoundError(f"{error}{_told(damage)}") from error
+        made = write_aac(audio_frames(path, span, damage), _length_s(span), out)
+    except AudioError as error:
+        raise AudioError(f"{error}{_told(damage)}") from error
     except (av.error.FFmpegError, ValueError) as error:
-        if of_the_place(error):
+        if is_host_error(error):
             raise PlaceError(error.errno, error.strerror) from error
-        raise SoundError(f"it does not become AAC ({_said(error)})") from error
+        raise AudioError(f"it does not become AAC ({_said(error)})") from error
     if made is None and damage:
-        raise SoundError(f"nothing of it decodes{_told(damage)}")
+        raise AudioError(f"nothing of it decodes{_told(damage)}")
     if made is None:
         return None, None
     into, first = made
-    return Sound(out, first, _length_s(span)), f"converted: to {into}, as {why}{_told(damage)}"
+    return AudioTrack(out, first, _length_s(span)), f"converted: to {into}, as {why}{_told(damage)}"
 
 
 def _told(damage: list[str]) -> str:
@@ -182,7 +182,7 @@ def _overlapping(packets: Iterable[tuple["Packet", Fraction | None]], span: Span
         if start_s is None and last is not None and last.start_s < last.end_s:
             start_s = last.end_s
         if start_s is None:
-            raise SoundError("a packet of it does not say when it is heard")
+            raise AudioError("a packet of it does not say when it is heard")
         if last is not None and last.start_s == last.end_s:
             found[-1] = _Heard(last.start_s, start_s, last.data)
         end_s = start_s + (packet.duration or 0) * packet.time_base
@@ -210,24 +210,24 @@ def _check_copy(file: Path, lasts_s: Fraction) -> None:
     decoded_s, kinds = Fraction(0), []
     with _opened(file) as own:
         if not own.streams.audio:
-            raise SoundError("mp4 does not take its packets")
+            raise AudioError("mp4 does not take its packets")
         for number, packet in enumerate(own.demux(audio=0)):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
                 if number:
-                    raise SoundError(f"a packet of it does not decode ({error.strerror})") from error
+                    raise AudioError(f"a packet of it does not decode ({error.strerror})") from error
                 continue
             for frame in frames:
                 decoded_s += Fraction(frame.samples, frame.sample_rate)
                 kind = f"{frame.sample_rate} Hz, {frame.layout.name}"
                 kinds += [kind] if kind not in kinds else []
     if len(kinds) != 1:
-        raise SoundError(
+        raise AudioError(
             f"it changes on the way, from {' to '.join(kinds)}" if kinds else "nothing of it decodes"
         )
     if abs(decoded_s - lasts_s) > _UNTOLD_S:
-        raise SoundError(
+        raise AudioError(
             f"{float(decoded_s):.2f} s of it decode, while its packets last {float(lasts_s):.2f} s"
         )
 

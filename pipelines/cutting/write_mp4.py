@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.encode import encode_mp4
-from pipelines.cutting.mp4_layout import cropped, index_first
+from pipelines.cutting.mp4_layout import add_clean_aperture, move_moov_first
 from pipelines.durable import write_bytes
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
     pictures = _pictures(frames_THWC, even, 1 / rate)
     data, _ = encode_mp4(pictures, len(frames_THWC), 1 / rate, rate, EncodeConfig(crf=_CRF))
     if even != (height, width):
-        data = cropped(data, width, height, even[1], even[0])
+        data = add_clean_aperture(data, width, height, even[1], even[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, index_first(data))
+    write_bytes(path, move_moov_first(data))
 
 
 def _pictures(frames_THWC: np.ndarray, even: tuple[int, int], time_base: Fraction) -> Iterator["VideoFrame"]:

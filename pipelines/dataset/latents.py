@@ -29,7 +29,14 @@ import numpy as np
 
 from pipelines.dataset.manifest import manifest_name, manifest_number, numbers
 from pipelines.dataset.schema import check_names
-from pipelines.foreign import JSON_BYTES, MANIFEST_BYTES, TABLE_BYTES, check_head, parse_json, parse_object
+from pipelines.foreign import (
+    JSON_BYTES,
+    MANIFEST_BYTES,
+    TABLE_BYTES,
+    check_safetensors_header,
+    parse_json,
+    parse_object,
+)
 from pipelines.storage.base import Store
 from pipelines.storage.parquet import read_parquet
 
@@ -97,13 +104,13 @@ def _unread_key(fingerprint: str, shard: str) -> str:
     return f"{ROOT}/{fingerprint}/shards/unread/{shard}.json"
 
 
-def write_unread(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[str]) -> None:
+def write_failed_clips(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[str]) -> None:
     """Note which clips of a shard could not be read, while others could: those then are a shard of their
     own."""
     store.put_new(_unread_key(fingerprint, shard), json.dumps(sorted(clip_ids)).encode())
 
 
-def read_unread(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
+def read_failed_clips(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
     """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none
     could."""
     try:
@@ -337,7 +344,7 @@ class Latents:
                 return self._cache[row.clip_id]
         try:
             data = self._store.read_range(row.shard, row.offset, row.size)
-            check_head(data, f"clip {row.clip_id}")
+            check_safetensors_header(data, f"clip {row.clip_id}")
             tensors = load(data)
         except (FileNotFoundError, EOFError, SafetensorError, ValueError) as error:
             raise ValueError(

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.dataset.schema import SCHEMA_VERSION
-from pipelines.drill import boundary
+from pipelines.drill import kill_point
 from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.ids import canonical_json
 from pipelines.storage.base import Store
@@ -127,9 +127,9 @@ def publish(store: Store, base: int, manifest: Manifest) -> int:
     data = manifest.to_json()
     if base and store.read(manifest_key(base)) == data:
         return base
-    boundary("manifest:before")
+    kill_point("manifest:before")
     if store.put_new(manifest_key(base + 1), data) or store.read(manifest_key(base + 1)) == data:
-        boundary("manifest:after")
+        kill_point("manifest:after")
         return base + 1
     raise LostRaceError(f"manifest {base + 1} of {store.uri} was published by another run")
 

@@ -18,7 +18,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Packable:
+class PackCandidate:
     """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption), how
     large, and whether this run says nothing of it (`carried`).
     """
@@ -31,7 +31,7 @@ class Packable:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class ExistingShard:
     """A shard that exists, and the clips it holds in order, with their content as it is computed now. Its id
     tells their content as it was computed when it was written: see `shard_id`.
     """
@@ -43,7 +43,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ShardPlan:
     """One shard to be written: its bucket and clips, in the order in which they are written."""
 
     bucket: str
@@ -52,8 +52,8 @@ class Plan:
 
 
 def plan_shards(
-    clips: Iterable[Packable], existing: Iterable[Packed], cfg: ShardConfig
-) -> tuple[list[str], list[Plan]]:
+    clips: Iterable[PackCandidate], existing: Iterable[ExistingShard], cfg: ShardConfig
+) -> tuple[list[str], list[ShardPlan]]:
     """Which shards stay, and which are to be written.
 
     Clips are ordered by clip id, which is a hash: neighbours in a shard come from anywhere in the footage.
@@ -67,14 +67,14 @@ def plan_shards(
             staying.append(shard.shard)
             for clip in held:
                 del wanted[clip.clip_id]
-    by_bucket: dict[str, list[Packable]] = defaultdict(list)
+    by_bucket: dict[str, list[PackCandidate]] = defaultdict(list)
     for clip in wanted.values():
         by_bucket[clip.bucket].append(clip)
     plans = [_plan(bucket, group) for bucket in sorted(by_bucket) for group in _fill(by_bucket[bucket], cfg)]
     return staying, plans
 
 
-def _unchanged(shard: Packed, held: Sequence[Packable]) -> bool:
+def _unchanged(shard: ExistingShard, held: Sequence[PackCandidate]) -> bool:
     """Whether the clips are as the shard has them. By its id; one that another version named stays, too, if
     nothing of it is made again.
     """
@@ -88,14 +88,14 @@ def shard_id(clips: Sequence[tuple[str, str]]) -> str:
     return fingerprint([list(clip) for clip in clips])
 
 
-def _plan(bucket: str, group: list[Packable]) -> Plan:
-    return Plan(
+def _plan(bucket: str, group: list[PackCandidate]) -> ShardPlan:
+    return ShardPlan(
         bucket, tuple(clip.clip_id for clip in group), shard_id([(c.clip_id, c.content) for c in group])
     )
 
 
-def _fill(clips: list[Packable], cfg: ShardConfig) -> Iterable[list[Packable]]:
-    group: list[Packable] = []
+def _fill(clips: list[PackCandidate], cfg: ShardConfig) -> Iterable[list[PackCandidate]]:
+    group: list[PackCandidate] = []
     size = 0
     for clip in sorted(clips, key=lambda c: c.clip_id):
         if group and (len(group) >= cfg.max_clips or size + clip.estimated_bytes > cfg.max_bytes):

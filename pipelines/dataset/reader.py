@@ -17,7 +17,7 @@ from pipelines.dataset.schema import CAPTION_COLUMNS, INDEX, KEPT, QUARANTINE, S
 from pipelines.dataset.shards import shard_key
 from pipelines.dataset.table_stream import Batches, TableStream, batches_of, selected
 from pipelines.dedup.looks import LOOKS
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 from pipelines.scores.registry import SCORES
 from pipelines.storage import s3
 from pipelines.storage.base import Store
@@ -139,14 +139,14 @@ def _near(uri: str) -> str:
         bucket, key = s3.split(uri.rstrip("/"))
         parent, _, name = key.rpartition("/")
         prefix = f"{parent}/" if parent else ""
-        siblings = [child.rstrip("/") for child in s3.children(bucket, prefix) if child.endswith("/")]
-        near = nearest(name, siblings)
+        siblings = [child.rstrip("/") for child in s3.list_children(bucket, prefix) if child.endswith("/")]
+        near = closest_match(name, siblings)
         return f"; did you mean 's3://{bucket}/{prefix}{near}'?" if near else _MAKE_ONE
     path = Path(uri)
     siblings = (
         [p.name for p in path.parent.iterdir() if (p / "manifests").is_dir()] if path.parent.is_dir() else []
     )
-    near = nearest(path.name, siblings)
+    near = closest_match(path.name, siblings)
     if near:
         return f"; did you mean '{path.parent / near}'?"
     return _MAKE_ONE

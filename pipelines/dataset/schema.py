@@ -226,7 +226,7 @@ def check_names(rows: pa.RecordBatch | pa.Table, columns: Collection[str] = _NAM
             )
 
 
-def completed(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def conform_to_schema(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Rows in the columns of a schema, which an earlier version may have written: what they don't have is
     null, in a column of records too.
 

@@ -61,7 +61,7 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def read_piece(path: Path, offset: int, size: int) -> bytes:
+def read_member(path: Path, offset: int, size: int) -> bytes:
     """What lies at a place that `members` tells."""
     with path.open("rb") as file:
         file.seek(offset)

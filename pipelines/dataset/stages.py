@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.dataset.schema import QUARANTINE, check_names
-from pipelines.drill import boundary
+from pipelines.drill import kill_point
 from pipelines.foreign import TABLE_BYTES
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
@@ -51,14 +51,14 @@ class Stage:
             outcome_table = outcome
         data = parquet_bytes(outcome_table)
         key = self._key(unit)
-        boundary(f"{self.name}:before")
+        kill_point(f"{self.name}:before")
         truth = None
         while truth is None:
             if self._store.put_new(key, data):
                 truth = _outcome(data)
             elif (truth := self._read(key)) is None:
                 self._store.delete(key)  # cut off by a copy or a disk: it says nothing, and is in the way
-        boundary(f"{self.name}:after")
+        kill_point(f"{self.name}:after")
         return truth
 
     def commit_rows(self, unit: str, rows: pa.Table) -> pa.Table:

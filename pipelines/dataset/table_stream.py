@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.dataset.schema import check_names, completed
+from pipelines.dataset.schema import check_names, conform_to_schema
 from pipelines.foreign import TABLE_BYTES
 from pipelines.storage.base import Store
 from pipelines.storage.parquet import parquet_batches, schema_of_parquet
@@ -99,11 +99,11 @@ def batches_of(data: bytes, schema: pa.Schema) -> Batches:
     """The rows of one file in the columns of a schema, whose ids and names are checked.
 
     Raises:
-        ValueError: as `parquet_batches`, `check_names` and `completed`.
+        ValueError: as `parquet_batches`, `check_names` and `conform_to_schema`.
     """
     for batch in parquet_batches(data, schema.names):
         check_names(batch)
-        yield completed(batch, schema)
+        yield conform_to_schema(batch, schema)
 
 
 def as_table(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

@@ -31,14 +31,14 @@ _WORST_CELLS = 50  # one cell in so many is among the worst
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class Similarity:
     """`similarity` 0 … 1 of two copies; `still` if nothing changes in them."""
 
     similarity: float
     still: bool
 
 
-def compare(a: Look, b: Look, cfg: DedupConfig) -> Likeness | None:
+def compare(a: Look, b: Look, cfg: DedupConfig) -> Similarity | None:
     """How alike two copies are; None if they are none. The same whichever comes first, up to rounding."""
     if min(len(a.times_s), len(b.times_s)) < 2:
         return None
@@ -64,7 +64,7 @@ def compare(a: Look, b: Look, cfg: DedupConfig) -> Likeness | None:
     return None
 
 
-def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) -> Likeness | None:
+def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) -> Similarity | None:
     """Of pictures (n, S, S) and what the other shows of them; `least` is how alike changes must be."""
     # Half a cell's worth of detail depends on where cells begin; smoothing takes it out of both.
     left, right, moving = _smooth(wanted), _smooth(found.seen), _smooth(found.moving)
@@ -95,7 +95,7 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) 
         and _worst(beyond).mean() <= (0.25 + 0.2 * warp) * contrast
         and _worst(lasting[None]).mean() <= ((0.1 if still else 0.2) + 0.4 * warp) * contrast
     )
-    return Likeness(max(0.0, min(pictures, changes, 1.0)), still) if explained else None
+    return Similarity(max(0.0, min(pictures, changes, 1.0)), still) if explained else None
 
 
 def _worst(values: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ class Look:
     unrest: float
 
 
-def signature(signals: pa.Table, clip: Mapping[str, Any]) -> dict[str, Any]:
+def look_row(signals: pa.Table, clip: Mapping[str, Any]) -> dict[str, Any]:
     """A clip's row of `LOOKS`, except its embedding, which the caller adds.
 
     Args:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipelines.dedup import looks as stored
 from pipelines.dedup.compare import compare
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.propose import look_alikes
+from pipelines.dedup.propose import candidate_pairs
 from pipelines.media.picture_format import from_text, placement
 
 EXACT, PERCEPTUAL, SEMANTIC = KINDS = ("exact", "perceptual", "semantic")
@@ -80,7 +80,7 @@ def _pairs(looks: pa.Table, groups: _Groups, cfg: DedupConfig) -> Iterator[Pair]
 def _perceptual(looks: pa.Table, groups: _Groups, cfg: DedupConfig) -> Iterator[Pair]:
     names, rows = _representatives(looks, groups, "thumbs")
     views = stored.Looks(looks, rows)
-    for i, j in look_alikes(views):
+    for i, j in candidate_pairs(views):
         likeness = compare(views[i], views[j], cfg)
         if likeness and not (likeness.still and _of_one_video(groups[names[i]], groups[names[j]])):
             yield Pair(names[i], names[j], PERCEPTUAL, likeness.similarity)

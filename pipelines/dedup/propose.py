@@ -4,7 +4,7 @@ another.
 In: looks. Out: pairs of their numbers, each once. Whether a pair is proposed depends on its two clips only,
 so adding others changes nothing: the index is searched by radius, not for the k nearest, and its cells are
 drawn once from a fixed seed, not trained; for the same reason few clips are searched as many are.
-`MOST_CANDIDATES` is the one exception: a clip with more look-alikes keeps the nearest, so that one set filmed
+`MAX_CANDIDATES` is the one exception: a clip with more look-alikes keeps the nearest, so that one set filmed
 ten thousand times does not take for ever.
 
 A clip is found by moments 0.25 s apart (108 bytes each), and looks for others by all windows of moments 1 s
@@ -21,7 +21,7 @@ from pipelines.dedup.looks import Look
 from pipelines.dedup.register import step_s
 from pipelines.dedup.windows import DIMENSIONS, coarse, describe
 
-MOST_CANDIDATES = 200  # of one clip
+MAX_CANDIDATES = 200  # of one clip
 _CELLS, _VISITED = 4096, 4  # of the index; how many of them a query looks into
 _RADIUS = 0.88  # least cosine of two moments
 _KEY_S, _QUERY_S = 0.25, 1.0  # between a clip's moments that are found, and that are looked for
@@ -29,7 +29,7 @@ _SAME_KEY, _SAME_QUERY = 0.998, 0.99  # cosine to the moment before, from which 
 _QUERIES_AT_ONCE = 1 << 18
 
 
-def look_alikes(looks: Sequence[Look]) -> list[tuple[int, int]]:
+def candidate_pairs(looks: Sequence[Look]) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of looks in an order that does not depend on anything but them."""
     import faiss
 
@@ -61,7 +61,7 @@ def _search(looks: Sequence[Look], faiss: Any) -> list[tuple[int, int]]:
         _keep_best(best, asker, owner[found], similar)
     pairs: set[tuple[int, int]] = set()
     for one, candidates in best.items():
-        nearest = sorted(candidates, key=lambda other: (-candidates[other], other))[:MOST_CANDIDATES]
+        nearest = sorted(candidates, key=lambda other: (-candidates[other], other))[:MAX_CANDIDATES]
         pairs |= {(min(one, other), max(one, other)) for other in nearest}
     return sorted(pairs)
 

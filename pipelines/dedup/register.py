@@ -36,7 +36,7 @@ _PRIOR = np.array([100.0, 100.0, 100.0, 100.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialAlignment:
     """Where to refine from: how alike coarse pictures are, a's window (x, y, width, height) in b, b's time
     minus a's."""
 
@@ -44,10 +44,10 @@ class Start:
     window: tuple[float, float, float, float]
     lag_s: float
 
-    def turned(self) -> "Start":
+    def turned(self) -> "InitialAlignment":
         """The same of b in a."""
         x, y, width, height = self.window
-        return Start(self.likeness, (-x / width, -y / height, 1 / width, 1 / height), -self.lag_s)
+        return InitialAlignment(self.likeness, (-x / width, -y / height, 1 / width, 1 / height), -self.lag_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def step_s(look: Look) -> float:
     return float(np.median(np.diff(look.times_s))) if len(look.times_s) > 1 else 0.0
 
 
-def search(a: Look, b: Look, least_s: float, count: int) -> list[Start]:
+def search(a: Look, b: Look, least_s: float, count: int) -> list[InitialAlignment]:
     """The most alike windows and lags, at most `count`, best first.
 
     Args:
@@ -121,9 +121,9 @@ def search(a: Look, b: Look, least_s: float, count: int) -> list[Start]:
         best = int(mean.argmax())
         # Of a still all lags are alike: then the longest common stretch.
         rank = -float(mean[best]) - 0.02 * len(meet[0]) / min(len(a_s), len(b_s))
-        found.append((rank, Start(float(mean[best]), _window_of_a(best), lag * step)))
+        found.append((rank, InitialAlignment(float(mean[best]), _window_of_a(best), lag * step)))
     found.sort(key=lambda f: (f[0], f[1].lag_s))
-    apart: list[Start] = []
+    apart: list[InitialAlignment] = []
     for _, start in found:
         if all(abs(start.lag_s - other.lag_s) > _APART * step for other in apart):
             apart.append(start)
@@ -135,10 +135,10 @@ def _window_of_a(row: int) -> tuple[float, float, float, float]:
     windows = len(axis_windows()) ** 2
     if row >= windows:
         return window(row - windows)
-    return Start(0.0, window(row), 0.0).turned().window  # a's window is all of b
+    return InitialAlignment(0.0, window(row), 0.0).turned().window  # a's window is all of b
 
 
-def refine(a: Look, b: Look, start: Start) -> Registration | None:
+def refine(a: Look, b: Look, start: InitialAlignment) -> Registration | None:
     """The registration near a start; None if it slips away."""
     x, y, width, height = start.window
     # Centre and scale of a's square in b, lag. About the centre, place and scale are told apart best.

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.durable import sync_file
-from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
+from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
 from pipelines.ids import hash_text
 from pipelines.private import private_folder
 
@@ -55,7 +55,7 @@ class FootageCache:
             while (handle := _hold(path)) is None:
                 self._fetch(path, size_bytes, fetch)
         except OSError as error:
-            if of_the_place(error):  # such as a disk that others have filled
+            if is_host_error(error):  # such as a disk that others have filled
                 raise PlaceError(
                     error.errno, f"{error.strerror}; set TMPDIR to a folder with room", str(path)
                 ) from error

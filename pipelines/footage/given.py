@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Root:
+class FootageRoot:
     """Footage that a user gave: a folder, file, glob, list or prefix; `uri_column` is of a list."""
 
     footage: str
@@ -55,7 +55,7 @@ class Root:
             return False
         if bucket != wanted_bucket or not wanted or any(part in (".", "..") for part in wanted.split("/")):
             return False
-        if glob.has_magic(key) and s3_listing.compiled(key).fullmatch(wanted):
+        if glob.has_magic(key) and s3_listing.compile_glob(key).fullmatch(wanted):
             return True
         return wanted == key or wanted.startswith(key if not key or key.endswith("/") else f"{key}/")
 
@@ -87,7 +87,7 @@ class Root:
 
 
 @dataclass(frozen=True)
-class Given:
+class AllowedFootage:
     """All footage that a user gave.
 
     Args:
@@ -95,7 +95,7 @@ class Given:
         is.
     """
 
-    roots: Sequence[Root]
+    roots: Sequence[FootageRoot]
     through_links: bool = False
 
     def opens(self, uri: str) -> bool:
@@ -104,11 +104,11 @@ class Given:
         return any(root.holds(uri, self.through_links) for root in self.roots)
 
 
-def given(footage: str | None, uri_column: str = URI) -> Given:
+def allowed_footage(footage: str | None, uri_column: str = URI) -> AllowedFootage:
     """What one key of a job names; nothing, if it is not given.
 
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: an unknown scheme, or a list that can't be read.
     """
-    return Given(() if footage is None else (Root(footage, uri_column),))
+    return AllowedFootage(() if footage is None else (FootageRoot(footage, uri_column),))

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.ids import VideoId
-from pipelines.in_time import in_time, take_in_time
+from pipelines.ids import VideoHasher
+from pipelines.in_time import consume_with_deadline, run_with_deadline
 from pipelines.measure import confined
 from pipelines.media.config import LimitConfig
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.sandbox import child
 
 
-class Pieces(Protocol):
-    """An object in an object store: see `pipelines.footage.source_file.Remote`."""
+class ByteStream(Protocol):
+    """An object in an object store: see `pipelines.footage.source_file.RemoteObject`."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -33,10 +33,10 @@ def file_id(path: Path, size_bytes: int, limits: LimitConfig) -> str:
     Raises:
         MediaError: unreadable, if it is no container that we take; missing, timed_out.
     """
-    return child.call(confined.read_identity, path, limits=confined.whole_limits(limits, size_bytes))
+    return child.call(confined.read_identity, path, limits=confined.full_read_limits(limits, size_bytes))
 
 
-def object_id(remote: Pieces, limits: LimitConfig) -> str:
+def object_id(remote: ByteStream, limits: LimitConfig) -> str:
     """`video_id` of an object. Its server, not its format, decides how long that takes: a thread waits for
     it.
 
@@ -44,12 +44,14 @@ def object_id(remote: Pieces, limits: LimitConfig) -> str:
         MediaError: timed_out, and as `pieces`.
         OSError, EOFError: as `pieces`.
     """
-    whole = VideoId()
-    take_in_time(remote.pieces(), whole.take, confined.whole_limits(limits, remote.size_bytes).deadline_s)
+    whole = VideoHasher()
+    consume_with_deadline(
+        remote.pieces(), whole.take, confined.full_read_limits(limits, remote.size_bytes).deadline_s
+    )
     return whole.value()
 
 
-def sniff_object(remote: Pieces, limits: LimitConfig) -> None:
+def sniff_object(remote: ByteStream, limits: LimitConfig) -> None:
     """Raises MediaError, if an object begins like no container that we take; and as `object_id`."""
     size = min(HEAD_BYTES, remote.size_bytes)
-    sniff(in_time(lambda: remote.read_range(0, size), limits.deadline_s) if size else b"")
+    sniff(run_with_deadline(lambda: remote.read_range(0, size), limits.deadline_s) if size else b"")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ _LONGEST_URI = 8192  # characters; paths have at most 4,096 bytes, keys of objec
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ListedFile:
     """A file that a list names, and what the list says of it."""
 
     uri: str
@@ -65,7 +65,7 @@ def is_list(name: str) -> bool:
 
 def read_list(
     name: str, content: bytes, column: str = URI, exists: Callable[[str], bool] = lambda uri: False
-) -> Iterator[Named | BadRow]:
+) -> Iterator[ListedFile | BadRow]:
     """The rows of a list, in order.
 
     Args:
@@ -105,16 +105,16 @@ def _why_no_text(value: str) -> str | None:
     return "it holds a byte of zero" if "\0" in value else None
 
 
-def _checked(where: str, uri: str, about: Mapping[str, str]) -> Named | BadRow:
+def _checked(where: str, uri: str, about: Mapping[str, str]) -> ListedFile | BadRow:
     if len(uri) > _LONGEST_URI:
         return BadRow(where, f"it names a file in {len(uri):,} characters, which no path and no address has")
     for value in (uri, *about.values()):
         if why := _why_no_text(value):
             return BadRow(where, why)
-    return Named(uri, about)
+    return ListedFile(uri, about)
 
 
-def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[Named | BadRow]:
+def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[ListedFile | BadRow]:
     # Not `splitlines`: it divides at characters, such as U+2028, that names of files may have.
     for number, line in enumerate(_LINE_END.split(text), start=1):
         uri = line.strip()
@@ -126,7 +126,7 @@ def _lines(name: str, text: str, exists: Callable[[str], bool]) -> Iterator[Name
         yield _checked(f"{name}, line {number}", uri, {})
 
 
-def _json_lines(name: str, text: str, column: str) -> Iterator[Named | BadRow]:
+def _json_lines(name: str, text: str, column: str) -> Iterator[ListedFile | BadRow]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -145,7 +145,7 @@ def _json_lines(name: str, text: str, column: str) -> Iterator[Named | BadRow]:
         )
 
 
-def _table(name: str, text: str, column: str, separators: Sequence[str]) -> Iterator[Named | BadRow]:
+def _table(name: str, text: str, column: str, separators: Sequence[str]) -> Iterator[ListedFile | BadRow]:
     csv.field_size_limit(_LONGEST_FIELD)
     separator = next((one for one in separators if _find(column, _titles(text, one))), separators[0])
     names = _titles(text, separator)
@@ -184,7 +184,7 @@ def _titles(text: str, separator: str) -> list[str]:
         return []
 
 
-def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]:
+def _parquet(name: str, content: bytes, column: str) -> Iterator[ListedFile | BadRow]:
     import pyarrow as pa
 
     from pipelines.storage.parquet import read_parquet, schema_of_parquet
@@ -205,7 +205,7 @@ def _parquet(name: str, content: bytes, column: str) -> Iterator[Named | BadRow]
         yield from _parquet_rows(name, table.slice(start, _AT_ONCE), start + 1, own)
 
 
-def _parquet_rows(name: str, rows: pa.Table, first: int, own: str) -> Iterator[Named | BadRow]:
+def _parquet_rows(name: str, rows: pa.Table, first: int, own: str) -> Iterator[ListedFile | BadRow]:
     """Rows of a table, of which the first is counted as `first`; if Python can't hold a value, each alone."""
     try:
         values = rows.to_pylist()
@@ -224,7 +224,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _row(where: str, row: Mapping[str, Any], column: str) -> Named | BadRow:
+def _row(where: str, row: Mapping[str, Any], column: str) -> ListedFile | BadRow:
     uri = row.get(column)
     if uri is None or uri == "":
         return BadRow(where, f"it has no {column}")
@@ -244,7 +244,7 @@ def _find(column: str, names: Iterable[str]) -> str | None:
 def _need(name: str, column: str, names: Sequence[str]) -> str:
     found = _find(column, names)
     if found is None:
-        near = nearest(column, list(names), cutoff=0.3)
+        near = closest_match(column, list(names), cutoff=0.3)
         hint = f"; did you mean {near!r} to be it? Then give uri_column={near}" if near else ""
         shown = ", ".join(map(repr, names)) or "nothing"
         raise ValueError(f"footage={name}: the list has no column '{column}', only {shown}{hint}")

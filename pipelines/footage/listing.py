@@ -15,15 +15,15 @@ from typing import Any
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import s3_listing
 from pipelines.footage.identity import file_id, object_id
-from pipelines.footage.list_file import URI, BadRow, Named, is_list, read_list
+from pipelines.footage.list_file import URI, BadRow, ListedFile, is_list, read_list
 from pipelines.footage.walk import walk
-from pipelines.in_time import in_time
+from pipelines.in_time import run_with_deadline
 from pipelines.media.config import LimitConfig
 from pipelines.media.regular import regular_file, why_no_file
 from pipelines.media.sniff import HEAD_BYTES, sniff
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 from pipelines.records import Ignored, Missing, Source
-from pipelines.redact import holds_key, redacted
+from pipelines.redact import contains_secret, redact
 from pipelines.storage import s3
 from pipelines.storage.open_store import local_path
 
@@ -71,7 +71,7 @@ def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> F
     return Footage(tuple(ordered[:limit]), tuple(ignored), tuple(missing.values()))
 
 
-def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) -> tuple[int, str] | str:
+def recheck_source(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) -> tuple[int, str] | str:
     """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row
     is about any more.
 
@@ -92,7 +92,7 @@ def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) 
             same = same or (found.size_bytes == size_bytes and object_id(found, limits) == source["video_id"])
         else:
             path = Path(uri)
-            stat = in_time(path.stat, limits.deadline_s)
+            stat = run_with_deadline(path.stat, limits.deadline_s)
             if no_file := why_no_file(stat):
                 return no_file
             now = stat.st_size, etag(stat)
@@ -101,7 +101,7 @@ def found_again(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) 
                 stat.st_size == size_bytes and file_id(path, size_bytes, limits) == source["video_id"]
             )
     except OSError as error:
-        if s3.is_s3(uri) and not isinstance(error, s3.OF_ONE):
+        if s3.is_s3(uri) and not isinstance(error, s3.SINGLE_OBJECT_ERRORS):
             raise
         return error.strerror or str(error) or type(error).__name__
     except EOFError as error:
@@ -124,7 +124,7 @@ def check_footage(uri: str, uri_column: str = URI) -> None:
 def _found(uri: str, uri_column: str) -> Iterator[Source | Ignored | Missing]:
     """What every file is that a URI names, one by one."""
     if s3.is_s3(uri):
-        objects = s3_listing.named(uri)
+        objects = s3_listing.resolve_uri(uri)
         if isinstance(objects, s3.S3Object) and is_list(objects.uri):
             base = objects.uri.rpartition("/")[0]
             there = lambda name: _in_store(f"{base}/{name}")  # noqa: E731
@@ -133,7 +133,7 @@ def _found(uri: str, uri_column: str) -> Iterator[Source | Ignored | Missing]:
         elif isinstance(objects, s3.S3Object):
             yield Source(objects.uri, objects.size_bytes, objects.etag)
         else:
-            yield from s3_listing.sources(objects, MEDIA_SUFFIXES, HEAD_BYTES, _not_media)
+            yield from s3_listing.classify_objects(objects, MEDIA_SUFFIXES, HEAD_BYTES, _not_media)
         return
     path = local_path(uri, what="footage")
     if path.is_dir():
@@ -157,7 +157,7 @@ def _content(path: Path) -> bytes:
             return file.read()
 
     try:
-        return in_time(read, _USUAL_LIMITS.deadline_s)
+        return run_with_deadline(read, _USUAL_LIMITS.deadline_s)
     except MediaError as error:
         raise ValueError(f"footage={path}: the list can't be read: {error.message}") from error
 
@@ -172,7 +172,7 @@ def _is_file(path: Path) -> bool:
 def _in_store(uri: str) -> bool:
     try:
         return s3.open_object(uri) is not None
-    except (*s3.OF_ONE, s3.BadNameError):
+    except (*s3.SINGLE_OBJECT_ERRORS, s3.BadNameError):
         return False
 
 
@@ -193,7 +193,7 @@ def _matching(pattern: Path) -> list[Path | Ignored | Missing]:
     base, rest = Path(*parts[:first]), parts[first:]
     if not base.is_dir():
         return []
-    expression = s3_listing.compiled("/".join(rest))
+    expression = s3_listing.compile_glob("/".join(rest))
     depth = None if "**" in rest else len(rest) - 1
     return [
         found for found in walk(base, depth) if expression.fullmatch(str(_path_of(found).relative_to(base)))
@@ -234,14 +234,14 @@ def _spelled(path: Path) -> str:
 
 def _near(path: Path) -> str:
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = nearest(path.name, siblings)
+    near = closest_match(path.name, siblings)
     return f"; did you mean '{path.parent / near}'?" if near else "; give a folder, a file, a glob or a list"
 
 
 def _not_media_file(path: Path) -> str | None:
     if path.suffix.lower() in MEDIA_SUFFIXES:
         return None
-    return _not_media(path.suffix, in_time(lambda: _head(path), _USUAL_LIMITS.deadline_s))
+    return _not_media(path.suffix, run_with_deadline(lambda: _head(path), _USUAL_LIMITS.deadline_s))
 
 
 def _head(path: Path) -> bytes:
@@ -260,7 +260,7 @@ def _not_media(suffix: str, head: bytes) -> str | None:
     return None
 
 
-def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Missing]:
+def _listed(rows: Iterable[ListedFile | BadRow], base: str) -> Iterator[Source | Missing]:
     """What listed files are; their URIs are relative to `base`, a folder or prefix without `/` at its end."""
     remote: list[tuple[str, Mapping[str, str]]] = []
     for row in rows:
@@ -268,12 +268,12 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
             yield Missing(row.where, "plan", Reason.UNREADABLE, row.why)
             continue
         uri, about = row.uri, row.about
-        if holds_key(uri):
+        if contains_secret(uri):
             why = (
                 "a key or password stands in its address, which tables would keep; the keys of S3 come "
                 "from the environment"
             )
-            yield Missing.listed(redacted(uri), Reason.UNREADABLE, why, about)
+            yield Missing.listed(redact(uri), Reason.UNREADABLE, why, about)
             continue
         if s3.is_s3(uri) or (s3.is_s3(base) and "://" not in uri):
             remote.append((uri if s3.is_s3(uri) else f"{base}/{uri.lstrip('/')}", about))
@@ -286,4 +286,4 @@ def _listed(rows: Iterable[Named | BadRow], base: str) -> Iterator[Source | Miss
             found = _local(path, about)
             assert not isinstance(found, Ignored), "what a list names is taken at its word"
             yield found
-    yield from s3_listing.listed(remote)
+    yield from s3_listing.resolve_list(remote)

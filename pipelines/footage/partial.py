@@ -19,7 +19,7 @@ _SEEK_HEAD_BYTES = 64 * 1024  # of Matroska, in which the entry that leads to th
 _LEADS_TO_CUES = bytes.fromhex("53ab841c53bb6b")  # RFC 9559, 5.1.1: SeekID, 4 bytes long, Cues
 
 
-def reads_in_part(file: RangedFile) -> bool:
+def supports_partial_reads(file: RangedFile) -> bool:
     """Whether a stretch of a file costs little more to read than its own bytes.
 
     Also true of what is no video at all: its first bytes are then all that is read.

@@ -13,19 +13,19 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from pipelines.errors import MediaError, Reason
-from pipelines.naming import nearest
+from pipelines.naming import closest_match
 from pipelines.records import Ignored, Missing, Source
 from pipelines.storage import s3
 
 _THREADS = 16
 _AT_ONCE = 1000  # as a page of a listing
 _MAGIC = re.compile(r"[*?[]")
-_OF_ONE = (*s3.OF_ONE, EOFError, MediaError)
+_OF_ONE = (*s3.SINGLE_OBJECT_ERRORS, EOFError, MediaError)
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
+def resolve_uri(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
     """What a URI names: one object, or all below a prefix or of a glob, hidden ones left out.
 
     Raises:
@@ -39,12 +39,12 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
         except FileNotFoundError as error:
             if "no bucket" in str(error):
                 raise
-    pattern = compiled(key) if glob.has_magic(key) else None
+    pattern = compile_glob(key) if glob.has_magic(key) else None
     if magic := _MAGIC.search(key) if pattern else None:
         prefix = key[: magic.start()]
     else:
         prefix = key if not key or key.endswith("/") else f"{key}/"
-    listing = s3.listing(bucket, prefix)
+    listing = s3.list_objects(bucket, prefix)
     wanted = (
         item
         for item in listing
@@ -52,7 +52,7 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
         and (pattern.fullmatch(item.key) if pattern else not _hidden(item.key.removeprefix(prefix)))
     )
     first = next(wanted, None)
-    if first is None and (pattern or next(s3.listing(bucket, prefix), None) is None):
+    if first is None and (pattern or next(s3.list_objects(bucket, prefix), None) is None):
         raise FileNotFoundError(f"footage={uri}: nothing is there (at {s3.endpoint()}){_near(bucket, key)}")
     return (
         s3.S3Object(f"s3://{bucket}/{item.key}", item.size_bytes, item.etag)
@@ -60,7 +60,7 @@ def named(uri: str) -> s3.S3Object | Iterator[s3.S3Object]:
     )
 
 
-def sources(
+def classify_objects(
     objects: Iterable[s3.S3Object],
     suffixes: frozenset[str],
     head_bytes: int,
@@ -91,7 +91,7 @@ def sources(
     return _at_once(what, objects)
 
 
-def listed(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | Missing]:
+def resolve_list(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[Source | Missing]:
     """What the objects of a list are, each with what the list says of it.
 
     Raises:
@@ -131,7 +131,7 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith(".") for part in relative.split("/"))
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
+def compile_glob(pattern: str) -> re.Pattern[str]:
     """A glob as the `glob` module reads it: `*` and `?` stay within a name, `**` crosses folders, neither
     finds what is hidden."""
     *folders, name = pattern.split("/")
@@ -155,7 +155,7 @@ def _piece(piece: str) -> str:
 def _near(bucket: str, key: str) -> str:
     folder, _, name = key.rstrip("/").rpartition("/")
     prefix = f"{folder}/" if folder else ""
-    near = nearest(name, [n.rstrip("/") for n in s3.children(bucket, prefix)])
+    near = closest_match(name, [n.rstrip("/") for n in s3.list_children(bucket, prefix)])
     return (
         f"; did you mean 's3://{bucket}/{prefix}{near}'?"
         if near

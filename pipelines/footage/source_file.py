@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pipelines.errors import MediaError, Reason, of_the_place
+from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.footage.cache import FootageCache, node_cache
 from pipelines.footage.identity import file_id, object_id, sniff_object
 from pipelines.footage.listing import MEDIA_SUFFIXES, etag
-from pipelines.footage.partial import reads_in_part
-from pipelines.in_time import in_time, take_in_time
+from pipelines.footage.partial import supports_partial_reads
+from pipelines.in_time import consume_with_deadline, run_with_deadline
 from pipelines.measure import confined
 from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import File, RangedFile, read_by_ranges, size_of
@@ -29,11 +29,11 @@ _USUAL_LIMITS = LimitConfig()
 _REMEMBERED = 2  # files per process whose index need not be read again for the next unit or clip
 
 
-AsListed = tuple[int, str]
+SourceVersion = tuple[int, str]
 """Size in bytes and ETag of a source when it was listed."""
 
 
-class Remote(Protocol):
+class RemoteObject(Protocol):
     """An object in an object store."""
 
     @property
@@ -55,7 +55,7 @@ class Remote(Protocol):
 
 @contextmanager
 def source_file(
-    uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS
+    uri: str, as_listed: SourceVersion | None = None, limits: LimitConfig = _USUAL_LIMITS
 ) -> Iterator[File]:
     """A source for the length of a block.
 
@@ -85,14 +85,14 @@ def source_file(
     _check_local(uri, path, as_listed, limits)
 
 
-def _check_local(uri: str, path: Path, as_listed: AsListed | None, limits: LimitConfig) -> None:
+def _check_local(uri: str, path: Path, as_listed: SourceVersion | None, limits: LimitConfig) -> None:
     """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about
     it."""
     if as_listed is not None:
-        _check_same(uri, in_time(lambda: _now(path), limits.deadline_s), as_listed)
+        _check_same(uri, run_with_deadline(lambda: _now(path), limits.deadline_s), as_listed)
 
 
-def _now(path: Path) -> AsListed:
+def _now(path: Path) -> SourceVersion:
     try:
         stat = path.stat()
     except OSError as error:
@@ -100,14 +100,16 @@ def _now(path: Path) -> AsListed:
     return stat.st_size, etag(stat)
 
 
-def _check_same(uri: str, now: AsListed, as_listed: AsListed | None) -> None:
+def _check_same(uri: str, now: SourceVersion, as_listed: SourceVersion | None) -> None:
     if as_listed is not None and now != tuple(as_listed):
         raise MediaError(
             Reason.MISSING, f"{uri} has changed since it was listed; the next run takes it as it is then"
         )
 
 
-def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConfig = _USUAL_LIMITS) -> str:
+def read_video_id(
+    uri: str, as_listed: SourceVersion | None = None, limits: LimitConfig = _USUAL_LIMITS
+) -> str:
     """`video_id` of a source. What begins like no container that we take is refused at once; of all else
     every byte is read, once, by a process that can be ended.
 
@@ -122,7 +124,9 @@ def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConf
 
     if not s3.is_s3(uri):
         with source_file(uri, as_listed, limits) as path:
-            size_bytes = as_listed[0] if as_listed else in_time(lambda: size_of(path), limits.deadline_s)
+            size_bytes = (
+                as_listed[0] if as_listed else run_with_deadline(lambda: size_of(path), limits.deadline_s)
+            )
             assert isinstance(path, Path), "a file of this machine is read as one"
             return file_id(path, size_bytes, limits)
     remote = _opened(uri)
@@ -139,7 +143,7 @@ def read_video_id(uri: str, as_listed: AsListed | None = None, limits: LimitConf
         raise _missing(error) from error
 
 
-def _opened(uri: str) -> Remote:
+def _opened(uri: str) -> RemoteObject:
     from pipelines.storage import s3
 
     try:
@@ -149,24 +153,26 @@ def _opened(uri: str) -> Remote:
 
 
 @contextmanager
-def remote_file(remote: Remote, cache: FootageCache, limits: LimitConfig = _USUAL_LIMITS) -> Iterator[File]:
+def remote_file(
+    remote: RemoteObject, cache: FootageCache, limits: LimitConfig = _USUAL_LIMITS
+) -> Iterator[File]:
     """An object for the length of a block, by ranges or as a copy in the cache.
 
     Raises:
         MediaError: missing; timed_out, if it does not come in time.
     """
-    deadline_s = confined.whole_limits(limits, remote.size_bytes).deadline_s
+    deadline_s = confined.full_read_limits(limits, remote.size_bytes).deadline_s
     ranged = None if remote.size_bytes <= _SMALL_BYTES else _remembered(remote)
-    if ranged is not None and reads_in_part(ranged):
+    if ranged is not None and supports_partial_reads(ranged):
         yield ranged
         return
 
     def fetch(path: Path) -> None:
         try:
             with path.open("wb") as file:
-                take_in_time(remote.pieces(), file.write, deadline_s)
+                consume_with_deadline(remote.pieces(), file.write, deadline_s)
         except (OSError, EOFError) as error:
-            if of_the_place(error):
+            if is_host_error(error):
                 raise
             raise _missing(error) from error
 
@@ -181,7 +187,7 @@ _files: OrderedDict[str, RangedFile] = OrderedDict()
 _remembering = threading.Lock()
 
 
-def _remembered(remote: Remote) -> RangedFile:
+def _remembered(remote: RemoteObject) -> RangedFile:
     """The same object for the same content, with what has been read of it."""
     content = _content(remote)
     with _remembering:
@@ -193,7 +199,7 @@ def _remembered(remote: Remote) -> RangedFile:
         return _files[content]
 
 
-def _content(remote: Remote) -> str:
+def _content(remote: RemoteObject) -> str:
     return f"{remote.uri} {remote.etag} {remote.size_bytes}"
 
 

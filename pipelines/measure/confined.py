@@ -25,7 +25,7 @@ from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File
 from pipelines.records import Video
 from pipelines.sandbox.child import Limits
-from pipelines.sandbox.telling import tell
+from pipelines.sandbox.telling import report_progress
 from pipelines.scores.config import ScoreConfig
 from pipelines.shots.config import ShotConfig
 
@@ -37,7 +37,7 @@ _SLOW_BYTES_PER_S = 1_000_000  # of what it is read from
 _FRACTIONS = ("time_base", "rate")
 
 
-def limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
+def decode_limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Limits:
     """For a call that decodes so many seconds of footage and writes at most so many bytes."""
     return Limits(cfg.deadline_s + cfg.deadline_per_s * footage_s, cfg.memory_bytes, file_bytes)
 
@@ -46,10 +46,10 @@ def header_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
     """For a call that reads when the frames of a file of so many bytes are shown. A few old formats tell only
     those who decode all of it.
     """
-    return limits(cfg, size_bytes / _LOW_BYTES_PER_S)
+    return decode_limits(cfg, size_bytes / _LOW_BYTES_PER_S)
 
 
-def whole_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
+def full_read_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
     """For a call that reads all bytes of a file, once."""
     return Limits(cfg.deadline_s + size_bytes / _SLOW_BYTES_PER_S, cfg.memory_bytes)
 
@@ -61,11 +61,11 @@ def read_identity(path: Path) -> str:
     Raises:
         MediaError: unreadable, missing.
     """
-    from pipelines.ids import READ_BYTES, VideoId
+    from pipelines.ids import READ_BYTES, VideoHasher
     from pipelines.media.regular import regular_file
     from pipelines.media.sniff import HEAD_BYTES, sniff
 
-    whole = VideoId()
+    whole = VideoHasher()
     try:
         with regular_file(path) as file:
             sniff(file.read(HEAD_BYTES))
@@ -144,15 +144,15 @@ def measure_unit(
     Raises:
         MediaError: the file as such can't be read.
     """
-    from pipelines.measure.measure import around, measure
-    from pipelines.media.whole import whole_pictures
+    from pipelines.measure.measure import context_frames, measure
+    from pipelines.media.whole import intact_pictures
 
     first, last = unit
-    context = around(cfg, shots, wanted)
+    context = context_frames(cfg, shots, wanted)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
     pictures = _told(
-        whole_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first])
+        intact_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first])
     )
     return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
 
@@ -161,7 +161,7 @@ def _told(
     pictures: Iterator[tuple[int, "VideoFrame"]], clock: Clock, start_pts: int
 ) -> Iterator[tuple[int, "VideoFrame"]]:
     for number, picture in pictures:
-        tell(max(0.0, float((int(clock.pts[number]) - start_pts) * clock.time_base)))
+        report_progress(max(0.0, float((int(clock.pts[number]) - start_pts) * clock.time_base)))
         yield number, picture
 
 
@@ -182,7 +182,7 @@ Sizes = Sequence[tuple[int, int, int]]
 """(how many, height, width) of sets of pictures, each spread over a stretch."""
 
 
-def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Sizes]]) -> np.ndarray:
+def sample_pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Sizes]]) -> np.ndarray:
     """Small pictures of stretches of a video.
 
     Args:
@@ -198,7 +198,9 @@ def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Siz
 
     wanted = [
         (
-            clock.index_at(float((start_pts - int(clock.pts[0])) * clock.time_base) + moments(length_s, num)),
+            clock.index_at(
+                float((start_pts - int(clock.pts[0])) * clock.time_base) + interval_midpoints(length_s, num)
+            ),
             height,
             width,
         )
@@ -208,7 +210,7 @@ def pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, float, Siz
     return _small(lambda indices: frames_in_passes(path, clock, indices), wanted)
 
 
-def clip_pictures(data: bytes, length_s: float, sizes: Sizes) -> np.ndarray:
+def sample_clip_pictures(data: bytes, length_s: float, sizes: Sizes) -> np.ndarray:
     """The same of a clip's own file.
 
     Raises:
@@ -217,7 +219,9 @@ def clip_pictures(data: bytes, length_s: float, sizes: Sizes) -> np.ndarray:
     from pipelines.media.decode import open_clip
 
     clock, frames_of = open_clip(data)
-    wanted = [(clock.index_at(moments(length_s, num)), height, width) for num, height, width in sizes]
+    wanted = [
+        (clock.index_at(interval_midpoints(length_s, num)), height, width) for num, height, width in sizes
+    ]
     return _small(lambda indices: zip(indices, frames_of(indices), strict=True), wanted)
 
 
@@ -241,6 +245,6 @@ def _small(
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
-def moments(length_s: float, num: int) -> np.ndarray:
+def interval_midpoints(length_s: float, num: int) -> np.ndarray:
     """The middles of `num` equal parts of a length: times that show what happens, not how it begins."""
     return length_s * (np.arange(num) + 0.5) / num

@@ -42,7 +42,7 @@ def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...], preci
     load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
 
 
-def around(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
+def context_frames(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
     """Frames needed on either side of a stretch."""
     return signals.context_frames(cfg, shots) if signals.STAGE in wanted else 0
 
@@ -61,7 +61,7 @@ def measure(
     """What is wanted of frames first … last − 1 of a video.
 
     Args:
-        pictures: those frames and `around` on either side, as far as the video goes; in order, numbered, as
+        pictures: those frames and `context_frames` on either side, as far as the video goes; in order, numbered, as
             coded. Those that are damaged are left out.
         clock: of the whole video.
         wanted: `signals.STAGE`, and names of meters.

@@ -44,7 +44,7 @@ from pipelines.media.picture import picture_hash, upright_small
 from pipelines.media.picture_format import format_of
 from pipelines.shots import observation, transnet
 from pipelines.shots.config import ShotConfig
-from pipelines.shots.find_shots import look_of
+from pipelines.shots.find_shots import inference_plan
 from pipelines.vision.flow import motion_between
 
 if TYPE_CHECKING:
@@ -101,20 +101,20 @@ def signals_settings(cfg: SignalConfig, shots: ShotConfig, precision: str) -> di
     """What the signals depend on, for their fingerprint: plain values. Thresholds of `shots` are none of it,
     and precision only where a network looks.
     """
-    look = look_of(shots)
+    look = inference_plan(shots)
     settings = asdict(cfg) | {"look": look and asdict(look), "weights": look and transnet.weights_id()}
     return settings | ({"precision": precision} if look else {})
 
 
 def preload(shots: ShotConfig, precision: str) -> None:
     """Load the network that the detector looks with, if it does."""
-    if look_of(shots):
+    if inference_plan(shots):
         transnet.load(precision)
 
 
 def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
     """Frames needed on either side of a stretch for its rows to be right."""
-    return max(_FAR_BACK, observation.context_frames(look_of(shots)))
+    return max(_FAR_BACK, observation.context_frames(inference_plan(shots)))
 
 
 def measure(
@@ -139,7 +139,7 @@ def measure(
         A table of `SCHEMA`, one row per frame that is not lost.
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
-    total, context, look = len(clock.pts), context_frames(cfg, shots), look_of(shots)
+    total, context, look = len(clock.pts), context_frames(cfg, shots), inference_plan(shots)
     look = look and look.at(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
     earlier, far_earlier = _earlier(clock, MOTION_PER_S, _BACK), _earlier(clock, DRIFT_PER_S, _FAR_BACK)
@@ -180,7 +180,7 @@ def measure(
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     observed = [
-        observation.observe(tiny, begin, max(first, a), min(last, b), b, look, precision, a)
+        observation.evidence_columns(tiny, begin, max(first, a), min(last, b), b, look, precision, a)
         for a, b in runs
         if a < last and b > first
     ]

@@ -10,13 +10,13 @@ import numpy as np
 
 from pipelines.errors import Reason
 from pipelines.media.clock import DAMAGED, Clock, Gap
-from pipelines.runs import runs
+from pipelines.runs import mask_runs
 
-MOST_TOLD = 100  # gaps of a video that have a row each
+MAX_REPORTED_GAPS = 100  # gaps of a video that have a row each
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Segment:
     """Rows first … last − 1 of the frames that are whole; the last of them is shown until end_pts."""
 
     first: int
@@ -24,7 +24,7 @@ class Stretch:
     end_pts: int
 
 
-def stretches(clock: Clock, pts: np.ndarray) -> list[Stretch]:
+def contiguous_segments(clock: Clock, pts: np.ndarray) -> list[Segment]:
     """Stretches of frames that follow each other without a gap, in order.
 
     Args:
@@ -37,7 +37,7 @@ def stretches(clock: Clock, pts: np.ndarray) -> list[Stretch]:
     starts = [0, *(np.flatnonzero(breaks) + 1).tolist()]
     ends = [*starts[1:], len(pts)]
     return [
-        Stretch(a, b, _shown_until(clock, int(numbers[b - 1]))) for a, b in zip(starts, ends, strict=True)
+        Segment(a, b, _shown_until(clock, int(numbers[b - 1]))) for a, b in zip(starts, ends, strict=True)
     ]
 
 
@@ -45,11 +45,11 @@ def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:
     """What is lost of a video, in order of time; what nobody can tell the length of comes last.
 
     Args:
-        pts: see `stretches`; at least one.
+        pts: see `contiguous_segments`; at least one.
     """
     found, total = list(clock.gaps), len(clock.pts)
     lost = ~np.isin(clock.pts, pts)
-    for first, last in runs(lost):
+    for first, last in mask_runs(lost):
         start = _shown_until(clock, first - 1) if first else int(clock.pts[0])
         end = clock.end_pts if last == total else int(clock.pts[last])
         reason = Reason.TRUNCATED if last == total else Reason.UNDECODABLE

@@ -15,7 +15,7 @@ import numpy as np
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
 from pipelines.media.clock import Clock
-from pipelines.media.fast_reader import FastReader, GaveUp, open_fast
+from pipelines.media.fast_reader import DecordError, FastReader, open_fast
 from pipelines.media.picture import upright
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
@@ -51,7 +51,7 @@ def iterate_frames(
                 done = pts
                 yield pts, frame
             return
-        except GaveUp as error:
+        except DecordError as error:
             logger.info("decord gave up after pts %d (%s); PyAV goes on", done, error)
     yield from _iterate_pyav(source, clock, done + 1, end)
 
@@ -106,7 +106,7 @@ def _pick(
     if reader is not None:
         try:
             frames = reader.pick(wanted)
-        except GaveUp as error:
+        except DecordError as error:
             logger.info("decord could not pick frames (%s); PyAV does", error)
     if not frames:
         by_pts = {int(clock.pts[index]): index for index in wanted}

@@ -41,7 +41,7 @@ _NO_FAULTS = 1e-6
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "256")
 
 
-class GaveUp(Exception):
+class DecordError(Exception):
     """decord could not go on."""
 
 
@@ -62,7 +62,7 @@ class FastReader:
         try:
             frames = self._reader.get_batch(wanted).asnumpy()
         except _decord_errors() as error:
-            raise GaveUp(_first_line(error)) from error
+            raise DecordError(_first_line(error)) from error
         return {number - self._lead: frame for number, frame in zip(wanted, frames, strict=True)}
 
     def iterate(self, first: int, last: int) -> Iterator[np.ndarray]:
@@ -78,7 +78,7 @@ class FastReader:
             for _ in range(first, last):
                 yield self._reader.next().asnumpy()
         except _decord_errors() as error:
-            raise GaveUp(_first_line(error)) from error
+            raise DecordError(_first_line(error)) from error
 
 
 def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) -> FastReader | None:

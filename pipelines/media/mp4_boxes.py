@@ -33,7 +33,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class VideoEdit:
     """What the edit list of a video track shows: seconds from its first sample's decoding time, and for how
     long; whether that length is exact, or rounded to a coarser clock than the track's; and how many samples
     it has, shown or not."""
@@ -94,7 +94,7 @@ def set_edits(path: Path, edits: Sequence[Edit]) -> None:
         _put(file, header, (16, "I"), (24, "Q"), max(lengths))
 
 
-def video_edit(source: Path | bytes) -> Shown | None:
+def video_edit(source: Path | bytes) -> VideoEdit | None:
     """What the edit list of an mp4's video shows; None if it has no video, or no list of one stretch at
     normal speed.
 
@@ -105,7 +105,7 @@ def video_edit(source: Path | bytes) -> Shown | None:
         return _video_edit(file, Box("file", 0, file.seek(0, io.SEEK_END)))
 
 
-def _video_edit(file: BinaryIO, whole: Box) -> Shown | None:
+def _video_edit(file: BinaryIO, whole: Box) -> VideoEdit | None:
     track = _video_track(file, whole)
     edits = None if track is None else _first(file, track, "edts")
     if track is None or edits is None:
@@ -122,7 +122,7 @@ def _video_edit(file: BinaryIO, whole: Box) -> Shown | None:
     file.seek(find(file, track, "mdia", "minf", "stbl", "stsz").start + 8)
     (samples,) = _read(file, ">I")
     exact = movie_scale % track_scale == 0
-    return Shown(Fraction(media_time, track_scale), Fraction(duration, movie_scale), exact, samples)
+    return VideoEdit(Fraction(media_time, track_scale), Fraction(duration, movie_scale), exact, samples)
 
 
 def without_video_edit(data: bytes) -> bytes:

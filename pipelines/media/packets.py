@@ -20,9 +20,9 @@ from pipelines.media.parameter_sets import carried_sets, declared_sets
 from pipelines.media.picture_format import Framing, set_framing
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.random_access import (
-    begins_anew,
     field_syntax,
     is_field,
+    is_random_access_point,
     is_shown,
     nal_length_bytes,
     parameter_sets,
@@ -51,7 +51,7 @@ _OPENING_PACKETS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Packets:
+class PacketIndex:
     """All packets of a stream that show a picture, in decode order, from the container's first keyframe on.
 
     `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the
@@ -75,7 +75,7 @@ class Packets:
     breaks_off: bool
 
 
-def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: int) -> Packets:
+def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: int) -> PacketIndex:
     """Read all packets; nothing is decoded.
 
     Raises:
@@ -113,7 +113,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         if hole and shown_at is not None:
             holes.append(shown_at)
             hole = False
-        if not shows(packet):
+        if not shows_picture(packet):
             continue
         if shown_at is None:
             doubtful = True
@@ -121,9 +121,9 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         if is_key:
             if highest is not None and shown_at <= highest:
                 doubtful = True  # time goes back, or stands
-            elif begins_anew(codec, memoryview(packet), nal_length):
+            elif is_random_access_point(codec, memoryview(packet), nal_length):
                 keyframes.append(shown_at)
-                if begins_anew(codec, memoryview(packet), nal_length, closed=True):
+                if is_random_access_point(codec, memoryview(packet), nal_length, closed=True):
                     closed.append(shown_at)
         if fields is not None and not doubtful:
             doubtful = is_field(memoryview(packet), nal_length, fields)
@@ -132,7 +132,7 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         pts.append(shown_at)
         durations.append(packet.duration or 0)
         highest = shown_at if highest is None else max(highest, shown_at)
-    return Packets(
+    return PacketIndex(
         pts=np.frombuffer(pts, np.int64)[before:] if pts else np.empty(0, np.int64),
         durations=np.frombuffer(durations, np.int64)[before:] if pts else np.empty(0, np.int64),
         keyframes=np.array(keyframes, np.int64),
@@ -186,7 +186,7 @@ def pictures(
     from av.codec.context import Flags
 
     fed, suspect = 0, None
-    aspects = framing and Aspects(framing)
+    aspects = framing and FramingTracker(framing)
     for number, packet in enumerate(packets):
         if timing == "feed":
             fed = dts_of(packet) if packet.size else fed + 1
@@ -199,7 +199,7 @@ def pictures(
             if broken is not None:
                 broken.append(suspect)
             suspect = None
-        if suspect is None and is_flagged(packet):
+        if suspect is None and is_marked_corrupt(packet):
             suspect = number
         try:
             shown = packet.decode()
@@ -222,7 +222,7 @@ def pictures(
             yield picture
 
 
-class Aspects:
+class FramingTracker:
     """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures
     before that one comes out.
     """
@@ -331,7 +331,7 @@ def _run(
             # The keyframe comes out after pictures that are shown before it were fed: it is the last one fed.
             if not packet.size or dts_of(packet) > keyframe - clock.delay:
                 return [*run, packet] if run else []
-            if packet.is_keyframe and begins_anew(codec, memoryview(packet), 0):
+            if packet.is_keyframe and is_random_access_point(codec, memoryview(packet), 0):
                 run = [packet]
             elif run:
                 run.append(packet)
@@ -360,7 +360,7 @@ def _shows_one(packet: "Packet") -> bool:
         return False
 
 
-def is_flagged(packet: "Packet") -> bool:
+def is_marked_corrupt(packet: "Packet") -> bool:
     """Whether the demuxer says that data are missing in a packet, or behind it.
 
     Not where recordings were joined: then a keyframe follows soon, and decoders tell whether what comes
@@ -369,7 +369,7 @@ def is_flagged(packet: "Packet") -> bool:
     return packet.is_corrupt and packet.stream.container.format.name != "mpeg"
 
 
-def shows(packet: "Packet") -> bool:
+def shows_picture(packet: "Packet") -> bool:
     """Whether a packet's picture is to be shown."""
     codec = packet.stream.codec_context.name
     return not packet.is_discard and (codec not in SOMETIMES_HIDDEN or is_shown(codec, memoryview(packet)))

@@ -25,10 +25,10 @@ def upright(picture: "VideoFrame") -> np.ndarray:
     """RGB as displayed, native size, uint8 (H, W, 3): cropped, in square pixels, mirrored and turned as its
     container says."""
     shown = format_of(picture)
-    frame = cropped(picture.to_ndarray(format="rgb24"), shown)
+    frame = crop(picture.to_ndarray(format="rgb24"), shown)
     if shown.unturned != shown.inside:
         frame = _resized(frame, *shown.unturned)
-    return turned(frame, shown)
+    return orient(frame, shown)
 
 
 def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
@@ -40,21 +40,21 @@ def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
     scale = min(1.0, longer_side / max(shown.unturned))
     width, height = (max(1, round(side * scale)) for side in shown.unturned)
     if shown.crop != Crop():
-        return turned(_resized(cropped(picture.to_ndarray(format="rgb24"), shown), width, height), shown)
+        return orient(_resized(crop(picture.to_ndarray(format="rgb24"), shown), width, height), shown)
     # One thread: left alone, it starts as many as there are cores for a third of a millisecond's work.
     small = _reformatter().reformat(
         picture, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1
     )
-    return turned(small.to_ndarray(), shown)
+    return orient(small.to_ndarray(), shown)
 
 
-def cropped(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+def crop(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
     """What of an image (H, W, …) the container shows."""
     crop, (width, height) = shown.crop, shown.inside
     return plane[crop.top : crop.top + height, crop.left : crop.left + width]
 
 
-def turned(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+def orient(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
     """An image (H, W, …), mirrored and turned."""
     if shown.mirrored:
         plane = plane[:, ::-1]

@@ -226,7 +226,7 @@ def placement(shown: PictureFormat) -> str:
     return turn + (f" {shown.crop}" if shown.crop != Crop() else "")
 
 
-def shown_upright(shown: PictureFormat) -> PictureFormat:
+def upright_format(shown: PictureFormat) -> PictureFormat:
     """The format of the same picture once it is cropped and turned, and no container says so any more; pixels
     keep their shape.
     """

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
+from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
 from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.picture_format import format_of
@@ -80,7 +80,7 @@ def open_container(source: File | bytes, max_pixels: int = _MOST_PIXELS) -> Iter
     except av.error.EOFError as error:
         raise MediaError(Reason.TRUNCATED, f"{demuxer}: the file ends before its first packet") from error
     except av.error.FFmpegError as error:
-        if of_the_place(error):  # of what the block writes
+        if is_host_error(error):  # of what the block writes
             raise PlaceError(error.errno, error.strerror) from error
         raise MediaError(Reason.UNDECODABLE, f"{demuxer}: {error.strerror}") from error
     finally:

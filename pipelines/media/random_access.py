@@ -23,9 +23,9 @@ _CODED_ALONE = (
     "dvvideo",
     "png",
 )
-FLAG_IS_TRUE = frozenset((*_CODED_ALONE, "jpeg2000", "ffv1", "theora", "libdav1d", "av1"))
+TRUSTED_KEYFRAME_CODECS = frozenset((*_CODED_ALONE, "jpeg2000", "ffv1", "theora", "libdav1d", "av1"))
 # Pictures refer to the one before and to nothing else, so a whole one is enough; the decoder tells which are.
-DECODER_TELLS = frozenset(("h263", "flv", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"))
+DECODED_KEYFRAME_CODECS = frozenset(("h263", "flv", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"))
 _H264_SLICES, _H264_IDR, _H264_SEI, _H264_SPS = range(1, 6), 5, 6, 7
 _HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA; ITU-T H.265, table 7-1
 _RECOVERY_POINT = 6  # SEI payload type; ITU-T H.264, D.1.8
@@ -43,13 +43,13 @@ def is_shown(codec: str, packet: memoryview) -> bool:
     return True
 
 
-def begins_anew(codec: str, packet: memoryview, nal_length: int, closed: bool = False) -> bool:
+def is_random_access_point(codec: str, packet: memoryview, nal_length: int, closed: bool = False) -> bool:
     """Whether decoding from this packet on gives the same pictures as decoding everything, from its own
     picture on.
 
     Args:
         codec: FFmpeg's name of the decoder.
-        packet: of which the container says that it is a keyframe; for `DECODER_TELLS` its decoder must agree.
+        packet: of which the container says that it is a keyframe; for `DECODED_KEYFRAME_CODECS` its decoder must agree.
         nal_length: bytes of a NAL unit's length field; 0 for start codes.
         closed: also nothing may be shown before its own picture (no open group of pictures).
     """
@@ -72,7 +72,7 @@ def begins_anew(codec: str, packet: memoryview, nal_length: int, closed: bool = 
     if codec == "vp9":
         show_existing, inter, show = _vp9_bits(packet)
         return not show_existing and not inter and bool(show)
-    return codec in FLAG_IS_TRUE or codec in DECODER_TELLS
+    return codec in TRUSTED_KEYFRAME_CODECS or codec in DECODED_KEYFRAME_CODECS
 
 
 def nal_length_bytes(codec: str, extradata: bytes | None) -> int:

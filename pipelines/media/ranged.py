@@ -130,7 +130,7 @@ class RangeReader(io.RawIOBase):
         return len(data)
 
 
-def take_wire(descriptor: int) -> None:
+def set_range_socket(descriptor: int) -> None:
     """In a child: what it unpickles from now on asks over this socket."""
     global _wire
     _wire = socket.socket(fileno=descriptor)

@@ -18,25 +18,33 @@ from pipelines.media.clock import DAMAGED, LATE, Clock, Gap
 from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.packets import (
-    Packets,
+    PacketIndex,
     demux_times,
     packets_from_start,
     pictures,
 )
 from pipelines.media.picture_format import Framing, format_of
 from pipelines.media.probe import check_boxes, check_header, choose_stream, open_container, video_stream
-from pipelines.media.random_access import DECODER_TELLS, FLAG_IS_TRUE
+from pipelines.media.random_access import DECODED_KEYFRAME_CODECS, TRUSTED_KEYFRAME_CODECS
 from pipelines.media.ranged import File
 from pipelines.media.times import pts_of, time_base_of
-from pipelines.media.whole import whole_pictures
-from pipelines.runs import runs
+from pipelines.media.whole import intact_pictures
+from pipelines.runs import mask_runs
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 
 # Each packet that shows a picture shows one, at the packet's time: tested against what decoders show.
-_PACKET_IS_PICTURE = FLAG_IS_TRUE | {"h264", "hevc", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4"}
+_PACKET_IS_PICTURE = TRUSTED_KEYFRAME_CODECS | {
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+}
 
 _MOST_REORDERED = 16  # pictures, in any standard
 # Of what had to be decoded to know its times; each piece of it is read anew.
@@ -145,7 +153,12 @@ class _Shown:
 
 
 def _shown(
-    source: File | bytes, number: int, packets: Packets, by_packet: bool, timing: str, limits: FootageConfig
+    source: File | bytes,
+    number: int,
+    packets: PacketIndex,
+    by_packet: bool,
+    timing: str,
+    limits: FootageConfig,
 ) -> _Shown:
     """The first pictures by decoding, the rest by packet; or all by decoding.
 
@@ -168,7 +181,7 @@ def _shown(
             rows = _rows(itertools.chain((first,), shown), came_with)
             pts, index, count = np.unique(rows[:, 0], return_index=True, return_counts=True)
             is_whole = (rows[index, 2] == 1) | (
-                timing == "pts" and stream.codec_context.name not in DECODER_TELLS
+                timing == "pts" and stream.codec_context.name not in DECODED_KEYFRAME_CODECS
             )
             unique = (count == 1) & is_whole
             broke = np.array(broken, np.int64)
@@ -219,7 +232,7 @@ def _without_broken_end(source: File | bytes, clock: Clock) -> Clock:
     """
     keyframe = clock.keyframe_before(int(clock.pts[-1]))
     last = 0 if keyframe is None else clock.index_of(keyframe)
-    for number, _ in whole_pictures(source, clock, int(clock.pts[last]), clock.end_pts):
+    for number, _ in intact_pictures(source, clock, int(clock.pts[last]), clock.end_pts):
         if number != last:
             break
         last += 1
@@ -295,7 +308,7 @@ def _without_lost(clock: Clock, shown: _Shown) -> Clock:
     kept = np.flatnonzero(~lost)
     if not len(kept):
         raise MediaError(Reason.UNDECODABLE, f"each of its {total} frames is damaged, or needs one that is")
-    pieces = runs(lost)
+    pieces = mask_runs(lost)
     if len(pieces) > _MOST_GAPS:
         raise MediaError(Reason.UNDECODABLE, f"it is damaged in {len(pieces)} places")
     ends = [*clock.pts.tolist(), clock.end_pts]

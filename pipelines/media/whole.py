@@ -20,12 +20,12 @@ import numpy as np
 from pipelines.errors import MediaError, Reason
 from pipelines.media.packets import (
     FLAGGED_AHEAD,
-    Aspects,
-    is_flagged,
+    FramingTracker,
+    is_marked_corrupt,
     packet_time,
     packets_from,
     pictures,
-    shows,
+    shows_picture,
 )
 from pipelines.media.picture_format import set_framing
 from pipelines.media.ranged import File
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _MOST_HELD = 32  # pictures that wait for one decoded before them: twice what any standard reorders
 
 
-def whole_pictures(
+def intact_pictures(
     source: File | bytes, clock: "Clock", start_pts: int, end_pts: int
 ) -> Iterator[tuple[int, "VideoFrame"]]:
     """FFmpeg's own pictures in [start_pts, end_pts), as coded, with their numbers in the clock: all that are
@@ -67,10 +67,10 @@ def pictures_between(
     """FFmpeg's own pictures in [start_pts, end_pts), as coded: exactly those of the clock, in order.
 
     Raises:
-        MediaError: undecodable, if one is lost; see `whole_pictures`.
+        MediaError: undecodable, if one is lost; see `intact_pictures`.
     """
     number, after = clock.index_of(start_pts), clock.index_of(end_pts)
-    for came, picture in whole_pictures(source, clock, start_pts, end_pts):
+    for came, picture in intact_pictures(source, clock, start_pts, end_pts):
         if came != number:
             break
         yield picture
@@ -120,7 +120,7 @@ class _Decoding:
         # the frame to hand out next; the one that the decoder is to show next
         self._next = self._expected = number
         self._fed = 0
-        self._aspects = Aspects(clock.framing)
+        self._aspects = FramingTracker(clock.framing)
         self._bad: float = math.inf  # the first packet that is damaged
         self._suspect: float = math.inf  # a packet in which or behind which data may be missing
         self._fed_as: dict[int, int] = {}  # the packet that shows a frame
@@ -190,7 +190,7 @@ class _Decoding:
         self._fed += 1
         time = packet_time(packet, clock.demuxer)
         leads = time is not None and time < self._begin_pts  # and so nothing that is wanted refers to it
-        if time is not None and not leads and shows(packet):
+        if time is not None and not leads and shows_picture(packet):
             number = clock.index_of(time)
             if number < len(clock.pts) and clock.pts[number] == time and number not in self._fed_as:
                 self._fed_as[number] = fed
@@ -198,7 +198,7 @@ class _Decoding:
         packet.opaque = [fed]  # PyAV wants an object of its own for each
         if time in clock.holes and not leads and not packet.is_keyframe:
             self._spoil(fed)
-        if is_flagged(packet) and not leads:
+        if is_marked_corrupt(packet) and not leads:
             self._suspect = min(self._suspect, fed)
         try:
             shown = packet.decode()

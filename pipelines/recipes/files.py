@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.naming import known_or_near, nearest
+from pipelines.naming import closest_match, did_you_mean
 
 _PRESETS = "recipes"
 _KEYS = ("source", "rules", "not_expressed")
@@ -58,10 +58,10 @@ def read_recipe(name: str, where: str) -> dict[str, Any]:
     left_out = value.get("not_expressed", [])
     if not isinstance(left_out, list) or not all(isinstance(text, str) for text in left_out):
         raise ValueError(f"{where}: 'not_expressed' is {left_out!r}, not a list of texts")
-    return value | {"rules": checked_rules(value["rules"], where)}
+    return value | {"rules": parse_rules(value["rules"], where)}
 
 
-def checked_rules(value: Any, where: str) -> list[dict[str, Any]]:
+def parse_rules(value: Any, where: str) -> list[dict[str, Any]]:
     """Rules as a file or a manifest has them, each of one score with `min` or `max` or both as floats.
 
     Raises:
@@ -106,7 +106,7 @@ def _finite(value: Any) -> float | None:
 def _check_keys(value: dict[Any, Any], known: Collection[str], complaint: str) -> None:
     for key in value:
         if key not in known:
-            hint = known_or_near(str(key), known)
+            hint = did_you_mean(str(key), known)
             raise ValueError(f"{complaint} '{key}'; {hint}")
 
 
@@ -128,6 +128,6 @@ def _data(name: str, where: str) -> bytes:
                 raise ValueError(f"{where}: it has more than {_MOST_BYTES:,} bytes, which no recipe has")
             return Path(name).read_bytes()
         raise FileNotFoundError(f"{where}: there is no such file")
-    near = nearest(name, presets())
+    near = closest_match(name, presets())
     hint = f"did you mean '{near}'?" if near else f"presets are {', '.join(presets())}; or give a .yaml file"
     raise FileNotFoundError(f"{where}: recipe '{name}' is not known; {hint}")

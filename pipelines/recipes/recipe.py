@@ -12,9 +12,9 @@ from typing import Any
 
 from pipelines.ids import fingerprint
 from pipelines.recipes.config import RecipeConfig
-from pipelines.recipes.files import SIDES, checked_rules, presets, read_recipe
+from pipelines.recipes.files import SIDES, parse_rules, presets, read_recipe
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import NOT_MEASURED, known_score, missing
+from pipelines.scores.registry import NOT_MEASURED, get_score, missing
 
 CURRENT = "current"
 _NO_BOUND = {"min": -math.inf, "max": math.inf}
@@ -60,9 +60,9 @@ class Recipe:
             if value is None:
                 reasons.add(NOT_MEASURED)
             elif value < rule.min:
-                reasons.add(known_score(rule.score).low)
+                reasons.add(get_score(rule.score).low)
             elif value > rule.max:
-                reasons.add(known_score(rule.score).high)
+                reasons.add(get_score(rule.score).high)
         return sorted(reasons)
 
     def as_rows(self) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     if cfg.name == CURRENT:
         if current is None:
             raise FileNotFoundError(f"{where}: the dataset has no manifest yet; name a preset or a file")
-        rules = rules_of(current)
+        rules = manifest_rules(current)
         if rules is None:
             raise ValueError(
                 f"{where}: an early version made the dataset, which kept the name of its recipe "
@@ -120,12 +120,12 @@ def load_recipe(cfg: RecipeConfig, current: Mapping[str, Any] | None = None) -> 
     return Recipe(name, bounding, content.get("source", ""), tuple(content.get("not_expressed", ())))
 
 
-def rules_of(current: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def manifest_rules(current: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The rules of a manifest's recipe. Early versions kept only its name and hash: the rules are those of
     the preset of that name if it has that hash, and None, not known, if not.
     """
     if "rules" in current:
-        return checked_rules(current["rules"], "the dataset's recipe")
+        return parse_rules(current["rules"], "the dataset's recipe")
     if current.get("name") not in presets():  # a file of that name is another's word
         return None
     try:
@@ -161,7 +161,7 @@ class _Bound:
 
 def _check(score: str, sides: Mapping[str, _Bound], where: str) -> None:
     try:
-        spec = known_score(score)
+        spec = get_score(score)
     except ValueError as error:
         raise ValueError(f"{next(iter(sides.values())).given_by}: {error}") from None
     reasons = {"min": spec.low, "max": spec.high}

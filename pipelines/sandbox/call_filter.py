@@ -12,7 +12,13 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 
-from pipelines.sandbox.calls import CHANGES, NUMBERS, OUTWARD, Check, allowed_arguments
+from pipelines.sandbox.calls import (
+    OUTBOUND_SYSCALLS,
+    SYSCALL_NUMBERS,
+    WRITING_SYSCALLS,
+    ArgumentCheck,
+    allowed_arguments,
+)
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, with the error below
@@ -33,7 +39,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
-def known() -> bool:
+def is_supported() -> bool:
     """Whether this machine's calls are known, and its kernel has filters."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
@@ -46,11 +52,11 @@ def known() -> bool:
     )
 
 
-def refuse_outward() -> None:
+def deny_outbound() -> None:
     """From now on no way to others, by sockets or into their memory; what is open stays open. Raises
     OSError."""
     machine, column = _MACHINES[platform.machine()]
-    numbers = [call[column] for call in OUTWARD.values()]
+    numbers = [call[column] for call in OUTBOUND_SYSCALLS.values()]
     steps = _of_machine(machine, errno.EACCES)
     steps += [(_AT_LEAST, 0, 1, _OTHER_INTERFACE), (_RETURN, 0, 0, _REFUSE | errno.EACCES)]
     steps += _jumps(numbers)
@@ -76,8 +82,8 @@ def decoding(machine: str, pid: int, writes: bool) -> list[_Step]:
     code, column = _MACHINES[machine]
     there = {
         name: number
-        for name, call in NUMBERS.items()
-        if (number := call[column]) is not None and (writes or name not in CHANGES)
+        for name, call in SYSCALL_NUMBERS.items()
+        if (number := call[column]) is not None and (writes or name not in WRITING_SYSCALLS)
     }
     checks = {name: check for name, check in allowed_arguments(pid, writes).items() if name in there}
     steps = _of_machine(code, errno.ENOSYS)
@@ -101,7 +107,7 @@ def _jumps(numbers: Sequence[int]) -> list[_Step]:
     return [(_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
 
 
-def _checked(calls: Mapping[int, Sequence[Check]]) -> list[_Step]:
+def _checked(calls: Mapping[int, Sequence[ArgumentCheck]]) -> list[_Step]:
     steps: list[_Step] = []
     for number, checks in calls.items():
         block = [step for check in checks for step in _check(check)] + [(_RETURN, 0, 0, _ALLOW)]
@@ -109,7 +115,7 @@ def _checked(calls: Mapping[int, Sequence[Check]]) -> list[_Step]:
     return steps
 
 
-def _check(check: Check) -> list[_Step]:
+def _check(check: ArgumentCheck) -> list[_Step]:
     at = _ARGUMENTS_AT + 8 * check.argument + 4 * check.high
     steps = [(_LOAD, 0, 0, at), (_AND, 0, 0, check.mask), *_jumps(check.values)]
     return [*steps, (_RETURN, 0, 0, _REFUSE | check.error)]

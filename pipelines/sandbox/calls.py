@@ -9,7 +9,7 @@ try new ones are prepared for.
 import errno
 from dataclasses import dataclass
 
-NUMBERS = {  # x86-64, and ARM 64 where there is such a call
+SYSCALL_NUMBERS = {  # x86-64, and ARM 64 where there is such a call
     # memory
     "brk": (12, 214), "mmap": (9, 222), "munmap": (11, 215), "mprotect": (10, 226), "mremap": (25, 216),
     "madvise": (28, 233), "membarrier": (324, 283),
@@ -58,7 +58,7 @@ NUMBERS = {  # x86-64, and ARM 64 where there is such a call
 }  # fmt: skip
 """What a process that decodes may call, some of it only with the arguments that `allowed_arguments` names."""
 
-OUTWARD = {
+OUTBOUND_SYSCALLS = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
     "listen": (50, 201),
     "accept": (43, 202), "accept4": (288, 242), "ptrace": (101, 117), "process_vm_readv": (310, 270),
@@ -76,7 +76,7 @@ _CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020080  # a thread of this process; 
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ArgumentCheck:
     """A call goes on only if half of an argument is one of some values; else it fails with an error.
 
     Attributes:
@@ -93,14 +93,14 @@ class Check:
     high: bool = False
 
 
-CHANGES = frozenset((
+WRITING_SYSCALLS = frozenset((
     "ftruncate", "fallocate", "unlink", "unlinkat", "rename", "renameat", "renameat2", "sendfile",
     "copy_file_range",
 ))  # fmt: skip
 """Calls that only who makes files needs."""
 
 
-def allowed_arguments(pid: int, writes: bool) -> dict[str, tuple[Check, ...]]:
+def allowed_arguments(pid: int, writes: bool) -> dict[str, tuple[ArgumentCheck, ...]]:
     """What of calls that reach further than this process is allowed to the process with this id.
 
     Args:
@@ -111,23 +111,23 @@ def allowed_arguments(pid: int, writes: bool) -> dict[str, tuple[Check, ...]]:
         {}
         if writes
         else {
-            "open": (Check(1, (0,), errno.EACCES, 0o1103),),
-            "openat": (Check(2, (0,), errno.EACCES, 0o1103),),
+            "open": (ArgumentCheck(1, (0,), errno.EACCES, 0o1103),),
+            "openat": (ArgumentCheck(2, (0,), errno.EACCES, 0o1103),),
         }
     )
     return reading | {
-        "clone": (Check(0, (_CLONE_THREAD,), mask=_CLONE_THREAD | _CLONE_NEW),),
-        "kill": (Check(0, (pid,)),),
-        "tgkill": (Check(0, (pid,)),),
-        "prlimit64": (Check(0, (0, pid)),),
+        "clone": (ArgumentCheck(0, (_CLONE_THREAD,), mask=_CLONE_THREAD | _CLONE_NEW),),
+        "kill": (ArgumentCheck(0, (pid,)),),
+        "tgkill": (ArgumentCheck(0, (pid,)),),
+        "prlimit64": (ArgumentCheck(0, (0, pid)),),
         # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA: names of threads and of memory.
-        "prctl": (Check(0, (15, 16, 0x53564D41), errno.EINVAL),),
+        "prctl": (ArgumentCheck(0, (15, 16, 0x53564D41), errno.EINVAL),),
         # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC; not F_SETOWN, which sends others
         # signals.
-        "fcntl": (Check(1, (0, 1, 2, 3, 4, 1030), errno.EINVAL),),
+        "fcntl": (ArgumentCheck(1, (0, 1, 2, 3, 4, 1030), errno.EINVAL),),
         # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not those that change how a file lies on
         # its disk.
-        "ioctl": (Check(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451), errno.ENOTTY),),
+        "ioctl": (ArgumentCheck(1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451), errno.ENOTTY),),
         # Only to whom the socket is connected.
-        "sendto": (Check(4, (0,)), Check(4, (0,), high=True)),
+        "sendto": (ArgumentCheck(4, (0,)), ArgumentCheck(4, (0,), high=True)),
     }

@@ -28,7 +28,7 @@ class _Half(ctypes.Structure):
     )
 
 
-def held() -> frozenset[int]:
+def current() -> frozenset[int]:
     """The capabilities that this process may use."""
     if sys.platform != "linux":
         return frozenset()
@@ -38,9 +38,9 @@ def held() -> frozenset[int]:
     return frozenset(number for number in range(_MOST) if halves[number // 32].effective >> number % 32 & 1)
 
 
-def keep(wanted: Collection[int]) -> None:
+def drop_all_but(wanted: Collection[int]) -> None:
     """Give up all but these, of which only those stay that are held. Raises OSError."""
-    have = held()
+    have = current()
     if not have:
         return
     libc = ctypes.CDLL(None, use_errno=True)

@@ -29,7 +29,7 @@ _PR_SET_DUMPABLE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class IsolationSupport:
     """What a cell can be made of on this machine.
 
     Attributes:
@@ -65,13 +65,13 @@ class Means:
         return " and ".join(parts) or "nothing"
 
 
-def means(without: Collection[str] = ()) -> Means:
+def detect_support(without: Collection[str] = ()) -> IsolationSupport:
     """What there is, less what a test goes without. Namespaces are tried in a process of their own."""
     version = 0 if LANDLOCK in without else landlock.version()
     if version and _forgotten(Path("/")):  # all files would be a file's own
         version = 0
     instead = not version and NAMESPACES not in without and _namespaces_work()
-    return Means(version, instead, FILTER not in without and call_filter.known())
+    return IsolationSupport(version, instead, FILTER not in without and call_filter.is_supported())
 
 
 @cache
@@ -86,27 +86,27 @@ def _namespaces_work() -> bool:
     return tried.returncode == 0
 
 
-class Cell:
+class Isolation:
     """The server's side, which has one thread; made before it loads anything.
 
     Args:
         have: what this machine has.
     """
 
-    def __init__(self, have: Means):
+    def __init__(self, have: IsolationSupport):
         self._have = have
         self._folders: dict[str, int] = {}
         if have.namespaces:
             namespaces.enter()  # what it takes to give forks their files is held until then
         else:
             # With Landlock they open no file but those that it was given, some of which only root may read.
-            capabilities.keep(_DAC if have.landlock else {capabilities.READ_ANY})
+            capabilities.drop_all_but(_DAC if have.landlock else {capabilities.READ_ANY})
         if have.landlock:
-            landlock.restrict_outward(have.landlock)
+            landlock.restrict_outbound(have.landlock)
         if not have.hides_files:
             hide_memory()  # from its forks, and each fork's from the others
         if have.filter:
-            call_filter.refuse_outward()
+            call_filter.deny_outbound()
 
     def look_for_libraries(self) -> None:
         """In the server: know the folders of all that is loaded by now."""
@@ -142,8 +142,10 @@ class Cell:
             others.update(files, roots, () if folder is None else (folder,))
         elif self._have.namespaces:
             there = [os.path.abspath(path) for path in reads if path.exists()]
-            namespaces.leave_files(self._folders, there, None if writes is None else os.path.abspath(writes))
-            capabilities.keep(_DAC)
+            namespaces.restrict_files(
+                self._folders, there, None if writes is None else os.path.abspath(writes)
+            )
+            capabilities.drop_all_but(_DAC)
         for handle in others:
             with suppress(OSError):  # that by which the handles were listed
                 os.close(handle)
@@ -189,7 +191,7 @@ def _forgotten(path: Path) -> bool:
     if (handle := _opened(path)) is None:
         return False
     try:
-        return landlock.forgets(handle)
+        return landlock.has_unstable_inodes(handle)
     finally:
         os.close(handle)
 

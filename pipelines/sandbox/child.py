@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from pipelines.errors import MediaError, PlaceError, Reason, of_the_place
+from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
 from pipelines.media.ranged import RangedFile, RangeServer
-from pipelines.sandbox.cell import Means, hide_memory, means
-from pipelines.sandbox.telling import taken
+from pipelines.sandbox.cell import IsolationSupport, detect_support, hide_memory
+from pipelines.sandbox.telling import pop_latest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,7 +122,7 @@ def call(
             then share. It must start no thread.
         told: gets what the function tells of how far it is; see `pipelines.sandbox.telling`.
         writes: a folder in which it may make and change files, and nothing else: what it leaves there is as
-            foreign as what it read, see `read_made`.
+            foreign as what it read, see `read_output`.
 
     Raises:
         MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be
@@ -136,7 +136,7 @@ def call(
         return server.call(function, args, limits, preload, told, writes)
 
 
-def read_made(path: Path, most_bytes: int) -> bytes:
+def read_output(path: Path, most_bytes: int) -> bytes:
     """A file that a child has made, and nothing that a link in its place would lead to.
 
     Raises:
@@ -157,9 +157,9 @@ def read_made(path: Path, most_bytes: int) -> bytes:
         return file.read(most_bytes)
 
 
-def confinement() -> Means:
+def isolation_support() -> IsolationSupport:
     """What keeps the processes that decode on this machine from all that is not theirs."""
-    return means(_without)
+    return detect_support(_without)
 
 
 def peak_bytes() -> int:
@@ -168,7 +168,7 @@ def peak_bytes() -> int:
 
 
 def stop() -> None:
-    """End this process's servers. Only where no thread is in a call; else see `giving_up`."""
+    """End this process's servers. Only where no thread is in a call; else see `cancelling_calls`."""
     with _door:
         for server in _idle if _owner == os.getpid() else ():
             server.kill()
@@ -176,7 +176,7 @@ def stop() -> None:
 
 
 @contextmanager
-def giving_up() -> Iterator[None]:
+def cancelling_calls() -> Iterator[None]:
     """End all calls of this process at once: for the time of a block they raise KeyboardInterrupt, also those
     begun in it."""
     global _given_up
@@ -196,7 +196,7 @@ _idle: "list[_Server]" = []
 _busy: "list[_Server]" = []
 _given_up = False
 _peak_bytes = 0
-_told_of: Means | None = None
+_told_of: IsolationSupport | None = None
 
 
 @contextmanager
@@ -376,7 +376,7 @@ class _Server:
                         Reason.CRASHED,
                         f"its process answered more than {most_bytes} bytes, which it can't hold",
                     )
-                if (far := taken(answer)) is not None and told is not None:
+                if (far := pop_latest(answer)) is not None and told is not None:
                     told(far)
 
     def _status(self) -> int:
@@ -397,7 +397,7 @@ class _Server:
 
 def _hide() -> None:
     """Where a child could open any file of this user, /proc has the memory of this process among them."""
-    have = confinement()
+    have = isolation_support()
     # Ray reads the memory of its workers in /proc, and ends one of them when there is too little: it has to
     # see which.
     if not have.hides_files and "ray" not in sys.modules:
@@ -465,7 +465,7 @@ def _value(answer: bytes, status: int, limits: Limits) -> Any:
             Reason.CRASHED, f"its process gave no answer that can be read ({type(error).__name__})"
         ) from error
     if isinstance(value, PlaceError):
-        if limits.file_bytes and of_the_place(value):
+        if limits.file_bytes and is_host_error(value):
             raise value
         raise ChildError(str(value))  # who writes nothing knows nothing of the place
     if isinstance(value, MediaError):

@@ -30,10 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import MediaError, Reason, of_the_place
+from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.media import ranged
 from pipelines.sandbox import telling
-from pipelines.sandbox.cell import Cell, means
+from pipelines.sandbox.cell import Isolation, detect_support
 from pipelines.sandbox.child import Limits
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory
@@ -61,7 +61,7 @@ def serve(descriptor: int, without: tuple[str, ...]) -> None:
     Args:
         without: means of confinement that a test goes without.
     """
-    cell = Cell(means(without))
+    cell = Isolation(detect_support(without))
     for name in _LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("cv2").setNumThreads(1)
@@ -75,7 +75,7 @@ def serve(descriptor: int, without: tuple[str, ...]) -> None:
             _serve_one(requests, cell, *received[1])
 
 
-def _load(module: str, preload: bytes | None, loaded: set[str | bytes], cell: Cell) -> None:
+def _load(module: str, preload: bytes | None, loaded: set[str | bytes], cell: Isolation) -> None:
     """Once per server, so that forks need not: the function's module, and what it asks to have loaded."""
     before = len(loaded)
     if module not in loaded:
@@ -97,7 +97,7 @@ def _receive(requests: socket.socket) -> tuple[bytes, list[int]] | None:
 
 
 def _serve_one(
-    requests: socket.socket, cell: Cell, request: int, sender: int, ranges: int | None = None
+    requests: socket.socket, cell: Isolation, request: int, sender: int, ranges: int | None = None
 ) -> None:
     server = os.getpid()
     fork = os.fork()
@@ -129,11 +129,11 @@ def _wait_or_end(requests: socket.socket, fork: int) -> None:
     os.close(ended)
 
 
-def _answer(cell: Cell, request: int, sender: int, ranges: int | None) -> None:
+def _answer(cell: Isolation, request: int, sender: int, ranges: int | None) -> None:
     limits: Limits | None = None
     try:
         if ranges is not None:
-            ranged.take_wire(ranges)
+            ranged.set_range_socket(ranges)
         with os.fdopen(request, "rb") as file:
             function, args, limits, writes = pickle.load(file)
         global _status
@@ -141,7 +141,7 @@ def _answer(cell: Cell, request: int, sender: int, ranges: int | None) -> None:
         kept = (sender, _status) if ranges is None else (sender, _status, ranges)
         cell.close([arg for arg in args if isinstance(arg, Path)], writes, kept)
         _limit(limits)
-        telling.listen(sender)
+        telling.set_progress_pipe(sender)
         message = _message(function, args)
     except MediaError as error:
         message = _media_error(error, limits)
@@ -153,7 +153,7 @@ def _answer(cell: Cell, request: int, sender: int, ranges: int | None) -> None:
             _refused(Reason.UNWRITABLE, f"the file would be longer than {limits.file_bytes} bytes")
             if too_long and limits is not None
             else b"E" + json.dumps([error.errno, error.strerror]).encode()
-            if of_the_place(error)
+            if is_host_error(error)
             else b"X" + traceback.format_exc().encode()
         )
     except BaseException as error:

@@ -28,7 +28,7 @@ _MOVES, _TRUNCATES, _NETWORK, _DEVICES, _SCOPES = (
     5,
     6,
 )  # versions, by what came with them: rights, but for the fourth
-FORGETFUL = {0x01021997}  # V9FS_MAGIC
+UNSTABLE_FILE_SYSTEMS = {0x01021997}  # V9FS_MAGIC
 _STATFS_BYTES = 256
 _TCP, _OTHERS = 0b11, 0b11  # bind and connect; abstract sockets and signals
 
@@ -37,7 +37,7 @@ class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-def forgets(handle: int) -> bool:
+def has_unstable_inodes(handle: int) -> bool:
     """Whether a file lies on a file system that, each time it is asked, makes a file out of nothing (9P, by
     which WSL and some virtual machines show the host's disks): a rule about that file is about none that is
     opened later. Its root folder stays.
@@ -45,7 +45,7 @@ def forgets(handle: int) -> bool:
     about = ctypes.create_string_buffer(_STATFS_BYTES)
     if ctypes.CDLL(None, use_errno=True).fstatfs(handle, about):
         raise OSError(ctypes.get_errno(), "the kernel does not tell a file system")
-    return ctypes.c_long.from_buffer(about).value in FORGETFUL
+    return ctypes.c_long.from_buffer(about).value in UNSTABLE_FILE_SYSTEMS
 
 
 def version() -> int:
@@ -55,7 +55,7 @@ def version() -> int:
     return max(0, ctypes.CDLL(None).syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
 
 
-def restrict_outward(have: int) -> None:
+def restrict_outbound(have: int) -> None:
     """Other processes are out of reach from now on, files are not.
 
     Args:

@@ -39,7 +39,7 @@ def enter() -> None:
         OSError: the kernel, or who administers it, does not allow it.
     """
     uid, gid = os.geteuid(), os.getegid()
-    alone = capabilities.MOUNT not in capabilities.held()
+    alone = capabilities.MOUNT not in capabilities.current()
     _unshare(_NEW_MOUNTS | _NEW_IPC | _NEW_NET | (_NEW_USER if alone else 0))
     if alone:
         for file, line in (
@@ -49,10 +49,10 @@ def enter() -> None:
         ):
             Path("/proc/self", file).write_text(line)
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    leave_files((), (), None, only_try=True)
+    restrict_files((), (), None, only_try=True)
 
 
-def leave_files(
+def restrict_files(
     libraries: Iterable[str], reads: Iterable[str], writes: str | None, only_try: bool = False
 ) -> None:
     """From now on there are no files but these, at the paths where they were, and the working folder, which

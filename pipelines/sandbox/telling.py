@@ -18,13 +18,13 @@ _pipe: int | None = None
 _next_s = 0.0
 
 
-def listen(pipe: int | None) -> None:
+def set_progress_pipe(pipe: int | None) -> None:
     """From here on this process tells on a pipe, before it answers there; or no more."""
     global _pipe, _next_s
     _pipe, _next_s = pipe, 0.0
 
 
-def tell(far: float) -> None:
+def report_progress(far: float) -> None:
     """Say how far this call is, in whatever it counts."""
     global _next_s
     if _pipe is not None and (now_s := monotonic()) >= _next_s:
@@ -32,7 +32,7 @@ def tell(far: float) -> None:
         os.write(_pipe, _RECORD.pack(_MARK, far))
 
 
-def taken(received: bytearray) -> float | None:
+def pop_latest(received: bytearray) -> float | None:
     """The last number at the head of what was received so far, if there is one; all of them are taken
     away."""
     far = None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.foreign import check_head_of
+from pipelines.foreign import check_safetensors_file
 
 _KEY = "scores.clip_aesthetic"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -57,7 +57,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         from safetensors.numpy import load_file
 
-        check_head_of(path)
+        check_safetensors_file(path)
         tensors = load_file(path)
     elif path.suffix in _SUFFIXES:
         import torch

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from pipelines.scores.base import Measured, Meter, NativeFrame, Rectangle, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Rectangle, Row, Score
 
 VERSION = 1
 SIDES = ("left", "top", "right", "bottom")
@@ -196,7 +196,7 @@ def _look(frame: NativeFrame) -> Row:
     return {side: asdict(edge) for side, edge in edges(frame.gray).items()}
 
 
-def _safe_share(clip: Measured) -> float | None:
+def _safe_share(clip: ClipMeasurements) -> float | None:
     if not len(clip.native.get("bars", ())):
         return None
     return clip.safe.width * clip.safe.height / (clip.width * clip.height)

@@ -85,7 +85,7 @@ class Rectangle:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ClipMeasurements:
     """What a score sees of a clip.
 
     Attributes:
@@ -125,7 +125,7 @@ class Score:
         missing: what it needs besides its meter, if that is not configured, and which key to set.
     """
 
-    compute: Callable[[Measured], Any] | None
+    compute: Callable[[ClipMeasurements], Any] | None
     doc: str
     unit: str
     source: str
@@ -144,14 +144,14 @@ class Score:
         return self.kind == pa.float64()
 
 
-def finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float | None:
+def reduce_finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float | None:
     """Reduce what was measured; None if nothing was."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     return float(reduce(values)) if len(values) else None
 
 
-def over_time(values: np.ndarray, lasts_s: np.ndarray) -> float | None:
+def time_weighted_mean(values: np.ndarray, lasts_s: np.ndarray) -> float | None:
     """Mean of what was measured, each for as long as it lasts; None if nothing was.
 
     Args:
@@ -161,20 +161,20 @@ def over_time(values: np.ndarray, lasts_s: np.ndarray) -> float | None:
     return float(np.average(values[seen], weights=lasts_s[seen])) if seen.any() else None
 
 
-def of_signal(name: str) -> Callable[[Measured], float | None]:
+def signal_mean(name: str) -> Callable[[ClipMeasurements], float | None]:
     """The mean of a dense signal over the clip's time."""
-    return lambda clip: over_time(clip.signals[name], clip.shown_s)
+    return lambda clip: time_weighted_mean(clip.signals[name], clip.shown_s)
 
 
-def of_native(
+def reduce_native(
     meter: str, column: str, reduce: Callable[[np.ndarray], float] = np.median
-) -> Callable[[Measured], float | None]:
+) -> Callable[[ClipMeasurements], float | None]:
     """A reduction over the native frames of a meter's column."""
 
-    def compute(clip: Measured) -> float | None:
+    def compute(clip: ClipMeasurements) -> float | None:
         if meter not in clip.native:
             return None
-        return finite(reduce, clip.native[meter][column].to_numpy(zero_copy_only=False))
+        return reduce_finite(reduce, clip.native[meter][column].to_numpy(zero_copy_only=False))
 
     return compute
 

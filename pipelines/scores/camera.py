@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.scores.base import SIGNALS, Measured, Score
+from pipelines.scores.base import SIGNALS, ClipMeasurements, Score
 
 # a move gets so far, as a share of the way it makes; what goes here and there is a shaking hand
 _STEADY = 0.5
@@ -24,7 +24,7 @@ the middle it pans the middle as well, and remains what it is as long as that po
 """
 
 
-def camera(clip: Measured) -> tuple[str, float] | tuple[None, None]:
+def camera(clip: ClipMeasurements) -> tuple[str, float] | tuple[None, None]:
     """The camera's strongest steady move and its speed in the unit of that move; None of a clip too short for
     any."""
     moves = {name: clip.signals[name] for name in _MOVES}
@@ -52,7 +52,7 @@ def camera(clip: Measured) -> tuple[str, float] | tuple[None, None]:
     return ("handheld" if shake >= cfg.camera_pan else "static"), shake
 
 
-def _part(index: int) -> Callable[[Measured], Any]:
+def _part(index: int) -> Callable[[ClipMeasurements], Any]:
     return lambda clip: camera(clip)[index]
 
 

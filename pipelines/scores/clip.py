@@ -15,18 +15,18 @@ import pyarrow as pa
 from pipelines.ids import sha256_file
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 
 VERSION = 1
-MARKED = (
+WATERMARK_PROMPTS = (
     "a photo with a watermark",
     "a stock photo with a watermark across it",
     "an image with the logo of a website in its corner",
     "a video frame with the logo of a television channel",
 )
-CLEAN = (
+CLEAN_PROMPTS = (
     "a photo",
     "a stock photo without a watermark",
     "an image with clean corners",
@@ -52,23 +52,23 @@ def check(cfg: ScoreConfig) -> None:
 
 
 def watermark_probability(picture: np.ndarray, prompts: np.ndarray, scale: float) -> float:
-    """The share of `MARKED` in a softmax over all prompts (zero-shot, Radford et al. 2021, 3.1).
+    """The share of `WATERMARK_PROMPTS` in a softmax over all prompts (zero-shot, Radford et al. 2021, 3.1).
 
     Args:
         picture: its embedding (D,).
-        prompts: theirs (N, D), `MARKED` first, then `CLEAN`.
+        prompts: theirs (N, D), `WATERMARK_PROMPTS` first, then `CLEAN_PROMPTS`.
         scale: of the cosines, the model's.
     """
     logits = scale * (prompts @ picture).astype(np.float64)
     mass = np.exp(logits - logits.max())
-    return float(mass[: len(MARKED)].sum() / mass.sum())
+    return float(mass[: len(WATERMARK_PROMPTS)].sum() / mass.sum())
 
 
 def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     check(cfg)
     clip_model.fetch(cfg)
     model = clip_model.ClipModel(cfg)
-    prompts = model.texts([*MARKED, *CLEAN])
+    prompts = model.texts([*WATERMARK_PROMPTS, *CLEAN_PROMPTS])
     head = load_head(Path(cfg.clip_aesthetic), clip_model.width(cfg)) if cfg.clip_aesthetic else None
 
     def look(frame: NativeFrame) -> Row:
@@ -84,7 +84,7 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
 
 def _settings(cfg: ScoreConfig, precision: str) -> Any:
     head = sha256_file(Path(cfg.clip_aesthetic)) if cfg.clip_aesthetic else None
-    return [VERSION, clip_model.identity(cfg), MARKED, CLEAN, head]
+    return [VERSION, clip_model.weights_identity(cfg), WATERMARK_PROMPTS, CLEAN_PROMPTS, head]
 
 
 def _model(cfg: ScoreConfig) -> str:
@@ -103,7 +103,7 @@ METER = Meter(
 
 SCORES = {
     "aesthetic": Score(
-        of_native("clip", "aesthetic", np.mean),
+        reduce_native("clip", "aesthetic", np.mean),
         "mean over native frames of a LAION aesthetic head on the CLIP embedding",
         "1–10",
         "clip",
@@ -113,7 +113,7 @@ SCORES = {
         ),
     ),
     "watermark": Score(
-        of_native("clip", "watermark"),
+        reduce_native("clip", "watermark"),
         "median over native frames of the probability of a watermark, by zero-shot prompts",
         "probability, 0–1",
         "clip",

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.foreign import TOKENIZER_BYTES, check_head_of, read_object
+from pipelines.foreign import TOKENIZER_BYTES, check_safetensors_file, read_object
 from pipelines.ids import sha256_file
-from pipelines.naming import known_or_near
+from pipelines.naming import did_you_mean
 from pipelines.scores.clip_config import read_clip_config
 from pipelines.scores.config import ScoreConfig
 
@@ -72,7 +72,7 @@ def width(cfg: ScoreConfig) -> int:
     return int(_model_config(cfg)["embed_dim"])
 
 
-def identity(cfg: ScoreConfig) -> list[str]:
+def weights_identity(cfg: ScoreConfig) -> list[str]:
     """What embeddings depend on: hashes of files that are given, else the name and the tag."""
     if _model(cfg).startswith(_FOLDER):
         return [part for file in _folder_files(cfg) for part in (file.name, _hash(file))]
@@ -107,7 +107,7 @@ class ClipModel:
 
         torch.set_num_threads(1)  # one core per process; more would fight over the same ones
         of_transformers = bool(_model_config(cfg).get("text_cfg", {}).get("hf_tokenizer_name"))
-        with _unasked():
+        with _no_remote_code_prompt():
             self._model, self._transform = open_clip.create_model_from_pretrained(
                 cfg.clip_model, cfg.clip_pretrained, weights_only=True
             )
@@ -175,7 +175,7 @@ def _check_folder(cfg: ScoreConfig) -> None:
         raise ValueError(f"{key}: the folder has no weights ({', '.join(_WEIGHTS)})")
     for file in weights:
         if file.suffix == _WEIGHTS[0]:
-            check_head_of(file)
+            check_safetensors_file(file)
     if settings["text_cfg"].get("hf_tokenizer_name"):
         _check_tokenizer(folder)
 
@@ -193,7 +193,7 @@ def _check_tokenizer(folder: Path) -> None:
 
 
 @contextmanager
-def _unasked() -> Iterator[None]:
+def _no_remote_code_prompt() -> Iterator[None]:
     """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait,
     and refuses."""
     from transformers import dynamic_module_utils
@@ -213,7 +213,7 @@ def _check_name(cfg: ScoreConfig) -> None:
     known = open_clip.list_models()
     if model not in known:
         raise ValueError(
-            f"scores.clip_model={model} is no model of open_clip; {known_or_near(model, known)}, or "
+            f"scores.clip_model={model} is no model of open_clip; {did_you_mean(model, known)}, or "
             f"{_FOLDER}<folder>"
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -225,7 +225,7 @@ def _check_name(cfg: ScoreConfig) -> None:
     if weights not in tags and not Path(weights).is_file():
         raise ValueError(
             f"scores.clip_pretrained={weights} is neither a file nor a tag of {model}; "
-            f"{known_or_near(weights, tags)}"
+            f"{did_you_mean(weights, tags)}"
         )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score
 from pipelines.vision.colours import colour_shares, dominant
 
 VERSION = 1
@@ -15,7 +15,7 @@ def _look(frame: NativeFrame) -> Row:
     return {"colours": [{"name": name, "share": share} for name, share in colour_shares(frame.rgb).items()]}
 
 
-def _colours(clip: Measured) -> list[dict[str, Any]] | None:
+def _colours(clip: ClipMeasurements) -> list[dict[str, Any]] | None:
     rows = clip.native.get("colours")
     if rows is None or not len(rows):
         return None

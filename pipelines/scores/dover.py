@@ -69,7 +69,7 @@ def model(cfg: ScoreConfig) -> str:
     return f"DOVER {_weights(cfg).name} v{VERSION}"
 
 
-def pick(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
+def view_frame_indices(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
     """Which frames of a clip DOVER is shown: numbers from 0, int64 (1 + windows, 32).
 
     The first row is the aesthetic view: one frame from each 32nd of the clip. Each other row is a window of
@@ -81,7 +81,7 @@ def pick(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
 
 
 def views(path: Path, clock: Clock, start_pts: int, num_frames: int, windows: int = WINDOWS) -> np.ndarray:
-    """What DOVER is shown of a clip: uint8 (1 + windows, 32, 224, 224, 3), RGB, in the order of `pick`.
+    """What DOVER is shown of a clip: uint8 (1 + windows, 32, 224, 224, 3), RGB, in the order of `view_frame_indices`.
 
     Args:
         clock: of the whole video.
@@ -93,14 +93,14 @@ def views(path: Path, clock: Clock, start_pts: int, num_frames: int, windows: in
     from pipelines.media.decode import iterate_pictures
     from pipelines.media.picture import upright
 
-    plan = pick(num_frames, windows)
+    plan = view_frame_indices(num_frames, windows)
     first = clock.index_of(start_pts)
     numbers = {int(clock.pts[first + number]): int(number) for number in np.unique(plan)}
     pictures = iterate_pictures(path, min(numbers), max(numbers) + 1, clock)
-    return arrange(((numbers[p.pts], upright(p)) for p in pictures if p.pts in numbers), plan)
+    return assemble_views(((numbers[p.pts], upright(p)) for p in pictures if p.pts in numbers), plan)
 
 
-def arrange(frames: Iterable[tuple[int, np.ndarray]], plan: np.ndarray) -> np.ndarray:
+def assemble_views(frames: Iterable[tuple[int, np.ndarray]], plan: np.ndarray) -> np.ndarray:
     """(number, frame) of every frame in a plan, each once, RGB uint8 (H, W, 3) → the views; see `views`.
 
     Raises:

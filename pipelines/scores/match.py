@@ -22,7 +22,7 @@ model = clip_model.name
 
 def settings(cfg: ScoreConfig) -> Any:
     """Plain values that matches depend on, besides captions and embeddings."""
-    return [VERSION, clip_model.identity(cfg)]
+    return [VERSION, clip_model.weights_identity(cfg)]
 
 
 class Matcher:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import onnx
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.weights import Pinned
 
@@ -139,7 +139,7 @@ METER = Meter(
 
 SCORES = {
     "nsfw": Score(
-        of_native("nsfw", "nsfw", np.max),
+        reduce_native("nsfw", "nsfw", np.max),
         "highest probability of an exposed body part in any native frame",
         "probability, 0–1",
         "nsfw",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 
-def silence() -> None:
+def disable_telemetry() -> None:
     """Call before anything imports onnxruntime, which otherwise reports models and runs to its makers.
 
     That is against what people expect of their footage, and it starts a thread, which no process may have
@@ -23,9 +23,9 @@ def silence() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-def one_thread() -> "SessionOptions":
+def single_thread_options() -> "SessionOptions":
     """Options of a session that computes in the thread that calls it."""
-    silence()
+    disable_telemetry()
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
@@ -36,7 +36,7 @@ def one_thread() -> "SessionOptions":
 
 def session(path: Path) -> "InferenceSession":
     """The network of a file, on the processor."""
-    options = one_thread()
+    options = single_thread_options()
     from onnxruntime import InferenceSession
 
     return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

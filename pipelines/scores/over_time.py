@@ -7,11 +7,11 @@ and how often a measurement counts. Where frames are even, everything counts ali
 import numpy as np
 import pyarrow as pa
 
-STANDS_S = 1.0
+STILL_PICTURE_S = 1.0
 """A picture that is shown for longer stands still, for all of that time."""
 
 
-def times(lasts_s: np.ndarray, step_s: float) -> np.ndarray:
+def repeat_counts(lasts_s: np.ndarray, step_s: float) -> np.ndarray:
     """How often measurements count that stand for so many seconds each, int (n,): once for every whole step,
     at least once.
 
@@ -25,7 +25,9 @@ def times(lasts_s: np.ndarray, step_s: float) -> np.ndarray:
     return np.maximum(1, np.floor(lasts_s / step + 1e-6)).astype(int)
 
 
-def moves(columns: dict[str, np.ndarray], shown_s: np.ndarray, step_s: float) -> dict[str, np.ndarray]:
+def expand_motion(
+    columns: dict[str, np.ndarray], shown_s: np.ndarray, step_s: float
+) -> dict[str, np.ndarray]:
     """What is measured between frames on a grid in time, as the grid would have it if every step had a frame.
 
     Args:
@@ -40,20 +42,20 @@ def moves(columns: dict[str, np.ndarray], shown_s: np.ndarray, step_s: float) ->
     """
     at = np.flatnonzero(np.isfinite(next(iter(columns.values()))))
     begins_s = np.cumsum(shown_s) - shown_s
-    stands = shown_s[-1:] if shown_s[-1] > STANDS_S else shown_s[:0]
-    count = times(np.concatenate([np.diff(begins_s[at]), stands]), step_s)
+    stands = shown_s[-1:] if shown_s[-1] > STILL_PICTURE_S else shown_s[:0]
+    count = repeat_counts(np.concatenate([np.diff(begins_s[at]), stands]), step_s)
     still = np.zeros(len(stands))
     return {
         name: np.repeat(np.concatenate([values[at][1:], still]), count) for name, values in columns.items()
     }
 
 
-def natives(rows: pa.Table, begins_s: np.ndarray, length_s: float, step_s: float) -> pa.Table:
+def expand_native_rows(rows: pa.Table, begins_s: np.ndarray, length_s: float, step_s: float) -> pa.Table:
     """Rows of native frames, each as often as there are steps of the grid until the next one.
 
     Args:
         begins_s: when each is shown first, seconds from the clip's beginning (n,).
         length_s: of the clip.
     """
-    count = times(np.diff(begins_s, append=length_s), step_s)
+    count = repeat_counts(np.diff(begins_s, append=length_s), step_s)
     return rows if (count <= 1).all() else rows.take(pa.array(np.repeat(np.arange(len(rows)), count)))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import bars
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
 
 VERSION = 2
 
@@ -151,14 +151,14 @@ METER = Meter(
 
 SCORES = {
     "sharpness": Score(
-        of_native("quality", "sharpness"),
+        reduce_native("quality", "sharpness"),
         "median over native frames of the variance of the Laplacian (Pech-Pacheco et al. 2000)",
         "luma²",
         "quality",
         low="blurry",
     ),
     "blockiness": Score(
-        of_native("quality", "blockiness"),
+        reduce_native("quality", "blockiness"),
         "median over native frames of how steps along a coding grid exceed those beside it (after Wu & "
         "Yuen 1997); 0 is none",
         "0–1",
@@ -166,14 +166,14 @@ SCORES = {
         high="blocky",
     ),
     "blur": Score(
-        of_native("quality", "blur"),
+        reduce_native("quality", "blur"),
         "median over native frames of the perceptual blur of Crété et al. 2007; 0 is sharp",
         "0–1",
         "quality",
         high="blurry",
     ),
     "noise": Score(
-        of_native("quality", "noise"),
+        reduce_native("quality", "noise"),
         "median over native frames of the noise's standard deviation in calm blocks (Immerkær 1996)",
         "luma, 0–255",
         "quality",

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.grid import DRIFT_PER_S, MOTION_PER_S
-from pipelines.naming import known_or_near
+from pipelines.naming import did_you_mean
 from pipelines.records import Span
 from pipelines.scores import (
     bars,
@@ -30,7 +30,7 @@ from pipelines.scores import (
     tags,
     text,
 )
-from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, ClipMeasurements, Meter, NativeFrame, Row, Score
 from pipelines.scores.config import ScoreConfig
 
 VERSION = 5  # of the aggregates, of all files
@@ -66,14 +66,14 @@ REASONS: tuple[str, ...] = tuple(
 )
 """The closed set of reasons for which a clip is rejected."""
 
-CAPTIONED = frozenset(name for name, score in SCORES.items() if score.source == MATCH)
+CAPTION_SCORES = frozenset(name for name, score in SCORES.items() if score.source == MATCH)
 """Scores that are measured only of clips that have captions."""
 
 _NO_FRAME = "no native frame lies inside the clip: it is shorter than signals.native_every_s"
 _NO_VALUE = "its frames allow no measurement"
 
 
-def decided(cfg: ScoreConfig) -> ScoreConfig:
+def resolve_config(cfg: ScoreConfig) -> ScoreConfig:
     """The same config for a run that begins here: what is measured only where its package is installed is
     measured if it is on this machine. What the workers have doesn't matter, so a run measures the same on all
     of them, or fails.
@@ -81,7 +81,7 @@ def decided(cfg: ScoreConfig) -> ScoreConfig:
     return replace(cfg, nsfw=True) if cfg.nsfw is None and nsfw.is_installed() else cfg
 
 
-def configured(cfg: ScoreConfig) -> dict[str, Meter]:
+def configured_meters(cfg: ScoreConfig) -> dict[str, Meter]:
     """The meters that measure with this config."""
     return {name: meter for name, meter in METERS.items() if meter.missing(cfg) is None}
 
@@ -124,12 +124,12 @@ def score_clip(
     columns |= {name: columns[name][1:] for name in _FROM_THE_FRAME_BEFORE}
     begins_s = (signals["pts"].to_numpy() - span.start_pts) * float(span.time_base)
     shown_s = np.diff(begins_s, append=span.duration_s)
-    columns |= over_time.moves(
+    columns |= over_time.expand_motion(
         {name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S
     )
-    columns |= over_time.moves({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
+    columns |= over_time.expand_motion({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
     safe = bars.safe_rectangle(native, width, height)
-    measured = Measured(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
+    measured = ClipMeasurements(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}
     gaps = [
         {"score": name, "why": why}
@@ -137,7 +137,7 @@ def score_clip(
         if values.get(name) is None and (why := _why(name, native, cfg)) is not None
     ]
     around = {"safe_x": safe.x, "safe_y": safe.y, "safe_width": safe.width, "safe_height": safe.height}
-    return values | around | {"score_gaps": gaps, "score_models": models(cfg)}
+    return values | around | {"score_gaps": gaps, "score_models": model_names(cfg)}
 
 
 _FROM_THE_FRAME_BEFORE = ("change", "brighter")
@@ -155,10 +155,10 @@ def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | N
     return _NO_VALUE
 
 
-def models(cfg: ScoreConfig) -> list[dict[str, str]]:
+def model_names(cfg: ScoreConfig) -> list[dict[str, str]]:
     """Who measures with this config, by source of scores."""
     known = {CONTAINER: "container", SIGNALS: SIGNALS_MODEL}
-    known |= {name: meter.model(cfg) for name, meter in configured(cfg).items()}
+    known |= {name: meter.model(cfg) for name, meter in configured_meters(cfg).items()}
     known |= {source: file.model(cfg) for source, file in _LATER.items() if file.missing(cfg) is None}
     return [{"source": source, "model": model} for source, model in sorted(known.items())]
 
@@ -166,7 +166,7 @@ def models(cfg: ScoreConfig) -> list[dict[str, str]]:
 def missing(name: str, cfg: ScoreConfig) -> str | None:
     """Why a score can't be measured with this config, and which key to set; None if it can. Raises ValueError
     if unknown."""
-    score = known_score(name)
+    score = get_score(name)
     of_meter = METERS[score.source].missing(cfg) if score.source in METERS else None
     return "; ".join(why for why in (of_meter, score.missing(cfg)) if why is not None) or None
 
@@ -182,11 +182,11 @@ def check(cfg: ScoreConfig) -> None:
             file.check(cfg)
 
 
-def known_score(name: str) -> Score:
+def get_score(name: str) -> Score:
     """Raises ValueError with the near miss if there is no such score."""
     if name in SCORES:
         return SCORES[name]
-    hint = known_or_near(name, SCORES)
+    hint = did_you_mean(name, SCORES)
     raise ValueError(f"score '{name}' is not known; {hint}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 from pipelines.vision import imagenet
@@ -29,8 +29,8 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
         small things are found, and wide frames are seen undistorted. The embedding is the whole frame's,
         which cropping moves least.
         """
-        entire = net.look(imagenet.whole(frame.rgb))
-        parts = [net.look(square).probabilities for square in imagenet.squares(frame.rgb)]
+        entire = net.look(imagenet.squash_resize(frame.rgb))
+        parts = [net.look(square).probabilities for square in imagenet.square_crops(frame.rgb)]
         best = np.max([entire.probabilities, *parts], axis=0)
         likeliest = np.argsort(-best, kind="stable")[:_PER_FRAME]
         tags = [{"name": net.classes[k], "number": int(k), "probability": float(best[k])} for k in likeliest]
@@ -39,7 +39,7 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     return look
 
 
-def _tags(clip: Measured) -> list[dict[str, Any]] | None:
+def _tags(clip: ClipMeasurements) -> list[dict[str, Any]] | None:
     rows = clip.native.get("tags")
     if rows is None or not len(rows):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import onnx
-from pipelines.scores.base import Measured, Meter, NativeFrame, Row, Score, of_native
+from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.weights import Pinned
 
@@ -60,7 +60,7 @@ BOX = pa.struct(
 
 
 def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
-    onnx.silence()
+    onnx.disable_telemetry()
     from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
     from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
 
@@ -145,7 +145,7 @@ def _in_reading_order(boxes: list[Row]) -> list[Row]:
     return [box for row in rows for box in sorted(row, key=lambda box: box["x"])]
 
 
-def _most_text(clip: Measured) -> list[Row] | None:
+def _most_text(clip: ClipMeasurements) -> list[Row] | None:
     """Boxes of the native frame with most text."""
     if not len(clip.native.get("text", ())):
         return None
@@ -153,13 +153,13 @@ def _most_text(clip: Measured) -> list[Row] | None:
     return rows["boxes"][int(np.argmax(rows["area"].to_numpy()))].as_py()
 
 
-def _count(clip: Measured) -> float | None:
+def _count(clip: ClipMeasurements) -> float | None:
     if not len(clip.native.get("text", ())):
         return None
     return float(np.mean([len(boxes) for boxes in clip.native["text"]["boxes"]]))
 
 
-def _said(clip: Measured) -> str | None:
+def _said(clip: ClipMeasurements) -> str | None:
     """Every line once, in the order in which they are first seen."""
     if not len(clip.native.get("text", ())):
         return None
@@ -184,7 +184,7 @@ METER = Meter(
 
 SCORES = {
     "text_area": Score(
-        of_native("text", "area", np.mean),
+        reduce_native("text", "area", np.mean),
         "share of the frame that text covers, mean over native frames: a caption that is there half of the "
         "time counts half",
         "share of the frame",

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from pipelines.runs import runs
+from pipelines.runs import mask_runs
 from pipelines.shots import evidence
 from pipelines.shots.config import ShotConfig
 from pipelines.shots.thresholds import content_change
@@ -90,7 +90,7 @@ def network_alone(signals: pa.Table, time_base: Fraction, cfg: ShotConfig) -> li
     change = content_change(signals)
     probability, spread = np.nan_to_num(_column(signals, "transition")), _column(signals, "contrast")
     found = []
-    for start, end in runs(probability >= cfg.transition_threshold):
+    for start, end in mask_runs(probability >= cfg.transition_threshold):
         sure = float(probability[start:end].max())
         if end - start <= 2:  # it marks the frame before the cut, the one after it, or both
             cut = start + int(np.argmax(change[start : end + 1]))
@@ -106,7 +106,7 @@ def _column(signals: pa.Table, name: str) -> np.ndarray:
 
 def _marked(probability: np.ndarray, cfg: ShotConfig) -> list[tuple[int, int]]:
     """Stretches in which the network sees a transition, with their weak beginnings and ends."""
-    weak = runs(probability >= _SEEDED * cfg.transition_threshold)
+    weak = mask_runs(probability >= _SEEDED * cfg.transition_threshold)
     return [(a, b) for a, b in weak if probability[a:b].max() >= cfg.transition_threshold]
 
 

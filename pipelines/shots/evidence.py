@@ -159,7 +159,7 @@ def _around(
     return reduce([padded[k : k + len(values)] for k in shifts], axis=0)
 
 
-def proposed(alike: np.ndarray) -> np.ndarray:
+def proposed_frames(alike: np.ndarray) -> np.ndarray:
     """Frames at which something happens that evidence can't explain: TransNetV2 is to look at them.
 
     Args:

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from pipelines.naming import known_or_near
+from pipelines.naming import did_you_mean
 from pipelines.records import Shot, Span
 from pipelines.shots import cascade, thresholds
 from pipelines.shots.config import ShotConfig
-from pipelines.shots.observation import Look
+from pipelines.shots.observation import InferencePlan
 from pipelines.shots.transition import Transition
 
 VERSION = 5
@@ -27,14 +27,16 @@ class Detector:
     """`find` tells transitions from signals, for which TransNetV2 must have looked so, or not at all."""
 
     find: Callable[[pa.Table, Fraction, ShotConfig], list[Transition]]
-    look: Look | None
+    look: InferencePlan | None
 
 
 DETECTORS: dict[str, Detector] = {
     # Every second frame shows a gradual transition as well; hard cuts are found without the network, in every
     # frame.
-    "cascade": Detector(cascade.find_transitions, Look(stride=2, core=30, margin=15, everywhere=False)),
-    "transnet": Detector(cascade.network_alone, Look(stride=1, core=50, margin=25, everywhere=True)),
+    "cascade": Detector(
+        cascade.find_transitions, InferencePlan(stride=2, core=30, margin=15, everywhere=False)
+    ),
+    "transnet": Detector(cascade.network_alone, InferencePlan(stride=1, core=50, margin=25, everywhere=True)),
     "content": Detector(thresholds.content, None),
     "adaptive": Detector(thresholds.adaptive, None),
 }
@@ -88,7 +90,7 @@ def _with_seams(found: list[Transition], signals: pa.Table) -> list[Transition]:
     return sorted([*found, *(Transition("hard", i, i, 1.0) for i in here)], key=lambda t: (t.start, t.end))
 
 
-def look_of(cfg: ShotConfig) -> Look | None:
+def inference_plan(cfg: ShotConfig) -> InferencePlan | None:
     """How the detector wants TransNetV2 to look at a video."""
     return _detector(cfg.detector).look
 
@@ -96,5 +98,5 @@ def look_of(cfg: ShotConfig) -> Look | None:
 def _detector(name: str) -> Detector:
     if name in DETECTORS:
         return DETECTORS[name]
-    hint = known_or_near(name, DETECTORS)
+    hint = did_you_mean(name, DETECTORS)
     raise ValueError(f"shots.detector '{name}' is not known; {hint}")

@@ -20,7 +20,7 @@ COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "contrast", "trans
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class InferencePlan:
     """How TransNetV2 looks: at every `stride`-th frame; a window decides `core` of those, and sees `margin`
     around them; `everywhere`, or only at cells (the frames that a window decides) in which evidence proposes
     it.
@@ -36,25 +36,25 @@ class Look:
         """Frames that a window decides."""
         return self.core * self.stride
 
-    def at(self, fps: float) -> "Look":
+    def at(self, fps: float) -> "InferencePlan":
         """The same, at more of the frames if they are few in a second already."""
         return replace(self, stride=max(1, min(self.stride, round(fps / _LEAST_FPS))))
 
 
-def context_frames(look: Look | None) -> int:
+def context_frames(look: InferencePlan | None) -> int:
     """Frames needed on either side of a stretch for the rows of its frames."""
     if look is None:
         return 0
     return 2 * look.cell - 1 + max(look.margin * look.stride, 2 * evidence.REACH)
 
 
-def observe(
+def evidence_columns(
     tiny: np.ndarray,
     begin: int,
     first: int,
     last: int,
     total: int,
-    look: Look | None,
+    look: InferencePlan | None,
     precision: str,
     start: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -84,7 +84,7 @@ def observe(
     for name, column in zip(COLUMNS, alike.T, strict=False):
         columns[name][:] = column[first - since : last - since]
     columns["contrast"][:] = [evidence.contrast(tiny[i - begin]) for i in range(first, last)]
-    proposed = evidence.proposed(alike) | look.everywhere
+    proposed = evidence.proposed_frames(alike) | look.everywhere
     seen = {
         cell: _probabilities(tiny, begin, cell * look.cell, (start, total), look, precision)
         for cell in cells
@@ -110,7 +110,7 @@ def _goes_on(cell: int, proposed: dict[int, np.ndarray]) -> bool:
 
 
 def _probabilities(
-    tiny: np.ndarray, begin: int, start: int, among: tuple[int, int], look: Look, precision: str
+    tiny: np.ndarray, begin: int, start: int, among: tuple[int, int], look: InferencePlan, precision: str
 ) -> np.ndarray:
     """Of the frames that the window decides whose first is `start`, float32 (core,); it sees frames among[0]
     … among[1] − 1."""

@@ -41,7 +41,7 @@ class LeadsOutError(PermissionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A regular file. `linked`: a link is it, or is on the way to it; so it has another name, too."""
 
     key: str
@@ -51,14 +51,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class StrayEntry:
     """Something that is no regular file beneath the folder, and what it is."""
 
     key: str
     what: str
 
 
-class Beneath:
+class ConfinedFolder:
     """What is beneath a folder. Keys are relative paths without `..`.
 
     Raises, whatever is asked: LeadsOutError, if the way to it leads out.
@@ -184,7 +184,7 @@ class Beneath:
             way.sync()
         return self._root / key
 
-    def walk(self, prefix: str = "") -> Iterator[Found | Stray]:
+    def walk(self, prefix: str = "") -> Iterator[FoundFile | StrayEntry]:
         """Everything below a folder, by its names, in no order: regular files, and what is none.
 
         Links to files and folders that are beneath are followed, a folder of many links once.
@@ -196,7 +196,7 @@ class Beneath:
         except (FileNotFoundError, NotADirectoryError):
             return
         except LeadsOutError as error:
-            yield Stray(prefix.rstrip("/"), str(error))
+            yield StrayEntry(prefix.rstrip("/"), str(error))
 
     def _walk(
         self,
@@ -205,16 +205,16 @@ class Beneath:
         linked: bool,
         above: frozenset[tuple[int, int]],
         through: set[tuple[int, int]],
-    ) -> Iterator[Found | Stray]:
+    ) -> Iterator[FoundFile | StrayEntry]:
         above |= {_identity(os.fstat(way.here))}
         for name in way.names():
             key = f"{prefix}/{name}" if prefix else name
             try:
                 about = os.stat(name, dir_fd=way.here, follow_symlinks=False)
                 if stat.S_ISREG(about.st_mode):
-                    yield Found(key, about.st_size, about.st_mtime, linked)
+                    yield FoundFile(key, about.st_size, about.st_mtime, linked)
                 elif stat.S_ISDIR(about.st_mode) and len(above) > _DEEPEST:
-                    yield Stray(key, f"a folder below {_DEEPEST} others")
+                    yield StrayEntry(key, f"a folder below {_DEEPEST} others")
                 elif stat.S_ISDIR(about.st_mode):
                     with way.copy() as below:
                         below.go((name,))
@@ -222,29 +222,29 @@ class Beneath:
                 elif stat.S_ISLNK(about.st_mode):
                     yield from self._through(way, name, key, above, through)
                 else:
-                    yield Stray(key, _kind(about.st_mode))
+                    yield StrayEntry(key, _kind(about.st_mode))
             except (FileNotFoundError, NotADirectoryError):  # removed since the folder was read
                 continue
             except LeadsOutError as error:
-                yield Stray(key, str(error))
+                yield StrayEntry(key, str(error))
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
                     raise
-                yield Stray(key, os.strerror(error.errno))
+                yield StrayEntry(key, os.strerror(error.errno))
 
     def _through(
         self, way: _Way, name: str, key: str, above: frozenset[tuple[int, int]], through: set[tuple[int, int]]
-    ) -> Iterator[Found | Stray]:
+    ) -> Iterator[FoundFile | StrayEntry]:
         with way.copy() as below:
             try:
                 last, about = below.stat(name)
             except (FileNotFoundError, NotADirectoryError):
-                yield Stray(key, "a link to nothing")
+                yield StrayEntry(key, "a link to nothing")
                 return
             if stat.S_ISREG(about.st_mode):
-                yield Found(key, about.st_size, about.st_mtime, linked=True)
+                yield FoundFile(key, about.st_size, about.st_mtime, linked=True)
             elif not stat.S_ISDIR(about.st_mode):
-                yield Stray(key, f"a link to {_kind(about.st_mode)}")
+                yield StrayEntry(key, f"a link to {_kind(about.st_mode)}")
             elif (
                 (identity := _identity(about)) not in above
                 and identity not in through

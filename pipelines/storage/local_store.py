@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.drill import boundary
+from pipelines.drill import kill_point
 from pipelines.durable import sync_file
 from pipelines.storage.base import Entry, check_bytes, checked_key, checked_prefix
-from pipelines.storage.beneath import Beneath, Found, LeadsOutError, Stray
+from pipelines.storage.beneath import ConfinedFolder, FoundFile, LeadsOutError, StrayEntry
 
 _SCRATCH, _SCRATCH_PREFIX = ".scratch", "rushes-"
 
@@ -39,7 +39,7 @@ class LocalStore:
     def __init__(self, root: Path):
         self.root = root.absolute()
         self.uri = str(self.root)
-        self._beneath = Beneath(self.root)
+        self._beneath = ConfinedFolder(self.root)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         checked_key(key)
@@ -52,10 +52,10 @@ class LocalStore:
             elif (self.root / _SCRATCH) not in content.parents:
                 file = Path(shutil.copyfile(content, folder / "object"))
             sync_file(file)
-            boundary("object:written")
+            kill_point("object:written")
             new = self._beneath.link(file, key)
             if new:
-                boundary("object:linked")
+                kill_point("object:linked")
             return new
 
     def exists(self, key: str) -> bool:
@@ -91,15 +91,15 @@ class LocalStore:
         return (entry.key for entry in self.entries(prefix))
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        found = (item for item in self._walk(prefix) if isinstance(item, Found))
+        found = (item for item in self._walk(prefix) if isinstance(item, FoundFile))
         for item in sorted(found, key=lambda item: item.key):
             yield Entry(item.key, item.size_bytes, item.modified_s, item.linked)
 
     def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
-        found = (item for item in self._walk(prefix) if isinstance(item, Stray))
+        found = (item for item in self._walk(prefix) if isinstance(item, StrayEntry))
         yield from sorted((item.key, item.what) for item in found)
 
-    def _walk(self, prefix: str) -> Iterator[Found | Stray]:
+    def _walk(self, prefix: str) -> Iterator[FoundFile | StrayEntry]:
         inside = f"{_SCRATCH}/"
         return (
             item

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.storage.table_bounds import MOST_ENTRIES, check_texts, texts_to_measure
+from pipelines.storage.table_bounds import MAX_ENTRIES, check_texts, texts_to_measure
 
 _BATCH_BYTES = 8 * 2**20
 _BATCH_ROWS = 256, 16_384  # at least and at most
@@ -75,5 +75,5 @@ def _opened(data: bytes, as_dictionaries: list[str] | None = None) -> pq.Parquet
         pa.BufferReader(data),
         read_dictionary=as_dictionaries,
         pre_buffer=False,
-        thrift_container_size_limit=MOST_ENTRIES,
+        thrift_container_size_limit=MAX_ENTRIES,
     )

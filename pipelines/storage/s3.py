@@ -22,12 +22,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pipelines.errors import MediaError, Reason
-from pipelines.redact import check_no_key, redacted
+from pipelines.redact import check_no_secret, redact
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 120.0  # without any progress; a server that is killed and started again is back well within it
-IMPATIENCE_S = 3.0  # for the first look at what a user typed: a wrong endpoint is said soon
+RETRY_TIMEOUT_S = (
+    120.0  # without any progress; a server that is killed and started again is back well within it
+)
+SHORT_RETRY_TIMEOUT_S = 3.0  # for the first look at what a user typed: a wrong endpoint is said soon
 PAGE_KEYS = 1000  # of a listing; S3 gives no more
 PIECE_BYTES = 8 * 1024**2
 _READ_BYTES = 1024**2
@@ -51,7 +53,7 @@ _OUR_CODES = (  # it is the credentials, whatever is asked for
 )  # fmt: skip
 T = TypeVar("T")
 
-_patience_s = PATIENCE_S
+_patience_s = RETRY_TIMEOUT_S
 _clients: dict[tuple[Any, ...], Any] = {}
 _clients_lock = threading.Lock()
 
@@ -80,7 +82,7 @@ def client() -> Any:
     Raises:
         ValueError: the environment names a profile or an endpoint that is none.
     """
-    hurry = _patience_s < PATIENCE_S
+    hurry = _patience_s < RETRY_TIMEOUT_S
     key = (os.getpid(), hurry, *(os.environ.get(name) for name in _ENVIRONMENT))
     with _clients_lock:  # a session is not safe for threads; the client that it makes is
         if key not in _clients:
@@ -94,7 +96,7 @@ def _new_client(hurry: bool) -> Any:
     from botocore.exceptions import BotoCoreError
 
     config = Config(
-        connect_timeout=IMPATIENCE_S if hurry else _CONNECT_S,
+        connect_timeout=SHORT_RETRY_TIMEOUT_S if hurry else _CONNECT_S,
         read_timeout=_HURRIED_READ_S if hurry else _READ_S,
         retries={"mode": "standard", "total_max_attempts": 1 if hurry else _ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
@@ -110,31 +112,31 @@ def _new_client(hurry: bool) -> Any:
         made = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
     except (BotoCoreError, ValueError) as error:
         raise ValueError(
-            f"S3 can't be used as the environment says ({redacted(str(error))}); look at AWS_PROFILE, "
+            f"S3 can't be used as the environment says ({redact(str(error))}); look at AWS_PROFILE, "
             "AWS_ENDPOINT_URL_S3 and AWS_CA_BUNDLE"
         ) from error
-    check_no_key("AWS_ENDPOINT_URL_S3", str(made.meta.endpoint_url))
+    check_no_secret("AWS_ENDPOINT_URL_S3", str(made.meta.endpoint_url))
     return made
 
 
 @contextmanager
-def hurried() -> Iterator[None]:
+def short_timeouts() -> Iterator[None]:
     """A block in which this process waits for nothing for long: for checks, while somebody waits at the
     console."""
     global _patience_s
-    before, _patience_s = _patience_s, IMPATIENCE_S
+    before, _patience_s = _patience_s, SHORT_RETRY_TIMEOUT_S
     try:
         yield
     finally:
         _patience_s = before
 
 
-class Patience:
+class RetryPolicy:
     """How often and how long to try again: pauses that grow and are jittered, an end when nothing moves for
     long.
 
     Args:
-        seconds: how long without progress; None for PATIENCE_S, or in a `hurried` block IMPATIENCE_S.
+        seconds: how long without progress; None for PATIENCE_S, or in a `short_timeouts` block IMPATIENCE_S.
     """
 
     def __init__(self, seconds: float | None = None):
@@ -151,7 +153,7 @@ class Patience:
         Raises:
             Exception: the error itself, if it is none that passes, or patience has ended.
         """
-        if not passes(error) or time.monotonic() + self._pause_s > self._until_s:
+        if not is_transient(error) or time.monotonic() + self._pause_s > self._until_s:
             raise error
         logger.info("%s: %s; trying again", where, error)
         time.sleep(self._pause_s * random.uniform(0.5, 1.0))
@@ -175,11 +177,11 @@ class OddObjectError(OSError):
     region."""
 
 
-OF_ONE = (FileNotFoundError, AccessDeniedError, OddObjectError)
+SINGLE_OBJECT_ERRORS = (FileNotFoundError, AccessDeniedError, OddObjectError)
 """What is wrong with one object, rather than with the server or with the credentials."""
 
 
-def passes(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
     from botocore.exceptions import ConnectionError as NotReachedError
@@ -202,7 +204,7 @@ def status(error: Exception) -> int:
     return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -> T:
+def request_with_retries(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -> T:
     """One request, tried again while what fails may pass.
 
     Args:
@@ -210,10 +212,10 @@ def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -
         uri: what it is about, for messages.
 
     Raises:
-        OSError, ValueError: in words, see `in_words`; ClientError stays for statuses that callers decide by
+        OSError, ValueError: in words, see `as_python_error`; ClientError stays for statuses that callers decide by
         (412, 416).
     """
-    patience = Patience(patience_s)
+    patience = RetryPolicy(patience_s)
     while True:
         try:
             return action(client())
@@ -221,7 +223,7 @@ def ask(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -
             try:
                 patience.wait(error, uri)
             except _foreign() as last:
-                raise in_words(last, uri) from last
+                raise as_python_error(last, uri) from last
 
 
 def _foreign() -> tuple[type[Exception], ...]:
@@ -231,7 +233,7 @@ def _foreign() -> tuple[type[Exception], ...]:
     return BotoCoreError, ClientError, HTTPError, CutError, ConnectionError
 
 
-def in_words(error: Exception, uri: str) -> Exception:
+def as_python_error(error: Exception, uri: str) -> Exception:
     """botocore's error as one of Python's own that says where, and what to do."""
     from botocore.exceptions import (
         BotoCoreError,
@@ -272,7 +274,7 @@ def in_words(error: Exception, uri: str) -> Exception:
         return odd(f"{uri}: S3 {at} answers {status(error)}: {said}{hint}")
     if isinstance(error, ParamValidationError):
         return BadNameError(f"{uri}: S3 can't be asked for it: {error}")
-    if isinstance(error, BotoCoreError) and not passes(error):
+    if isinstance(error, BotoCoreError) and not is_transient(error):
         return PermissionError(f"{uri}: S3 {at} can't be asked as the environment says: {error}")
     return ConnectionError(
         f"{uri}: S3 {at} does not answer ({error}); is it up, and AWS_ENDPOINT_URL_S3 its address?"
@@ -301,11 +303,11 @@ def stream(
     Raises:
         EOFError: it has fewer bytes.
         MediaError: (missing) it is another object by now.
-        OSError: see `in_words`.
+        OSError: see `as_python_error`.
     """
     from botocore.exceptions import ClientError
 
-    uri, at, patience = f"s3://{bucket}/{key}", first, Patience()
+    uri, at, patience = f"s3://{bucket}/{key}", first, RetryPolicy()
     while end is None or at < end:
         wanted = {"Range": f"bytes={at}-{'' if end is None else end - 1}"} if at or end is not None else {}
         try:
@@ -337,7 +339,7 @@ def stream(
             try:
                 patience.wait(error, uri)
             except _foreign() as last:
-                raise in_words(last, uri) from last
+                raise as_python_error(last, uri) from last
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,16 +388,16 @@ def open_object(uri: str) -> S3Object:
     if not key:
         raise FileNotFoundError(f"{uri} is a bucket, not an object")
     try:
-        head = ask(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
+        head = request_with_retries(lambda s3: s3.head_object(Bucket=bucket, Key=key), uri)
     except (PermissionError, OddObjectError):
         # An answer to HEAD has no body that says whether the credentials are bad, or it is this object alone.
-        ask(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), uri)
+        request_with_retries(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), uri)
         raise
     return S3Object(uri, head["ContentLength"], head["ETag"].strip('"'))
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """One object of a listing; `modified_s` is unix time."""
 
     key: str
@@ -409,29 +411,33 @@ def _page(bucket: str, prefix: str, after: dict[str, str], client: Any) -> Any:
     return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE_KEYS, **after)
 
 
-def listing(bucket: str, prefix: str) -> Iterator[Listed]:
+def list_objects(bucket: str, prefix: str) -> Iterator[ListedObject]:
     """All objects whose keys start with a prefix, in the order of the server (that of UTF-8, on AWS); a page
     at a time.
 
     Raises:
-        OSError: see `in_words`.
+        OSError: see `as_python_error`.
     """
     uri, token = f"s3://{bucket}/{prefix}", None
     while True:
-        page = ask(partial(_page, bucket, prefix, {"ContinuationToken": token} if token else {}), uri)
+        page = request_with_retries(
+            partial(_page, bucket, prefix, {"ContinuationToken": token} if token else {}), uri
+        )
         for item in page.get("Contents", ()):
-            yield Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
+            yield ListedObject(
+                item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp()
+            )
         token = page.get("NextContinuationToken")
         if not token:
             return
 
 
-def children(bucket: str, prefix: str) -> list[str]:
+def list_children(bucket: str, prefix: str) -> list[str]:
     """Names right below a prefix, folders ending in `/`; the first thousand, for hints in messages."""
-    page = ask(
+    page = request_with_retries(
         lambda s3: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/"),
         f"s3://{bucket}/{prefix}",
-        IMPATIENCE_S,
+        SHORT_RETRY_TIMEOUT_S,
     )
     keys = [item["Key"] for item in page.get("Contents", ())] + [
         p["Prefix"] for p in page.get("CommonPrefixes", ())

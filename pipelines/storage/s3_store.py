@@ -89,7 +89,7 @@ class S3Store:
 
         mark = uuid.uuid4().hex
         try:
-            s3.ask(
+            s3.request_with_retries(
                 lambda c: c.put_object(
                     Bucket=self.bucket,
                     Key=self._key(key),
@@ -108,7 +108,9 @@ class S3Store:
 
     def _mark_of(self, key: str) -> str | None:
         try:
-            head = s3.ask(lambda c: c.head_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key))
+            head = s3.request_with_retries(
+                lambda c: c.head_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key)
+            )
         except FileNotFoundError:
             return None
         return head["Metadata"].get(_MARK)
@@ -116,7 +118,9 @@ class S3Store:
     def _put_in_parts(self, key: str, content: bytes | Path, size_bytes: int) -> bool:
         mark = uuid.uuid4().hex
         where = {"Bucket": self.bucket, "Key": self._key(key)}
-        started = s3.ask(lambda c: c.create_multipart_upload(**where, Metadata={_MARK: mark}), self._uri(key))
+        started = s3.request_with_retries(
+            lambda c: c.create_multipart_upload(**where, Metadata={_MARK: mark}), self._uri(key)
+        )
         upload = where | {"UploadId": started["UploadId"]}
         try:
             parts = self._upload_parts(key, upload, content, size_bytes)
@@ -140,7 +144,7 @@ class S3Store:
             if stopped.is_set():
                 raise InterruptedError(f"{self._uri(key)}: another part failed")
             data = _piece(content, number * part_bytes, part_bytes)
-            answer = s3.ask(
+            answer = s3.request_with_retries(
                 lambda c: c.upload_part(**upload, PartNumber=number + 1, Body=data, ContentMD5=_md5(data)),
                 self._uri(key),
             )
@@ -178,7 +182,7 @@ class S3Store:
 
         parts = [{"PartNumber": number + 1, "ETag": etag} for number, etag in enumerate(claimed["parts"])]
         try:
-            s3.ask(
+            s3.request_with_retries(
                 lambda c: c.complete_multipart_upload(
                     Bucket=self.bucket,
                     Key=self._key(key),
@@ -197,7 +201,9 @@ class S3Store:
 
     def _abort(self, key: str, upload: dict[str, str]) -> None:
         try:
-            s3.ask(lambda c: c.abort_multipart_upload(**upload), self._uri(key), s3.IMPATIENCE_S)
+            s3.request_with_retries(
+                lambda c: c.abort_multipart_upload(**upload), self._uri(key), s3.SHORT_RETRY_TIMEOUT_S
+            )
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -224,7 +230,9 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         try:
-            s3.ask(lambda c: c.head_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key))
+            s3.request_with_retries(
+                lambda c: c.head_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key)
+            )
         except FileNotFoundError:
             return False
         return True
@@ -249,25 +257,27 @@ class S3Store:
         return (entry.key for entry in self.entries(prefix))
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        for item in s3.listing(self.bucket, self._prefix + prefix):
+        for item in s3.list_objects(self.bucket, self._prefix + prefix):
             key = item.key.removeprefix(self._prefix)
             if is_key(key) and not key.startswith(_HIDDEN):
                 yield Entry(key, item.size_bytes, item.modified_s)
 
     def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
-        for item in s3.listing(self.bucket, self._prefix + prefix):
+        for item in s3.list_objects(self.bucket, self._prefix + prefix):
             key = item.key.removeprefix(self._prefix)
             if not key.endswith("/") and not is_key(key):
                 yield key, "no name of a file beneath a folder"
 
     def delete(self, key: str) -> None:
-        s3.ask(lambda c: c.delete_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key))
+        s3.request_with_retries(
+            lambda c: c.delete_object(Bucket=self.bucket, Key=self._key(key)), self._uri(key)
+        )
 
     def abandoned(self, older_than_s: float) -> Iterator[Entry]:
         before = time.time() - older_than_s
         markers: dict[str, str] = {}
         while True:
-            page = s3.ask(partial(self._uploads, markers), self.uri)
+            page = s3.request_with_retries(partial(self._uploads, markers), self.uri)
             for found in page.get("Uploads", ()):
                 if found["Initiated"].timestamp() < before:
                     yield self._upload(found)
@@ -275,7 +285,7 @@ class S3Store:
                 break
             markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
         for folder in _HIDDEN:  # what a writer that died left of its own bookkeeping
-            for item in s3.listing(self.bucket, self._prefix + folder):
+            for item in s3.list_objects(self.bucket, self._prefix + folder):
                 if item.modified_s < before:
                     yield Entry(item.key.removeprefix(self._prefix), item.size_bytes, item.modified_s)
 
@@ -293,7 +303,7 @@ class S3Store:
         size_bytes, marker = 0, 0
         while True:
             try:
-                page = s3.ask(partial(self._parts, found, marker), self.uri)
+                page = s3.request_with_retries(partial(self._parts, found, marker), self.uri)
             except FileNotFoundError:  # completed since it was listed
                 break
             size_bytes += sum(part["Size"] for part in page.get("Parts", ()))

@@ -21,21 +21,21 @@ RATIO = 200
 FLOOR_VALUES = 4_000_000
 """What any file may hold, nulls and the columns that it lacks among them: Python takes a second for as
 many."""
-VALUES_A_BYTE = 8
+VALUES_PER_BYTE = 8
 """Beyond that, for a byte of the file: a large index has about three, numbered names in the densest
 compression some ten in all."""
 FLOOR_ROWS = 100_000
 """What any file may have."""
-ROWS_A_BYTE = 16
+ROWS_PER_BYTE = 16
 """Beyond that, for a byte of the file. A row of an index takes fifty bytes, a row of a list five, at times a
 fifth of one."""
 FOOTER_BYTES = 4 * 2**20
 """Of what a file says about itself: two hundred bytes for a column in a group of rows, and a second for all
 to be looked at."""
-MOST_CHUNKS = 40_000
+MAX_CHUNKS = 40_000
 """Columns times groups of rows: an index of ten million clips, written in groups of a million rows, has two
 thousand."""
-MOST_ENTRIES = 200_000
+MAX_ENTRIES = 200_000
 """Of any list in the footer."""
 _OFFSET = 4  # of a text in memory, beside its bytes
 
@@ -60,7 +60,7 @@ def texts_to_measure(data: bytes, columns: Collection[str] | None = None) -> lis
     known, repeated, texts = 0, 0, set()
     read: dict[str, int] = {}
     rows: dict[str, int] = {}
-    for column in columns_of(data, MOST_CHUNKS):
+    for column in columns_of(data, MAX_CHUNKS):
         name, _, inner = column.path.partition(".")
         if not inner:
             rows[name] = rows.get(name, 0) + column.values
@@ -76,11 +76,11 @@ def texts_to_measure(data: bytes, columns: Collection[str] | None = None) -> lis
             texts.add(column.path)
     lacking = 0 if columns is None else len(set(columns) - read.keys())
     most_rows = max((rows or read).values(), default=0)
-    _check_count("rows", most_rows if rows else 0, FLOOR_ROWS + ROWS_A_BYTE * len(data), len(data))
+    _check_count("rows", most_rows if rows else 0, FLOOR_ROWS + ROWS_PER_BYTE * len(data), len(data))
     _check_count(
         "values",
         sum(read.values()) + most_rows * lacking,
-        FLOOR_VALUES + VALUES_A_BYTE * len(data),
+        FLOOR_VALUES + VALUES_PER_BYTE * len(data),
         len(data),
     )
     return sorted(texts) if known + repeated > FLOOR_BYTES else []

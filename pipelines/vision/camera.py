@@ -32,7 +32,7 @@ _DOUBT = 2.0  # flow that matches so many times better than the camera is believ
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class CameraMotion:
     """Motion between two frames, as the picture shows it: pan right and down in shares of the frame diagonal,
     zoom as a share of the size (positive grows), roll clockwise in radians.
     """
@@ -44,7 +44,7 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FrameRegion:
     """Where in a frame (width × height) the pictures lie, [left, right) × [top, bottom), px."""
 
     left: int
@@ -60,18 +60,18 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class CameraFit:
     """What the camera did; and cell by cell its flow and the measured one, (N, 2), shares of the diagonal,
     and how sure it is that the camera does not explain what is seen there, (N,), 0 … 1.
     """
 
-    camera: Camera
+    camera: CameraMotion
     by_camera: np.ndarray
     measured: np.ndarray
     doubt: np.ndarray
 
 
-def explain(before: np.ndarray, now: np.ndarray, flow: np.ndarray, part: Part) -> Explained:
+def fit_camera(before: np.ndarray, now: np.ndarray, flow: np.ndarray, part: FrameRegion) -> CameraFit:
     """The camera's move between two pictures.
 
     Args:
@@ -93,7 +93,9 @@ def explain(before: np.ndarray, now: np.ndarray, flow: np.ndarray, part: Part) -
     by_flow = (pair.error_of(flow) + pair.noise) / (looks[best][:, 0] + pair.noise)
     along, down = cells.design
     by_camera = np.stack([along @ moves[best], down @ moves[best]], 1)
-    return Explained(Camera(*moves[best].tolist()), by_camera, measured, 1 / (1 + (_DOUBT * by_flow) ** 4))
+    return CameraFit(
+        CameraMotion(*moves[best].tolist()), by_camera, measured, 1 / (1 + (_DOUBT * by_flow) ** 4)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +111,7 @@ class _Cells:
 
 
 @lru_cache(maxsize=64)
-def _cells(columns: int, rows: int, part: Part) -> _Cells:
+def _cells(columns: int, rows: int, part: FrameRegion) -> _Cells:
     u, v = (
         a.ravel() for a in np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     )
@@ -137,7 +139,7 @@ class _Pair:
     """Two halved pictures, and how well a move makes one of the other. A cell's brightness may change as a
     whole."""
 
-    def __init__(self, before: np.ndarray, now: np.ndarray, part: Part):
+    def __init__(self, before: np.ndarray, now: np.ndarray, part: FrameRegion):
         height, width = (max(1, length // _HALF) for length in before.shape)
         self.part, self.size = part, (width, height)
         self.cells = _cells(max(1, round(width / _CELL)), max(1, round(height / _CELL)), part)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipelines.vision.camera import Camera, Part, explain
+from pipelines.vision.camera import CameraMotion, FrameRegion, fit_camera
 
 _BLACK = 24  # luma up to which rows and columns at the edges are bars
 _LEAST = 16  # px; below, the flow's patches don't fit
@@ -29,10 +29,10 @@ class Motion:
     mean: float
     objects: float
     peak: float
-    camera: Camera
+    camera: CameraMotion
 
 
-STILL = Motion(0.0, 0.0, 0.0, Camera(0.0, 0.0, 0.0, 0.0))
+STILL = Motion(0.0, 0.0, 0.0, CameraMotion(0.0, 0.0, 0.0, 0.0))
 
 
 def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
@@ -42,7 +42,7 @@ def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
     height, width = now.shape
     top, bottom, left, right = _picture(before, now)
     # A bar's edge mixes both: it is left out of the flow, but counts for the picture's area.
-    part = Part(
+    part = FrameRegion(
         left + (left > 0), top + (top > 0), right - (right < width), bottom - (bottom < height), width, height
     )
     if min(part.bottom - part.top, part.right - part.left) < _LEAST:
@@ -50,7 +50,7 @@ def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
     before, now = (
         np.ascontiguousarray(frame[part.top : part.bottom, part.left : part.right]) for frame in (before, now)
     )
-    seen = explain(before, now, _field(before, now), part)
+    seen = fit_camera(before, now, _field(before, now), part)
     objects = seen.doubt[:, None] * (seen.measured - seen.by_camera)
     share = (bottom - top) * (right - left) / (height * width)
     lengths = _lengths(seen.by_camera + objects)

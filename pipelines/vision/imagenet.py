@@ -32,7 +32,7 @@ _WEIGHTS = Pinned(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Prediction:
     """What the network says of a picture: `probabilities` float32 (1000,); `features` float32 (1280,),
     pooled."""
 
@@ -55,7 +55,7 @@ class ImageNet:
         self._net: Any = network().to(self._dtype).to(memory_format=torch.channels_last)
         self.classes = classes()
 
-    def look(self, picture: np.ndarray) -> Look:
+    def look(self, picture: np.ndarray) -> Prediction:
         """One picture, uint8 (260, 260, 3). One at a time: several at once take longer on one core."""
         import torch
 
@@ -65,17 +65,17 @@ class ImageNet:
             x_1CHW = ((x_1CHW.float() - MEAN) / SCALE).to(self._dtype)
             features = self._net.extract_features(x_1CHW).mean(dim=(2, 3))
             probabilities = self._net._fc(features).float().softmax(-1)
-            return Look(probabilities[0].numpy(), features[0].float().numpy())
+            return Prediction(probabilities[0].numpy(), features[0].float().numpy())
 
 
-def whole(frame: np.ndarray) -> np.ndarray:
+def squash_resize(frame: np.ndarray) -> np.ndarray:
     """The whole frame as the network sees it, squeezed to a square: (260, 260, 3)."""
     import cv2
 
     return cv2.resize(frame, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
 
 
-def squares(frame: np.ndarray) -> list[np.ndarray]:
+def square_crops(frame: np.ndarray) -> list[np.ndarray]:
     """Squares side by side that cover the frame along its longer side, undistorted; each (260, 260, 3)."""
     longer, side = max(frame.shape[:2]), min(frame.shape[:2])
     count = min(_MAX_SQUARES, max(1, round(longer / side + 0.35)))
@@ -85,7 +85,7 @@ def squares(frame: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def centre(frame: np.ndarray) -> np.ndarray:
+def center_crop(frame: np.ndarray) -> np.ndarray:
     """The square in the middle of the frame, (260, 260, 3)."""
     return _square(frame, (max(frame.shape[:2]) - min(frame.shape[:2])) // 2)
 
@@ -93,7 +93,7 @@ def centre(frame: np.ndarray) -> np.ndarray:
 def _square(frame: np.ndarray, start: int) -> np.ndarray:
     height, width = frame.shape[:2]
     side = min(height, width)
-    return whole(frame[:, start : start + side] if width >= height else frame[start : start + side])
+    return squash_resize(frame[:, start : start + side] if width >= height else frame[start : start + side])
 
 
 def network() -> "torch.nn.Module":

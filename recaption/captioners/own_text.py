@@ -1,13 +1,13 @@
 """The captioner that adds nothing: a clip's text is what the footage's own list says of its source.
 
-In: a `View`; its frames are not looked at. Out: a `Caption`, empty where the list says nothing.
+In: a `ClipView`; its frames are not looked at. Out: a `Caption`, empty where the list says nothing.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.ids import fingerprint
-from recaption.base import Caption, Tags, View
+from recaption.base import Caption, ClipView, Tags
 from recaption.config import CaptionConfig
 
 VERSION = 1
@@ -25,7 +25,7 @@ class OwnText:
         """See `Captioner`."""
         return 0
 
-    def caption(self, view: View) -> Caption:
+    def caption(self, view: ClipView) -> Caption:
         """See `Captioner`."""
         text = view.text or ""
         return Caption(view.clip_id, text, text, Tags(), f"{self.name}/v{VERSION}")

@@ -30,7 +30,7 @@ _ALSO = 0.4  # a further tag is named if it is at least this share of the first
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClipFacts:
     """Facts about one clip: `tags` (position, class, probability), likeliest first, one at the least;
     `colours` (name, share), largest first; `scores` as in the index.
     """
@@ -40,7 +40,7 @@ class Seen:
     scores: Mapping[str, Any]
 
 
-def write(seen: Seen) -> tuple[str, str, Tags]:
+def write_caption(seen: ClipFacts) -> tuple[str, str, Tags]:
     """(short, dense, tags) of one clip."""
     subject, named = _subject(seen.tags)
     # a seashore is not at the seashore

@@ -6,7 +6,7 @@ In: a configuration. Out: its captioner, or its fingerprint without loading it.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.naming import known_or_near
+from pipelines.naming import did_you_mean
 from recaption.base import Captioner
 from recaption.config import CaptionConfig
 
@@ -68,7 +68,7 @@ def captioner_fingerprint(cfg: CaptionConfig) -> str:
     return _entry(cfg.name).fingerprint(cfg)
 
 
-def scores_read(cfg: CaptionConfig) -> tuple[str, ...]:
+def required_scores(cfg: CaptionConfig) -> tuple[str, ...]:
     """Names of the scores that captions depend on. Raises ValueError if there is no such captioner."""
     return _entry(cfg.name).scores
 
@@ -76,5 +76,5 @@ def scores_read(cfg: CaptionConfig) -> tuple[str, ...]:
 def _entry(name: str) -> _Entry:
     if name in CAPTIONERS:
         return CAPTIONERS[name]
-    hint = known_or_near(name, CAPTIONERS)
+    hint = did_you_mean(name, CAPTIONERS)
     raise ValueError(f"captioner.name={name}: captioner '{name}' is not known; {hint}")

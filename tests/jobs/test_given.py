@@ -10,9 +10,9 @@ import torch
 from jobs.generation.pipeline import Pipeline, Size, read_facts
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
-from jobs.training.exports import find
+from jobs.training.exports import find_export
 from model.config import ConditionConfig, SampleConfig
-from model.flow.conditions import Given
+from model.flow.conditions import ConditionFrames
 from pipelines.batches.frames import FrameReader
 from pipelines.batches.planner import MicroBatch
 from pipelines.dataset.latents import open_latents
@@ -33,7 +33,7 @@ def one_thread():
 def trained(tiny_run):
     """The pipeline, the training task on its latents, and the longest training window with its frames."""
     dataset = str(tiny_run.out / "dataset")
-    folder = find("pipeline", str(tiny_run.made("train")), "checkpoint")
+    folder = find_export("pipeline", str(tiny_run.made("train")), "checkpoint")
     precision = open_latents(open_store(dataset), read_facts(folder)["latents"]).manifest["precision"]
     pipeline = Pipeline(folder, precision=precision)
     with torch.no_grad():  # six steps of training leave it nearly silent
@@ -66,7 +66,7 @@ def test_pieces_are_bit_for_bit_those_of_training(trained, one_thread, mix):
         pytest.skip("the tiny run's windows have no inside")
     draw = planned(task, mix, item)
     size = Size(width=item.shape[2], height=item.shape[1], num_frames=item.shape[0])
-    given = [Given(frames[first : first + n], first / known.fps) for first, n in draw.plan.pieces]
+    given = [ConditionFrames(frames[first : first + n], first / known.fps) for first, n in draw.plan.pieces]
     there = pipeline._known(given, size, tuple(draw.x0_CTHW.shape), known.fps)
     assert len(there.pieces) == len(draw.pieces) > 0
     for a, b in zip(there.pieces, draw.pieces, strict=True):
@@ -78,7 +78,7 @@ def test_a_head_is_that_of_training(trained):
     pipeline, task, item, known, frames = trained
     draw = planned(task, "first_frame", item)
     size = Size(width=item.shape[2], height=item.shape[1], num_frames=item.shape[0])
-    there = pipeline._known([Given(frames[:1], 0.0)], size, tuple(draw.x0_CTHW.shape), known.fps)
+    there = pipeline._known([ConditionFrames(frames[:1], 0.0)], size, tuple(draw.x0_CTHW.shape), known.fps)
     torch.testing.assert_close(there.head_CTHW, draw.x0_CTHW[:, :1], atol=2e-3, rtol=2e-3)
 
 
@@ -87,7 +87,7 @@ def test_given_frames_steer_what_is_made_and_nothing_is_pasted(trained):
     size = Size(width=item.shape[2], height=item.shape[1], num_frames=item.shape[0])
     quick = SampleConfig(steps=2, guidance=1.0)
     last = (item.shape[0] - 1) / known.fps
-    cases = [[], [Given(frames[:1], 0.0)], [Given(frames[-1:], last)]]
+    cases = [[], [ConditionFrames(frames[:1], 0.0)], [ConditionFrames(frames[-1:], last)]]
     plain, headed, tailed = pipeline.generate(
         ["x"] * 3, size, [1, 1, 1], known.fps, given=cases, sampling=quick
     )
@@ -103,14 +103,14 @@ def test_what_cannot_be_given_is_refused(trained):
     pipeline, _, item, known, frames = trained
     size = Size(width=item.shape[2], height=item.shape[1], num_frames=item.shape[0])
 
-    def generate(*given: Given) -> None:
+    def generate(*given: ConditionFrames) -> None:
         pipeline.generate(["x"], size, [1], known.fps, steps=1, given=[given])
 
     with pytest.raises(ValueError, match="2 frames are given from 0 s on, but the VAE takes 4k"):
-        generate(Given(frames[:2], 0.0))
+        generate(ConditionFrames(frames[:2], 0.0))
     with pytest.raises(ValueError, match="not within the video's"):
-        generate(Given(frames[:1], item.shape[0] / known.fps + 1))
+        generate(ConditionFrames(frames[:1], item.shape[0] / known.fps + 1))
     with pytest.raises(ValueError, match="scale them to that"):
-        generate(Given(frames[:1, :-1], 0.0))
+        generate(ConditionFrames(frames[:1, :-1], 0.0))
     with pytest.raises(ValueError, match="two stretches are given from 0 s on"):
-        generate(Given(frames[:1], 0.0), Given(frames[:1], 0.0))
+        generate(ConditionFrames(frames[:1], 0.0), ConditionFrames(frames[:1], 0.0))

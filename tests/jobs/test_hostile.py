@@ -18,7 +18,7 @@ from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, table
 from pipelines.ids import hash_bytes
 from pipelines.storage.local_store import LocalStore
 from pipelines.storage.parquet import parquet_bytes
-from tests.support.hostile import MARKER, change, checkpoint, with_code
+from tests.support.hostile import MARKER, add_remote_code, change, checkpoint
 from tests.support.tiny_models import tiny_clip, tiny_text
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_names_a_folder_beside_the_victim_has_nothing_run(evil, caps
         "tokenizer_kwargs": {"trust_remote_code": True},
     }
     (evil / "text/open_clip_config.json").write_text(json.dumps(settings))
-    with_code(evil / "text")
+    add_remote_code(evil / "text")
     for name in ("clip:local-dir:evil/text@pooled", "clip:local-dir:text@pooled"):
         change(evil / "pipeline.json", text_encoder=name)
         for more in ((), (f"text_encoder={name.replace('dir:text', 'dir:evil/text')}",)):
@@ -249,8 +249,8 @@ def test_a_model_that_a_dataset_names_is_shown_and_not_used(tmp_path, capsys, se
 
 
 def test_what_is_given_again_is_as_it_was_curated(tmp_path, monkeypatch):
-    from jobs.curation.config import GivenModels
-    from jobs.upkeep.settings import as_curated
+    from jobs.curation.config import UserModels
+    from jobs.upkeep.settings import dataset_config
 
     dataset(
         tmp_path / "d",
@@ -259,12 +259,12 @@ def test_what_is_given_again_is_as_it_was_curated(tmp_path, monkeypatch):
         recipe={"name": "/evil.yaml"},
     )
     monkeypatch.chdir(tmp_path)
-    curated = as_curated("d", GivenModels(dover="dover.onnx"))
+    curated = dataset_config("d", UserModels(dover="dover.onnx"))
     assert curated.scores.dover == str(tmp_path / "dover.onnx")
     assert (curated.ray.address, curated.recipe.name) == (None, "default")
-    assert as_curated("d").scores.dover is None
+    assert dataset_config("d").scores.dover is None
     with pytest.raises(ValueError, match="is not what dataset=d was curated with"):
-        as_curated("d", GivenModels(dover="dover.onnx", clip_model="ViT-B-32"))
+        dataset_config("d", UserModels(dover="dover.onnx", clip_model="ViT-B-32"))
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,12 @@ def test_settings_out_of_their_limits_are_one_line(tmp_path, capsys, settings):
 
 
 def test_a_recipe_of_a_dataset_opens_no_file(tmp_path):
-    from pipelines.recipes.recipe import rules_of
+    from pipelines.recipes.recipe import manifest_rules
 
     (tmp_path / "evil.yaml").write_text("rules: []")
-    assert rules_of({"name": str(tmp_path / "evil.yaml"), "hash": "0"}) is None
+    assert manifest_rules({"name": str(tmp_path / "evil.yaml"), "hash": "0"}) is None
     with pytest.raises(ValueError, match="expected a list 'rules'"):
-        rules_of({"name": "x", "rules": {"a": 1}})
+        manifest_rules({"name": "x", "rules": {"a": 1}})
 
 
 @pytest.mark.parametrize(

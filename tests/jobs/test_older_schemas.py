@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from jobs.cli.main import WRONG_USAGE, main
-from jobs.encoding.plan import chunks, divided
+from jobs.encoding.plan import chunks, split_finished
 from jobs.inspect import describe
 from jobs.listing.passport_text import as_text, passport
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, completed
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, conform_to_schema
 from pipelines.ids import hash_bytes, hash_text
 from pipelines.storage.parquet import parquet_bytes, read_parquet
 from tests.conftest import run_job
@@ -162,13 +162,13 @@ def test_missing_columns_are_null_and_the_others_are_what_they_were(older, curat
 def test_records_lack_what_their_version_did_not_know_and_no_column_becomes_another():
     tags = pa.table({"tags": pa.array([[{"name": "kite", "probability": 0.5}], None], TAGS_2)})
     schema = pa.schema([INDEX.field("clip_id"), INDEX.field("tags")])
-    read = completed(tags, schema).to_pylist()
+    read = conform_to_schema(tags, schema).to_pylist()
     assert read == [
         {"clip_id": None, "tags": [{"name": "kite", "number": None, "probability": 0.5}]},
         {"clip_id": None, "tags": None},
     ]
     with pytest.raises(pa.ArrowException):
-        completed(pa.table({"clip_id": pa.array([[1]])}), schema)
+        conform_to_schema(pa.table({"clip_id": pa.array([[1]])}), schema)
 
 
 def test_everything_reads_it(older, shared_ray):
@@ -186,7 +186,7 @@ def test_everything_reads_it(older, shared_ray):
     assert all(rule["within"] is not False for rule in told["decision"]["rules"]), as_text(told)
     run_job("report", dataset)
     assert next(opened.kept())["caption_short"] in html.unescape((path / "report.html").read_text())
-    finished, missing = divided(opened.store, "f" * 16, chunks(opened))
+    finished, missing = split_finished(opened.store, "f" * 16, chunks(opened))
     assert (finished, [len(chunk.rows) for chunk in missing]) == ([], [3])
     assert run_job("clean", dataset)["removed"] == 0
     did = run_job("verify", dataset, f"ray.address={shared_ray.address}")

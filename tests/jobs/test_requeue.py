@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jobs.curation.fingerprints import fingerprints
-from jobs.upkeep.settings import as_curated
+from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import CAPTIONS, CUTS, table
 from pipelines.dataset.stages import Stage
@@ -98,7 +98,7 @@ def test_a_clip_that_could_not_be_captioned_or_cut_is_as_if_it_could(
 ):
     dataset = tmp_path / "dataset"
     clip, other = sorted(open_dataset(str(never_failed)).kept(), key=lambda row: row["source_uri"])
-    prints = fingerprints(as_curated(str(never_failed)))
+    prints = fingerprints(dataset_config(str(never_failed)))
     failed = {"clip_id": clip["clip_id"], "reason": "crashed", "message": "the process was ended by SIGSEGV"}
     if stage == "captions":
         rows = Stage(open_dataset(str(never_failed)).store, "captions", prints.captions).rows()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.codecs import Source, as_measured, render
+from tests.support.codecs import Source, measure_source, render
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +12,7 @@ def source(tmp_path_factory):
 
     def get(name: str) -> Source:
         if name not in made:
-            made[name] = as_measured(render(name, folder))
+            made[name] = measure_source(render(name, folder))
         return made[name]
 
     return get

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pipelines import drill
-from pipelines.drill import Drill, arrivals, boundary, driver_of, has_killed, write_drill
+from pipelines.drill import Drill, arrivals, driver_pid, has_killed, kill_point, write_drill
 from pipelines.storage.local_store import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def test_a_worker_may_kill_the_driver_and_lives(tmp_path):
         "from pipelines.drill import lead; lead(); print(flush=True); input()", file, stdin=-1, stdout=-1
     )
     driver.stdout.readline()
-    assert driver_of(tmp_path / "a") == driver.pid
+    assert driver_pid(tmp_path / "a") == driver.pid
     assert python(PASS.format(times=1), file).wait(30) == 0
     assert driver.wait(10) == -signal.SIGKILL
     driver.stdin.close(), driver.stdout.close()
@@ -103,14 +103,14 @@ def test_a_driver_on_another_machine_is_an_error_and_not_somebody_s_death(tmp_pa
     monkeypatch.setenv(drill.VARIABLE, str(write_drill(Drill("x:before", 1, "driver", "a"), tmp_path)))
     (tmp_path / "a" / "driver").write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "born": 1.0}))
     with pytest.raises(RuntimeError, match="elsewhere"):
-        boundary("x:before")
+        kill_point("x:before")
     assert not has_killed(tmp_path / "a")
 
 
 def test_without_a_drill_boundaries_do_nothing_and_nobody_takes_part(monkeypatch):
     monkeypatch.delenv(drill.VARIABLE, raising=False)
-    boundary("x:before")
-    drill.lead()
+    kill_point("x:before")
+    drill.register_driver()
     assert drill.environment() == {}
 
 
@@ -127,7 +127,7 @@ def test_workers_get_the_drill_by_a_path_that_is_right_for_them_too(tmp_path, mo
     write_drill(Drill("", 0, "worker", "a"), tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(drill.VARIABLE, "a.json")
-    drill.lead()
+    drill.register_driver()
     assert drill.environment() == {drill.VARIABLE: str(tmp_path / "a.json")}
 
 
@@ -144,4 +144,4 @@ def test_a_file_that_holds_no_drill_says_so(tmp_path, monkeypatch, content, says
     (tmp_path / "a.json").write_text(content)
     monkeypatch.setenv(drill.VARIABLE, str(tmp_path / "a.json"))
     with pytest.raises(ValueError, match=says):
-        drill.lead()
+        drill.register_driver()

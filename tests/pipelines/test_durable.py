@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint.shards import publish as publish_weights
+from model.checkpoint.shards import atomic_write as publish_weights
 from model.checkpoint.shards import write_state
 from pipelines.cutting.write_mp4 import write_mp4
-from pipelines.durable import publish, write_bytes, write_text
+from pipelines.durable import atomic_write, write_bytes, write_text
 from pipelines.storage.local_store import LocalStore
-from tests.support.disk import NAME, check_durable, recorded
+from tests.support.disk import NAME, check_durable, record_events
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from tests.support.disk import NAME, check_durable, recorded
     [
         lambda path: write_text(path, "new"),
         lambda path: write_bytes(path, b"new"),
-        lambda path: publish(path, lambda new: new.write_bytes(b"new")),
+        lambda path: atomic_write(path, lambda new: new.write_bytes(b"new")),
         lambda path: publish_weights(path, lambda new: new.write_bytes(b"new")),
     ],
 )
@@ -28,7 +28,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, write):
     path, victim = tmp_path / "out.json", tmp_path / "victim"
     victim.write_bytes(b"old")
     path.symlink_to(victim)
-    with recorded() as events:
+    with record_events() as events:
         write(path)
     check_durable(events, path)
     assert path.read_bytes() == b"new"
@@ -39,7 +39,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, write):
 
 def test_an_object_of_a_dataset_is_on_the_disk_before_it_has_its_name(tmp_path):
     store = LocalStore(tmp_path)
-    with recorded() as events:
+    with record_events() as events:
         assert store.put_new("manifests/000001.json", b"{}")
         with store.scratch() as folder:
             (folder / "shard.tar").write_bytes(b"tar")
@@ -53,7 +53,7 @@ def test_an_object_of_a_dataset_is_on_the_disk_before_it_has_its_name(tmp_path):
 def test_weights_are_on_the_disk_before_the_first_is_renamed_and_before_older_ones_go(tmp_path):
     state = {f"t{i}": torch.zeros(64) for i in range(4)}
     write_state(tmp_path, "model.safetensors", state)
-    with recorded() as events:
+    with record_events() as events:
         write_state(tmp_path, "model.safetensors", state, shard_bytes=300)
     names = [f"model-{i:05d}-of-00004.safetensors" for i in range(1, 5)]
     first = min(i for i, event in enumerate(events) if event[0] == NAME)
@@ -64,7 +64,7 @@ def test_weights_are_on_the_disk_before_the_first_is_renamed_and_before_older_on
 
 
 def test_a_video_is_on_the_disk_before_it_has_its_name(tmp_path):
-    with recorded() as events:
+    with record_events() as events:
         write_mp4(tmp_path / "v.mp4", np.zeros((2, 16, 16, 3), np.uint8), 8)
     check_durable(events, tmp_path / "v.mp4")
 
@@ -93,7 +93,7 @@ def test_what_could_not_be_written_leaves_what_was_there_and_nothing_else(tmp_pa
         new.write_text("half")
         raise OSError("no space")
 
-    for one in (publish, publish_weights):
+    for one in (atomic_write, publish_weights):
         with pytest.raises(OSError, match="no space"):
             one(tmp_path / "a", fails)
     assert (tmp_path / "a").read_text() == "old"

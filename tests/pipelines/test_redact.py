@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.footage.listing import find_footage
-from pipelines.redact import check_no_key, holds_key, redacted
+from pipelines.redact import check_no_secret, contains_secret, redact
 from pipelines.storage import s3
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE"
@@ -26,8 +26,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLE"
     ],
 )  # fmt: skip
 def test_keys_are_not_shown(text, shown):
-    assert redacted(text) == shown
-    assert SECRET not in redacted(text)
+    assert redact(text) == shown
+    assert SECRET not in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_keys_are_not_shown(text, shown):
     ],
 )  # fmt: skip
 def test_what_holds_none_stays_as_it_is(text):
-    assert redacted(text) == text
-    assert not holds_key(text)
-    check_no_key("footage", text)
+    assert redact(text) == text
+    assert not contains_secret(text)
+    check_no_secret("footage", text)
 
 
 @given(
@@ -55,8 +55,8 @@ def test_a_secret_of_the_environment_is_shown_nowhere(secret, before, after):
         patch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         patch.setenv("SOME_API_KEY", f"{secret}longer")
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/home/somebody/.aws/credentials")
-        assert secret not in redacted(f"{before}{secret}{after}{secret}longer").replace("***", "\0")
-        assert redacted("read /home/somebody/.aws/credentials") == "read /home/somebody/.aws/credentials"
+        assert secret not in redact(f"{before}{secret}{after}{secret}longer").replace("***", "\0")
+        assert redact("read /home/somebody/.aws/credentials") == "read /home/somebody/.aws/credentials"
 
 
 def test_an_address_of_s3_with_a_password_is_refused_and_not_repeated(monkeypatch):

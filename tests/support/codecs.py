@@ -20,7 +20,7 @@ from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from tests.support.footage import real_clips
-from tests.support.scheduling import scheduled_as_before
+from tests.support.scheduling import restore_scheduling
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 96, 128, 72, 24
 SOUND_RATE = 48_000
@@ -95,7 +95,7 @@ def render(name: str, folder: Path, num_frames: int = NUM_FRAMES) -> Path:
     """Write the source with that layout into a folder."""
     layout = LAYOUTS[name]
     path = folder / f"{name}.{layout.suffix}"
-    with scheduled_as_before(), av.open(str(path), "w", options=layout.container) as container:
+    with restore_scheduling(), av.open(str(path), "w", options=layout.container) as container:
         stream = container.add_stream(layout.codec, rate=FPS)
         codec = stream.codec_context
         codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, layout.pixel_format
@@ -140,7 +140,7 @@ class Source:
         return [(pts - self.bounds[first]) * self.time_base for pts in self.bounds[first:last]]
 
 
-def as_measured(path: Path) -> Source:
+def measure_source(path: Path) -> Source:
     """Decode a source once, as curation does.
 
     Raises:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-SYNC, NAME, GONE = "sync", "name", "gone"
+SYNC, NAME, REMOVED = "sync", "name", "gone"
 Event = tuple[str, str, str]
 
 
 @contextmanager
-def recorded() -> Iterator[list[Event]]:
+def record_events() -> Iterator[list[Event]]:
     """(what, path, new path) of all that happens in a block of this process; everything does happen."""
     events: list[Event] = []
     real = {name: getattr(os, name) for name in ("fsync", "replace", "rename", "link", "unlink")}
@@ -39,13 +39,13 @@ def recorded() -> Iterator[list[Event]]:
     def unlink(name: Any, **also: Any) -> None:
         where = path(name, also.get("dir_fd"))
         real["unlink"](name, **also)
-        events.append((GONE, where, ""))
+        events.append((REMOVED, where, ""))
 
     def remove_tree(name: Any, *args: Any, **also: Any) -> None:
         where = path(name, also.get("dir_fd"))
         with mock.patch.object(os, "unlink", real["unlink"]):
             rmtree(name, *args, **also)
-        events.append((GONE, where, ""))
+        events.append((REMOVED, where, ""))
 
     with (
         mock.patch.object(os, "fsync", fsync),

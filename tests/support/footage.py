@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from tests.support.scheduling import scheduled_as_before
+from tests.support.scheduling import restore_scheduling
 
 REAL_CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
 
@@ -89,7 +89,7 @@ def write(
         options: of the encoder.
         container: options of the muxer.
     """
-    with scheduled_as_before(), av.open(str(path), "w", options=container or {}) as muxer:
+    with restore_scheduling(), av.open(str(path), "w", options=container or {}) as muxer:
         stream = muxer.add_stream(codec, rate=Fraction(fps))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format

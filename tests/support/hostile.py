@@ -54,7 +54,7 @@ def checkpoint(folder: Path, **facts: Any) -> Path:
     return folder
 
 
-def with_code(folder: Path, model_type: str = "evil") -> Path:
+def add_remote_code(folder: Path, model_type: str = "evil") -> Path:
     """Code beside a model of transformers, and configs that ask for it."""
     (folder / "evil.py").write_text(CODE)
     for name, keys in (

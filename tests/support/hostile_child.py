@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.sandbox import child
-from pipelines.sandbox.calls import NUMBERS, OUTWARD
+from pipelines.sandbox.calls import OUTBOUND_SYSCALLS, SYSCALL_NUMBERS
 
 SECRET = b"hunter2-0123456789-abcdef"
-OF_ITS_OWN = frozenset(("own file", "own folder", "threads"))
+ALLOWED_ATTEMPTS = frozenset(("own file", "own folder", "threads"))
 """What a decoder needs; all else is an escape."""
 
 LIMITS = child.Limits(deadline_s=60, memory_bytes=2**30, file_bytes=2**20)
@@ -37,7 +37,7 @@ _MORE = {
     "sched_setaffinity": (203, 122),
     "fchmodat": (268, 53),
 }
-_CALLS = {name: numbers[_COLUMN] for name, numbers in (NUMBERS | OUTWARD | _MORE).items()}
+_CALLS = {name: numbers[_COLUMN] for name, numbers in (SYSCALL_NUMBERS | OUTBOUND_SYSCALLS | _MORE).items()}
 _CALLS |= {"pidfd_open": 434, "pidfd_send_signal": 424, "openat2": 437}
 _X32 = 0x40000000
 _AT_FDCWD, _SEIZE, _READ_KEY, _SEARCH_KEY, _USER_KEYRING = -100, 0x4206, 11, 10, -4

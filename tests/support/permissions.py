@@ -24,7 +24,7 @@ def as_nobody() -> Iterator[None]:
 
 
 @contextmanager
-def forbidden(path: Path, mode: int) -> Iterator[None]:
+def with_mode(path: Path, mode: int) -> Iterator[None]:
     """A block in which a file or folder has this mode."""
     before = path.stat().st_mode & 0o777
     path.chmod(mode)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextmanager
-def scheduled_as_before() -> Iterator[None]:
+def restore_scheduling() -> Iterator[None]:
     """After the block, every thread of this process is scheduled as its first one was before it. Linux only;
     else nothing."""
     if not hasattr(os, "sched_setscheduler"):

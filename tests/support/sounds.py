@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from tests.support.codecs import tone
-from tests.support.scheduling import scheduled_as_before
+from tests.support.scheduling import restore_scheduling
 
 SECONDS = 4
 
@@ -62,7 +62,7 @@ def film_with_sound(
     **how,
 ) -> Path:
     """The pictures of a file without sound, and sound beside them; the container follows the suffix."""
-    with scheduled_as_before(), av.open(str(silent)) as source, av.open(str(out), "w") as muxer:
+    with restore_scheduling(), av.open(str(silent)) as source, av.open(str(out), "w") as muxer:
         template = source.streams.video[0]
         track = muxer.add_stream_from_template(template, opaque=True)
         sound = muxer.add_stream(codec, rate=rate, layout=layout)

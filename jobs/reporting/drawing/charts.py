@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.cli.text import figure
+from jobs.cli.text import format_number
 
 _MOST_POINTS = 240
 _LOG_ABOVE = 20.0  # largest ÷ smallest beyond which a linear axis hides the small ones
@@ -49,7 +49,7 @@ class Axis:
         values = (
             _log_ticks(self.low, self.high, about) if self.log else _linear_ticks(self.low, self.high, about)
         )
-        return [Tick(round(self.place(v), 2), figure(v)) for v in values]
+        return [Tick(round(self.place(v), 2), format_number(v)) for v in values]
 
 
 def axis(values: Sequence[float], *, from_zero: bool = False, log: bool | None = None) -> Axis:
@@ -138,8 +138,8 @@ def line_chart(
     for name, (style, points) in shown.items():
         places = [(round(x_axis.place(x), 2), round(100 - y_axis.place(y), 2), x, y) for x, y in points]
         path = "M" + "L".join(f"{px} {py}" for px, py, _, _ in places)
-        read = [(px, py, f"step {x:,.0f}: {figure(y)}") for px, py, x, y in places]
-        lines.append(Line(name, style, path, read, figure(finite[name][1][-1][1])))
+        read = [(px, py, f"step {x:,.0f}: {format_number(y)}") for px, py, x, y in places]
+        lines.append(Line(name, style, path, read, format_number(finite[name][1][-1][1])))
     return LineChart(title, note, lines, x_axis.ticks(5), y_axis.ticks(4), y_axis.log)
 
 

@@ -24,9 +24,9 @@ from jobs.curation.config import CurateConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 from pipelines.footage.source_file import source_file
-from pipelines.in_time import in_time
+from pipelines.in_time import run_with_deadline
 from pipelines.measure import confined
 from pipelines.media.ranged import size_of
 from pipelines.sandbox import child
@@ -49,7 +49,9 @@ class Pictures:
         given: footage that rejected clips may be shown from.
     """
 
-    def __init__(self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int], given: Given):
+    def __init__(
+        self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int], given: AllowedFootage
+    ):
         self._dataset, self._cfg, self._sizes_bytes, self._given = dataset, cfg, sizes_bytes, given
         self._rows: dict[str, Row] = {}
         self._wanted: dict[str, dict[Wanted, None]] = defaultdict(dict)
@@ -84,7 +86,7 @@ class Pictures:
             batches += [rows[k : k + _BATCH_CLIPS] for k in range(0, len(rows), _BATCH_CLIPS)]
         with (
             progress("report: pictures", total=sum(map(len, batches)), unit="clips") as bar,
-            closing(here.each(self._batch, batches)) as made,
+            closing(here.map_in_threads(self._batch, batches)) as made,
         ):
             for batch in made:
                 for clip_id, pictures in batch.items():
@@ -109,21 +111,29 @@ class Pictures:
 
     def _kept(self, row: Row) -> np.ndarray:
         length_s = row["end_s"] - row["start_s"]
-        limits = confined.limits(self._cfg.limits, length_s)
+        limits = confined.decode_limits(self._cfg.limits, length_s)
         return child.call(
-            confined.clip_pictures, self._dataset.read(row, "mp4"), length_s, self._shapes(row), limits=limits
+            confined.sample_clip_pictures,
+            self._dataset.read(row, "mp4"),
+            length_s,
+            self._shapes(row),
+            limits=limits,
         )
 
     def _rejected(self, rows: Sequence[Row]) -> np.ndarray:
         uri, whole_s = rows[0]["source_uri"], rows[-1]["end_s"] - rows[0]["start_s"]
         stretches = [(row["start_pts"], row["end_s"] - row["start_s"], self._shapes(row)) for row in rows]
         with source_file(uri, limits=self._cfg.limits) as file:
-            size_bytes = in_time(lambda: size_of(file), self._cfg.limits.deadline_s)
+            size_bytes = run_with_deadline(lambda: size_of(file), self._cfg.limits.deadline_s)
             if size_bytes != self._sizes_bytes.get(uri):
                 raise MediaError(Reason.MISSING, "the file has changed since it was curated")
             clock = Clocks(self._dataset.store, self._cfg).of(rows[0]["video_id"], file, size_bytes)
             return child.call(
-                confined.pictures, file, clock, stretches, limits=confined.limits(self._cfg.limits, whole_s)
+                confined.sample_pictures,
+                file,
+                clock,
+                stretches,
+                limits=confined.decode_limits(self._cfg.limits, whole_s),
             )
 
     def _shapes(self, row: Row) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import clock, words
+from jobs.cli.text import format_timestamp, format_words
 from jobs.reporting.drawing.media import jpeg_uri
 from jobs.reporting.drawing.pictures import Pictures
 
@@ -48,8 +48,8 @@ class Thumbs:
         return Thumb(
             row["clip_id"],
             PurePosixPath(row["source_uri"]).name,
-            f"{clock(row['start_s'])}–{clock(row['end_s'])}",
+            f"{format_timestamp(row['start_s'])}–{format_timestamp(row['end_s'])}",
             row["status"],
-            words(row["reject_reasons"] or ()),
+            format_words(row["reject_reasons"] or ()),
             None if frames is None else jpeg_uri(frames[0]),
         )

@@ -8,7 +8,7 @@ from importlib.metadata import Distribution, distributions
 import pytest
 
 from jobs.cli import audit
-from jobs.cli.audit import JUDGED, UNKNOWN, Licensed, accepted, licence_of, licensed, vulnerabilities
+from jobs.cli.audit import REVIEWED, UNKNOWN, PackageLicence, accepted, licence_of, licensed, vulnerabilities
 from tests.test_house import ROOT
 
 
@@ -67,7 +67,7 @@ def test_every_licence_of_what_is_installed_is_accepted_or_judged():
 
 def test_what_was_judged_is_in_the_documentation():
     documented = (ROOT / "docs" / "licences.md").read_text()
-    assert [name for name in JUDGED if f"`{name.rstrip('-')}" not in documented] == []
+    assert [name for name in REVIEWED if f"`{name.rstrip('-')}" not in documented] == []
 
 
 @pytest.fixture
@@ -109,7 +109,10 @@ VULNERABLE = {
         }
     ],
 }
-INSTALLED = [Licensed("idna", "3.20", "BSD-3-Clause", ""), Licensed("jinja2", "2.10", "BSD-3-Clause", "")]
+INSTALLED = [
+    PackageLicence("idna", "3.20", "BSD-3-Clause", ""),
+    PackageLicence("jinja2", "2.10", "BSD-3-Clause", ""),
+]
 
 
 def test_a_known_vulnerability_is_told_with_what_mends_it(service):
@@ -129,7 +132,7 @@ def test_where_nobody_answers_nothing_is_concluded(service):
 
 
 def test_a_package_that_was_not_asked_about_fails_the_audit(service, monkeypatch, capsys):
-    odd = [*INSTALLED[:1], Licensed("jinja2", "not a version", "BSD-3-Clause", "")]
+    odd = [*INSTALLED[:1], PackageLicence("jinja2", "not a version", "BSD-3-Clause", "")]
     with pytest.raises(LookupError):
         vulnerabilities(odd, service[1])
     monkeypatch.setattr(audit, "distributions", lambda: [Package("License: MIT")])

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from jobs.cli.remembered import remember, remembered
+from jobs.cli.remembered import record_footage, recorded_footage
 from pipelines.dataset.reader import open_dataset
-from pipelines.footage.given import Root
+from pipelines.footage.given import FootageRoot
 from tests.conftest import run_job
 from tests.support.footage import pan, write
 
@@ -22,32 +22,32 @@ def state(tmp_path, monkeypatch):
 def test_what_was_given_is_kept_once_and_for_its_user_alone(state, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for footage in ("films", "s3://bucket/films", "films"):
-        remember(footage, "uri")
-    assert remembered() == [Root(str(tmp_path / "films")), Root("s3://bucket/films")]
+        record_footage(footage, "uri")
+    assert recorded_footage() == [FootageRoot(str(tmp_path / "films")), FootageRoot("s3://bucket/films")]
     assert (state.stat().st_mode & 0o777, state.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     with state.open("a") as file:
         file.write('{"footage": "/half')  # of a disk that was full
-    assert remembered() == [Root(str(tmp_path / "films")), Root("s3://bucket/films")]
+    assert recorded_footage() == [FootageRoot(str(tmp_path / "films")), FootageRoot("s3://bucket/films")]
 
 
 def test_a_file_that_others_may_write_a_link_or_a_pipe_says_nothing(state, tmp_path):
-    remember("/films", "uri")
+    record_footage("/films", "uri")
     state.chmod(0o666)
-    assert remembered() == []
+    assert recorded_footage() == []
     state.chmod(0o600)
     target = state.rename(tmp_path / "other.jsonl")
     state.symlink_to(target)
-    assert remembered() == []
+    assert recorded_footage() == []
     state.unlink()
     os.mkfifo(state)
-    assert remembered() == []
+    assert recorded_footage() == []
 
 
 def test_without_a_home_nothing_is_kept_and_nothing_fails(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    remember("/films", "uri")
-    assert remembered() == []
+    record_footage("/films", "uri")
+    assert recorded_footage() == []
 
 
 def test_a_dataset_of_somebody_else_has_its_sources_opened_only_if_they_are_given(state, tmp_path):
@@ -78,5 +78,5 @@ def test_a_dataset_of_somebody_else_has_its_sources_opened_only_if_they_are_give
     assert did["clips_cut"] == 1
     assert not len(open_dataset(str(theirs)).quarantine().table())
 
-    remember(str(footage), "uri")
+    record_footage(str(footage), "uri")
     assert run_job("select", f"dataset={dataset}", *loose)["clips_cut"] == 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobs.cli.compose import compose
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import open_run
-from jobs.cli.shown import LogFormatter, as_shown_json, shown, shown_lines
+from jobs.cli.shown import LogFormatter, dump_escaped_json, escape_line, escape_lines
 
 HOSTILE = "a\x1b]0;title\x07\x1b[2J\r\x9b31m\x7f\u202egpj.\u2066\u2028\u200b\ufeff\udcff"
 OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -30,23 +30,23 @@ def hidden(text: str) -> list[str]:
 @given(TEXTS)
 @settings(deadline=None)
 def test_nothing_is_left_that_a_terminal_obeys_and_what_is_shown_is_shown_the_same_again(text):
-    assert hidden(shown(text)) == []
-    assert set(hidden(shown_lines(text))) <= {"\n", "\t"}
-    assert shown(shown(text)) == shown(text)
+    assert hidden(escape_line(text)) == []
+    assert set(hidden(escape_lines(text))) <= {"\n", "\t"}
+    assert escape_line(escape_line(text)) == escape_line(text)
     if not hidden(text) and text.isascii():
-        assert shown(text) == text
+        assert escape_line(text) == text
 
 
 @given(TEXTS)
 @settings(deadline=None)
 def test_json_that_is_shown_has_the_same_values(text):
-    line = as_shown_json({text: [text]})
+    line = dump_escaped_json({text: [text]})
     assert hidden(line) == []
     assert json.loads(line) == {text: [text]}
 
 
 def test_joiners_stay_where_they_are_a_part_of_a_word():
-    assert shown("می‌خواهم 👩‍👧 a\u200db") == "می‌خواهم 👩‍👧 a\\u200db"
+    assert escape_line("می‌خواهم 👩‍👧 a\u200db") == "می‌خواهم 👩‍👧 a\\u200db"
 
 
 def rushes(*arguments: str, **environ: str) -> subprocess.CompletedProcess:

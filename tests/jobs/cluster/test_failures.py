@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from jobs.cluster.failures import in_a_line, lasting
+from jobs.cluster.failures import is_permanent, one_line_message
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def raised(shared_ray):
 )
 def test_the_line_is_the_tasks_own(raised, error, line, forever):
     wrapped = raised(error)
-    assert in_a_line(wrapped) == line
-    assert in_a_line(error) == line
-    assert lasting(wrapped) == lasting(error) == forever
+    assert one_line_message(wrapped) == line
+    assert one_line_message(error) == line
+    assert is_permanent(wrapped) == is_permanent(error) == forever
 
 
 def test_a_worker_that_died_may_be_started_again(shared_ray):
@@ -62,5 +62,5 @@ def test_a_worker_that_died_may_be_started_again(shared_ray):
 
     with pytest.raises(ray.exceptions.RayError) as caught:
         ray.get(dies.remote())
-    assert not lasting(caught.value)
-    assert "\n" not in in_a_line(caught.value)
+    assert not is_permanent(caught.value)
+    assert "\n" not in one_line_message(caught.value)

@@ -100,8 +100,8 @@ def test_deciding_and_cutting_again_and_verifying_do_not_need_ray_either(dataset
 
 def test_who_names_a_ray_or_has_much_to_do_gets_ray():
     nothing = RayConfig()
-    assert here.is_small(nothing, here.MOST_ITEMS, here.MOST_FOOTAGE_S, here.MOST_BYTES) != here._connected()
-    for much in ((here.MOST_ITEMS + 1,), (1, here.MOST_FOOTAGE_S + 1), (1, 0.0, here.MOST_BYTES + 1)):
+    assert here.is_small(nothing, here.MAX_ITEMS, here.MAX_FOOTAGE_S, here.MAX_BYTES) != here._connected()
+    for much in ((here.MAX_ITEMS + 1,), (1, here.MAX_FOOTAGE_S + 1), (1, 0.0, here.MAX_BYTES + 1)):
         assert not here.is_small(nothing, *much)
     assert not here.is_small(RayConfig(num_cpus=2), 1)
     assert not here.is_small(RayConfig(address="auto"), 1)
@@ -121,9 +121,9 @@ def in_a_child(item):
 
 
 def test_results_come_in_order_and_who_crashes_its_child_takes_no_neighbour_with_it():
-    made = list(here.each(in_a_child, ["a", "poison", "b", "c"]))
+    made = list(here.map_in_threads(in_a_child, ["a", "poison", "b", "c"]))
     assert [text.split()[0] for text in made] == ["a", "crashed", "b", "c"]
-    assert list(here.each(in_a_child, [])) == []
+    assert list(here.map_in_threads(in_a_child, [])) == []
 
 
 def note_and_sleep(folder, item):
@@ -154,7 +154,7 @@ def test_what_is_given_up_ends_at_once_with_its_children(tmp_path, how):
             note_and_sleep, str(tmp_path), item, limits=Limits(600, 2**28, 2**20), writes=tmp_path
         )
 
-    results = here.each(work, ["first", *range(8)]) if len(os.sched_getaffinity(0)) > 1 else None
+    results = here.map_in_threads(work, ["first", *range(8)]) if len(os.sched_getaffinity(0)) > 1 else None
     if results is None:
         pytest.skip("one core: nothing is side by side")
     if how == "failed":

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.curation import shard_writer
-from jobs.curation.clip_json import MADE, PASSPORT, clip_json, differing, made_of
+from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, clip_json, differing_fields, read_cut_fields
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.shard_writer import ShardWriter, content_of
+from jobs.curation.shard_writer import ShardWriter, content_fingerprint
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import INDEX
 from pipelines.dataset.shards import Sample, write_shard
@@ -39,18 +39,20 @@ def _values(name: str) -> st.SearchStrategy:
     return st.integers(0, LARGE if kind == pa.int64() else 2**31 - 1)
 
 
-ROWS = st.fixed_dictionaries({name: _values(name) for name in (*PASSPORT, *MADE)})
+ROWS = st.fixed_dictionaries({name: _values(name) for name in (*PASSPORT_FIELDS, *CUT_FIELDS)})
 
 
 def as_before(clip: dict) -> dict:
     """What earlier versions wrote: nulls and lists as the index has them."""
-    return {name: clip[name] for name in (*PASSPORT, *MADE)}
+    return {name: clip[name] for name in (*PASSPORT_FIELDS, *CUT_FIELDS)}
 
 
 def row(number: int, **changes) -> dict:
     """A clip of which its footage's list says nothing, whose captioner had no tags, at a whole number of
     frames a second."""
-    empty = dict.fromkeys((*PASSPORT, *MADE)) | {name: [] for name in PASSPORT if name.startswith("tag_")}
+    empty = dict.fromkeys((*PASSPORT_FIELDS, *CUT_FIELDS)) | {
+        name: [] for name in PASSPORT_FIELDS if name.startswith("tag_")
+    }
     numbers = {"start_pts": 0, "end_pts": 512, "start_s": 0, "end_s": 1, "num_frames": 25, "fps": 25}
     numbers |= {"width": 64, "height": 48, "lead_frames": 0}
     return (
@@ -75,24 +77,24 @@ def test_every_clip_has_the_same_fields_of_the_same_types(one, other):
     told = [json.loads(canonical_json(clip_json(row))) for row in (one, other)]
     types = [{name: type(value) for name, value in clip.items()} for clip in told]
     assert types[0] == types[1]
-    assert set(types[0]) == {*PASSPORT, *MADE}
+    assert set(types[0]) == {*PASSPORT_FIELDS, *CUT_FIELDS}
     assert set(types[0].values()) == {str, int, float}
     for row, clip in zip((one, other), told, strict=True):
         assert all(clip[name] == row[name] for name in row if isinstance(row[name], (int, float)))
-        assert made_of(clip) == {name: None if row[name] == "" else row[name] for name in MADE}
+        assert read_cut_fields(clip) == {name: None if row[name] == "" else row[name] for name in CUT_FIELDS}
 
 
-@given(ROWS, st.sampled_from((*PASSPORT, *MADE)), st.data())
+@given(ROWS, st.sampled_from((*PASSPORT_FIELDS, *CUT_FIELDS)), st.data())
 def test_what_a_json_says_is_compared_with_the_index_however_it_was_written(row, name, data):
     changed = data.draw(_values(name).filter(lambda value: clip_json(row | {name: value}) != clip_json(row)))
     for told in (clip_json(row), as_before(row)):
-        assert differing(json.loads(canonical_json(told)), row) == []
-        assert differing(told | {name: changed}, row) == [name]
+        assert differing_fields(json.loads(canonical_json(told)), row) == []
+        assert differing_fields(told | {name: changed}, row) == [name]
         without = {key: value for key, value in told.items() if key != name}
-        assert differing(without, row) == ([] if row[name] is None else [name]), (
+        assert differing_fields(without, row) == ([] if row[name] is None else [name]), (
             "an earlier version did not know it"
         )
-        assert differing(told | {"mood": "sunny"}, row) == ["mood"]
+        assert differing_fields(told | {"mood": "sunny"}, row) == ["mood"]
 
 
 def test_a_number_that_is_missing_is_not_made_up():
@@ -125,8 +127,8 @@ def test_the_id_of_a_shard_that_an_earlier_version_wrote_is_what_it_was():
     prints = Fingerprints(
         "i", "p", {}, "c", None, "t", None, cut="0123456789abcdef", shards="fedcba9876543210"
     )
-    assert content_of(row(1) | {"frames_hash": "f" * 32}, prints) == "ec6f21651ec284eb"
-    assert content_of(row(1, **FULL) | {"frames_hash": "f" * 32}, prints) == "aa8d790d16af0c99"
+    assert content_fingerprint(row(1) | {"frames_hash": "f" * 32}, prints) == "ec6f21651ec284eb"
+    assert content_fingerprint(row(1, **FULL) | {"frames_hash": "f" * 32}, prints) == "aa8d790d16af0c99"
 
 
 SETTINGS = ["scores.text=false", "scores.nsfw=false", "recipe=permissive", "recipe.min.duration_s=1.0"]

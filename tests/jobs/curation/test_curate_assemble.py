@@ -2,9 +2,9 @@
 are gone."""
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.assemble import Base, assemble
-from jobs.curation.clip import Decided, Placed
-from jobs.curation.deciding import Outcome, of_whole_shards
+from jobs.curation.assemble import BaseManifest, assemble
+from jobs.curation.clip import DecidedClip, PlacedClip
+from jobs.curation.deciding import Outcome, in_complete_shards
 from pipelines.footage.listing import Footage
 from pipelines.records import Ignored, Missing, Quarantined, Source
 
@@ -19,13 +19,13 @@ def found(uri, video, bad=None):
 
 def run(analyses, base=None, ignored=(), missing=()):
     sources = tuple(Source(analysis.source_uri, 1, "e") for analysis in analyses)
-    return assemble(Footage(sources, tuple(ignored), tuple(missing)), analyses, base or Base())
+    return assemble(Footage(sources, tuple(ignored), tuple(missing)), analyses, base or BaseManifest())
 
 
 def base_of(assembly):
     """What the next run would read: the index with its other columns empty."""
     stored = {"shard": None, "bucket": "b", "offset": None}
-    return Base(
+    return BaseManifest(
         assembly.sources, assembly.quarantine, [{**clip.measured, **stored} for clip in assembly.candidates]
     )
 
@@ -96,8 +96,8 @@ def test_a_copy_stands_in_for_a_source_that_is_gone():
 
 def test_of_written_clips_only_those_of_shards_that_lost_none_stay():
     written = {"a": {"shard": "1"}, "b": {"shard": "1"}, "c": {"shard": "2"}}
-    assert of_whole_shards(written, {"a", "b", "c", "d"}) == written
-    assert of_whole_shards(written, {"b", "c"}) == {"c": {"shard": "2"}}
+    assert in_complete_shards(written, {"a", "b", "c", "d"}) == written
+    assert in_complete_shards(written, {"b", "c"}) == {"c": {"shard": "2"}}
 
 
 def test_what_is_quarantined_once_is_not_quarantined_after_it_was_mended():
@@ -110,7 +110,7 @@ def test_what_is_quarantined_once_is_not_quarantined_after_it_was_mended():
 def test_the_ledger_counts_this_runs_sources():
     missing = [Missing("gone", "plan", "missing", "No such file")]
     assembly = run([found("a", "v"), found("b", "v")], ignored=[Ignored("n", 1, "w")], missing=missing)
-    rejected = tuple(Placed(Decided(clip, ("static",), "b")) for clip in assembly.candidates)
+    rejected = tuple(PlacedClip(DecidedClip(clip, ("static",), "b")) for clip in assembly.candidates)
     assembly.ledger(Outcome(rejected, {}, (), 0)).check()
     assert assembly.run == {
         "sources": 4,

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.curation.analysis import Analyst
-from jobs.curation.assemble import Base as Nothing
+from jobs.curation.analysis import SourceAnalyzer
+from jobs.curation.assemble import BaseManifest as Nothing
 from jobs.curation.assemble import assemble
-from jobs.curation.clip import Decided, Placed
+from jobs.curation.clip import DecidedClip, PlacedClip
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.curation.deciding import Outcome
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import whole
+from jobs.curation.measuring import merge_units
 from jobs.requeue import _wanted_of
 from jobs.upkeep.counts import _quarantine
 from pipelines.cutting.config import CutConfig, EncodeConfig
@@ -67,12 +67,12 @@ def analysed(footage: Path, dataset: Path, unit_s: float):
         shots=ShotConfig(detector="content"),
         scores=ScoreConfig(tags=False, nsfw=False, text=False),
     )
-    analyst, found = Analyst(cfg.dataset, cfg, fingerprints(cfg)), find_footage(cfg.footage)
+    analyst, found = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg)), find_footage(cfg.footage)
     parts = [
         analyst.measure(unit) for source in found.sources for unit in analyst.units(analyst.identify(source))
     ]
     again = [analyst.finished(source) for source in found.sources]
-    analyses = list(whole(parts))
+    analyses = list(merge_units(parts))
     assert [(one.clips, one.lost, one.lost_s) for one in again] == [
         (one.clips, one.lost, one.lost_s) for one in analyses
     ]
@@ -172,7 +172,7 @@ def test_the_tables_tell_what_is_lost_and_balance(known):
     assert not list(_quarantine(lambda: iter(quarantine), lambda: iter(sources), lambda: iter(())))
     less = [row for row in quarantine if row not in gaps]
     assert len(list(_quarantine(lambda: iter(less), lambda: iter(sources), lambda: iter(())))) == len(gaps)
-    rejected = tuple(Placed(Decided(clip, ("static",), "b")) for clip in assembly.candidates)
+    rejected = tuple(PlacedClip(DecidedClip(clip, ("static",), "b")) for clip in assembly.candidates)
     assembly.ledger(Outcome(rejected, {}, (), 0)).check()
 
 

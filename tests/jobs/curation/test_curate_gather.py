@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.measuring import whole
+from jobs.curation.measuring import merge_units
 from pipelines.records import Quarantined
 
 
@@ -23,7 +23,7 @@ def units(uri, count):
 def test_each_source_comes_once_with_its_clips_and_all_its_costs(counts, order):
     parts = [part for number, count in enumerate(counts) for part in units(f"v{number}", count)]
     order.shuffle(parts)
-    got = {analysis.source_uri: analysis for analysis in whole(iter(parts))}
+    got = {analysis.source_uri: analysis for analysis in merge_units(iter(parts))}
     assert sorted(got) == sorted(f"v{number}" for number in range(len(counts)))
     for number, count in enumerate(counts):
         analysis = got[f"v{number}"]
@@ -36,18 +36,18 @@ def test_each_source_comes_once_with_its_clips_and_all_its_costs(counts, order):
 def test_a_source_that_needs_no_unit_comes_at_once():
     known = Analysis("a", "v", 2.0, finished=True)
     parts = iter([known, *units("b", 2)])
-    assert next(whole(parts)).source_uri == "a"
+    assert next(merge_units(parts)).source_uri == "a"
 
 
 def test_a_unit_that_failed_for_now_leaves_its_source_without_clips():
     bad = Quarantined("a", "signals", "internal", "no disk", "a")
     first, last = units("a", 2)
     last.finished, last.clips, last.quarantined = False, [], bad
-    (analysis,) = whole([last, first])
+    (analysis,) = merge_units([last, first])
     assert analysis.quarantined == bad
     assert not analysis.clips
 
 
 def test_a_lost_unit_is_a_fault():
     with pytest.raises(AssertionError, match="units of \\['a'\\] are missing"):
-        list(whole(units("a", 3)[:2]))
+        list(merge_units(units("a", 3)[:2]))

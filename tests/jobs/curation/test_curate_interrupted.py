@@ -15,11 +15,11 @@ import pytest
 from jobs.cli import progress as progress_module
 from jobs.cli.main import INTERRUPTED
 from jobs.cli.progress import progress
-from jobs.cluster.watch import AtWork, Desk, Far, Pulse, Watch
-from jobs.curation.analysis import Analyst
+from jobs.cluster.watch import MeasuredFootage, OpenItem, ProgressReporter, ProgressSnapshot, ProgressTracker
+from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import Measuring
+from jobs.curation.measuring import MeasureProgress
 from pipelines.footage.listing import find_footage
 from pipelines.sandbox import child
 from tests.support.footage import film, pan, write
@@ -98,7 +98,7 @@ def test_an_interrupted_run_keeps_the_units_it_measured_and_the_next_decodes_onl
     assert did["videos_hashed"] == 0
 
 
-class Listener(Desk):
+class Listener(ProgressTracker):
     """A desk that remembers how far its items were said to be."""
 
     def __init__(self):
@@ -116,19 +116,21 @@ def test_within_a_unit_it_is_told_how_far_it_is_and_what_was_measured_before_is_
     cfg = CurateConfig(footage=str(tmp_path / "footage"), dataset=str(tmp_path / "dataset"), precision="fp32")
     (source,) = find_footage(cfg.footage).sources
     desk = Listener()
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg), Watch(desk))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg), ProgressReporter(desk))
     (unit,) = analyst.units(analyst.identify(source))
-    assert desk.pulse().far == Far(read=1, known_s=20.0, done_s=0.0)
+    assert desk.pulse().far == MeasuredFootage(read=1, known_s=20.0, done_s=0.0)
     analyst.measure(unit)
     assert {stage for stage, _, _ in desk.heard} == {"measuring"}
     assert any(0 < far_s < 20 for _, far_s, _ in desk.heard)
-    assert all(far == Far(1, 20.0, 0.0) for _, _, far in desk.heard)
-    assert desk.pulse() == Pulse(desk.pulse().moves, (), Far(read=1, known_s=20.0, done_s=20.0))
-    desk = Desk()
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg), Watch(desk))
+    assert all(far == MeasuredFootage(1, 20.0, 0.0) for _, _, far in desk.heard)
+    assert desk.pulse() == ProgressSnapshot(
+        desk.pulse().moves, (), MeasuredFootage(read=1, known_s=20.0, done_s=20.0)
+    )
+    desk = ProgressTracker()
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg), ProgressReporter(desk))
     unit.clips, unit.finished, unit.decoded_s = [], False, 0.0
     assert analyst.measure(unit).clips
-    assert desk.pulse().far == Far(read=0, known_s=-20.0, done_s=0.0)
+    assert desk.pulse().far == MeasuredFootage(read=0, known_s=-20.0, done_s=0.0)
     child.stop()
 
 
@@ -137,20 +139,23 @@ def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_the
 ):
     now_s = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now_s[0])
-    hashing = AtWork("hashing", "/films/a.mkv", "10.0.0.7", 1, time.time())
+    hashing = OpenItem("hashing", "/films/a.mkv", "10.0.0.7", 1, time.time())
     first, second = (
-        AtWork("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, far_s=f)
+        OpenItem("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, far_s=f)
         for k, f in ((0, 6.0), (1, 4.04))
     )
     pulses = (
-        (3.0, Pulse(1, (hashing,))),
-        (6.0, Pulse(2, (first,), Far(1, 60.0))),
-        (9.0, Pulse(3, (first, second), Far(2, 120.0))),
-        (12.0, Pulse(4, (first,), Far(2, 120.0))),  # one has ended, and is not counted yet
-        (15.0, Pulse(5, (second,), Far(2, 120.0, 60.0))),
+        (3.0, ProgressSnapshot(1, (hashing,))),
+        (6.0, ProgressSnapshot(2, (first,), MeasuredFootage(1, 60.0))),
+        (9.0, ProgressSnapshot(3, (first, second), MeasuredFootage(2, 120.0))),
+        (
+            12.0,
+            ProgressSnapshot(4, (first,), MeasuredFootage(2, 120.0)),
+        ),  # one has ended, and is not counted yet
+        (15.0, ProgressSnapshot(5, (second,), MeasuredFootage(2, 120.0, 60.0))),
     )
     with progress("curate: footage", total=0, unit="s") as bar:
-        measuring = Measuring(bar, 2)
+        measuring = MeasureProgress(bar, 2)
         for at_s, pulse in pulses:
             now_s[0] = at_s
             measuring.moved("here", pulse)
@@ -179,4 +184,6 @@ def test_lines_become_rare_as_a_job_goes_on(monkeypatch, capsys):
 
 
 def test_a_far_that_travels_is_the_same():
-    assert Far(**asdict(Far(1, 2.0, 3.0))) + Far(1, 1.0, 1.0) == Far(2, 3.0, 4.0)
+    assert MeasuredFootage(**asdict(MeasuredFootage(1, 2.0, 3.0))) + MeasuredFootage(
+        1, 1.0, 1.0
+    ) == MeasuredFootage(2, 3.0, 4.0)

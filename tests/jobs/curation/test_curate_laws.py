@@ -19,7 +19,7 @@ from jobs.curation.curation import Curation
 from jobs.curation.shard_writer import ShardWriter
 from pipelines.dataset.reader import open_dataset
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.given import Given
+from pipelines.footage.given import AllowedFootage
 from pipelines.footage.listing import find_footage
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
@@ -152,7 +152,7 @@ def curate_here(footage, dataset, between=lambda: None):
         open_run("curate", dataset / "runs" / str(len(list(dataset.glob("runs/*")))), composed.yaml) as run,
         ExitStack() as stack,
     ):
-        curation = Curation(composed.cfg, find_footage(str(footage)), run, stack, Given(()))
+        curation = Curation(composed.cfg, find_footage(str(footage)), run, stack, AllowedFootage(()))
         curation.streams.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
         curation.streams.on_ray = True
         analyses = curation.analyse()

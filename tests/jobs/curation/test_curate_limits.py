@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from jobs.curation.analysis import Analyst
+from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import whole
+from jobs.curation.measuring import merge_units
 from jobs.upkeep.forgetting import forget_source
 from pipelines.footage.listing import etag, find_footage
 from pipelines.ids import video_id
@@ -34,13 +34,13 @@ def analyses(footage, dataset, **limits):
     cfg = CurateConfig(footage=str(footage), dataset=str(dataset), precision="fp32")
     for name, value in limits.items():
         setattr(cfg.limits, name, value)
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     parts = (
         analyst.measure(unit)
         for source in find_footage(cfg.footage, None).sources
         for unit in analyst.units(analyst.identify(source))
     )
-    return {found.source_uri[-5:]: found for found in whole(parts)}, analyst
+    return {found.source_uri[-5:]: found for found in merge_units(parts)}, analyst
 
 
 def test_what_needs_more_memory_than_it_may_have_is_quarantined_and_its_neighbours_finish(footage, tmp_path):
@@ -62,7 +62,7 @@ def test_a_file_above_the_limit_is_refused_before_a_byte_of_it_is_read(footage, 
     cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path), precision="fp32")
     sizes = {source.uri: source.size_bytes for source in find_footage(cfg.footage, None).sources}
     cfg.footage_options.max_bytes = max(sizes.values()) - 1
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     found = {source.uri[-5:]: analyst.identify(source) for source in find_footage(cfg.footage, None).sources}
     (large,) = (found[uri[-5:]] for uri, size in sizes.items() if size == max(sizes.values()))
     assert large.quarantined.reason == "too_large"
@@ -100,7 +100,7 @@ def test_a_file_that_does_not_end_in_time_is_one_row(tmp_path, monkeypatch):
     os.truncate(hung, 60 * 1024**3)  # to hash so much takes minutes
     write(film, pan(1, 30, 48, 64))
     sources = [Source(str(path), path.stat().st_size, etag(path.stat())) for path in (hung, film)]
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     stuck = analyst.identify(sources[0])
     assert (stuck.quarantined.stage, stuck.quarantined.reason, stuck.hashed) == (
         "identify",
@@ -118,7 +118,7 @@ def test_a_file_that_does_not_end_in_time_is_one_row(tmp_path, monkeypatch):
 
 def test_who_is_known_is_not_read_again(footage, tmp_path, monkeypatch):
     cfg = CurateConfig(footage=str(footage), dataset=str(tmp_path), precision="fp32")
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     (source, *_) = find_footage(cfg.footage, None).sources
     first = analyst.identify(source)
     monkeypatch.setattr(child, "call", None)  # what reads would call it

@@ -10,7 +10,7 @@ import pytest
 from jobs.cli import main
 from pipelines.dataset.reader import open_dataset
 from pipelines.storage.open_store import open_store
-from pipelines.storage.s3 import listing, split
+from pipelines.storage.s3 import list_objects, split
 from tests.support.footage import film, pan, write
 from tests.support.s3_proxy import Faults, Proxy
 
@@ -90,7 +90,7 @@ def test_a_run_leaves_its_config_log_and_ledger_in_the_dataset(first):
     keys = list(open_store(first[0]).list("runs/"))
     assert sorted(Path(key).name for key in keys) == ["config.yaml", "ledger.json", "log", "metrics.json"]
     bucket, prefix = split(f"{first[0]}/runs/")
-    there = {f"runs/{item.key.removeprefix(prefix)}" for item in listing(bucket, prefix)}
+    there = {f"runs/{item.key.removeprefix(prefix)}" for item in list_objects(bucket, prefix)}
     assert there == set(keys), "nothing lies there that a store hides, where rushes clean would not look"
     assert not any(
         os.environ["AWS_SECRET_ACCESS_KEY"].encode() in open_store(first[0]).read(key) for key in keys

@@ -11,11 +11,11 @@ import pytest
 
 from jobs.cluster.config import RayConfig
 from jobs.cluster.connect import connect
-from jobs.curation.analysis import Analyst
+from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.measuring import whole
+from jobs.curation.measuring import merge_units
 from pipelines.footage.listing import find_footage
 from pipelines.sandbox import child
 from tests.support.footage import film, pan, texture, write, zoom
@@ -57,7 +57,7 @@ def config(footage: Path, dataset: Path, unit_s: float) -> CurateConfig:
 
 def apart(cfg: CurateConfig, seed: int) -> dict[str, list[dict]]:
     """One worker, no Ray, units in a shuffled order."""
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     sources = find_footage(cfg.footage, None).sources
     units = [unit for source in sources for unit in analyst.units(analyst.identify(source))]
     random.Random(seed).shuffle(units)
@@ -65,7 +65,7 @@ def apart(cfg: CurateConfig, seed: int) -> dict[str, list[dict]]:
 
 
 def clips_of(parts) -> dict[str, list[dict]]:
-    found = {analysis.source_uri: analysis for analysis in whole(parts)}
+    found = {analysis.source_uri: analysis for analysis in merge_units(parts)}
     assert not [analysis.quarantined for analysis in found.values() if analysis.quarantined]
     return {Path(uri).name: analysis.clips for uri, analysis in found.items()}
 
@@ -94,7 +94,7 @@ def test_nothing_is_said_of_a_video_by_a_file_that_was_put_in_its_place(tmp_path
     folder.mkdir()
     write(folder / "a.mp4", pan(1, 30, HEIGHT, WIDTH))
     cfg = config(folder, tmp_path / "dataset", 60)
-    analyst = Analyst(cfg.dataset, cfg, fingerprints(cfg))
+    analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     (source,) = find_footage(cfg.footage).sources
     (unit,) = analyst.units(analyst.identify(source))
     as_it_was = (folder / "a.mp4").read_bytes()

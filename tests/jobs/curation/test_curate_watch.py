@@ -12,21 +12,21 @@ import pytest
 from jobs.cluster.config import RayConfig
 from jobs.cluster.connect import connect
 from jobs.cluster.watch import (
-    MOST_DEATHS,
-    AtWork,
-    Desk,
-    Pulse,
-    Watch,
+    MAX_WORKER_DEATHS,
+    OpenItem,
+    ProgressReporter,
+    ProgressSnapshot,
+    ProgressTracker,
     WorkerLostError,
-    open_desk,
-    stalled,
-    watched,
+    report_stalls,
+    stall_message,
+    start_tracker,
 )
 from jobs.curation.analysis import Analysis
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.measuring import whole
+from jobs.curation.measuring import merge_units
 from pipelines.footage.listing import find_footage
 from tests.support.footage import pan, write
 
@@ -72,19 +72,19 @@ def test_who_kills_its_workers_is_quarantined_alone_and_who_merely_lost_one_is_n
     graph = Graph(cfg.dataset, cfg, fingerprints(cfg))
     stop = threading.Event()
     stream = graph.analyse(find_footage(cfg.footage).sources)
-    killed = killed_while_at(graph._desk, "poison.mp4", stop, most=2 * MOST_DEATHS if deadly else 1)
+    killed = killed_while_at(graph._desk, "poison.mp4", stop, most=2 * MAX_WORKER_DEATHS if deadly else 1)
     try:
         parts = list(stream)
         found: dict[str, Analysis] = {
-            analysis.source_uri.rpartition("/")[2]: analysis for analysis in whole(parts)
+            analysis.source_uri.rpartition("/")[2]: analysis for analysis in merge_units(parts)
         }
     finally:
         stop.set()
     assert [len(found[name].clips) for name in ("a.mp4", "z.mp4")] == [1, 1]
     if deadly:
-        assert len(killed) == MOST_DEATHS
+        assert len(killed) == MAX_WORKER_DEATHS
         assert found["poison.mp4"].quarantined.reason == "crashed"
-        assert f"{MOST_DEATHS} worker processes died" in found["poison.mp4"].quarantined.message
+        assert f"{MAX_WORKER_DEATHS} worker processes died" in found["poison.mp4"].quarantined.message
     else:
         assert len(killed) == 1
         assert found["poison.mp4"].quarantined is None
@@ -92,7 +92,7 @@ def test_who_kills_its_workers_is_quarantined_alone_and_who_merely_lost_one_is_n
 
 
 def test_an_item_that_ends_and_begins_again_has_killed_nobody():
-    desk = Desk()
+    desk = ProgressTracker()
     for _ in range(9):
         assert desk.begin("cutting", "a", "node", 1) == 0
         desk.end("cutting", "a")
@@ -102,15 +102,15 @@ def test_an_item_that_ends_and_begins_again_has_killed_nobody():
 
 
 def test_an_error_inside_ends_the_work_and_a_deadly_item_is_not_begun():
-    watch = Watch(open_desk())
-    for _ in range(2 * MOST_DEATHS):
+    watch = ProgressReporter(start_tracker())
+    for _ in range(2 * MAX_WORKER_DEATHS):
         with pytest.raises(ZeroDivisionError), watch.over("cutting", "a"):
             raise ZeroDivisionError
     import ray
 
-    for _ in range(MOST_DEATHS + 1):
+    for _ in range(MAX_WORKER_DEATHS + 1):
         ray.get(watch.desk.begin.remote("cutting", "b", "node", 1))
-    said = f"{MOST_DEATHS} worker processes died while cutting it"
+    said = f"{MAX_WORKER_DEATHS} worker processes died while cutting it"
     with pytest.raises(WorkerLostError, match=said), watch.over("cutting", "b"):
         pytest.fail("it was begun")
     assert ray.get(watch.desk.pulse.remote()).open == ()
@@ -118,10 +118,10 @@ def test_an_error_inside_ends_the_work_and_a_deadly_item_is_not_begun():
 
 def test_what_stands_still_names_what_it_waits_for():
     lines: list[str] = []
-    watch = Watch(open_desk())
+    watch = ProgressReporter(start_tracker())
     with (
         watch.over("measuring", "long.mp4"),
-        watched(watch.desk, "curate: videos", "1 CPU", lines.append, stall_s=1),
+        report_stalls(watch.desk, "curate: videos", "1 CPU", lines.append, stall_s=1),
     ):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
@@ -131,7 +131,7 @@ def test_what_stands_still_names_what_it_waits_for():
         "for 2 s", "for 1 s"
     )
     del lines[:]
-    with watched(watch.desk, "curate: clips", "1 CPU and 1.0 GiB of memory", lines.append, stall_s=1):
+    with report_stalls(watch.desk, "curate: clips", "1 CPU and 1.0 GiB of memory", lines.append, stall_s=1):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -141,12 +141,12 @@ def test_what_stands_still_names_what_it_waits_for():
 
 
 def test_of_many_the_oldest_are_named():
-    at_work = tuple(AtWork("cutting", f"clip {k}", "10.0.0.7", k, since_s=100.0 + k) for k in range(8))
-    line = stalled("curate: clips", 90, Pulse(12, at_work), "", now_s=200)
+    at_work = tuple(OpenItem("cutting", f"clip {k}", "10.0.0.7", k, since_s=100.0 + k) for k in range(8))
+    line = stall_message("curate: clips", 90, ProgressSnapshot(12, at_work), "", now_s=200)
     assert line.startswith(
         "curate: clips: no progress for 90 s; at work: cutting clip 0 for 100 s (process 0 on 10.0.0.7);"
     )
     assert line.endswith("cutting clip 4 for 96 s (process 4 on 10.0.0.7); and 3 more")
-    assert stalled("curate: clips", 90, None, "Ray does not answer", 0).endswith(
+    assert stall_message("curate: clips", 90, None, "Ray does not answer", 0).endswith(
         "for 90 s; Ray does not answer"
     )

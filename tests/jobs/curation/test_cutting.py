@@ -12,7 +12,7 @@ from pipelines.errors import MediaError, Reason
 from pipelines.footage.listing import etag
 from pipelines.media.picture import frames_hash
 from pipelines.sandbox import child
-from tests.support.codecs import as_measured
+from tests.support.codecs import measure_source
 from tests.support.footage import pan, write
 from tests.support.sounds import film_with_sound
 
@@ -21,7 +21,7 @@ from tests.support.sounds import film_with_sound
 def cut(tmp_path, monkeypatch):
     """Cuts a clip; the process that cuts it ends so if it is to keep sound."""
     silent = write(tmp_path / "silent.mp4", pan(1, 20, 48, 64))
-    source = as_measured(
+    source = measure_source(
         film_with_sound(silent, tmp_path / "a.mp4", "aac", 48000, "mono", pieces=[(0.0, 0.8)])
     )
     cfg = CurateConfig(footage=str(source.path), dataset=str(tmp_path / "dataset"), precision="fp32")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.curation.clip import STORED, TEXT, Candidate, Stored, of_manifest
-from jobs.curation.deciding import Shelved, decide
+from jobs.curation.clip import LOCATION_COLUMNS, TEXT_COLUMNS, Candidate, ClipLocation, candidate_from_index
+from jobs.curation.deciding import ShardPlacement, decide
 from pipelines.dataset.schema import INDEX
 from pipelines.dedup.pairs import Pair
 from pipelines.errors import Reason
@@ -29,7 +29,7 @@ def measured(clip_id, area=100, motion=0.1):
         "duration_s": 3.0,
         "sharpness": 1.0, "motion_mean": motion, "score_gaps": [],
     }  # fmt: skip
-    return {name: value for name, value in row.items() if name not in (*TEXT, *STORED)}
+    return {name: value for name, value in row.items() if name not in (*TEXT_COLUMNS, *LOCATION_COLUMNS)}
 
 
 def candidate(clip_id, area=100, motion=0.1, **how):
@@ -64,13 +64,13 @@ class Answers:
         for k in range(0, len(ids), self.per_shard):
             shelf = [clip_id for clip_id in ids[k : k + self.per_shard] if clip_id not in self.no_cut]
             for clip_id in ids[k : k + self.per_shard]:
-                where = dict.fromkeys(STORED) | {
+                where = dict.fromkeys(LOCATION_COLUMNS) | {
                     "shard": "-".join(shelf) if clip_id in shelf else None,
                     "bucket": "b",
                 }
                 written[clip_id] = self._row(clip_id, self.no_cut, **where)
         self.written.append(tuple(ids))
-        return Shelved(frozenset(), written)
+        return ShardPlacement(frozenset(), written)
 
     @staticmethod
     def _row(clip_id, failures, **values):
@@ -139,7 +139,7 @@ def test_a_clip_that_can_not_be_cut_makes_room_for_its_copy():
 def test_captions_that_the_dataset_has_of_footage_that_this_run_does_not_name_are_kept():
     row = dict.fromkeys(INDEX.names) | measured("a") | {"caption_short": "old", "shard": "s", "bucket": "b"}
     answers = Answers()
-    made = outcome([of_manifest(row), candidate("b")], answers=answers)
+    made = outcome([candidate_from_index(row), candidate("b")], answers=answers)
     assert answers.captioned == ["b"]
     assert {clip.row()["caption_short"] for clip in made.clips} == {"old", "b."}
 
@@ -184,7 +184,7 @@ def test_what_earlier_runs_kept_and_where_it_lay_changes_no_decision(case, data)
     clips, pairs, answers = case
     expected = outcome(clips, MATCHED, pairs, Answers(**answers))
     lying = [
-        replace(clip, stored=Stored(dict.fromkeys(STORED) | {"shard": "old"}, "b"))
+        replace(clip, stored=ClipLocation(dict.fromkeys(LOCATION_COLUMNS) | {"shard": "old"}, "b"))
         if data.draw(st.booleans())
         else clip
         for clip in clips

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cluster import here
-from jobs.cluster.failures import in_a_line
+from jobs.cluster.failures import one_line_message
 from jobs.curation import shard_writer
 from pipelines.dataset.reader import open_dataset
 from pipelines.errors import MediaError, PlaceError
@@ -82,7 +82,7 @@ def test_wherever_the_disk_fills_up_the_same_command_goes_on(footage, tmp_path, 
     for objects in (1, 7):  # some more each time: while videos are looked at, and then written
         with room(monkeypatch, objects), pytest.raises((OSError, RuntimeError)) as caught:
             curate(footage, dataset)
-        assert "No space left on device" in in_a_line(caught.value)
+        assert "No space left on device" in one_line_message(caught.value)
         assert not list((dataset / "manifests").glob("*"))
     curate(footage, dataset)
     assert not len(open_dataset(str(dataset)).quarantine().table())
@@ -172,7 +172,7 @@ def test_a_real_disk_that_is_full(footage, tmp_path):
     try:
         with pytest.raises((OSError, RuntimeError)) as caught:
             curate(footage, disk / "dataset")
-        assert "No space left on device" in in_a_line(caught.value)
+        assert "No space left on device" in one_line_message(caught.value)
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         did = curate(footage, disk / "dataset")
         assert did["clips_copied"] == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster.failures import in_a_line
+from jobs.cluster.failures import one_line_message
 from pipelines.dataset.latents import open_latents
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import AUTO, decide
@@ -129,7 +129,7 @@ def test_a_fault_of_the_storage_is_one_line_that_names_the_shard(dataset, tiny_r
     (folder / bucket).write_text("in the way")
     with pytest.raises(Exception, match="latent shard") as caught:
         encode(dataset, tiny_run)
-    line = in_a_line(caught.value)
+    line = one_line_message(caught.value)
     assert line.startswith(f"latent shard {bucket}/")
     assert "\n" not in line
 

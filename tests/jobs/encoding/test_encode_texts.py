@@ -10,8 +10,8 @@ import torch
 
 from jobs.encoding.texts import ROOT, TextStore
 from jobs.generation.pipeline import Pipeline
-from jobs.upkeep.reachable import KINDS, Reachable, Wanted
-from model.text.base import OneByOne
+from jobs.upkeep.reachable import KINDS, CleanRequest, Reachable
+from model.text.base import TextEncoderBase
 from model.text.registry import text_encoder
 from pipelines.dataset.latents import fingerprints, open_latents
 from pipelines.storage.local_store import LocalStore
@@ -19,7 +19,7 @@ from tests.conftest import TINY, run_job
 from tests.support.tiny_models import tiny_text
 
 
-class Counting(OneByOne):
+class Counting(TextEncoderBase):
     """Four numbers per letter, and which texts were asked for."""
 
     name, fingerprint, dim, max_tokens = "counting", "f" * 16, 4, 3
@@ -135,7 +135,7 @@ def test_cleaning_leaves_texts_alone_and_a_dataset_with_them_is_sound(encoded, s
     store, _, (made, _), _ = encoded
     for key in made:
         os.utime(store.root / key, (0, 0))
-    reachable = Reachable(store, Wanted(old_manifests=True, used=None, min_age_s=0))
+    reachable = Reachable(store, CleanRequest(old_manifests=True, used=None, min_age_s=0))
     assert not [entry.key for kind in KINDS for entry in reachable.going(kind) if entry.key.startswith(ROOT)]
     verified = run_job("verify", f"dataset={store.uri}", "decode=false", f"ray.address={shared_ray.address}")
     assert verified["findings"] == 0

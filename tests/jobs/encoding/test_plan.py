@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.encoding.plan import Chunk, chunks, divided
-from pipelines.dataset.latents import EncodedClip, read_unread, write_shard, write_unread
+from jobs.encoding.plan import Chunk, chunks, split_finished
+from pipelines.dataset.latents import EncodedClip, read_failed_clips, write_failed_clips, write_shard
 from pipelines.dataset.manifest import Shard
 from pipelines.ids import hash_text
 from pipelines.storage.local_store import LocalStore
@@ -82,19 +82,19 @@ def written(store: LocalStore, chunk: Chunk) -> None:
 
 def test_clips_that_could_not_be_read_are_alone_tried_again(tmp_path):
     store, (chunk,) = LocalStore(tmp_path), chunks(dataset({"a": 10}))
-    assert divided(store, "f", [chunk]) == ([], [chunk])
+    assert split_finished(store, "f", [chunk]) == ([], [chunk])
     bad = [row["clip_id"] for row in chunk.rows[3:5]]
     good = chunk.only(row["clip_id"] for row in chunk.rows if row["clip_id"] not in bad)
     written(store, good)
-    write_unread(store, "f", chunk.id, bad)
-    assert read_unread(store, "f", chunk.id) == set(bad)
-    assert divided(store, "f", [chunk]) == ([good], [chunk.only(bad)])
+    write_failed_clips(store, "f", chunk.id, bad)
+    assert read_failed_clips(store, "f", chunk.id) == set(bad)
+    assert split_finished(store, "f", [chunk]) == ([good], [chunk.only(bad)])
     written(store, chunk.only(bad[:1]))  # one of them can be read by now
-    write_unread(store, "f", chunk.only(bad).id, bad[1:])
-    finished, missing = divided(store, "f", [chunk])
+    write_failed_clips(store, "f", chunk.only(bad).id, bad[1:])
+    finished, missing = split_finished(store, "f", [chunk])
     assert {row["clip_id"] for one in finished for row in one.rows} == {r["clip_id"] for r in chunk.rows} - {
         bad[1]
     }
     assert missing == [chunk.only(bad[1:])]
     written(store, chunk.only(bad[1:]))
-    assert divided(store, "f", [chunk])[1] == []
+    assert split_finished(store, "f", [chunk])[1] == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jobs.cli.compose import compose
 from jobs.cli.registry import JOBS
-from jobs.listing.rules import loosened
+from jobs.listing.rules import loosening_overrides
 from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from pipelines.scores.registry import SCORES
 
@@ -24,7 +24,7 @@ def test_a_clip_passes_the_recipe_that_is_loosened_as_it_is_said(data):
         rules.append(Rule(score, low, high if SCORES[score].high else math.inf))
     recipe = Recipe("test", tuple(rules))
     row = dict.fromkeys(SCORES) | {score: data.draw(st.none() | NUMBERS) for score in BOUNDED}
-    overrides = loosened(recipe.as_rows(), row)
+    overrides = loosening_overrides(recipe.as_rows(), row)
     assert bool(overrides) == bool(recipe.against(row))
     current = {"name": "test", "rules": recipe.as_rows()}
     cfg = compose(JOBS["select"], ["dataset=d", *overrides]).cfg

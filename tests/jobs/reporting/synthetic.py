@@ -3,7 +3,7 @@ page about them."""
 
 import numpy as np
 
-from jobs.reporting.account import BooksView
+from jobs.reporting.account import LedgerView
 from jobs.reporting.copies import CopiesView
 from jobs.reporting.gallery import GalleryView
 from jobs.reporting.index import COLUMNS, Clips
@@ -12,7 +12,7 @@ from jobs.reporting.scores import scores_view
 from jobs.reporting.timeline import FootageView
 from pipelines.dataset.schema import INDEX, KEPT, REJECTED, table
 from pipelines.recipes.recipe import Recipe, Rule
-from pipelines.scores.registry import CAPTIONED
+from pipelines.scores.registry import CAPTION_SCORES
 
 RECIPE = Recipe(
     "test",
@@ -72,7 +72,7 @@ def rows(num: int, seed: int, recipe: Recipe = RECIPE) -> list[dict]:
 
 def against(recipe: Recipe, row: dict) -> list[str]:
     """Reasons against a clip; what needs a caption is not asked of a clip that has none."""
-    return recipe.against(row, pending=[name for name in CAPTIONED if row[name] is None])
+    return recipe.against(row, pending=[name for name in CAPTION_SCORES if row[name] is None])
 
 
 def clips_of(found: list[dict]) -> Clips:
@@ -98,7 +98,7 @@ def page_of(found: list[dict], recipe: Recipe = RECIPE, most_rows: int = 20_000)
             copies=CopiesView([], 0, []),
             footage=FootageView([], 0),
             gallery=GalleryView([], 0, [], 0),
-            books=BooksView([], None, [], 0, "", [], 0, [], [], 0, [], 0),
+            books=LedgerView([], None, [], 0, "", [], 0, [], [], 0, [], 0),
             trainings=[],
             videos=None,
         )

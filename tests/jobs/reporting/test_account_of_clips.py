@@ -9,7 +9,7 @@ from jobs.reporting.cutoffs import apart, cutoffs, nearest
 from jobs.reporting.drawing.thumbs import Thumb
 from jobs.reporting.funnel import funnel
 from jobs.reporting.gallery import as_text
-from jobs.reporting.gaps import UNSAID, gaps, models
+from jobs.reporting.gaps import UNKNOWN_REASON, gaps, models
 from jobs.reporting.scores import scores_view
 from pipelines.scores.registry import SCORES
 from tests.jobs.reporting.synthetic import RECIPE, clips_of, page_of, rows
@@ -108,9 +108,9 @@ def test_what_is_null_says_why_for_how_many_clips():
     assert models(clips) == {SCORES["sharpness"].source: [("quality v1", 199), ("quality v0", 1)]}
     view = scores_view(clips, RECIPE)
     card = next(card for card in view.bounded if card.key == "sharpness")
-    assert card.gaps == [("too short", len(without) - 1), (UNSAID, 1)]
+    assert card.gaps == [("too short", len(without) - 1), (UNKNOWN_REASON, 1)]
     assert card.by == ["quality v1", "quality v0"]
-    assert ("luma std", [(UNSAID, 200)]) in [(score.name, score.gaps) for score in view.unmeasured]
+    assert ("luma std", [(UNKNOWN_REASON, 200)]) in [(score.name, score.gaps) for score in view.unmeasured]
 
 
 def test_copies_stand_beside_the_best_one_the_most_similar_first():

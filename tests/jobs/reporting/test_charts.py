@@ -5,9 +5,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.cli.text import clock, figure, length, size
+from jobs.cli.text import format_bytes, format_duration, format_number, format_timestamp
 from jobs.reporting.drawing.charts import axis, line_chart, thin
-from pipelines.spread import spread
+from pipelines.spread import even_sample
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-9)
 
@@ -47,14 +47,14 @@ def test_a_chart_leaves_out_what_is_not_finite_and_is_none_without_a_line():
 @settings(deadline=None)
 @given(st.lists(st.integers(), unique=True, max_size=300).map(sorted), st.integers(1, 50))
 def test_a_sample_is_spread_in_order_and_the_same_every_time(items, most):
-    chosen = spread(items, most)
+    chosen = even_sample(items, most)
     assert len(chosen) == min(len(items), most)
     assert chosen == sorted(set(chosen))
     assert set(chosen) <= set(items)
 
 
 def test_numbers_are_written_for_people():
-    assert [figure(v) for v in (0, 0.00421, 3.14159, 128.4, 12_345.0, 1e9, None, math.nan)] == [
+    assert [format_number(v) for v in (0, 0.00421, 3.14159, 128.4, 12_345.0, 1e9, None, math.nan)] == [
         "0",
         "0.00421",
         "3.14",
@@ -64,15 +64,15 @@ def test_numbers_are_written_for_people():
         "–",
         "–",
     ]
-    assert [length(s) for s in (0.321, 17.62, 59.97, 125.0, 3 * 3600 + 7 * 60)] == [
+    assert [format_duration(s) for s in (0.321, 17.62, 59.97, 125.0, 3 * 3600 + 7 * 60)] == [
         "0.32 s",
         "17.6 s",
         "1 min 00 s",
         "2 min 05 s",
         "3 h 07 min",
     ]
-    assert [clock(s) for s in (3.21, 760.0, 3723.0)] == ["0:03.2", "12:40.0", "1:02:03"]
-    assert [size(b) for b in (940, 999_600, 1_234_567, 31_000_000_000)] == [
+    assert [format_timestamp(s) for s in (3.21, 760.0, 3723.0)] == ["0:03.2", "12:40.0", "1:02:03"]
+    assert [format_bytes(b) for b in (940, 999_600, 1_234_567, 31_000_000_000)] == [
         "940 bytes",
         "1.0 MB",
         "1.2 MB",

@@ -6,7 +6,7 @@ import math
 import random
 import re
 
-from jobs.cli.text import length
+from jobs.cli.text import format_duration
 from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser
@@ -121,7 +121,10 @@ def test_the_page_counts_what_the_recipe_that_it_hands_back_decides(tmp_path):
     assert "max.nothing" in records[0]["said"]
     for reset in (records[1], records[-1]):
         assert reset["clips"] == len(own)
-        assert reset["text"] == f"{len(own)} clips, {length(sum(r['end_s'] - r['start_s'] for r in own))}"
+        assert (
+            reset["text"]
+            == f"{len(own)} clips, {format_duration(sum(r['end_s'] - r['start_s'] for r in own))}"
+        )
         assert reset["command"] == "rushes select dataset=here"
         assert not reset["copy"]
     followed = [record["command"] for record in records if record["did"] == "link"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.reporting.decision import comparable, decision_data
-from jobs.reporting.rules import fixed, recipe_of, refused_by
+from jobs.reporting.rules import recipe_of, rejected_by_rule, rejected_regardless
 from jobs.reporting.scores import scores_view
 from pipelines.recipes.recipe import Recipe, Rule
 from tests.jobs.reporting.synthetic import RECIPE, against, clips_of, rows
@@ -47,7 +47,7 @@ def test_packed_values_are_the_values(values):
 @given(st.integers(0, 60), st.integers(0, 10**6), st.integers(2, 80))
 def test_every_clip_is_held_or_an_even_sample_of_both_kinds_that_knows_their_totals(num, seed, most):
     clips = clips_of(rows(num, seed))
-    data = decision_data(clips, fixed(clips, RECIPE), most)
+    data = decision_data(clips, rejected_regardless(clips, RECIPE), most)
     held = clips.kept[data.rows]
     assert len(set(data.rows.tolist())) == len(data.rows) == min(num, most)
     assert held.tolist() == sorted(held.tolist(), reverse=True)  # kept ones first
@@ -66,8 +66,10 @@ def test_a_rule_refuses_by_columns_what_the_recipe_refuses_by_rows(seed):
     found = rows(40, seed)
     clips = clips_of(found)
     for rule in RECIPE.rules:
-        assert refused_by(clips, rule).tolist() == [bool(against(Recipe("", (rule,)), row)) for row in found]
-    stay = fixed(clips, RECIPE)
+        assert rejected_by_rule(clips, rule).tolist() == [
+            bool(against(Recipe("", (rule,)), row)) for row in found
+        ]
+    stay = rejected_regardless(clips, RECIPE)
     assert stay.tolist() == [row["duplicate_of"] is not None for row in found]
 
 

@@ -8,7 +8,7 @@ from jobs.curation.config import CurateConfig
 from jobs.reporting.drawing import pictures as module
 from jobs.reporting.drawing.pictures import Pictures, picture_width
 from pipelines.dataset.reader import Dataset
-from pipelines.footage.given import given
+from pipelines.footage.given import allowed_footage
 from pipelines.measure import confined
 from pipelines.media.decode import decode_frames, frames_at, frames_in_passes
 from pipelines.media.read_clock import read_clock
@@ -60,7 +60,7 @@ def made(tmp_path, source, rows):
     store = open_store(str(tmp_path))
     sizes = {str(source): source.stat().st_size if source.exists() else 0}
     cfg = CurateConfig(footage="", dataset=str(tmp_path))
-    pictures = Pictures(Dataset(store, 1, None), cfg, sizes, given(str(source.parent)))
+    pictures = Pictures(Dataset(store, 1, None), cfg, sizes, allowed_footage(str(source.parent)))
     asked = [pictures.of(row, *size) for row in rows for size in WANTED]
     assert asked == [None] * len(asked)
     pictures.make()
@@ -69,7 +69,7 @@ def made(tmp_path, source, rows):
 
 def assert_shown(frames, file, begin_s, length_s):
     for got, (num, height) in zip(frames, WANTED, strict=True):
-        times_s = begin_s + confined.moments(length_s, num)
+        times_s = begin_s + confined.interval_midpoints(length_s, num)
         np.testing.assert_array_equal(
             got,
             decode_frames(file, times_s, height, picture_width({"width": WIDTH, "height": HEIGHT}, height)),
@@ -132,7 +132,7 @@ def test_footage_that_is_gone_or_changed_has_no_pictures(tmp_path, source, caplo
         Dataset(open_store(str(tmp_path)), 1, None),
         CurateConfig(footage="", dataset="d"),
         {str(source): 7},
-        given(str(source)),
+        allowed_footage(str(source)),
     )
     pictures.of(row, 1, 24)
     pictures.make()

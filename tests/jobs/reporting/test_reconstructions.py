@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs.reporting.reconstructions import MEASURES, compared, render
+from jobs.reporting.reconstructions import MEASURES, make_comparison, render
 
 ROW = {"clip_id": "abcdef0123", "source_uri": "/footage/<b>kite</b>.mp4", "start_s": 61.0}
 FIGURES = {"psnr_db": 31.257, "ssim": 0.9, "perceptual": 0.25, "flicker": None, "motion_sharpness": 0.75}
@@ -23,7 +23,7 @@ def pixels(uri: str) -> np.ndarray:
 
 
 def test_original_reconstruction_and_their_amplified_difference_stand_side_by_side():
-    shown = compared(ROW, flat(100), flat(110), 8.0, 1.5, FIGURES)
+    shown = make_comparison(ROW, flat(100), flat(110), 8.0, 1.5, FIGURES)
     assert [s.label for s in shown.stills] == ["frame 1 of 5", "frame 3 of 5", "frame 5 of 5"]
     for still in shown.stills:
         picture = pixels(still.uri)
@@ -37,7 +37,7 @@ def test_original_reconstruction_and_their_amplified_difference_stand_side_by_si
 
 
 def test_a_single_frame_is_a_picture_and_no_video():
-    shown = compared(ROW, flat(100, 1), flat(250, 1), 8.0, 0.0, FIGURES)
+    shown = make_comparison(ROW, flat(100, 1), flat(250, 1), 8.0, 0.0, FIGURES)
     assert shown.video is None
     assert len(shown.stills) == 1
     assert pixels(shown.stills[0].uri)[:, 64:].min() >= 253, "a difference beyond white is white"
@@ -50,7 +50,7 @@ def test_the_page_shows_every_figure_and_fetches_nothing():
         "overall": whole,
         "shapes": [{"num_frames": 5, "height": 16, "width": 32, **whole}],
     }
-    clip = compared(ROW, flat(100), flat(110), 8.0, 1.5, FIGURES)
+    clip = make_comparison(ROW, flat(100), flat(110), 8.0, 1.5, FIGURES)
     page = render("my/vae", "my/dataset", result, [((5, 16, 32), 2, [clip])])
     for text in (
         "31.26 dB",

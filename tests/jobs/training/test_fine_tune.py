@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from jobs.training.states import newest
+from jobs.training.states import latest_checkpoint
 from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, read_record, save_weights
 from tests.conftest import run_job
@@ -60,7 +60,7 @@ def states(*folders):
 def test_only_the_adapter_is_trained_and_saved(adapted, base):
     from safetensors import safe_open
 
-    with safe_open(newest(adapted) / "state.safetensors", "pt") as file:
+    with safe_open(latest_checkpoint(adapted) / "state.safetensors", "pt") as file:
         names = set(file.keys())
     assert {name.split("/")[0] for name in names} == {"weight", "exp_avg", "exp_avg_sq", "ema"}
     assert all(".lora_A." in name or ".lora_B." in name for name in names)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jobs.training.held import hold, wait_until_free
+from jobs.training.held import lock_run, wait_until_free
 
 HOLD = (
     "import sys, time; from pathlib import Path; from jobs.training.held import hold; "
@@ -27,9 +27,9 @@ def holder(tmp_path):
 
 def test_a_second_training_into_a_folder_is_refused_until_the_first_has_ended(tmp_path, holder):
     with pytest.raises(ValueError, match=f"another training writes into out={tmp_path}"):
-        hold(tmp_path, 0.2)
+        lock_run(tmp_path, 0.2)
     holder.kill()
-    assert hold(tmp_path, 30.0) is not None
+    assert lock_run(tmp_path, 30.0) is not None
 
 
 def test_who_waits_for_the_end_of_a_training_waits_until_its_process_has_ended(tmp_path, holder):
@@ -51,5 +51,5 @@ def test_the_lock_follows_no_link(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        hold(tmp_path / "run", 0.0)
+        lock_run(tmp_path / "run", 0.0)
     assert not (tmp_path / "elsewhere").exists()

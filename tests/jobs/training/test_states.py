@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.training import checkpoint
-from jobs.training.states import BadStateError, all_states, damaged, newest, why_bad
+from jobs.training.states import BadStateError, all_states, damaged, find_corruption, latest_checkpoint
 from model.checkpoint.shards import write_tensors
-from tests.support.disk import GONE, check_durable, recorded
+from tests.support.disk import REMOVED, check_durable, record_events
 
 FILES = ("state.safetensors", "state.json")
 
@@ -54,10 +54,10 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_a_state_is_on_the_disk_before_it_has_its_name_and_before_older_ones_go(alone, tmp_path):
     for step in (10, 20, 30):
         write_state(tmp_path, step)
-    with recorded() as events:
+    with record_events() as events:
         checkpoint.save(SmallEngine(), tmp_path, 40, {}, keep=2)
     done = check_durable(events, tmp_path / "checkpoints" / "step_00000040", held=FILES)
-    gone = [i for i, event in enumerate(events) if event[0] == GONE]
+    gone = [i for i, event in enumerate(events) if event[0] == REMOVED]
     assert [Path(events[i][1]).name for i in gone] == ["step_00000010", "step_00000020"]
     assert min(gone) > done
 
@@ -88,7 +88,7 @@ def test_only_states_go_and_the_newest_stay(alone, tmp_path_factory, names, step
     assert [path.name for path in all_states(out)] == [f"step_{step:08d}" for step in kept]
     mine = {path: data for path, data in before.items() if path.split("/")[0] in names}
     assert mine.items() <= after.items()
-    assert newest(out).name == "step_00000100"
+    assert latest_checkpoint(out).name == "step_00000100"
 
 
 def test_a_state_that_a_person_has_put_something_into_or_a_link_stays(alone, tmp_path, caplog):
@@ -115,7 +115,7 @@ def test_what_is_in_the_way_of_a_state_is_put_aside(alone, tmp_path):
     (state / "notes.txt").write_text("mine")
     (tmp_path / "checkpoints" / ".step_00000040.partial").symlink_to(tmp_path / "nowhere")
     assert checkpoint.save(SmallEngine(), tmp_path, 40, {}, keep=1) == state
-    assert why_bad(state) is None
+    assert find_corruption(state) is None
     (aside,) = (tmp_path / "checkpoints").glob("step_00000040.aside-*")
     assert (aside / "notes.txt").read_text() == "mine"
 
@@ -160,7 +160,7 @@ DAMAGE = {
 def test_a_newest_state_that_cannot_be_read_is_passed_over_with_a_word(tmp_path, harm):
     write_state(tmp_path, 10)
     harm(write_state(tmp_path, 20))
-    assert newest(tmp_path).name == "step_00000010"
+    assert latest_checkpoint(tmp_path).name == "step_00000010"
     ((state, why),) = damaged(tmp_path)
     assert state.name == "step_00000020"
     assert why
@@ -170,7 +170,7 @@ def test_a_newest_state_that_cannot_be_read_is_passed_over_with_a_word(tmp_path,
 def test_a_file_in_place_of_a_state_is_passed_over(tmp_path):
     write_state(tmp_path, 10)
     (tmp_path / "checkpoints" / "step_00000020").write_text("")
-    assert newest(tmp_path).name == "step_00000010"
+    assert latest_checkpoint(tmp_path).name == "step_00000010"
 
 
 READ = (
@@ -201,5 +201,5 @@ def test_if_none_can_be_read_each_is_left_where_it_is(tmp_path):
     zero(state / FILES[0])
     before = snapshot(tmp_path)
     with pytest.raises(BadStateError, match="step_00000010"):
-        newest(tmp_path)
+        latest_checkpoint(tmp_path)
     assert snapshot(tmp_path) == before

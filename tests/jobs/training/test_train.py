@@ -14,8 +14,8 @@ import pytest
 from jobs.cli.compose import compose
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import Run
-from jobs.training.continuing import told
-from jobs.training.states import BadStateError, damaged, newest, read_step
+from jobs.training.continuing import resume_notes
+from jobs.training.states import BadStateError, damaged, latest_checkpoint, read_step
 from pipelines.precision import AUTO, decide
 from tests.conftest import TINY, run_job
 
@@ -35,7 +35,7 @@ def losses(out: Path) -> dict[int, float]:
 
 def checkpoint_step(out: Path) -> int | None:
     """The step that a run would go on from."""
-    state = newest(out)
+    state = latest_checkpoint(out)
     return read_step(state) if state else None
 
 
@@ -93,7 +93,7 @@ def test_it_goes_on_behind_half_a_line_and_a_state_that_was_cut_off(
     shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "time_s": 17957')
-    cut = newest(tmp_path) / "state.safetensors"
+    cut = latest_checkpoint(tmp_path) / "state.safetensors"
     assert cut.parent.name == "step_00000004"
     cut.write_bytes(cut.read_bytes()[:20_000])
     result = run_job(
@@ -119,7 +119,7 @@ def test_states_that_are_all_damaged_are_named(tiny_run, uninterrupted, tmp_path
     with pytest.raises(
         BadStateError, match=r"step_00000004: state.json: .*; restore it from a copy, or remove .*checkpoints"
     ):
-        newest(tmp_path)
+        latest_checkpoint(tmp_path)
     with pytest.raises(ValueError, match="step_00000004"):
         JOBS["train"].module().check(trained_so_far(tmp_path, tiny_run))
 
@@ -128,11 +128,11 @@ def test_a_cosine_that_is_stretched_is_said(tiny_run, uninterrupted):
     for steps in (3, 4):
         assert (
             "this run has 4 steps already"
-            in told(trained_so_far(uninterrupted, tiny_run, f"max_steps={steps}"))[0]
+            in resume_notes(trained_so_far(uninterrupted, tiny_run, f"max_steps={steps}"))[0]
         )
     longer = trained_so_far(uninterrupted, tiny_run, "max_steps=8")
-    assert told(longer) == ["going on from step 4"], "constant is constant"
-    lines = told(trained_so_far(uninterrupted, tiny_run, "max_steps=8", "optim.schedule=cosine"))
+    assert resume_notes(longer) == ["going on from step 4"], "constant is constant"
+    lines = resume_notes(trained_so_far(uninterrupted, tiny_run, "max_steps=8", "optim.schedule=cosine"))
     assert (
         "max_steps is 8 instead of 4, which stretches the cosine: the learning rate goes on at 0.000"
         in lines[1]

@@ -12,7 +12,7 @@ from jobs.encoding.config import EncodeConfig
 from jobs.generation.pipeline import Pipeline, Size
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
-from jobs.training.exports import find
+from jobs.training.exports import find_export
 from model.checkpoint.weights import load_vae, read_vae_config, vae_files
 from model.text.registry import text_encoder
 from model.vae.published import PublishedVAE
@@ -25,10 +25,10 @@ DIT = {"width": 48, "depth": 1, "heads": 2}
 
 def test_it_is_found_as_it_is_and_inside_a_pipeline(tmp_path):
     folder = tiny_wan(tmp_path / "pipeline" / "vae")
-    assert find("vae", str(folder), "vae") == find("vae", str(folder.parent), "vae") == folder
+    assert find_export("vae", str(folder), "vae") == find_export("vae", str(folder.parent), "vae") == folder
     (folder / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="hf download"):
-        find("vae", str(folder.parent), "vae")
+        find_export("vae", str(folder.parent), "vae")
 
 
 def test_other_statistics_make_other_latents(tmp_path):

@@ -4,7 +4,7 @@ changes nothing."""
 from jobs.cli.run_records import read_record, write_record
 from jobs.workflow.config import RunConfig
 from jobs.workflow.graph import nodes
-from tests.support.disk import check_durable, recorded
+from tests.support.disk import check_durable, record_events
 
 STRANGERS = ("._000001.json", "000002 (copy).json", ".DS_Store", "000001.json.bak")
 
@@ -36,7 +36,7 @@ def test_what_is_not_ours_makes_nothing_out_of_date(tmp_path):
 
 def test_a_nodes_record_is_on_the_disk_before_it_has_its_name(tmp_path):
     record = {"fingerprint": "f", "digest": "d", "path": "p", "result": {}, "seconds": 1.0}
-    with recorded() as events:
+    with record_events() as events:
         write_record(tmp_path, "train", record)
     check_durable(events, tmp_path / "workflow" / "train.json")
     assert read_record(tmp_path, "train") == {**record, "path": str(tmp_path / "p")}

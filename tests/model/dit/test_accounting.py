@@ -23,16 +23,16 @@ from model.dit.accounting import (
     part_of,
     training_flops,
     training_memory,
-    vectors,
+    vector_parameters,
     video_tokens,
 )
 from model.dit.network import DiT
-from model.dit.tokens import Packed, Sample, pack
+from model.dit.tokens import PackedBatch, Sample, pack
 
 SMALL = {"width": 48, "depth": 3, "heads": 2, "latent_channels": 4, "text_dim": 20}
 
 
-def batch(cfg: DiTConfig, tokens: tuple[int, int, int], text_tokens: int) -> Packed:
+def batch(cfg: DiTConfig, tokens: tuple[int, int, int], text_tokens: int) -> PackedBatch:
     """One video of (time, rows, columns) tokens."""
     shape = (cfg.latent_channels, *(n * patch for n, patch in zip(tokens, cfg.patch, strict=True)))
     return pack([Sample(torch.randn(shape), 8.0, torch.randn(text_tokens, cfg.text_dim))], cfg.patch)
@@ -48,7 +48,7 @@ def test_every_parameter_is_counted_by_its_name(size, ffn):
     for name, parameter in dit.named_parameters():
         name = re.sub(r"^blocks\.\d+\.", "blocks.*.", name)
         there[name] = there.get(name, 0) + parameter.numel()
-    counted = vectors(cfg)
+    counted = vector_parameters(cfg)
     for one in linear_maps(cfg):
         counted[f"{one.name}.weight"] = one.copies * one.inputs * one.outputs
         counted[f"{one.name}.bias"] = one.copies * one.outputs
@@ -115,7 +115,7 @@ def test_what_is_kept_for_the_backward_pass_is_about_what_is_counted(ffn, ffn_ra
     assert said_wordy - said_three == pytest.approx(wordy - three, rel=0.25)
 
 
-def _kept_bytes(cfg: DiTConfig, packed: Packed, precision: str, recompute: str = "none") -> int:
+def _kept_bytes(cfg: DiTConfig, packed: PackedBatch, precision: str, recompute: str = "none") -> int:
     """Bytes that autograd holds after a forward pass, but for weights and copies of them."""
     dit = DiT(cfg)
     dit.recompute = recompute

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.dit import attention_kernels
 from model.dit.attention import attend, make_layout
 from model.dit.attention_blocks import attend_blocks
-from model.dit.attention_kernels import attend_masked, attend_packed, kernel_for, use_kernel
+from model.dit.attention_kernels import attend_masked, attend_packed, kernel_for, set_attention_kernel
 
 lengths = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=1, max_size=5)
 
@@ -100,12 +100,12 @@ def kernel(monkeypatch):
         kernels = {"flex": lambda q, k, v, segments: attend_masked(q, k, v, *segments) * factor}
         monkeypatch.setattr(attention_kernels, "KERNELS", kernels)
         monkeypatch.setattr(attention_kernels, "_PREPARE", {"flex": lambda *segments: segments})
-        use_kernel("flex")
+        set_attention_kernel("flex")
 
     attention_kernels._fault.cache_clear()
     yield put
     attention_kernels._fault.cache_clear()
-    use_kernel("auto")
+    set_attention_kernel("auto")
 
 
 def test_a_kernel_that_was_asked_for_is_used_for_packs(kernel):
@@ -128,11 +128,11 @@ def test_a_kernel_that_gives_wrong_values_is_found_out(kernel):
 def test_a_kernel_that_this_machine_lacks_is_refused_and_auto_does_without():
     q = rows(5, 0)
     assert kernel_for(q) is None
-    use_kernel("flash")
+    set_attention_kernel("flash")
     try:
         with pytest.raises(RuntimeError, match=r"attention=flash can't be used here: .*; attention=auto"):
             kernel_for(q)
     finally:
-        use_kernel("auto")
+        set_attention_kernel("auto")
     with pytest.raises(ValueError, match="did you mean 'flash'"):
-        use_kernel("flesh")
+        set_attention_kernel("flesh")

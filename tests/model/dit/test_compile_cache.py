@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.dit.compile_cache import keep_compiled_privately
+from model.dit.compile_cache import use_private_compile_cache
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -36,9 +36,9 @@ def of_another(folder):
 
 
 def test_the_folder_is_private_and_stays_the_same(tmp_path):
-    folder = keep_compiled_privately()
+    folder = use_private_compile_cache()
     del os.environ[VARIABLE]
-    assert keep_compiled_privately() == folder == tmp_path / f"rushes-compiled-{os.getuid()}"
+    assert use_private_compile_cache() == folder == tmp_path / f"rushes-compiled-{os.getuid()}"
     assert folder.stat().st_mode & 0o777 == 0o700
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
@@ -49,7 +49,7 @@ def test_the_folder_is_private_and_stays_the_same(tmp_path):
 def test_one_that_somebody_else_has_made_is_not_used(tmp_path, made):
     ready = tmp_path / f"rushes-compiled-{os.getuid()}"
     made(ready)
-    folder = keep_compiled_privately()
+    folder = use_private_compile_cache()
     assert folder != ready
     assert folder.parent == tmp_path
     assert folder.lstat().st_mode & 0o777 == 0o700
@@ -57,7 +57,7 @@ def test_one_that_somebody_else_has_made_is_not_used(tmp_path, made):
 
 def test_what_the_environment_names_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "mine"))
-    assert keep_compiled_privately() == Path(tmp_path / "mine")
+    assert use_private_compile_cache() == Path(tmp_path / "mine")
 
 
 def test_whoever_compiles_has_it(monkeypatch):

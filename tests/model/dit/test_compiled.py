@@ -2,7 +2,7 @@
 
 import torch
 
-from model.dit.compiled import MOST_GRAPHS, compile_phases
+from model.dit.compiled import MAX_GRAPHS, compile_phases
 from model.dit.tokens import pack
 from tests.model.dit.test_dit import TIMES, made, tiny
 
@@ -30,11 +30,11 @@ def test_graphs_are_bounded_whatever_comes_and_values_are_the_same():
         for a, b in zip(*outputs, strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
         counts.append(len(graphs))
-    assert 0 < counts[-1] <= MOST_GRAPHS
+    assert 0 < counts[-1] <= MAX_GRAPHS
     assert counts[-1] == counts[4], "sizes that come later make no graphs"
     with torch.no_grad():
         compiled(**pack(batches[0]).inputs(TIMES[:1]))
-    assert len(graphs) <= MOST_GRAPHS
+    assert len(graphs) <= MAX_GRAPHS
 
 
 def test_compiling_leaves_weights_and_their_names():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.dit.norms import EPS, gated_add, head_norm, modulated_norm
+from model.dit.norms import EPS, gated_add, modulated_norm, qk_norm
 from model.dit.rope import rope_table, rotate
 
 
@@ -56,16 +56,16 @@ def test_head_norm(turned):
         return rotate(y, rope) if turned else y
 
     same_values_and_gradients(
-        lambda x, weight: head_norm(x, weight, rope), plain, rows(10, 3, 12), rows(12, seed=1)
+        lambda x, weight: qk_norm(x, weight, rope), plain, rows(10, 3, 12), rows(12, seed=1)
     )
 
 
 def test_a_head_is_normalised_whatever_its_size_and_keeps_its_dtype():
     x = (rows(5, 2, 8) * 1e3).bfloat16()
-    out = head_norm(x, torch.ones(8))
+    out = qk_norm(x, torch.ones(8))
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float().square().mean(-1), torch.ones(5, 2), atol=0.02, rtol=0)
-    torch.testing.assert_close(head_norm(x * 8, torch.ones(8)), out)
+    torch.testing.assert_close(qk_norm(x * 8, torch.ones(8)), out)
 
 
 def test_tokens_of_a_time_are_added_up_the_same_way_every_time():

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 
 from model.config import TASKS, ConditionConfig, vae_config
 from model.dit.tokens import Piece, Sample, pack
-from model.flow.conditions import Plan, draw_plan, drop_text, plan_stretches
-from model.vae.pixels import encode_frames, to_network
+from model.flow.conditions import ConditionPlan, draw_condition_plan, drop_text, plan_pieces
+from model.vae.pixels import encode_frames, to_tensor
 from tests.model.vae.deep_vae import deep_vae
 
 
-def drawn(latent_frames: int, cfg: ConditionConfig, seed: int, tails=(1, 5, 9), keyframes=True) -> Plan:
-    stretches = plan_stretches(4 * (latent_frames - 1) + 1, tails, keyframes)
-    return draw_plan(latent_frames, stretches, cfg, torch.Generator().manual_seed(seed))
+def drawn(
+    latent_frames: int, cfg: ConditionConfig, seed: int, tails=(1, 5, 9), keyframes=True
+) -> ConditionPlan:
+    stretches = plan_pieces(4 * (latent_frames - 1) + 1, tails, keyframes)
+    return draw_condition_plan(latent_frames, stretches, cfg, torch.Generator().manual_seed(seed))
 
 
 @settings(max_examples=300, deadline=None)
@@ -75,7 +77,7 @@ def test_draws_after_a_plan_do_not_depend_on_it():
     after = set()
     for task in TASKS:
         generator = torch.Generator().manual_seed(4)
-        draw_plan(5, plan_stretches(17, (1, 5), True), ConditionConfig(mix={task: 1.0}), generator)
+        draw_condition_plan(5, plan_pieces(17, (1, 5), True), ConditionConfig(mix={task: 1.0}), generator)
         after.add(float(torch.rand((), generator=generator)))
     assert len(after) == 1
 
@@ -85,7 +87,7 @@ def test_text_and_frames_are_dropped_independently():
     for seed in range(3000):
         generator = torch.Generator().manual_seed(seed)
         text = drop_text(torch.ones(2, 3), 0.3, generator)
-        plan = draw_plan(5, [], ConditionConfig(mix={"first_frame": 1.0}, drop=0.4), generator)
+        plan = draw_condition_plan(5, [], ConditionConfig(mix={"first_frame": 1.0}, drop=0.4), generator)
         both.append((len(text) == 0, plan.task == "text"))
     text, visual = np.array(both).T
     assert text.mean() == pytest.approx(0.3, abs=0.03)
@@ -94,10 +96,10 @@ def test_text_and_frames_are_dropped_independently():
 
 
 def test_stretches_of_a_window():
-    assert plan_stretches(17, (1, 5, 9, 17), keyframes=False) == [(16, 1), (12, 5), (8, 9)]
-    assert plan_stretches(9, (1, 5), keyframes=True) == [(8, 1), (4, 5), (4, 1)]
-    assert plan_stretches(5, (1, 5), keyframes=True) == [(4, 1)]
-    assert plan_stretches(1, (1, 5), keyframes=True) == []
+    assert plan_pieces(17, (1, 5, 9, 17), keyframes=False) == [(16, 1), (12, 5), (8, 9)]
+    assert plan_pieces(9, (1, 5), keyframes=True) == [(8, 1), (4, 5), (4, 1)]
+    assert plan_pieces(5, (1, 5), keyframes=True) == [(4, 1)]
+    assert plan_pieces(1, (1, 5), keyframes=True) == []
 
 
 def test_a_task_that_is_not_known_and_an_empty_mix_are_refused():
@@ -122,7 +124,7 @@ def test_the_leak_that_pieces_close():
     gives later."""
     vae, frames = deep_vae(vae_config("tiny", base_channels=16)), moving(17)
     with torch.no_grad():
-        whole = vae.normalise(vae.encode(to_network(frames[None])).mean)[0]
+        whole = vae.normalise(vae.encode(to_tensor(frames[None])).mean)[0]
     cut, alone = whole[:, 3:], encode_frames(vae, frames[12:]).float()
     assert (cut[:, 0] - alone[:, 0]).abs().max() > 0.1, "the leak: or this test proves nothing"
     for head in (1, 2, 3):  # a causal head has no such memory: in place it is what it is alone

@@ -5,7 +5,7 @@ import torch
 
 from model.config import SOLVERS, FlowConfig, SampleConfig
 from model.dit.tokens import Piece
-from model.flow.conditions import Known
+from model.flow.conditions import KnownLatents
 from model.flow.sampler import sample, seeded_noise, solve, time_grid
 from tests.model.dit.test_dit import tiny
 
@@ -103,7 +103,11 @@ def latents(*shape: int) -> torch.Tensor:
 def test_what_is_given_reaches_its_own_sample_and_no_other():
     dit, cfg, flow = tiny(), SampleConfig(steps=3, guidance=2.0, visual_guidance=1.5), FlowConfig()
     texts = [latents(3, 16)] * 3
-    known = [Known(), Known(head_CTHW=latents(4, 1, 4, 6)), Known(pieces=[Piece(latents(4, 1, 6, 4), 1 / 3)])]
+    known = [
+        KnownLatents(),
+        KnownLatents(head_CTHW=latents(4, 1, 4, 6)),
+        KnownLatents(pieces=[Piece(latents(4, 1, 6, 4), 1 / 3)]),
+    ]
     made = sample(dit, SHAPES, texts, cfg, flow, [5, 6, 7], 12.0, known=known)
     plain = sample(dit, SHAPES, texts, cfg, flow, [5, 6, 7], 12.0)
     torch.testing.assert_close(made[0], plain[0], atol=1e-4, rtol=0)
@@ -116,7 +120,7 @@ def test_what_is_given_reaches_its_own_sample_and_no_other():
 
 
 def test_noise_on_what_is_given_is_told_and_the_head_comes_back_clean():
-    dit, flow, known = tiny(), FlowConfig(), [Known(head_CTHW=latents(4, 1, 4, 6))]
+    dit, flow, known = tiny(), FlowConfig(), [KnownLatents(head_CTHW=latents(4, 1, 4, 6))]
 
     def drawn(noise: float) -> torch.Tensor:
         cfg = SampleConfig(steps=2, guidance=1.0, known_noise=noise)
@@ -127,7 +131,7 @@ def test_noise_on_what_is_given_is_told_and_the_head_comes_back_clean():
 
 
 def test_heads_and_pieces_that_do_not_fit_are_refused():
-    def drawn(known: Known) -> None:
+    def drawn(known: KnownLatents) -> None:
         sample(
             tiny(),
             SHAPES[1:2],
@@ -140,11 +144,11 @@ def test_heads_and_pieces_that_do_not_fit_are_refused():
         )
 
     with pytest.raises(ValueError, match=r"head of latents \(4, 1, 4, 4\)"):
-        drawn(Known(head_CTHW=latents(4, 1, 4, 4)))
+        drawn(KnownLatents(head_CTHW=latents(4, 1, 4, 4)))
     with pytest.raises(ValueError, match="head of 4 latent frames was given for a video of 3"):
-        drawn(Known(head_CTHW=latents(4, 4, 4, 6)))
+        drawn(KnownLatents(head_CTHW=latents(4, 4, 4, 6)))
     with pytest.raises(ValueError, match="piece of 4 channels and 4×4 latents"):
-        drawn(Known(pieces=[Piece(latents(4, 1, 4, 4), 0.1)]))
+        drawn(KnownLatents(pieces=[Piece(latents(4, 1, 4, 4), 0.1)]))
 
 
 def test_noise_follows_from_its_seed_alone():

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from model.flow.conditions import drop_text
 from model.text import minilm as embedded
-from model.text.base import JoinedTextEncoder, OneByOne
+from model.text.base import JoinedTextEncoder, TextEncoderBase
 from model.text.files import TextFiles
 from model.text.registry import CachedTextEncoder, text_encoder
 
@@ -38,7 +38,7 @@ def test_other_files_than_the_pinned_ones_are_neither_read_nor_named(minilm, tmp
             use()
 
 
-class Counting(OneByOne):
+class Counting(TextEncoderBase):
     """A text's characters, one channel's worth each; counts how often it is asked."""
 
     name, fingerprint = "counting", "c" * 16

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import model.text.files
-from model.text.files import digest_of, find_folder, text_files, wanted_of
+from model.text.files import files_digest, find_folder, required_files, text_files
 from model.text.registry import text_encoder
 from tests.support.tiny_models import tiny_text
 
@@ -99,14 +99,16 @@ def test_of_a_repository_only_what_a_text_encoder_needs_is_wanted():
         "text_encoder/model.safetensors.index.json",
         ["tokenizer/spiece.model", "tokenizer/tokenizer_config.json"],
     )
-    assert sorted(wanted_of(pipeline)) == sorted(["text_encoder/config.json", *sharded, index, *tokenizer])
-    assert wanted_of(["config.json", "pytorch_model.bin", "vocab.txt"]) == [
+    assert sorted(required_files(pipeline)) == sorted(
+        ["text_encoder/config.json", *sharded, index, *tokenizer]
+    )
+    assert required_files(["config.json", "pytorch_model.bin", "vocab.txt"]) == [
         "config.json",
         "pytorch_model.bin",
         "vocab.txt",
     ]
     with pytest.raises(FileNotFoundError, match=r"neither a config.json nor a text_encoder/config.json"):
-        wanted_of(["model.gguf"])
+        required_files(["model.gguf"])
 
 
 def test_a_pipeline_keeps_encoder_and_tokenizer_apart(t5, tmp_path):
@@ -172,9 +174,9 @@ def test_a_file_is_hashed_once_unless_it_changes(tmp_path, monkeypatch):
         "file_digest",
         lambda stream, kind: read.append(stream.name) or really(stream, kind),
     )
-    first = [digest_of("title", [file]) for _ in range(3)]
+    first = [files_digest("title", [file]) for _ in range(3)]
     assert len(read) == len(set(first)) == 1
     file.write_bytes(b"other")
-    assert digest_of("title", [file]) != first[0]
+    assert files_digest("title", [file]) != first[0]
     assert len(read) == 2
-    assert digest_of("another title", [file]) != digest_of("title", [file])
+    assert files_digest("another title", [file]) != files_digest("title", [file])

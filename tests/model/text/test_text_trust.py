@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from model.text.registry import check_named, text_encoder
-from tests.support.hostile import MARKER, change, with_code
+from model.text.registry import check_encoder_allowed, text_encoder
+from tests.support.hostile import MARKER, add_remote_code, change
 from tests.support.tiny_models import tiny_clip, tiny_text
 
 
@@ -57,7 +57,7 @@ def asked(name: str, answers: bytes, home: str | None = None) -> tuple[str, int]
 
 def test_no_answer_at_a_terminal_runs_code(home, models, monkeypatch, pytestconfig):
     monkeypatch.chdir(pytestconfig.rootpath)
-    folder = with_code(shutil.copytree(models / "bert", home / "custom"))
+    folder = add_remote_code(shutil.copytree(models / "bert", home / "custom"))
     told, code = asked(f"hf:{folder}", b"y\ny\ny\nyes\n")
     assert code == 1
     assert "code of its own is never run" in told
@@ -67,7 +67,7 @@ def test_no_answer_at_a_terminal_runs_code(home, models, monkeypatch, pytestconf
 @pytest.mark.parametrize("typed", ["hf:{home}/custom", "hf:custom"])
 @pytest.mark.parametrize("model_type", ["evil", "bert"])
 def test_code_beside_a_model_never_runs(home, models, typed, model_type):
-    folder = with_code(shutil.copytree(models / "bert", home / "custom"), model_type)
+    folder = add_remote_code(shutil.copytree(models / "bert", home / "custom"), model_type)
     own = None if "{home}" in typed else home
     try:
         text_encoder(typed.format(home=home), home=own).encode(["a dog"])
@@ -112,7 +112,7 @@ def test_a_file_names_no_other_place(home, models, tmp_path, name):
     shutil.copytree(models / "t5", tmp_path / "here")  # the folder that the victim is in
     shutil.copy(models / "clip" / "open_clip_model.safetensors", tmp_path / "weights.pt")
     with pytest.raises(ValueError, match=r"text_encoder=|needs a folder|text encoder 'hf' needs") as refused:
-        check_named(name.format(models=models, home=home), home)
+        check_encoder_allowed(name.format(models=models, home=home), home)
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -134,7 +134,7 @@ def test_a_name_of_a_hub_is_what_is_here_and_nothing_is_asked_for(home, models, 
     encoder = text_encoder("t5:owner/t5", home=home)
     assert encoder.fingerprint == text_encoder(f"t5:{models / 't5'}").fingerprint
     with pytest.raises(ValueError, match="give text_encoder=t5:owner/other"):
-        check_named("t5:owner/other", home)
+        check_encoder_allowed("t5:owner/other", home)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_tokenizer_of_a_clip_runs_no_code(models, tmp_path, monkeypatch):
     settings = json.loads((folder / "open_clip_config.json").read_text())
     settings["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "any"
     (folder / "open_clip_config.json").write_text(json.dumps(settings))
-    with_code(folder)
+    add_remote_code(folder)
     with pytest.raises(ValueError, match="code of its own is never run"):
         text_encoder(f"clip:local-dir:{folder}@pooled").encode(["a dog"])
     assert not (tmp_path / MARKER).exists()

@@ -13,15 +13,15 @@ from torch.utils._pytree import tree_leaves
 from model.config import VAEConfig, vae_config
 from model.vae.network import VAE, Posterior
 from model.vae.tiles import (
+    blend_weights,
     decode_tiled,
     decode_tiled_stream,
     decode_tiles,
     decoder_halo,
     encode_tiled,
     encoder_halo,
-    encoder_reach,
+    encoder_receptive_field,
     plan_axis,
-    ramps,
 )
 from tests.model.vae.deep_vae import deep_vae
 
@@ -78,7 +78,7 @@ def test_a_video_or_image_of_any_size_in_any_tiles_and_chunks_gives_what_the_who
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_latent_sees_exactly_as_far_as_the_encoders_reach(name):
     cfg = CONFIGS[name]
-    vae, reach, stride = deep_vae(cfg).double(), encoder_reach(cfg), cfg.stride_space
+    vae, reach, stride = deep_vae(cfg).double(), encoder_receptive_field(cfg), cfg.stride_space
     core = encoder_halo(cfg) // stride + 1
     assert encoder_halo(cfg) - stride < reach <= encoder_halo(cfg)
     x = noise(1, 1, 2 * stride, (2 * core + 1) * stride, 3).double()
@@ -153,7 +153,7 @@ def test_cores_cover_the_plane_once_in_nearly_equal_parts_and_weights_sum_to_one
     assert max(cores) - min(cores) <= 1
     assert all(p.outer == slice(max(0, p.core.start - halo), min(length, p.core.stop + halo)) for p in parts)
     total = torch.zeros(length * scale)
-    for part, weight in zip(parts, ramps(parts, scale), strict=True):
+    for part, weight in zip(parts, blend_weights(parts, scale), strict=True):
         assert weight.min() > 0
         total[part.outer.start * scale : part.outer.stop * scale] += weight
     torch.testing.assert_close(total, torch.ones(length * scale))

@@ -6,9 +6,9 @@ import torch
 from model.config import vae_config
 from model.vae.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from model.vae.discriminator import Discriminator
-from model.vae.loss import distance, vae_loss
+from model.vae.loss import reconstruction_loss, vae_loss
 from model.vae.network import VAE
-from model.vae.training import VAETraining, Weights
+from model.vae.training import LossWeights, VAETraining
 
 
 def video(frames=5, height=16, width=24, seed=0):
@@ -36,7 +36,7 @@ def gradients(module):
 
 def test_without_a_discriminator_it_is_the_plain_loss_with_the_plain_gradients():
     both = training(adversarial=False)
-    loss, parts = both(video(), generator(), Weights(kl=0.01, perceptual=look, perceptual_weight=0.5))
+    loss, parts = both(video(), generator(), LossWeights(kl=0.01, perceptual=look, perceptual_weight=0.5))
     loss.backward()
     ours = gradients(both.vae)
     both.zero_grad()
@@ -54,7 +54,7 @@ def test_without_a_discriminator_it_is_the_plain_loss_with_the_plain_gradients()
 
 
 def test_each_player_gets_its_own_gradient():
-    both, weights = training(), Weights(kl=0.01, adversarial=0.3)
+    both, weights = training(), LossWeights(kl=0.01, adversarial=0.3)
     loss, parts = both(video(), generator(), weights)
     loss.backward()
     vae, critic = gradients(both.vae), gradients(both.discriminator)
@@ -80,7 +80,7 @@ def test_the_discriminators_gradient_is_as_long_as_it_is_told_to_be():
 
 def test_before_it_plays_the_discriminator_is_not_asked():
     both = training()
-    loss, parts = both(video(), generator(), Weights(kl=0.01))
+    loss, parts = both(video(), generator(), LossWeights(kl=0.01))
     loss.backward()
     assert set(parts) == {"l1", "kl"}
     assert not gradients(both.discriminator)
@@ -124,10 +124,10 @@ def test_it_learns_to_tell_blurred_from_sharp():
 def test_softness_squares_what_is_far_below_it_and_leaves_what_is_far_above():
     x = torch.zeros(1, 3, 1, 4, 4)
     for error, expected in ((1e-3, 1e-3**2 / (2 * 0.3)), (100.0, 100.0 - 0.3)):
-        loss, parts = distance(x, x + error, softness=0.3)
+        loss, parts = reconstruction_loss(x, x + error, softness=0.3)
         assert float(loss) == pytest.approx(expected, rel=0.01)
         assert float(parts["l1"]) == pytest.approx(error)
-    assert float(distance(x, x + 0.25)[0]) == pytest.approx(0.25)
+    assert float(reconstruction_loss(x, x + 0.25)[0]) == pytest.approx(0.25)
     right = x.clone().requires_grad_()
-    distance(x, right, softness=0.3)[0].backward()
+    reconstruction_loss(x, right, softness=0.3)[0].backward()
     assert not right.grad.any()  # what is right pulls nowhere

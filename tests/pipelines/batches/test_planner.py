@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.batches.config import BudgetConfig
-from pipelines.batches.planner import Item, assign, batch_size, cost, draw_key, plan_epoch, steps_from
+from pipelines.batches.planner import (
+    Item,
+    assign_to_ranks,
+    batch_size,
+    cost,
+    draw_key,
+    iterate_steps,
+    plan_epoch,
+)
 
 SHAPES = (((17, 48, 112), 105), ((9, 64, 112), 84), ((1, 80, 96), 30), ((5, 48, 48), 18))
 
@@ -57,15 +65,15 @@ def test_the_order_in_which_items_come_makes_no_difference(items, cfg, order):
 @settings(deadline=None)
 @given(items=item_lists(), cfg=budgets, stop=st.integers(0, 40))
 def test_stopping_and_resuming_changes_nothing(items, cfg, stop):
-    whole = list(islice(steps_from(items, 1, 0, cfg), 60))
-    assert list(islice(steps_from(items, 1, stop, cfg), 60 - stop)) == whole[stop:]
+    whole = list(islice(iterate_steps(items, 1, 0, cfg), 60))
+    assert list(islice(iterate_steps(items, 1, stop, cfg), 60 - stop)) == whole[stop:]
     assert [number for number, *_ in whole] == list(range(60))
 
 
 @given(items=item_lists(), cfg=budgets, world=st.integers(1, 8))
 def test_ranks_share_a_step_whatever_their_number(items, cfg, world):
     for step in plan_epoch(items, 1, 0, cfg):
-        ranks = assign(step, world)
+        ranks = assign_to_ranks(step, world)
         assert len(ranks) == world
         assert len({len(r) for r in ranks}) == 1, "all ranks make equally many backward passes"
         assert Counter(b for r in ranks for b in r if b is not None) == Counter(step)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.batches.config import ShapeConfig, WindowConfig
-from pipelines.batches.shapes import fit_frames, fit_shape, kept_share
+from pipelines.batches.shapes import crop_coverage, fit_frames, fit_shape
 from pipelines.batches.windows import HELD_OUT, TRAIN, plan_windows, time_blocks, window_lengths
 
 
@@ -23,7 +23,7 @@ def test_a_shape_fits_the_budget_and_its_sides_are_multiples(width, height, bloc
 @pytest.mark.parametrize("size", [(640, 272), (1280, 720), (176, 144), (720, 1280), (1920, 800)])
 def test_at_a_fair_budget_almost_nothing_of_the_picture_is_cropped(size):
     h, w = fit_shape(*size, 256 * 256, 16)
-    assert kept_share(*size, w, h) > 0.95
+    assert crop_coverage(*size, w, h) > 0.95
     assert h * w > 0.3 * min(256 * 256, size[0] * size[1])
 
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from pipelines.cutting.check_clip import Promised, check_clip
+from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.media.decode import iterate_pictures
@@ -38,19 +38,19 @@ def test_what_cutting_writes_is_as_its_row_says(tmp_path, name, method):
     if name == "turned":
         height, width = width, height
     length = (span.end_pts - span.start_pts) * span.time_base
-    promised = Promised(len(pictures), width, height, length, named if method == "copy" else None)
+    promised = ExpectedClip(len(pictures), width, height, length, named if method == "copy" else None)
     assert check_clip(tmp_path / "clip.mp4", promised) == []
 
 
 def test_what_is_not_as_promised_is_named(tmp_path):
     write(tmp_path / "a.mp4", pan(1, 25, 48, 64), fps=25)
-    assert check_clip(tmp_path / "a.mp4", Promised(25, 64, 48, Fraction(1), None)) == []
-    assert check_clip(tmp_path / "a.mp4", Promised(24, 64, 50, Fraction(2), None)) == [
+    assert check_clip(tmp_path / "a.mp4", ExpectedClip(25, 64, 48, Fraction(1), None)) == []
+    assert check_clip(tmp_path / "a.mp4", ExpectedClip(24, 64, 50, Fraction(2), None)) == [
         "it shows 25 frames, not 24",
         "it is 64 × 48, not 64 × 50",
         "it lasts 1 s, not 2 s",
     ]
-    assert check_clip(tmp_path / "a.mp4", Promised(25, 64, 48, Fraction(1), "0" * 32)) == [
+    assert check_clip(tmp_path / "a.mp4", ExpectedClip(25, 64, 48, Fraction(1), "0" * 32)) == [
         "it decodes to other pictures than the source"
     ]
 
@@ -59,8 +59,8 @@ def test_what_is_not_as_promised_is_named(tmp_path):
 def test_rows_of_early_versions_count_in_the_pixels_of_the_clip(tmp_path, rotate_deg, own, square):
     path = tmp_path / "a.mp4"
     write(path, pan(1, 25, 48, 64), fps=25, pixel_aspect=Fraction(16, 11), rotate_deg=rotate_deg)
-    assert check_clip(path, Promised(25, *square, Fraction(1), None)) == []
-    assert check_clip(path, Promised(25, *own, Fraction(1), None, square=False)) == []
-    assert check_clip(path, Promised(25, *own, Fraction(1), None)) == [
+    assert check_clip(path, ExpectedClip(25, *square, Fraction(1), None)) == []
+    assert check_clip(path, ExpectedClip(25, *own, Fraction(1), None, square=False)) == []
+    assert check_clip(path, ExpectedClip(25, *own, Fraction(1), None)) == [
         f"it is {square[0]} × {square[1]}, not {own[0]} × {own[1]}"
     ]

@@ -18,13 +18,13 @@ from pipelines.cutting.cut import cut
 from pipelines.errors import MediaError, Reason
 from pipelines.media import fast_reader
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
-from pipelines.media.fast_reader import GaveUp, open_fast
+from pipelines.media.fast_reader import DecordError, open_fast
 from pipelines.media.mp4_boxes import Edit, set_edits, video_edit, without_video_edit
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.planes import planes_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
-from tests.support.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured, render, tone
+from tests.support.codecs import FPS, LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, measure_source, render, tone
 from tests.support.odd_sources import SOURCES
 
 needs_decord = pytest.mark.skipif(
@@ -119,7 +119,7 @@ def test_without_decord_the_same_frames_are_shown(source, tmp_path, monkeypatch)
 def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
     """A recording that begins within an open group: decord repeats a frame at the end of some of its
     clips."""
-    footage = as_measured(SOURCES["begun_late.ts"](tmp_path / "begun_late.ts"))
+    footage = measure_source(SOURCES["begun_late.ts"](tmp_path / "begun_late.ts"))
     last_but = len(footage.hashes) - 5
     gave_up = 0
     for first, last in [(first, first + length) for first in (0, 2, last_but) for length in (1, 3, 5)]:
@@ -131,7 +131,7 @@ def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
         np.testing.assert_array_equal(shown, footage.pixels[first:last])
         try:
             open_fast(data, clock).pick(everything)
-        except GaveUp:
+        except DecordError:
             gave_up += 1
     assert gave_up
 
@@ -139,7 +139,7 @@ def test_a_frame_that_decord_loses_comes_from_pyav(tmp_path):
 @pytest.mark.parametrize("name", SOURCES)
 def test_clips_of_odd_sources_are_exact_or_near_or_refused(tmp_path, name):
     try:
-        footage = as_measured(SOURCES[name](tmp_path / name))
+        footage = measure_source(SOURCES[name](tmp_path / name))
     except MediaError:
         return  # curation refuses it before there is anything to cut: see test_clock
     out, end = tmp_path / "clip.mp4", len(footage.hashes)
@@ -320,7 +320,7 @@ def test_keyframe_flags_that_lie_mislead_no_reader(source, tmp_path):
         packet.is_keyframe = True
 
     honest = source("h264_open_gop")
-    liar = as_measured(rewrite(honest.path, tmp_path / "liar.mp4", flag_all))
+    liar = measure_source(rewrite(honest.path, tmp_path / "liar.mp4", flag_all))
     assert liar.hashes == honest.hashes
     for first, last in spans("liar", 6):
         made = liar.cut(tmp_path / "clip.mp4", first, last)
@@ -356,7 +356,7 @@ def test_a_stream_that_changes_its_parameters_is_re_encoded(source, tmp_path):
                     packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
                     packet.stream = track
                     target.mux(packet)
-    footage = as_measured(both)
+    footage = measure_source(both)
     made = footage.cut(tmp_path / "clip.mp4", NUM_FRAMES - 6, NUM_FRAMES + 10)
     assert made.method == "encode"
     assert "parameter sets" in made.why
@@ -417,7 +417,7 @@ def test_frames_a_nanosecond_apart_are_too_fast_for_a_clip_and_no_fault_of_the_e
     data = path.read_bytes()
     # its time scale
     path.write_bytes(data.replace(bytes.fromhex("2ad7b1830f4240"), bytes.fromhex("2ad7b183000001")))
-    hasty = as_measured(path)
+    hasty = measure_source(path)
     assert hasty.time_base < Fraction(1, 1_000_000)
     with pytest.raises(MediaError, match="frames per second"):
         hasty.cut(tmp_path / "clip.mp4", 0, 16)

@@ -10,25 +10,25 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.cutting.check_clip import Promised
+from pipelines.cutting.check_clip import ExpectedClip
 from pipelines.cutting.config import EncodeConfig
 from pipelines.cutting.export_clip import export_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.decode import probe_clip
 from pipelines.media.mp4_boxes import video_edit
 from pipelines.media.picture import frames_hash
-from tests.support.codecs import LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, as_measured
+from tests.support.codecs import LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, measure_source
 from tests.support.odd_sources import SOURCES
 
 MIN_DB = 41.0
 ENCODE = EncodeConfig()
 
 
-def promised(footage: Source, stored: Path, first: int, last: int, copied: bool) -> Promised:
+def promised(footage: Source, stored: Path, first: int, last: int, copied: bool) -> ExpectedClip:
     _, _, width, height, _ = probe_clip(stored.read_bytes())
     span = footage.span(first, last)
     length = (span.end_pts - span.start_pts) * span.time_base
-    return Promised(
+    return ExpectedClip(
         last - first, width, height, length, frames_hash(footage.hashes[first:last]) if copied else None
     )
 
@@ -80,7 +80,7 @@ def test_an_exported_file_shows_the_clip_also_to_players_that_know_no_edit_lists
 def test_clips_of_odd_sources_are_exported_too(tmp_path, name):
     stored, out = tmp_path / "stored.mp4", tmp_path / "out.mp4"
     try:
-        footage = as_measured(SOURCES[name](tmp_path / name))
+        footage = measure_source(SOURCES[name](tmp_path / name))
         end = len(footage.hashes)
         first, last = end // 3, end // 3 + max(1, end // 4)
         cut = footage.cut(stored, first, last, max_lead_share=0.99)
@@ -158,7 +158,7 @@ def test_a_clip_whose_pictures_have_no_name_in_the_index_is_exported_all_the_sam
 
 def test_pictures_of_two_fields_stay_so(tmp_path):
     stored, out = tmp_path / "stored.mp4", tmp_path / "out.mp4"
-    footage = as_measured(SOURCES["interlaced.ts"](tmp_path / "interlaced.ts"))
+    footage = measure_source(SOURCES["interlaced.ts"](tmp_path / "interlaced.ts"))
     first, last = 17, len(footage.hashes) - 2
     cut = footage.cut(stored, first, last, max_lead_share=0.99)
     assert (cut.method, cut.lead_frames > 0) == ("copy", True)

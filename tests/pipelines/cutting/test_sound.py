@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.cutting.aac import RATES, aac_layout, aac_rate
 from pipelines.media.picture import picture_hash
-from tests.support.codecs import Source, as_measured, tone
+from tests.support.codecs import Source, measure_source, tone
 from tests.support.footage import pan, write
 from tests.support.sounds import SECONDS, add_sound, film_with_sound
 
@@ -77,7 +77,7 @@ def delay_s(line: np.ndarray, rate: int, begin_s: float, end_s: float) -> float:
 
 def cut_with_sound(footage: Path | Source, out: Path, method: str = "auto"):
     """A clip of frames FIRST … LAST; its pictures are held to be the source's."""
-    source = footage if isinstance(footage, Source) else as_measured(footage)
+    source = footage if isinstance(footage, Source) else measure_source(footage)
     made = source.cut(out, FIRST, LAST, method=method, audio="keep")
     with av.open(str(out)) as container:
         shown = [
@@ -345,7 +345,7 @@ def test_packets_without_times_go_on_from_those_that_have_one(pictures, tmp_path
 
 
 def test_the_same_span_has_the_same_sound_byte_for_byte(pictures, tmp_path):
-    footage = as_measured(film(pictures, tmp_path / "odd.mkv", "pcm_s16le", 22222, "5.1"))
+    footage = measure_source(film(pictures, tmp_path / "odd.mkv", "pcm_s16le", 22222, "5.1"))
     for name in ("a.mp4", "b.mp4"):
         cut_with_sound(footage, tmp_path / name)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from pipelines.dataset.buckets import bucket
 from pipelines.dataset.config import ShardConfig
-from pipelines.dataset.pack import Packable, Packed, plan_shards, shard_id
+from pipelines.dataset.pack import ExistingShard, PackCandidate, plan_shards, shard_id
 from pipelines.ids import hash_text
 
 clips = st.lists(
     st.builds(
-        Packable,
+        PackCandidate,
         clip_id=st.integers(0, 10**6).map(lambda k: hash_text(str(k))),
         bucket=st.sampled_from(["16x9_720_5s", "4x3_480_2s"]),
         content=st.sampled_from(["a", "b"]),
@@ -27,7 +27,7 @@ CFG = ShardConfig(max_clips=4, max_bytes=100)
 def existing(plans, by_id):
     contents = [[(clip_id, by_id[clip_id].content) for clip_id in plan.clip_ids] for plan in plans]
     return [
-        Packed(shard_id(content), plan.bucket, plan.clip_ids)
+        ExistingShard(shard_id(content), plan.bucket, plan.clip_ids)
         for plan, content in zip(plans, contents, strict=True)
     ]
 
@@ -79,7 +79,7 @@ def test_a_shard_that_another_version_named_stays_while_nothing_of_it_is_made_ag
     carried = [replace(clip, carried=True) for clip in clips]
     by_id = {clip.clip_id: clip for clip in carried}
     there = [
-        Packed(
+        ExistingShard(
             hash_text(plan.unit)[:16],
             plan.bucket,
             plan.clip_ids,

@@ -77,7 +77,7 @@ def look(clip: dict, frames: np.ndarray, thumbs_per_s: int = 8) -> dict:
             "delta_lum": pa.array(change, pa.float32()),
         }
     )
-    return looks.signature(signals, clip)
+    return looks.look_row(signals, clip)
 
 
 def looks_of(clips: list[tuple[dict, np.ndarray]]) -> pa.Table:

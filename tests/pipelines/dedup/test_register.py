@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.dedup.looks import Looks
-from pipelines.dedup.register import Start, refine
+from pipelines.dedup.register import InitialAlignment, refine
 from tests.pipelines.dedup.moments import FPS, looks_of, row
 from tests.support.footage import texture
 
@@ -18,6 +18,6 @@ def test_the_lag_is_found_by_something_small_that_moves_by_more_than_its_size(aw
     late = 18
     table = looks_of([(row(name, shown), shown) for name, shown in (("a", frames), ("b", frames[late:]))])
     a, b = Looks(table, [0, 1])
-    found = refine(a, b, Start(1.0, (0.0, 0.0, 1.0, 1.0), away_s - late / FPS))
+    found = refine(a, b, InitialAlignment(1.0, (0.0, 0.0, 1.0, 1.0), away_s - late / FPS))
     assert found is not None
     assert found.lag_s == pytest.approx(-late / FPS, abs=0.02)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.footage.list_file import BadRow, Named, read_list
+from pipelines.footage.list_file import BadRow, ListedFile, read_list
 from pipelines.footage.listing import find_footage
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=30)
@@ -38,7 +38,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(suffix, encoding):
         "tsv": "uri\ncafé.mp4\n",
         "jsonl": '{"uri": "café.mp4"}\n',
     }
-    assert read(f"list.{suffix}", lines[suffix].encode(encoding)) == [Named("café.mp4", {})]
+    assert read(f"list.{suffix}", lines[suffix].encode(encoding)) == [ListedFile("café.mp4", {})]
 
 
 @given(
@@ -51,14 +51,14 @@ def test_what_a_csv_writer_wrote_is_read_back(uris, text):
     writer.writerow(["text", "uri"])
     writer.writerows([text, uri] for uri in uris)
     about = {"text": text} if text else {}
-    assert read("list.csv", sink.getvalue()) == [Named(uri, about) for uri in uris]
+    assert read("list.csv", sink.getvalue()) == [ListedFile(uri, about) for uri in uris]
 
 
 @given(st.binary(max_size=200), st.sampled_from(["txt", "csv", "tsv", "jsonl", "parquet"]))
 def test_whatever_bytes_a_list_has_it_is_rows_or_one_error_that_names_it(content, suffix):
     name = f"list.{suffix}"
     try:
-        told = [row if isinstance(row, Named | BadRow) else None for row in read(name, content)]
+        told = [row if isinstance(row, ListedFile | BadRow) else None for row in read(name, content)]
     except ValueError as error:
         told = (
             [str(error)]
@@ -71,21 +71,21 @@ def test_whatever_bytes_a_list_has_it_is_rows_or_one_error_that_names_it(content
 def test_bad_rows_are_told_with_their_line_and_the_others_are_taken():
     rows = read("l.csv", 'uri,text\na.mp4,x\n,no file\n\nb.mp4,"two\nlines"\nc.mp4,1,2,3\nd.mp4\n')
     assert rows == [
-        Named("a.mp4", {"text": "x"}),
+        ListedFile("a.mp4", {"text": "x"}),
         BadRow("l.csv, line 3", "it has no uri"),
-        Named("b.mp4", {"text": "two\nlines"}),
+        ListedFile("b.mp4", {"text": "two\nlines"}),
         BadRow("l.csv, line 7", "it has 4 fields, and the list 2 columns; quote what holds a ','"),
-        Named("d.mp4", {}),
+        ListedFile("d.mp4", {}),
     ]
     assert read("l.jsonl", '{"uri": "a.mp4", "text": null}\n{"uri": 5}\nnot json\n"b.mp4"\n[1]\n') == [
-        Named("a.mp4", {}),
+        ListedFile("a.mp4", {}),
         BadRow("l.jsonl, line 2", "its uri is 5, which is no text"),
         BadRow("l.jsonl, line 3", "it is no JSON (Expecting value: line 1 column 1 (char 0))"),
-        Named("b.mp4", {}),
+        ListedFile("b.mp4", {}),
         BadRow("l.jsonl, line 5", "it is no object with names"),
     ]
     assert read("l.parquet", parquet(uri=["a.mp4", None, ""], text=[None, "x", "y"])) == [
-        Named("a.mp4", {}),
+        ListedFile("a.mp4", {}),
         BadRow("l.parquet, row 2", "it has no uri"),
         BadRow("l.parquet, row 3", "it has no uri"),
     ]
@@ -96,10 +96,10 @@ def test_bad_rows_are_told_with_their_line_and_the_others_are_taken():
 
 def test_long_fields_other_separators_and_columns_of_another_name():
     long = "x" * 300_000
-    assert read("l.csv", f"uri,text\na.mp4,{long}\n") == [Named("a.mp4", {"text": long})]
-    assert read("l.csv", "uri;text\na.mp4;so, so\n") == [Named("a.mp4", {"text": "so, so"})]
-    assert read("l.csv", " URI ,Text\na.mp4,x\n") == [Named("a.mp4", {})]
-    assert read("l.csv", "path,uri\na.mp4,b.mp4\n", column="path") == [Named("a.mp4", {})]
+    assert read("l.csv", f"uri,text\na.mp4,{long}\n") == [ListedFile("a.mp4", {"text": long})]
+    assert read("l.csv", "uri;text\na.mp4;so, so\n") == [ListedFile("a.mp4", {"text": "so, so"})]
+    assert read("l.csv", " URI ,Text\na.mp4,x\n") == [ListedFile("a.mp4", {})]
+    assert read("l.csv", "path,uri\na.mp4,b.mp4\n", column="path") == [ListedFile("a.mp4", {})]
     with pytest.raises(
         ValueError, match=r"no column 'uri', only 'video_uri', 'n'; did you mean 'video_uri' to be it"
     ):
@@ -108,9 +108,9 @@ def test_long_fields_other_separators_and_columns_of_another_name():
 
 def test_bytes_that_are_no_text_are_a_bad_row_each():
     assert read("l.txt", b"a.mp4\ncaf\xe9.mp4\nb.mp4\n") == [
-        Named("a.mp4", {}),
+        ListedFile("a.mp4", {}),
         BadRow("l.txt, line 2", "it is not UTF-8; save the list as UTF-8"),
-        Named("b.mp4", {}),
+        ListedFile("b.mp4", {}),
     ]
 
 
@@ -180,7 +180,7 @@ def test_a_list_says_once_where_its_files_are():
 def test_a_value_that_python_can_not_hold_is_one_bad_row():
     far = pa.array([0, 2**60, 1], pa.timestamp("us"))  # after the year 9999
     rows = read("l.parquet", parquet(uri=["a.mp4", "b.mp4", "c.mp4"], text=far))
-    assert [type(row) for row in rows] == [Named, BadRow, Named]
+    assert [type(row) for row in rows] == [ListedFile, BadRow, ListedFile]
     assert rows[1].where == "l.parquet, row 2"
 
 
@@ -207,4 +207,4 @@ def test_a_path_that_no_system_has_is_a_row():
     named, good = read_list("a.txt", b"/".join([b".."] * 10**6) + b"/x.mp4\n# " + b"y" * 10**6 + b"\nb.mp4\n")
     assert isinstance(named, BadRow)
     assert "3,000,005 characters" in named.why
-    assert good == Named("b.mp4")
+    assert good == ListedFile("b.mp4")

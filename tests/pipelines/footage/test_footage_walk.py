@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from pipelines.footage.listing import find_footage
-from tests.support.permissions import as_nobody, forbidden
+from tests.support.permissions import as_nobody, with_mode
 
 _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64
 
@@ -136,7 +136,7 @@ def test_a_folder_that_may_be_listed_and_not_entered_is_told_file_by_file(open_f
         (open_folder / name).parent.mkdir(parents=True, exist_ok=True)
         (open_folder / name).write_bytes(_MP4)
     (open_folder / "shut" / "link.mp4").symlink_to("../d.mp4")
-    with forbidden(open_folder / "shut", 0o444), forbidden(open_folder / "closed", 0o000), as_nobody():
+    with with_mode(open_folder / "shut", 0o444), with_mode(open_folder / "closed", 0o000), as_nobody():
         found = find_footage(str(open_folder))
     assert names(found, open_folder) == ["d.mp4"]
     told = {

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipelines.footage.given import Given, Root, given
+from pipelines.footage.given import AllowedFootage, FootageRoot, allowed_footage
 from pipelines.storage import s3
 
 _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64
@@ -24,7 +24,7 @@ def disk(tmp_path):
 
 
 def opened(footage, uris, **how):
-    return [uri for uri in uris if Given((Root(str(footage)),), **how).opens(str(uri))]
+    return [uri for uri in uris if AllowedFootage((FootageRoot(str(footage)),), **how).opens(str(uri))]
 
 
 def test_a_folder_gives_what_really_lies_in_it(disk):
@@ -51,15 +51,15 @@ def test_files_globs_and_lists_give_what_they_name(disk):
     every = [disk / "foot/a.mp4", disk / "foot/day/b.mp4", disk / "foot2/c.mp4"]
     assert opened(disk / "foot/a.mp4", every) == every[:1]
     assert opened(disk / "foot*/*.mp4", every) == [every[0], every[2]]
-    assert not given(str(disk / "gone.csv")).opens(str(every[0]))
-    assert not given(None).opens(str(every[0]))
+    assert not allowed_footage(str(disk / "gone.csv")).opens(str(every[0]))
+    assert not allowed_footage(None).opens(str(every[0]))
 
 
 def test_a_list_of_objects_gives_those_objects(disk, monkeypatch):
     from pipelines.footage import s3_listing
 
-    monkeypatch.setattr(s3_listing, "listed", lambda rows: [source_of(uri) for uri, _ in rows])
-    root = Root(str(disk / "list.csv"), uri_column="path")
+    monkeypatch.setattr(s3_listing, "resolve_list", lambda rows: [source_of(uri) for uri, _ in rows])
+    root = FootageRoot(str(disk / "list.csv"), uri_column="path")
     uris = [
         str(disk / "foot/a.mp4"),
         "s3://bucket/listed.mp4",
@@ -91,4 +91,6 @@ def test_a_prefix_gives_what_is_below_it_and_nobody_is_asked(monkeypatch):
 
 
 def test_a_root_that_may_not_be_looked_into_gives_nothing(disk):
-    assert not given(str(disk / "foot" / "a.mp4" / "below")).opens(os.fspath(disk / "foot" / "a.mp4"))
+    assert not allowed_footage(str(disk / "foot" / "a.mp4" / "below")).opens(
+        os.fspath(disk / "foot" / "a.mp4")
+    )

@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 from pipelines.errors import MediaError
 from pipelines.footage import s3_listing
-from pipelines.footage.listing import check_footage, find_footage, found_again
+from pipelines.footage.listing import check_footage, find_footage, recheck_source
 from pipelines.ids import hash_bytes
 from pipelines.records import Source
 from pipelines.storage import s3 as s3_door
@@ -85,14 +85,14 @@ def test_nobody_is_missing_because_the_server_is_away_or_the_keys_are_wrong(buck
     (tmp_path / "list.txt").write_text(f"s3://{bucket}/other/d.mp4\ns3://{bucket}/gone.mp4\n")
     (source,) = find_footage(str(tmp_path / "list.txt")).sources
     row = {"uri": source.uri, "size_bytes": source.size_bytes, "etag": source.etag, "video_id": ""}
-    with monkeypatch.context() as patch, s3_door.hurried():
+    with monkeypatch.context() as patch, s3_door.short_timeouts():
         patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: found_again(row)):
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: recheck_source(row)):
             with pytest.raises(ConnectionError, match="does not answer"):
                 ask()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: found_again(row)):
+        for ask in (lambda: find_footage(str(tmp_path / "list.txt")), lambda: recheck_source(row)):
             with pytest.raises(PermissionError, match="look at the credentials"):
                 ask()
 
@@ -144,11 +144,11 @@ def test_a_source_is_gone_when_its_bytes_are_others(s3, bucket):
         "video_id": hash_bytes(_MP4),
     }
     now = (source.size_bytes, source.etag)
-    assert found_again(row | {"etag": source.etag, "video_id": ""}) == now
-    assert found_again(row) == now
-    assert found_again(row | {"video_id": "0"}) == "the file has changed since it was curated"
+    assert recheck_source(row | {"etag": source.etag, "video_id": ""}) == now
+    assert recheck_source(row) == now
+    assert recheck_source(row | {"video_id": "0"}) == "the file has changed since it was curated"
     s3.client().delete_object(Bucket=bucket, Key="other/d.mp4")
-    assert "nothing is there" in found_again(row)
+    assert "nothing is there" in recheck_source(row)
 
 
 def test_a_listing_is_looked_at_page_by_page():
@@ -159,7 +159,7 @@ def test_a_listing_is_looked_at_page_by_page():
             seen.append(k)
             yield s3_door.S3Object(f"s3://bucket/{k}.mp4", k, "etag")
 
-    found = s3_listing.sources(objects(), frozenset((".mp4",)), 0, lambda *_: None)
+    found = s3_listing.classify_objects(objects(), frozenset((".mp4",)), 0, lambda *_: None)
     assert next(found).uri == "s3://bucket/0.mp4"
     assert len(seen) == 1_000
 
@@ -184,8 +184,8 @@ def test_what_is_wrong_with_one_object_is_told_from_what_is_wrong_with_all(
         "Error": {"Code": code, "Message": "as S3 says it"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    said = s3_door.in_words(ClientError(answer, operation), "s3://bucket/a.mp4")
+    said = s3_door.as_python_error(ClientError(answer, operation), "s3://bucket/a.mp4")
     assert isinstance(said, OSError)
-    assert isinstance(said, s3_door.OF_ONE) == of_one
+    assert isinstance(said, s3_door.SINGLE_OBJECT_ERRORS) == of_one
     assert "s3://bucket/a.mp4" in str(said)
     assert s3_door.endpoint() in str(said)

@@ -14,9 +14,9 @@ from pipelines.errors import MediaError, PlaceError, Reason
 from pipelines.footage import source_file
 from pipelines.footage.cache import FootageCache
 from pipelines.footage.identity import object_id
-from pipelines.footage.listing import etag, found_again
+from pipelines.footage.listing import etag, recheck_source
 from pipelines.footage.source_file import read_video_id, remote_file
-from pipelines.ids import VideoId, video_id
+from pipelines.ids import VideoHasher, video_id
 from pipelines.measure import confined
 from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import RangedFile
@@ -226,7 +226,7 @@ def test_of_several_processes_that_need_a_file_one_fetches_it(tmp_path):
 def test_a_video_has_the_same_id_in_pieces(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(bytes(range(256)) * 10)
-    whole = VideoId()
+    whole = VideoHasher()
     for piece in (path.read_bytes()[:700], path.read_bytes()[700:]):
         whole.take(piece)
     assert whole.value() == video_id(path)
@@ -285,10 +285,10 @@ def test_a_file_of_this_machine_whose_bytes_do_not_end_in_time_is_given_up(tmp_p
         read_video_id(str(film), (stat.st_size, etag(stat)), limits)
     assert caught.value.reason is Reason.TIMED_OUT
     row = {"uri": str(film), "size_bytes": stat.st_size, "etag": "mtime-1", "video_id": "0" * 32}
-    assert " 1 s" in found_again(row, limits)
+    assert " 1 s" in recheck_source(row, limits)
 
 
 def test_more_bytes_have_more_time():
     cfg = LimitConfig(deadline_s=10)
-    assert confined.whole_limits(cfg, 0).deadline_s == 10
-    assert confined.whole_limits(cfg, 10**11).deadline_s == 10 + 10**5
+    assert confined.full_read_limits(cfg, 0).deadline_s == 10
+    assert confined.full_read_limits(cfg, 10**11).deadline_s == 10 + 10**5

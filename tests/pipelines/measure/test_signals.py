@@ -18,8 +18,8 @@ from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import picture_hash, upright
 from pipelines.media.read_clock import read_clock
 from pipelines.shots.config import ShotConfig
-from pipelines.shots.find_shots import look_of
-from pipelines.shots.observation import observe
+from pipelines.shots.find_shots import inference_plan
+from pipelines.shots.observation import evidence_columns
 from pipelines.shots.transnet import TransNet
 from pipelines.storage.parquet import parquet_bytes
 from tests.support.footage import pan, real_clips, write
@@ -102,15 +102,15 @@ def test_every_frame_has_the_hash_of_its_picture():
 
 
 def test_the_cascade_looks_only_near_what_evidence_cannot_explain():
-    look = look_of(ShotConfig())
+    look = inference_plan(ShotConfig())
     a, b = (pan(seed, 300, 27, 48, right=0.05).astype(float) for seed in (1, 2))
     share = np.clip((np.arange(300) - 130) / 20, 0, 1)[:, None, None, None]  # a dissolve of frames 131 … 149
     tiny = ((1 - share) * a + share * b).astype(np.uint8)
-    looked = ~np.isnan(observe(tiny, 0, 0, 300, 300, look, "fp32")["transition"])
+    looked = ~np.isnan(evidence_columns(tiny, 0, 0, 300, 300, look, "fp32")["transition"])
     assert looked[131:150].all()
     assert not looked[: 131 - 2 * look.cell].any()
     assert not looked[150 + 2 * look.cell :].any()
-    still = observe(tiny[:130], 0, 0, 130, 130, look, "fp32")["transition"]
+    still = evidence_columns(tiny[:130], 0, 0, 130, 130, look, "fp32")["transition"]
     assert np.isnan(still).all()
 
 

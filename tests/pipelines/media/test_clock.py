@@ -19,7 +19,7 @@ from pipelines.media.decode import iterate_frames, iterate_pictures
 from pipelines.media.picture import picture_hash
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
-from pipelines.media.whole import whole_pictures
+from pipelines.media.whole import intact_pictures
 from tests.support.footage import pan, write
 from tests.support.odd_bytes import without_box
 from tests.support.odd_sources import EDITS, REFUSED, SOURCES, X264
@@ -49,7 +49,7 @@ def shown(path, start_pts, end_pts, clock) -> list[tuple[int, int]]:
 
 
 def shown_whole(path, start_pts, end_pts, clock) -> list[tuple[int, int]]:
-    pictures = list(whole_pictures(path, clock, start_pts, end_pts))
+    pictures = list(intact_pictures(path, clock, start_pts, end_pts))
     assert [picture.pts for _, picture in pictures] == [clock.pts[number] for number, _ in pictures]
     return [(picture.pts, picture_hash(picture)) for _, picture in pictures]
 

@@ -13,8 +13,8 @@ from av.sidedata.sidedata import Type
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
-from pipelines.cutting.mp4_layout import cropped
-from pipelines.cutting.remux import read_run
+from pipelines.cutting.mp4_layout import add_clean_aperture
+from pipelines.cutting.remux import read_packet_run
 from pipelines.errors import MediaError, Reason
 from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import measure
@@ -221,7 +221,7 @@ def signals_of(path):
 def test_what_the_container_crops_is_not_shown(tmp_path, suffix):
     path = tmp_path / "cropped.mp4"
     write(path, marked())
-    path.write_bytes(cropped(path.read_bytes(), 50, 38, WIDTH, HEIGHT))
+    path.write_bytes(add_clean_aperture(path.read_bytes(), 50, 38, WIDTH, HEIGHT))
     if suffix == ".mkv":
         path = remuxed(path, tmp_path / "cropped.mkv")
     first = pictures_of(path)[0]
@@ -273,7 +273,7 @@ def test_an_aperture_is_cut_to_whole_pixels_as_ffmpeg_cuts_it_and_one_beyond_the
 
 def test_a_cropping_larger_than_the_picture_is_none(tmp_path):
     path = write(tmp_path / "cropped.mp4", marked())
-    path.write_bytes(cropped(path.read_bytes(), 200, 300, WIDTH, HEIGHT))
+    path.write_bytes(add_clean_aperture(path.read_bytes(), 200, 300, WIDTH, HEIGHT))
     assert format_of(pictures_of(path)[0]).crop == Crop()
 
 
@@ -437,10 +437,10 @@ def test_the_samples_of_a_clip_begin_with_its_first_sets(tmp_path):
     path = joined(tmp_path, [(48, 64, None), (72, 96, None)])
     clock = read_clock(path)
     span = Span(int(clock.pts[24]), clock.end_pts, clock.time_base)
-    run = read_run(path, span, 24)
+    run = read_packet_run(path, span, 24)
     assert run.header is not None
     assert run.header.startswith(b"\x00\x00\x00\x01")
-    first = read_run(path, Span(int(clock.pts[0]), int(clock.pts[24]), clock.time_base), 24)
+    first = read_packet_run(path, Span(int(clock.pts[0]), int(clock.pts[24]), clock.time_base), 24)
     assert first.header is None
 
 

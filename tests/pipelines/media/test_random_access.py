@@ -8,9 +8,9 @@ from pipelines.media.packets import demux_times
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import (
     FieldSyntax,
-    begins_anew,
     field_syntax,
     is_field,
+    is_random_access_point,
     is_shown,
     nal_length_bytes,
     nal_units,
@@ -50,10 +50,10 @@ def annex_b(*units: bytes) -> memoryview:
 )
 def test_h264_begins_at_an_idr_or_an_exact_recovery_point(units, open_gop, closed):
     packet = annex_b(*units)
-    assert begins_anew("h264", packet, 0) == open_gop
-    assert begins_anew("h264", packet, 0, closed=True) == closed
+    assert is_random_access_point("h264", packet, 0) == open_gop
+    assert is_random_access_point("h264", packet, 0, closed=True) == closed
     sized = memoryview(b"".join(len(unit).to_bytes(4) + unit for unit in units))
-    assert begins_anew("h264", sized, 4) == open_gop
+    assert is_random_access_point("h264", sized, 4) == open_gop
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_h264_begins_at_an_idr_or_an_exact_recovery_point(units, open_gop, close
 )
 def test_hevc_begins_at_random_access_pictures(kind, open_gop, closed):
     packet = annex_b(b"\x46\x01\x50", bytes((kind << 1, 1, 0x80)))
-    assert begins_anew("hevc", packet, 0) == open_gop
-    assert begins_anew("hevc", packet, 0, closed=True) == closed
+    assert is_random_access_point("hevc", packet, 0) == open_gop
+    assert is_random_access_point("hevc", packet, 0, closed=True) == closed
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_hevc_begins_at_random_access_pictures(kind, open_gop, closed):
     ],
 )
 def test_other_codecs_tell_in_their_first_bits(codec, packet, begins, shown):
-    assert begins_anew(codec, memoryview(packet), 0) == begins
+    assert is_random_access_point(codec, memoryview(packet), 0) == begins
     assert is_shown(codec, memoryview(packet)) == shown
 
 
@@ -99,7 +99,7 @@ def test_other_codecs_tell_in_their_first_bits(codec, packet, begins, shown):
 def test_no_bytes_are_too_odd_to_be_looked_at(data, codec):
     for prefix, length in ((b"", 0), (START, 0), (b"", 1), (b"", 4)):
         packet = memoryview(prefix + data)
-        assert begins_anew(codec, packet, length) in (True, False)
+        assert is_random_access_point(codec, packet, length) in (True, False)
         syntax = field_syntax(codec, packet, length) or FieldSyntax(4)
         assert is_field(packet, length, syntax) in (True, False)
         assert nal_length_bytes(codec, data) in (0, 1, 2, 3, 4)

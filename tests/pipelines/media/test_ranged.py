@@ -15,7 +15,7 @@ import pytest
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut_clip
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.partial import reads_in_part
+from pipelines.footage.partial import supports_partial_reads
 from pipelines.measure import confined
 from pipelines.media import ranged
 from pipelines.media.config import FootageConfig
@@ -192,7 +192,7 @@ def test_what_can_only_be_read_from_the_start_is_told_apart_by_its_first_bytes(l
     wanted = {"mp4": True, "mkv": True, "ts": True, "flv": False, "live.mkv": False, "fragments.mp4": False}
     for name, path in long_files.items():
         far = Far(path)
-        assert reads_in_part(far.file) == wanted[name], name
+        assert supports_partial_reads(far.file) == wanted[name], name
         assert far.fetched <= 1024**2
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.listing import etag, find_footage, found_again
+from pipelines.footage.listing import etag, find_footage, recheck_source
 from pipelines.footage.source_file import read_video_id
 from pipelines.media import regular
 from pipelines.media.config import LimitConfig
@@ -72,7 +72,7 @@ def test_a_row_of_a_dataset_that_names_a_device_is_not_taken_for_its_file(odd):
     for path, kind in odd.items():
         status = path.stat()
         row = {"uri": str(path), "size_bytes": status.st_size, "etag": etag(status), "video_id": "0" * 32}
-        assert found_again(row) == f"it is {kind}; only regular files are footage"
+        assert recheck_source(row) == f"it is {kind}; only regular files are footage"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own file systems are Linux's")

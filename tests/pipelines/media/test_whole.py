@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pipelines.errors import MediaError, Reason
-from pipelines.measure.stretches import gaps, lost_s, stretches
+from pipelines.measure.stretches import contiguous_segments, gaps, lost_s
 from pipelines.media import whole
 from pipelines.media.picture import picture_hash
 from pipelines.media.read_clock import read_clock
-from pipelines.media.whole import pictures_between, whole_pictures
+from pipelines.media.whole import intact_pictures, pictures_between
 from tests.support.footage import pan, write
 
 FRAMES = 96
@@ -45,7 +45,8 @@ def sources(tmp_path_factory):
 def shown(path, clock, start_pts=None):
     start = int(clock.pts[0]) if start_pts is None else start_pts
     return {
-        picture.pts: picture_hash(picture) for _, picture in whole_pictures(path, clock, start, clock.end_pts)
+        picture.pts: picture_hash(picture)
+        for _, picture in intact_pictures(path, clock, start, clock.end_pts)
     }
 
 
@@ -97,7 +98,7 @@ def test_what_is_whole_is_the_same_wherever_decoding_begins(sources, tmp_path, n
         everything = shown(path, clock)
         lost += len(clock.pts) - len(everything) + sum(gap.num_frames for gap in clock.gaps)
         for begin, end in pairwise([*clock.pts[::11].tolist(), clock.end_pts]):
-            part = {picture.pts for _, picture in whole_pictures(path, clock, begin, end)}
+            part = {picture.pts for _, picture in intact_pictures(path, clock, begin, end)}
             assert part == {pts for pts in everything if begin <= pts < end}
             assert shown(path, clock, begin) == {pts: row for pts, row in everything.items() if pts >= begin}
     assert lost or name == "vp9.webm"
@@ -134,7 +135,7 @@ def test_damage_everywhere_costs_no_more_than_decoding_all_twice(sources, tmp_pa
     monkeypatch.setattr(
         whole._Decoding, "_feed", lambda self, packet: fed.append(packet) or feed(self, packet)
     )
-    list(whole_pictures(path, clock, int(clock.pts[0]), clock.end_pts))
+    list(intact_pictures(path, clock, int(clock.pts[0]), clock.end_pts))
     assert len(fed) <= 2 * FRAMES
 
 
@@ -197,5 +198,5 @@ def test_a_hole_in_a_container_is_a_gap_and_no_shot_goes_on_behind_it(sources, t
     assert lost_s(clock, found) == pytest.approx((FRAMES - len(came)) / 25, abs=0.1)
     for gap in found:
         assert not any(gap.start_pts <= pts < gap.end_pts for pts in came)
-        for part in stretches(clock, times):
+        for part in contiguous_segments(clock, times):
             assert part.end_pts <= gap.start_pts or times[part.first] >= gap.end_pts

@@ -197,7 +197,7 @@ def tell_and_return(numbers, value):
 
     telling._EVERY_S = 0.0
     for number in numbers:
-        telling.tell(number)
+        telling.report_progress(number)
     return value
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from pipelines.errors import MediaError, Reason
 from pipelines.sandbox import call_filter, capabilities, child
-from pipelines.sandbox.calls import NUMBERS
-from pipelines.sandbox.cell import FILTER, LANDLOCK, NAMESPACES, Means, means
+from pipelines.sandbox.calls import SYSCALL_NUMBERS
+from pipelines.sandbox.cell import FILTER, LANDLOCK, NAMESPACES, IsolationSupport, detect_support
 from pipelines.sandbox.child import Limits, call
-from tests.support.hostile_child import OF_ITS_OWN, SECRET
+from tests.support.hostile_child import ALLOWED_ATTEMPTS, SECRET
 
 LIMITS = Limits(20, 2**28, 2**20)
 KEYS = {
@@ -86,7 +86,11 @@ def reached(outcomes):
 
 def need(*wanted: str) -> None:
     """Skip where the kernel lacks something."""
-    there = {LANDLOCK: means().landlock, NAMESPACES: means((LANDLOCK,)).namespaces, FILTER: means().filter}
+    there = {
+        LANDLOCK: detect_support().landlock,
+        NAMESPACES: detect_support((LANDLOCK,)).namespaces,
+        FILTER: detect_support().filter,
+    }
     if missing := [name for name in wanted if not there[name]]:
         pytest.skip(f"this machine has no {', '.join(missing)}")
 
@@ -97,13 +101,15 @@ def test_hostile_code_reaches_its_own_file_and_folder_and_nothing_else(whom, hid
     need(hides_files, FILTER)
     outcomes = attacked(whom, *without)
     assert len(outcomes) > 75
-    assert reached(outcomes) == OF_ITS_OWN, {name: outcomes[name] for name in reached(outcomes) - OF_ITS_OWN}
+    assert reached(outcomes) == ALLOWED_ATTEMPTS, {
+        name: outcomes[name] for name in reached(outcomes) - ALLOWED_ATTEMPTS
+    }
 
 
 @pytest.mark.parametrize("whom", ["this user", "nobody"])
 def test_with_the_filter_alone_it_reads_files_but_reaches_no_network_no_memory_and_no_process(whom):
     need(FILTER)
-    escaped = reached(attacked(whom, LANDLOCK, NAMESPACES)) - OF_ITS_OWN
+    escaped = reached(attacked(whom, LANDLOCK, NAMESPACES)) - ALLOWED_ATTEMPTS
     assert "files: secret" in escaped
     numbers_only = {
         "memory of the caller: handles",
@@ -119,7 +125,7 @@ def test_with_the_filter_alone_it_reads_files_but_reaches_no_network_no_memory_a
 
 
 def test_without_a_cell_the_same_code_reaches_nearly_all_of_it():
-    escaped = reached(attacked("this user", LANDLOCK, NAMESPACES, FILTER)) - OF_ITS_OWN
+    escaped = reached(attacked("this user", LANDLOCK, NAMESPACES, FILTER)) - ALLOWED_ATTEMPTS
     assert len(escaped) > 35
     assert {
         "network: tcp",
@@ -221,11 +227,11 @@ def test_a_link_in_the_place_of_what_a_child_made_is_not_followed(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("link", "pipe", "nothing"):
         with pytest.raises(MediaError, match="left") as caught:
-            child.read_made(tmp_path / name, 1000)
+            child.read_output(tmp_path / name, 1000)
         assert caught.value.reason is Reason.CRASHED
-    assert child.read_made(tmp_path / "secret", 1000) == SECRET
+    assert child.read_output(tmp_path / "secret", 1000) == SECRET
     with pytest.raises(MediaError, match="something else"):
-        child.read_made(tmp_path / "secret", 10)
+        child.read_output(tmp_path / "secret", 10)
 
 
 def answer(data, times=1):
@@ -263,14 +269,14 @@ def test_the_filter_of_every_machine_is_sound(machine):
     steps = call_filter.decoding(machine, 4711, writes=True)
     outcomes = {number: run(steps, number, machine) for number in range(600)}
     column = {"x86_64": 0, "aarch64": 1}[machine]
-    known = {call[column] for call in NUMBERS.values()} - {None}
+    known = {call[column] for call in SYSCALL_NUMBERS.values()} - {None}
     assert all(outcomes[number] >> 16 == 5 for number in set(outcomes) - known)
     assert sum(outcome == 0x7FFF0000 for outcome in outcomes.values()) > 75
-    assert run(steps, NUMBERS["kill"][column], machine, (4711,)) == 0x7FFF0000
-    assert run(steps, NUMBERS["kill"][column], machine, (1,)) >> 16 == 5
+    assert run(steps, SYSCALL_NUMBERS["kill"][column], machine, (4711,)) == 0x7FFF0000
+    assert run(steps, SYSCALL_NUMBERS["kill"][column], machine, (1,)) >> 16 == 5
     for other in ("x86_64", "aarch64"):
         if other != machine:
-            assert run(steps, NUMBERS["read"][column], other) >> 16 == 5
+            assert run(steps, SYSCALL_NUMBERS["read"][column], other) >> 16 == 5
 
 
 def run(steps, number, machine, arguments=()):
@@ -327,14 +333,14 @@ def test_a_file_system_that_forgets_its_files_is_a_files_own_as_a_whole(tmp_path
 
 
 def test_what_is_lacking_is_said():
-    assert str(Means(7, False, True)) == "Landlock 7 and a filter of system calls"
-    assert Means(7, False, True).full
-    assert Means(0, True, True).full
-    assert Means(0, True, True).lacks == ""
-    alone = Means(0, False, True)
+    assert str(IsolationSupport(7, False, True)) == "Landlock 7 and a filter of system calls"
+    assert IsolationSupport(7, False, True).full
+    assert IsolationSupport(0, True, True).full
+    assert IsolationSupport(0, True, True).lacks == ""
+    alone = IsolationSupport(0, False, True)
     assert (str(alone), alone.full) == ("a filter of system calls", False)
     assert alone.lacks == "a file that takes over its decoder could read the files of this user"
-    assert str(Means(0, False, False)) == "nothing"
-    assert Means(0, False, False).lacks.endswith(
+    assert str(IsolationSupport(0, False, False)) == "nothing"
+    assert IsolationSupport(0, False, False).lacks.endswith(
         "could read the files of this user and could send them elsewhere"
     )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.scores import bars
-from pipelines.scores.base import Measured, NativeFrame, Rectangle
+from pipelines.scores.base import ClipMeasurements, NativeFrame, Rectangle
 from pipelines.scores.config import ScoreConfig
 from tests.support.footage import texture, write
 
@@ -169,7 +169,7 @@ def test_odd_and_tiny_frames_are_looked_at():
 def test_the_share_is_the_safe_rectangles_area():
     def share(rows, safe):
         return bars.SCORES["safe_share"].compute(
-            Measured({}, rows, WIDTH, HEIGHT, safe, 1.0, ScoreConfig(), np.ones(1))
+            ClipMeasurements({}, rows, WIDTH, HEIGHT, safe, 1.0, ScoreConfig(), np.ones(1))
         )
 
     assert share(rows_of(barred()), Rectangle(0, 45, WIDTH, 90)) == 0.5

@@ -24,7 +24,14 @@ from pipelines.sandbox import child
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
-from pipelines.scores.clip import CLEAN, MARKED, METER, SCORES, check, watermark_probability
+from pipelines.scores.clip import (
+    CLEAN_PROMPTS,
+    METER,
+    SCORES,
+    WATERMARK_PROMPTS,
+    check,
+    watermark_probability,
+)
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import check as check_all
@@ -81,9 +88,11 @@ def direct(model, frame, texts):
 def test_a_row_is_what_open_clip_and_the_head_say_of_the_frame(look, model, head):
     frame = texture(1, 90, 160)
     row = look(shown(frame))
-    picture, prompts = direct(model, frame, [*MARKED, *CLEAN])
+    picture, prompts = direct(model, frame, [*WATERMARK_PROMPTS, *CLEAN_PROMPTS])
     linear = torch.load(head, weights_only=True)
-    share = (model[0].logit_scale.detach().exp() * prompts @ picture).softmax(0)[: len(MARKED)].sum()
+    share = (
+        (model[0].logit_scale.detach().exp() * prompts @ picture).softmax(0)[: len(WATERMARK_PROMPTS)].sum()
+    )
     assert np.abs(row["embedding"].astype(np.float32) - picture.numpy()).max() < 1e-3
     assert row["embedding"].dtype == np.float16
     assert row["aesthetic"] == pytest.approx(
@@ -105,12 +114,12 @@ def test_one_forward_pass_per_frame_serves_all_scores(look, monkeypatch):
 
 def test_probabilities_of_prompts_with_and_without_a_watermark_are_one():
     rng = np.random.default_rng(2)
-    picture, prompts = rng.normal(size=8), rng.normal(size=(len(MARKED) + len(CLEAN), 8))
-    swapped = np.concatenate([prompts[len(MARKED) :], prompts[: len(MARKED)]])
+    picture, prompts = rng.normal(size=8), rng.normal(size=(len(WATERMARK_PROMPTS) + len(CLEAN_PROMPTS), 8))
+    swapped = np.concatenate([prompts[len(WATERMARK_PROMPTS) :], prompts[: len(WATERMARK_PROMPTS)]])
     marked, clean = (watermark_probability(picture, p, 100.0) for p in (prompts, swapped))
-    assert len(MARKED) == len(CLEAN)
+    assert len(WATERMARK_PROMPTS) == len(CLEAN_PROMPTS)
     assert marked + clean == pytest.approx(1)
-    towards = prompts[: len(MARKED)].sum(0)
+    towards = prompts[: len(WATERMARK_PROMPTS)].sum(0)
     assert watermark_probability(towards, prompts, 1e6) == 1.0
 
 

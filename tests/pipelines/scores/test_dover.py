@@ -12,7 +12,7 @@ from pipelines.media.read_clock import read_clock
 from pipelines.sandbox import child
 from pipelines.scores import dover
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import check, known_score, missing
+from pipelines.scores.registry import check, get_score, missing
 from tests.support.footage import texture, write
 from tests.support.tiny_models import dover_weights, tiny_dover
 
@@ -25,18 +25,18 @@ def path(tmp_path_factory):
 
 
 def test_windows_are_every_second_frame_from_the_middle_of_equal_parts():
-    aesthetic, first, second, third = dover.pick(600)
+    aesthetic, first, second, third = dover.view_frame_indices(600)
     assert first.tolist() == list(range(68, 132, 2))  # 200 frames less 64, half of the rest before
     assert (second - first == 200).all()
     assert (third - second == 200).all()
     assert (np.diff(aesthetic) >= 18).all()
     assert aesthetic[0] == 8  # the middle of 18 frames less 2
-    assert len(dover.pick(600, windows=4)) == 5
+    assert len(dover.view_frame_indices(600, windows=4)) == 5
 
 
 @given(num_frames=st.integers(1, 5000), windows=st.integers(1, 6))
 def test_only_frames_of_the_clip_are_picked_and_a_short_one_is_begun_again(num_frames, windows):
-    plan = dover.pick(num_frames, windows)
+    plan = dover.view_frame_indices(num_frames, windows)
     assert plan.shape == (1 + windows, dover.FRAMES)
     assert plan.min() >= 0
     assert plan.max() < num_frames
@@ -75,7 +75,7 @@ def test_views_of_a_clip_come_out_of_the_child_and_hold_its_frames(video):
     clock = read_clock(video, FootageConfig())
     start, num_frames = 10, 70
     shown = child.call(dover.views, video, clock, int(clock.pts[start]), num_frames, 2, limits=LIMITS)
-    plan = dover.pick(num_frames, 2)
+    plan = dover.view_frame_indices(num_frames, 2)
     assert shown.shape == (3, 32, 224, 224, 3)
     for view, position in ((0, 0), (0, 31), (1, 0), (1, 7), (2, 31)):
         (frame,) = frames_at(video, clock, [start + int(plan[view, position])])
@@ -84,10 +84,10 @@ def test_views_of_a_clip_come_out_of_the_child_and_hold_its_frames(video):
 
 
 def test_a_clip_whose_frames_are_not_there_is_truncated():
-    plan = dover.pick(40)
+    plan = dover.view_frame_indices(40)
     frames = ((int(k), texture(0, 240, 240)) for k in np.unique(plan)[:-2])
     with pytest.raises(MediaError, match="2 frames") as raised:
-        dover.arrange(frames, plan)
+        dover.assemble_views(frames, plan)
     assert raised.value.reason is Reason.TRUNCATED
 
 
@@ -116,7 +116,7 @@ def test_another_network_is_refused(tmp_path):
 
 
 def test_without_its_file_the_score_is_null_and_a_wrong_file_is_refused(path, tmp_path):
-    assert known_score("technical").compute is None
+    assert get_score("technical").compute is None
     assert missing("technical", ScoreConfig()) == "needs DOVER: set scores.dover to its ONNX file"
     assert missing("technical", ScoreConfig(dover=str(path))) is None
     check(ScoreConfig(dover=str(path)))

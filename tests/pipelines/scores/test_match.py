@@ -7,7 +7,7 @@ import torch
 
 from pipelines.scores import match
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import CAPTIONED, known_score, missing
+from pipelines.scores.registry import CAPTION_SCORES, get_score, missing
 from tests.support.tiny_models import WIDTH, tiny_clip
 
 CAPTIONS = ("A dog runs on a beach.", "A red car.", "A man reads a newspaper in a train " * 9)
@@ -48,8 +48,8 @@ def test_a_captions_match_does_not_depend_on_those_asked_with_it(matcher, embedd
 
 
 def test_it_is_asked_for_after_captioning_and_needs_a_clip(cfg):
-    assert "text_match" in CAPTIONED
-    assert known_score("text_match").compute is None
+    assert "text_match" in CAPTION_SCORES
+    assert get_score("text_match").compute is None
     assert missing("text_match", cfg) is None
     assert (
         missing("text_match", ScoreConfig())

@@ -10,7 +10,7 @@ from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import check_measurable, load_recipe
 from pipelines.scores import nsfw, onnx
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import METERS, check, configured, decided, load_meters, missing
+from pipelines.scores.registry import METERS, check, configured_meters, load_meters, missing, resolve_config
 from tests.support.footage import real_clips
 
 
@@ -30,7 +30,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def detector():
-    onnx.silence()
+    onnx.disable_telemetry()
     from nudenet import NudeDetector
 
     return NudeDetector()
@@ -76,9 +76,9 @@ def test_switched_off_it_says_which_key_to_set():
 
 
 def test_where_nobody_said_it_is_measured_if_the_package_is_there():
-    assert decided(ScoreConfig()) == ScoreConfig(nsfw=True)
+    assert resolve_config(ScoreConfig()) == ScoreConfig(nsfw=True)
     for said in (True, False):
-        assert decided(ScoreConfig(nsfw=said)) == ScoreConfig(nsfw=said)
+        assert resolve_config(ScoreConfig(nsfw=said)) == ScoreConfig(nsfw=said)
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def without_nudenet(monkeypatch):
 
 
 def test_without_the_package_it_is_null_and_says_what_to_install(without_nudenet):
-    cfg = decided(ScoreConfig())
+    cfg = resolve_config(ScoreConfig())
     check(cfg)
-    assert "nsfw" not in configured(cfg)
+    assert "nsfw" not in configured_meters(cfg)
     assert missing("nsfw", cfg) == "NudeNet (AGPL-3.0) was not installed: pip install 'rushes[nsfw]'"
 
 
@@ -102,7 +102,7 @@ def test_asked_for_without_the_package_it_is_refused_before_anything_runs(withou
 def test_a_rule_on_it_fails_before_anything_runs_where_nothing_measures_it(without_nudenet):
     recipe = load_recipe(RecipeConfig(name="permissive", max={"nsfw": 0.5}))
     with pytest.raises(ValueError, match=r"nsfw: NudeNet .* pip install"):
-        check_measurable(recipe, decided(ScoreConfig()))
+        check_measurable(recipe, resolve_config(ScoreConfig()))
 
 
 def test_deciding_again_needs_no_package(without_nudenet):

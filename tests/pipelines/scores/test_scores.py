@@ -17,7 +17,7 @@ from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Framing
 from pipelines.records import Span
 from pipelines.scores.config import ScoreConfig
-from pipelines.scores.registry import REASONS, SCORES, known_score, score_clip, score_fields
+from pipelines.scores.registry import REASONS, SCORES, get_score, score_clip, score_fields
 from pipelines.shots.config import ShotConfig
 from tests.support.footage import film, pan, texture, zoom
 
@@ -246,7 +246,7 @@ def test_every_score_says_its_unit_model_and_reasons():
     assert all(field.metadata[b"unit"] and field.metadata[b"source"] for field in score_fields())
     assert {s.low for s in SCORES.values()} | {s.high for s in SCORES.values()} <= {*REASONS, ""}
     with pytest.raises(ValueError, match="score 'motion_meen' is not known; did you mean 'motion_mean'"):
-        known_score("motion_meen")
+        get_score("motion_meen")
 
 
 def test_a_picture_that_stands_counts_as_if_it_were_shown_again_and_again():

@@ -13,7 +13,7 @@ from pipelines.measure.signals import SCHEMA
 from pipelines.media.decode import frames_at
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
-from pipelines.scores.base import Measured, NativeFrame, Rectangle
+from pipelines.scores.base import ClipMeasurements, NativeFrame, Rectangle
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import clip_embedding
 from pipelines.scores.registry import METERS, SCORES, load_meters, score_clip
@@ -55,7 +55,7 @@ def rows(look, *frames):
 
 def tags_of(table):
     return SCORES["tags"].compute(
-        Measured({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG, np.ones(1))
+        ClipMeasurements({}, {"tags": table}, 64, 64, Rectangle(0, 0, 64, 64), 1.0, CFG, np.ones(1))
     )
 
 
@@ -120,7 +120,7 @@ def test_switched_off_the_tags_are_null_and_say_so():
 def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows(precision, apart):
     import torch
 
-    picture = imagenet.whole(photograph("flower.jpg"))
+    picture = imagenet.squash_resize(photograph("flower.jpg"))
     unfused, unchanged = imagenet._fused, lambda net: net
     try:
         imagenet._fused = unchanged

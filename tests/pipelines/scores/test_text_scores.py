@@ -12,7 +12,7 @@ import pytest
 from pipelines.measure.measure import preload
 from pipelines.sandbox.child import Limits, call
 from pipelines.scores import text
-from pipelines.scores.base import Measured, Rectangle
+from pipelines.scores.base import ClipMeasurements, Rectangle
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, load_meters, missing
 from pipelines.shots.config import ShotConfig
@@ -48,7 +48,9 @@ def captioned(line, at, scale=1.5, picture=None):
 
 def clip_of(*rows):
     table = pa.Table.from_pylist([{"pts": k} | row for k, row in enumerate(rows)], schema=text.METER.schema)
-    return Measured({}, {"text": table}, 640, 360, Rectangle(0, 0, 640, 360), 1.0, ScoreConfig(), np.ones(1))
+    return ClipMeasurements(
+        {}, {"text": table}, 640, 360, Rectangle(0, 0, 640, 360), 1.0, ScoreConfig(), np.ones(1)
+    )
 
 
 def test_a_caption_is_read_where_it_stands(look):

@@ -128,7 +128,7 @@ def test_a_listing_of_many_keys_is_a_stream_of_pages(store, monkeypatch):
 
 def test_an_answer_that_was_lost_is_no_lost_race(store, monkeypatch):
     """The put arrives, its answer does not; sent again it meets its own object."""
-    send = s3_door.ask
+    send = s3_door.request_with_retries
     lost = []
 
     def losing(action, uri, *patience):
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_access_is_said_with_the_way_out(s3, store, monkeypat
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
         with (
-            s3_door.hurried(),
+            s3_door.short_timeouts(),
             pytest.raises(
                 ConnectionError, match=r"S3 at http://127.0.0.1:9 does not answer .*AWS_ENDPOINT_URL_S3"
             ),

@@ -101,7 +101,7 @@ def test_a_footer_that_claims_to_be_huge_is_not_parsed():
 
 
 def test_many_groups_of_few_rows_are_refused_before_they_are_looked_at(monkeypatch):
-    monkeypatch.setattr(bounds, "MOST_CHUNKS", 1000)
+    monkeypatch.setattr(bounds, "MAX_CHUNKS", 1000)
     data = written(pa.table({f"c{i}": np.arange(30) for i in range(80)}), row_group_size=1)
     began_s = time.monotonic()
     with pytest.raises(ValueError, match="groups of values"):

@@ -8,9 +8,9 @@ import pytest
 from torchvision.models import EfficientNet_B0_Weights
 
 from pipelines.vision.colours import colour_shares, dominant
-from recaption.base import View
+from recaption.base import ClipView
 from recaption.captioners import vocabulary
-from recaption.captioners.phrasing import Seen, write
+from recaption.captioners.phrasing import ClipFacts, write_caption
 from recaption.captioners.registry import captioner_fingerprint, check_captioner, load_captioner
 from recaption.config import CaptionConfig
 from tests.support.footage import real_clips
@@ -31,7 +31,7 @@ def picture(name):
 
 
 def view(frames, **scores):
-    return View("c", np.asarray(frames), SCORES | scores, 2.0)
+    return ClipView("c", np.asarray(frames), SCORES | scores, 2.0)
 
 
 def tags(*likely):
@@ -58,7 +58,7 @@ def test_it_sees_the_bow_tie_in_the_car(tagger):
 
 
 def write_of(*likely, colours=(("green", 0.5), ("blue", 0.3)), **scores):
-    return write(Seen(tags(*likely), colours, SCORES | scores))
+    return write_caption(ClipFacts(tags(*likely), colours, SCORES | scores))
 
 
 def test_what_was_not_measured_is_not_told():
