@@ -141,7 +141,7 @@ def utilisation(tokens: int, turns: int = 5) -> dict[str, float]:
         _wait()
         start_s = time.perf_counter()
         with torch.autocast("cuda", torch.bfloat16):
-            v = dit(**packed.inputs(torch.full((1,), 0.5, device="cuda")))
+            v = dit(**packed.model_inputs(torch.full((1,), 0.5, device="cuda")))
         v.square().mean().backward()
         _wait()
         seconds.append(time.perf_counter() - start_s)

@@ -102,7 +102,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
     del pictures
 
     started = time.process_time()
-    look = DETECTORS[OURS].look.at(total / clock.duration_s)
+    look = DETECTORS[OURS].inference_plan.for_fps(total / clock.duration_s)
     columns = observation.evidence_columns(tiny, 0, 0, total, total, look, PRECISION)
     shots = find_shots(_with(signals, columns), clock.end_pts, clock.time_base, ShotConfig(detector=OURS))
     seconds[OURS] += time.process_time() - started

@@ -222,7 +222,9 @@ def _generate(pipeline: Pipeline, asked: Sequence[Scene], known: Sequence | None
         part = slice(start, start + BATCH)
         prompts = [scene.caption for scene in asked[part]]
         seeds = range(start, start + len(prompts))
-        videos += pipeline.generate(prompts, SIZE, seeds, FPS, given=None if known is None else known[part])
+        videos += pipeline.generate(
+            prompts, SIZE, seeds, FPS, conditions=None if known is None else known[part]
+        )
     return videos
 
 

@@ -49,14 +49,14 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     with (run.folder / "listed.txt").open("w") as file:
         for kind in KINDS:
             listed[kind], young[kind] = _none_yet(), _none_yet() | {"newest_s": 0.0}
-            for entry, now in reachable.found(kind):
+            for entry, now in reachable.candidates(kind):
                 _count((listed if now else young)[kind], entry)
                 if now:
                     file.write(f"{kind}\t{entry.size_bytes}\t{entry.key}\n")
                 else:
                     young[kind]["newest_s"] = max(young[kind]["newest_s"], entry.modified_s)
     _say(listed, KINDS, run)
-    strangers = list(reachable.strangers())
+    strangers = list(reachable.unknown_files())
     removed = 0
     for kind in KINDS if cfg.remove else ():
         if not reachable.still_newest():
@@ -64,7 +64,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
                 f"another run committed to {cfg.dataset} in the meantime; {removed} objects were removed, "
                 "the rest stays: run rushes clean again when none is at work"
             )
-        for entry in reachable.going(kind):
+        for entry in reachable.removable(kind):
             if kind == SCRATCH:
                 store.discard(entry)
             else:
@@ -76,7 +76,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
     }
     result = {"listed": listed, "young": young, "removed": removed, "not_ours": left}
     run.write_json("clean.json", result)
-    number = sum(told["format_count"] for told in listed.values())
+    number = sum(told["count"] for told in listed.values())
     if cfg.remove:
         run.say(f"removed {format_count(removed, 'object')}")
     elif number:
@@ -85,9 +85,7 @@ def run(cfg: CleanConfig, run: Run) -> dict[str, Any]:
             f"{run.folder / 'listed.txt'}"
         )
     else:
-        run.say(
-            "nothing can go yet" if any(told["format_count"] for told in young.values()) else "nothing can go"
-        )
+        run.say("nothing can go yet" if any(told["count"] for told in young.values()) else "nothing can go")
     _say_young(cfg, young, KINDS, run)
     _say_strangers(strangers, run)
     if reachable.older and not cfg.old_manifests:
@@ -103,17 +101,17 @@ def _none_yet() -> dict[str, Any]:
 
 
 def _count(told: dict[str, Any], entry: Entry) -> None:
-    told["format_count"] += 1
+    told["count"] += 1
     told["bytes"] += entry.size_bytes
     told["examples"] += [entry.key] if len(told["examples"]) < _EXAMPLES else []
 
 
 def _say(listed: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run) -> None:
     for kind, told in listed.items():
-        if told["format_count"]:
-            more = " …" if told["format_count"] > len(told["examples"]) else ""
+        if told["count"]:
+            more = " …" if told["count"] > len(told["examples"]) else ""
             run.say(
-                f"  {kinds[kind]}: {told['format_count']:,}, {format_bytes(told['bytes'])} "
+                f"  {kinds[kind]}: {told['count']:,}, {format_bytes(told['bytes'])} "
                 f"({', '.join(told['examples'])}{more})"
             )
 
@@ -122,7 +120,7 @@ def _say_young(
     cfg: CleanConfig, young: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], run: Run
 ) -> None:
     """What would go but for its age, when it may, and how to have it go anyway."""
-    there = {kind: told for kind, told in young.items() if told["format_count"]}
+    there = {kind: told for kind, told in young.items() if told["count"]}
     if not there:
         return
     number, num_bytes = (sum(told[name] for told in there.values()) for name in ("count", "bytes"))

@@ -57,8 +57,8 @@ def run(cfg: CurateConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     have = isolation_support()
-    if not have.full:
-        run.say(f"what opens footage is confined by {have} only: {have.lacks}")
+    if not have.is_complete:
+        run.say(f"what opens footage is confined by {have} only: {have.missing_protection}")
     cfg = replace(cfg, scores=resolve_config(cfg.scores))
     if cfg.scores.nsfw is None:
         run.say(

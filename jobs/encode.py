@@ -187,10 +187,10 @@ def _encode_on_ray(
             for done in ActorPool(actors).map_unordered(
                 lambda actor, chunk: actor.encode.options(max_task_retries=2).remote(chunk), list(missing)
             ):
-                made += [done.made] if done.made else []
-                cut += done.captions_cut
-                unread |= done.unread
-                bar.advance(len(done.unread) + (len(done.made.rows) if done.made else 0))
+                made += [done.written] if done.written else []
+                cut += done.num_truncated
+                unread |= done.failed_clips
+                bar.advance(len(done.failed_clips) + (len(done.written.rows) if done.written else 0))
     finally:
         # on a Ray that stays, they would keep their cores for as long as anything refers to them
         for actor in actors:

@@ -6,7 +6,7 @@ succeeded is as if it had never failed; what fails again is in the quarantine ag
 All else is as the dataset was curated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
@@ -19,7 +19,6 @@ from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
-from pipelines.dataset.table_stream import TableStream
 from pipelines.errors import Reason
 from pipelines.footage.given import AllowedFootage
 from pipelines.footage.listing import check_footage
@@ -59,7 +58,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
 
     started = monotonic()
     dataset = open_dataset(cfg.dataset)
-    rows, number = _wanted_of(dataset.quarantine(), cfg)
+    rows, number = _requested_rows(dataset.quarantine().rows, cfg)
     run.say(f"{len(rows)} of {number} rows of the quarantine are tried again")
     if not rows:
         return {"tried": 0, "still_quarantined": 0}
@@ -94,7 +93,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     return metrics
 
 
-def _wanted_of(quarantine: TableStream, cfg: RequeueConfig) -> tuple[list[Row], int]:
+def _requested_rows(quarantine: Callable[[], Iterable[Row]], cfg: RequeueConfig) -> tuple[list[Row], int]:
     """Rows to try again: those asked for, and copies of the same bytes that failed with them, since they
     succeed with them; and how many rows there are.
 
@@ -109,13 +108,13 @@ def _wanted_of(quarantine: TableStream, cfg: RequeueConfig) -> tuple[list[Row], 
 
     number = 0
     videos: set[str | None] = set()
-    for row in quarantine.rows():
+    for row in quarantine():
         number += 1
         videos |= {row["video_id"]} if requested(row) else set()
     videos -= {None}
     rows = [
         row
-        for row in quarantine.rows()
+        for row in quarantine()
         if requested(row) or (row["video_id"] in videos and row["clip_id"] is None and _can_be_found(row))
     ]
     return rows, number
@@ -131,7 +130,7 @@ def _given_of(rows: Sequence[Row], given: AllowedFootage, run: Run) -> list[Row]
     Raises:
         ValueError: there are none.
     """
-    opens = {uri: given.opens(uri) for uri in {row["source_uri"] for row in rows}}
+    opens = {uri: given.allows(uri) for uri in {row["source_uri"] for row in rows}}
     refused = sorted(uri for uri, is_given in opens.items() if not is_given)
     if not refused:
         return list(rows)

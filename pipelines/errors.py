@@ -32,7 +32,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"  # a fault of ours: tried again by the next run
 
     @property
-    def lasting(self) -> bool:
+    def permanent(self) -> bool:
         """Whether trying again with the same bytes and code would end the same way."""
         return self not in (Reason.MISSING, Reason.INTERNAL)
 
@@ -63,6 +63,6 @@ class MediaError(Exception):
         return f"{self.reason}: {self.message}"
 
     @property
-    def lasting(self) -> bool:
-        """See `Reason.lasting`."""
-        return self.reason.lasting
+    def permanent(self) -> bool:
+        """See `Reason.permanent`."""
+        return self.reason.permanent

@@ -36,10 +36,10 @@ class VideoHasher:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def take(self, piece: bytes) -> None:
+    def update(self, piece: bytes) -> None:
         self._digest.update(piece)
 
-    def value(self) -> str:
+    def hexdigest(self) -> str:
         return self._digest.hexdigest()[:_ID_HEX]
 
 

@@ -42,21 +42,21 @@ class Precision:
         )
 
 
-def decide(wanted: str, gpu: bool = False, earlier: str | None = None) -> Precision:
+def decide(requested: str, gpu: bool = False, previous: str | None = None) -> Precision:
     """The precision of a piece of work.
 
     Args:
-        wanted: one of `CHOICES`.
+        requested: one of `CHOICES`.
         gpu: whether it runs on GPUs. The one who decides need not have one: those of a cluster do.
-        earlier: what the work that is gone on with was done in, if there is any; `auto` keeps it.
+        previous: what the work that is gone on with was done in, if there is any; `auto` keeps it.
     """
     lacking = lacks_bfloat16(gpu)
-    if wanted == AUTO and earlier not in (BF16, FP32):
+    if requested == AUTO and previous not in (BF16, FP32):
         fast = f"the {'GPU' if gpu else 'processor'} multiplies it fast"
         return Precision(FP32, lacking) if lacking else Precision(BF16, fast)
-    name = earlier if wanted == AUTO else wanted
+    name = previous if requested == AUTO else requested
     assert name is not None
-    why = "as it began" if name == earlier else "as asked"
+    why = "as it began" if name == previous else "as asked"
     if name == BF16 and lacking:
         return Precision(name, f"{why}, but {lacking}", slow=True)
     return Precision(name, why)

@@ -60,7 +60,7 @@ class Captioner(Protocol):
     name: str
     fingerprint: str
 
-    def frames_wanted(self, scores: Mapping[str, Any]) -> int:
+    def num_frames_needed(self, scores: Mapping[str, Any]) -> int:
         """How many frames it must see of a clip with these scores; 0 if what was measured is enough. Then no
         footage is opened for the clip, and no model is needed.
         """

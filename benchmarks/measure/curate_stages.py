@@ -121,7 +121,7 @@ class Streams:
     def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
         analyst = SourceAnalyzer(*self._args)
         for source in sources:
-            for part in analyst.units(analyst.identify(source)):
+            for part in analyst.split_units(analyst.identify(source)):
                 yield analyst.measure(part)
 
     def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

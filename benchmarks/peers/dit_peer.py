@@ -170,7 +170,7 @@ def _ours(pair: Pair, device: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:
     ]
     packed = pack(samples, cfg.patch).to(device)
     network = _awake(DiT(cfg)).to(device)
-    return network, packed.inputs(torch.full((pair.videos,), 0.5, device=device))
+    return network, packed.model_inputs(torch.full((pair.videos,), 0.5, device=device))
 
 
 def _theirs(pair: Pair, device: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:

@@ -59,7 +59,7 @@ class Bar(ABC):
         """How many of how many, with the unit."""
         return f"{self.done:g}/{self.total:g} {self.unit}"
 
-    def left(self) -> str:
+    def time_left(self) -> str:
         """The time left, in words; empty where it is not known."""
         if not self.settled or not self.done:
             return ""
@@ -85,7 +85,7 @@ class _TerminalBar(Bar):
 
     def _show(self) -> None:
         rate = f"{self.rate():.3g} {self.unit}/s" if self.done else ""
-        columns: dict[str, Any] = {"count": self.count(), "rate": rate, "left": self.left()}
+        columns: dict[str, Any] = {"count": self.count(), "rate": rate, "left": self.time_left()}
         columns["note"] = escape_line(self.note)
         self._bars.update(self._task, completed=self.done, total=self.total, **columns)
 
@@ -101,7 +101,7 @@ class _LineBar(Bar):
             self._next_s = now_s + min(
                 _LAST_EVERY_S, max(_FIRST_LINE_S, (now_s - self._start_s) / _LINES_APART)
             )
-            self._print(self.left() if self.done else "starting")
+            self._print(self.time_left() if self.done else "starting")
 
     def _print(self, ending: str) -> None:
         parts = [

@@ -41,13 +41,13 @@ class Run:
     """One run of one job: a block, at whose end its folder is where it belongs, however it ended.
 
     `remote` is the URI where what is written to `folder` goes at the end; None where the folder is in its
-    place already. `passing`: nobody wants the folder afterwards, unless the job failed.
+    place already. `temporary`: nobody wants the folder afterwards, unless the job failed.
     """
 
     job: str
     folder: Path
     remote: str | None = None
-    passing: bool = False
+    temporary: bool = False
 
     def __enter__(self) -> Run:
         return self
@@ -58,7 +58,7 @@ class Run:
             logging.getLogger(f"rushes.{self.job}").error("the job failed", exc_info=error)
         if self.remote is not None:
             self._hand_in(self.remote)
-        elif self.passing and not failed:
+        elif self.temporary and not failed:
             _log_to(logging.NullHandler())
             shutil.rmtree(self.folder)
         unlock_folder(self.folder)
@@ -155,7 +155,7 @@ def _in_its_folder(job: str, folder: Path | str | Scratch, config_yaml: str) -> 
     if isinstance(folder, Path):
         return Run(job, lock_folder(folder))
     if isinstance(folder, Scratch):
-        return Run(job, Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")), passing=True)
+        return Run(job, Path(tempfile.mkdtemp(prefix=f"rushes-{job}-")), temporary=True)
     for _ in range(_TRIES):
         store, prefix = _place(folder)
         if isinstance(store, LocalStore):

@@ -34,7 +34,7 @@ def to_ray_dataset(values: Sequence[dict[str, Any]]) -> Any:
 def iterate_results(
     rows: Any,
     desk: Any,
-    what: str,
+    stage: str,
     memory: int,
     say: Callable[[str], None],
     stall_s: float,
@@ -44,19 +44,19 @@ def iterate_results(
 
     Args:
         desk: where its workers report.
-        what: the stage, as a person knows it.
+        stage: the stage, as a person knows it.
         memory: that a task of it asks for, bytes.
         say: for a line to the person at the console, when nothing moves.
         stall_s: that is, for so long.
         moved: gets what moves; see `report_stalls`.
     """
-    with report_stalls(desk, what, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
+    with report_stalls(desk, stage, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
         for row in rows.iter_rows():
             yield unpack(row)
 
 
 @contextmanager
-def label_errors(what: str) -> Iterator[None]:
+def label_errors(item: str) -> Iterator[None]:
     """A block whose errors say what was being worked on, in a line: they reach a person far from here.
 
     Raises:
@@ -65,16 +65,16 @@ def label_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise RuntimeError(f"{what}: {one_line_message(error)}") from error
+        raise RuntimeError(f"{item}: {one_line_message(error)}") from error
 
 
-def clamp_task_memory(want: int) -> int:
+def clamp_task_memory(requested_bytes: int) -> int:
     """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for
     more."""
     import ray
 
     largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return min(want, int(_LARGEST_SHARE * largest)) if largest else want
+    return min(requested_bytes, int(_LARGEST_SHARE * largest)) if largest else requested_bytes
 
 
 def pack(value: dict[str, Any]) -> Row:

@@ -34,7 +34,7 @@ class WorkerLostError(MediaError):
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `far_s` of footage
+    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `measured_s` of footage
     measured in it."""
 
     stage: str
@@ -42,24 +42,24 @@ class OpenItem:
     node: str
     pid: int
     since_s: float
-    far_s: float = 0.0
+    measured_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFootage:
     """How far measuring is.
 
-    `read` sources are known, `known_s` seconds of footage are to be measured of them, and `done_s` are:
+    `num_sources` sources are known, `total_s` seconds of footage are to be measured of them, and `done_s` are:
     finished units.
     """
 
-    read: int = 0
-    known_s: float = 0.0
+    num_sources: int = 0
+    total_s: float = 0.0
     done_s: float = 0.0
 
     def __add__(self, other: "MeasuredFootage") -> "MeasuredFootage":
         return MeasuredFootage(
-            self.read + other.read, self.known_s + other.known_s, self.done_s + other.done_s
+            self.num_sources + other.num_sources, self.total_s + other.total_s, self.done_s + other.done_s
         )
 
 
@@ -69,7 +69,7 @@ class ProgressSnapshot:
 
     moves: int
     open: tuple[OpenItem, ...]
-    far: MeasuredFootage = MeasuredFootage()
+    measured: MeasuredFootage = MeasuredFootage()
 
 
 class ProgressTracker:
@@ -92,21 +92,21 @@ class ProgressTracker:
             self._open[key] = OpenItem(stage, item, node, pid, time())
         return self._deaths[key]
 
-    def told(self, stage: str, item: str, far_s: float) -> None:
+    def update(self, stage: str, item: str, far_s: float) -> None:
         """An item that is open is so far."""
         self._moves += 1
         if (at := self._open.get((stage, item))) is not None:
-            self._open[stage, item] = replace(at, far_s=far_s)
+            self._open[stage, item] = replace(at, measured_s=far_s)
 
     def end(self, stage: str, item: str) -> None:
         self._moves += 1
         self._open.pop((stage, item), None)
 
-    def went(self, far: MeasuredFootage) -> None:
+    def add_measured(self, far: MeasuredFootage) -> None:
         """Measuring went on by so much."""
         self._far += far
 
-    def pulse(self) -> ProgressSnapshot:
+    def snapshot(self) -> ProgressSnapshot:
         return ProgressSnapshot(
             self._moves, tuple(sorted(self._open.copy().values(), key=lambda at: at.since_s)), self._far
         )
@@ -123,7 +123,7 @@ class ProgressReporter:
     desk: Any | None = None
 
     @contextmanager
-    def over(self, stage: str, item: str) -> Iterator[None]:
+    def working_on(self, stage: str, item: str) -> Iterator[None]:
         """For the time of a block, this process is at work on an item, which no other process may name at the
         same time.
 
@@ -145,13 +145,13 @@ class ProgressReporter:
         finally:
             self._tell("end", stage, item)
 
-    def told(self, stage: str, item: str, far_s: float) -> None:
+    def update(self, stage: str, item: str, far_s: float) -> None:
         """So much footage is measured of an item that this process is at work on."""
-        self._tell("told", stage, item, far_s)
+        self._tell("update", stage, item, far_s)
 
-    def went(self, far: MeasuredFootage) -> None:
+    def add_measured(self, far: MeasuredFootage) -> None:
         """Measuring went on by so much."""
-        self._tell("went", far)
+        self._tell("add_measured", far)
 
     def _begin(self, stage: str, item: str) -> int:
         if isinstance(self.desk, ProgressTracker):
@@ -185,7 +185,7 @@ def start_tracker() -> Any:
 @contextmanager
 def report_stalls(
     desk: Any,
-    what: str,
+    stage: str,
     needs: str,
     say: Callable[[str], None],
     stall_s: float,
@@ -195,13 +195,13 @@ def report_stalls(
 
     Args:
         desk: the actor's handle, or a desk in this process.
-        what: the stage, as a person knows it.
+        stage: the stage, as a person knows it.
         needs: what a task of it asks Ray for, in words.
         say: for a line.
         moved: gets what moves, every second or so, in a thread of its own.
     """
     done = threading.Event()
-    args = (desk, what, needs, say, stall_s, moved, done)
+    args = (desk, stage, needs, say, stall_s, moved, done)
     thread = threading.Thread(target=_look, args=args, name="watch", daemon=True)
     thread.start()
     try:
@@ -210,7 +210,7 @@ def report_stalls(
             moved(last)
     except BaseException:
         if isinstance(desk, ProgressTracker):  # a Ray may not answer any more
-            moved(desk.pulse())
+            moved(desk.snapshot())
         raise
     finally:
         done.set()
@@ -241,11 +241,11 @@ def _look(
 
 def _pulse(desk: Any) -> tuple[ProgressSnapshot | None, str]:
     if isinstance(desk, ProgressTracker):
-        return desk.pulse(), "all work is done in this process"
+        return desk.snapshot(), "all work is done in this process"
     import ray
 
     try:
-        return ray.get(desk.pulse.remote(), timeout=_ANSWER_S), ""
+        return ray.get(desk.snapshot.remote(), timeout=_ANSWER_S), ""
     except Exception as error:  # Ray itself may be what is lost; that is what has to be said then
         logger.info("the desk does not answer: %s", error)
         return None, f"Ray does not answer ({type(error).__name__}): its head node may be lost"
@@ -266,7 +266,7 @@ def _capacity(needs: str) -> str:
 
 
 def stall_message(
-    what: str, still_s: float, pulse: ProgressSnapshot | None, capacity: str, now_s: float
+    stage: str, still_s: float, pulse: ProgressSnapshot | None, capacity: str, now_s: float
 ) -> str:
     """The line that names what a stage waits for.
 
@@ -276,7 +276,7 @@ def stall_message(
         capacity: what Ray has free, and what a task needs.
         now_s: seconds of the epoch.
     """
-    start = f"{what}: no progress for {still_s:.0f} s"
+    start = f"{stage}: no progress for {still_s:.0f} s"
     if pulse is None:
         return f"{start}; {capacity}"
     if not pulse.open:

@@ -131,7 +131,7 @@ class SourceAnalyzer:
             return found
 
         def hash_bytes() -> pa.Table:
-            with self._watch.over("hashing", source.uri):
+            with self._watch.working_on("hashing", source.uri):
                 video_id = read_video_id(source.uri, found.as_listed, self._cfg.limits)
             found.hashed = True
             return pa.table({"video_id": [video_id]})
@@ -147,42 +147,44 @@ class SourceAnalyzer:
                 self._take(found, self._clips.lookup(found.identity))
         return found
 
-    def units(self, found: Analysis) -> list[Analysis]:
+    def split_units(self, analysis: Analysis) -> list[Analysis]:
         """A copy of an identified source for each unit of its video; the source itself if nothing is left to
         measure."""
-        if found.finished:
-            self._watch.went(MeasuredFootage(read=1))
-            return [found]
-        clock = confined.header_clock(self._headers.lookup(found.identity))
+        if analysis.finished:
+            self._watch.add_measured(MeasuredFootage(num_sources=1))
+            return [analysis]
+        clock = confined.header_clock(self._headers.lookup(analysis.identity))
         units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
-        self._watch.went(MeasuredFootage(read=1, known_s=sum(_length_s(clock, unit) for unit in units)))
+        self._watch.add_measured(
+            MeasuredFootage(num_sources=1, total_s=sum(_length_s(clock, unit) for unit in units))
+        )
         return [
             Analysis(
-                found.source_uri,
-                found.video_id,
-                found.duration_s,
+                analysis.source_uri,
+                analysis.video_id,
+                analysis.duration_s,
                 units=len(units),
                 unit=unit,
-                others=found.others,
-                hashed=found.hashed and not number,
-                as_listed=found.as_listed,
+                others=analysis.others,
+                hashed=analysis.hashed and not number,
+                as_listed=analysis.as_listed,
             )
             for number, unit in enumerate(units)
         ]
 
-    def measure(self, found: Analysis) -> Analysis:
+    def measure(self, analysis: Analysis) -> Analysis:
         """Signals of the unit that an analysis names; with the video's clips if it was the last one
         missing."""
-        if found.finished:
-            return found
-        header = self._headers.lookup(found.identity)
-        length_s = _length_s(confined.header_clock(header), found.span)
-        found = self._measured_unit(found, header)
+        if analysis.finished:
+            return analysis
+        header = self._headers.lookup(analysis.identity)
+        length_s = _length_s(confined.header_clock(header), analysis.span)
+        analysis = self._measured_unit(analysis, header)
         # What was measured before is no work of this run.
-        self._watch.went(
-            MeasuredFootage(done_s=length_s) if found.decoded_s else MeasuredFootage(known_s=-length_s)
+        self._watch.add_measured(
+            MeasuredFootage(done_s=length_s) if analysis.decoded_s else MeasuredFootage(total_s=-length_s)
         )
-        return found
+        return analysis
 
     def _measured_unit(self, found: Analysis, header: pa.Table) -> Analysis:
         if self._take(found, self._clips.lookup(found.identity)):
@@ -193,12 +195,12 @@ class SourceAnalyzer:
         bad = next((outcome for outcome in outcomes.values() if isinstance(outcome, Quarantined)), None)
         if wanted:
             try:
-                with self._watch.over("measuring", _named(found)):
+                with self._watch.working_on("measuring", _named(found)):
                     bad = self._attempt_unit(name, found, header, wanted, bad)
             except WorkerLostError as error:
                 lost = Quarantined(found.source_uri, wanted[0], error.reason, error.message, found.video_id)
                 bad = self._attempt_unit(name, found, header, wanted, lost)
-        if bad is not None and not Reason(bad.reason).lasting:
+        if bad is not None and not Reason(bad.reason).permanent:
             found.quarantined = bad  # tried again by the next run
             return found
         clock = confined.header_clock(header)
@@ -225,7 +227,7 @@ class SourceAnalyzer:
         """
         made = bad or _tried(wanted[0], found, lambda: self._measure(found, header, wanted))
         if isinstance(made, Quarantined):
-            if not Reason(made.reason).lasting:
+            if not Reason(made.reason).permanent:
                 return made
             if bad is None and len(wanted) > 1 and made.reason in _WHOSE_FAULT:
                 # One of them was too much: each alone, so that it is known which, and can be switched off.
@@ -271,7 +273,7 @@ class SourceAnalyzer:
         return source_file(found.source_uri, found.as_listed, self._cfg.limits)
 
     def _read_header(self, found: Analysis) -> pa.Table:
-        with self._watch.over("probing", found.source_uri), self._file(found) as file:
+        with self._watch.working_on("probing", found.source_uri), self._file(found) as file:
             limits = confined.header_limits(self._cfg.limits, found.listed[0])
             return child.call(
                 confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits
@@ -295,12 +297,16 @@ class SourceAnalyzer:
                 cfg.precision,
                 limits=confined.decode_limits(cfg.limits, found.decoded_s),
                 preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
-                told=lambda far_s: self._watch.told("measuring", _named(found), min(far_s, found.decoded_s)),
+                on_progress=lambda far_s: self._watch.update(
+                    "measuring", _named(found), min(far_s, found.decoded_s)
+                ),
             )
 
     def _find_clips(self, found: Analysis, header: pa.Table, names: list[str]) -> pa.Table:
         # Several who measured the last units may come here at once: each is at work of its own.
-        with self._watch.over("finding the shots of", f"{found.source_uri}, after frame {found.span[0]}"):
+        with self._watch.working_on(
+            "finding the shots of", f"{found.source_uri}, after frame {found.span[0]}"
+        ):
             return self._make_clips(header, names)
 
     def _make_clips(self, header: pa.Table, names: list[str]) -> pa.Table:
@@ -325,7 +331,7 @@ class SourceAnalyzer:
         return rows.replace_schema_metadata({_LOST: json.dumps(lost_rows(clock, found))}) if found else rows
 
 
-def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
+def lost_rows(clock: Clock, gaps: list[Gap]) -> dict[str, Any]:
     """What is told of a video's gaps: rows, and how many seconds are lost.
 
     Times are those of the clips: of the container's own clock. Of very many gaps the first have rows of their
@@ -342,11 +348,11 @@ def lost_rows(clock: Clock, found: list[Gap]) -> dict[str, Any]:
             "reason": str(gap.reason),
             "message": _told(gap, clock),
         }
-        for gap in found[:MAX_REPORTED_GAPS]
+        for gap in gaps[:MAX_REPORTED_GAPS]
     ]
-    if rest := found[MAX_REPORTED_GAPS:]:
+    if rest := gaps[MAX_REPORTED_GAPS:]:
         rows[-1]["message"] += f"; and {len(rest)} further gaps behind it"
-    return {"gaps": rows, "lost_s": lost_s(clock, found)}
+    return {"gaps": rows, "lost_s": lost_s(clock, gaps)}
 
 
 def _told(gap: Gap, clock: Clock) -> str:
@@ -371,7 +377,7 @@ def _attempt(
     stage: Stage, unit: str, found: Analysis, make: Callable[[], pa.Table]
 ) -> pa.Table | Quarantined:
     made = _tried(stage.name, found, make)
-    passing = isinstance(made, Quarantined) and not Reason(made.reason).lasting
+    passing = isinstance(made, Quarantined) and not Reason(made.reason).permanent
     return made if passing else stage.commit(unit, made)
 
 

@@ -65,7 +65,7 @@ class Assembly:
             clips=self.run["clips"],
             clips_kept=kept,
             clips_rejected=len(outcome.clips) - kept,
-            clips_quarantined=outcome.gone,
+            clips_quarantined=outcome.num_quarantined_only,
         )
 
 

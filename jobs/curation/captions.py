@@ -61,23 +61,23 @@ class CaptionWorker:
                 "nodes"
             )
 
-    def blind(self, clip: Mapping[str, Any]) -> bool:
+    def needs_no_frames(self, clip: Mapping[str, Any]) -> bool:
         """Whether the captioner wants to see no frame of a clip: then its source need not be there."""
-        return not self._captioner.frames_wanted(clip)
+        return not self._captioner.num_frames_needed(clip)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """batch: `source_uri` and `clips`, a list of index rows; no `source_uri` if all are `blind`. Returns
         {"rows": caption rows}.
         """
         clips = batch["clips"]
-        rows = [self._caption(clip, NO_FRAMES) for clip in clips if self.blind(clip)]
-        rows += self._seen(batch["source_uri"], [clip for clip in clips if not self.blind(clip)])
+        rows = [self._caption(clip, NO_FRAMES) for clip in clips if self.needs_no_frames(clip)]
+        rows += self._seen(batch["source_uri"], [clip for clip in clips if not self.needs_no_frames(clip)])
         told = {clip["clip_id"]: caption_input_hash(clip, self._cfg.captioner) for clip in clips}
         rows = [row | {"shown": told[row["clip_id"]]} for row in rows]
-        lasting = [row for row in rows if "reason" not in row or row["reason"].lasting]
-        if lasting:
-            unit = fingerprint(sorted([row["clip_id"], row["caption_input_hash"]] for row in lasting))
-            self._stage.commit(unit, table(lasting, CAPTIONS))
+        permanent = [row for row in rows if "reason" not in row or row["reason"].permanent]
+        if permanent:
+            unit = fingerprint(sorted([row["clip_id"], row["shown"]] for row in permanent))
+            self._stage.commit(unit, table(permanent, CAPTIONS))
         return {"rows": table(rows, CAPTIONS).to_pylist()}
 
     def _seen(self, source_uri: str | None, clips: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ class CaptionWorker:
         assert source_uri is not None, "clips that are looked at are of a source"
         try:
             with source_file(source_uri, clips[0]["as_listed"], self._cfg.limits) as file:
-                clock = self._clocks.of(clips[0]["video_id"], file, clips[0]["as_listed"][0])
+                clock = self._clocks.get(clips[0]["video_id"], file, clips[0]["as_listed"][0])
                 return [self._looked_at(file, clock, clip) for clip in clips]
         except MediaError as error:
             return [_failed(clip, error.reason, error.message) for clip in clips]
@@ -96,7 +96,7 @@ class CaptionWorker:
 
     def _looked_at(self, file: File, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
         try:
-            with self._watch.over("captioning", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+            with self._watch.working_on("captioning", f"clip {clip['clip_id']} of {clip['source_uri']}"):
                 return self._caption(clip, self._frames(file, clock, clip))
         except MediaError as error:
             return _failed(clip, error.reason, error.message)
@@ -104,7 +104,7 @@ class CaptionWorker:
             return _failed(clip, Reason.INTERNAL, str(error))
 
     def _frames(self, file: File, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
-        count = min(self._captioner.frames_wanted(clip), clip["num_frames"])
+        count = min(self._captioner.num_frames_needed(clip), clip["num_frames"])
         limits = confined.decode_limits(self._cfg.limits, clip["duration_s"])
         return child.call(
             confined.pick_frames, file, clock, clip["start_pts"], clip["num_frames"], count, limits=limits

@@ -103,12 +103,12 @@ class DecidedClip:
             "status": KEPT if self.kept else REJECTED,
             "reject_reasons": list(self.reasons),
             "bucket": self.bucket,
-            "duplicate_of": copy and copy.of,
+            "duplicate_of": copy and copy.kept_clip_id,
             "duplicate_kind": copy and copy.kind,
             "duplicate_similarity": copy and copy.similarity,
         }
 
-    def order(self, as_listed: tuple[int, str] | None = None) -> dict[str, Any]:
+    def write_request(self, as_listed: tuple[int, str] | None = None) -> dict[str, Any]:
         """What the worker that writes shards is told of it, as JSON can say it: all columns of the index, the
         bucket that its bytes lie in (`old_bucket`), whether it is `carried`, and what its source is now
         (`as_listed`).

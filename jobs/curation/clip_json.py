@@ -60,12 +60,12 @@ def clip_json(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _stored(name, row[name]) for name in (*PASSPORT_FIELDS, *CUT_FIELDS)}
 
 
-def read_cut_fields(told: Mapping[str, Any]) -> dict[str, Any]:
+def read_cut_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     """How a clip's mp4 was made, as the index has it, from a .json of this or an earlier version."""
-    return {name: None if told[name] == "" else told[name] for name in CUT_FIELDS}
+    return {name: None if stored[name] == "" else stored[name] for name in CUT_FIELDS}
 
 
-def differing_fields(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+def differing_fields(stored: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Names of fields in which a .json says something else than a row of the index.
 
     Earlier versions stored null and lists as the index has them, and lacked fields that are null in their
@@ -77,8 +77,8 @@ def differing_fields(told: Mapping[str, Any], row: Mapping[str, Any]) -> list[st
     now = clip_json(row)
     return sorted(
         name
-        for name in now.keys() | told.keys()
-        if name not in now or told.get(name) not in (now[name], row[name])
+        for name in now.keys() | stored.keys()
+        if name not in now or stored.get(name) not in (now[name], row[name])
     )
 
 

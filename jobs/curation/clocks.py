@@ -25,7 +25,7 @@ class Clocks:
         self._headers = Stage(store, "probe", header_fingerprint(cfg))
         self._last: tuple[str, Clock] | None = None
 
-    def of(self, video_id: str, file: File, size_bytes: int) -> Clock:
+    def get(self, video_id: str, file: File, size_bytes: int) -> Clock:
         """The clock of a video whose file has so many bytes.
 
         Raises:

@@ -43,7 +43,7 @@ def read_base(store: Store) -> BaseManifest:
     )
 
 
-def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
+def shards_of(outcome: Outcome, existing: Mapping[str, Shard]) -> list[Shard]:
     """The shards that kept clips lie in. Raises KeyError if one is neither known nor written: a fault of
     ours."""
     held: dict[str, list[PlacedClip]] = {}
@@ -52,8 +52,8 @@ def shards_of(outcome: Outcome, known: Mapping[str, Shard]) -> list[Shard]:
             held.setdefault(clip.stored["shard"], []).append(clip)
     shards = []
     for shard_id, clips in sorted(held.items()):
-        if shard_id in known:
-            shards.append(known[shard_id])
+        if shard_id in existing:
+            shards.append(existing[shard_id])
             continue
         first = clips[0].decided
         row, name = outcome.written[first.clip_id], first.bucket

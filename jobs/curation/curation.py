@@ -63,14 +63,16 @@ class Curation:
     """
 
     def __init__(
-        self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, given: AllowedFootage
+        self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, allowed: AllowedFootage
     ):
         drill.register_driver()
         self.store = open_store(cfg.dataset)
         if (
             footage.sources or cfg.precision == AUTO
         ):  # else no network computes in it; and to ask what is fast takes seconds
-            precision = decide_precision(cfg.precision, earlier=current_settings(self.store).get("precision"))
+            precision = decide_precision(
+                cfg.precision, previous=current_settings(self.store).get("precision")
+            )
             run.say(f"{run.job} {precision}")
             cfg = replace(cfg, precision=precision.name)
         cfg = with_absolute_paths(cfg)
@@ -79,7 +81,7 @@ class Curation:
         self._measuring: MeasureProgress | None = None
         self._context = RunContext(self.store, cfg, self.prints, run)
         self.streams = GraphSelector(self._context, stack, self._moved)
-        self._opens = SourceResolver(self._context, footage, given)
+        self._opens = SourceResolver(self._context, footage, allowed)
         self.did: dict[str, float] = {
             "videos_hashed": 0,
             "videos_decoded": 0,
@@ -126,20 +128,20 @@ class Curation:
             try:
                 yield
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(measuring.kept()) from None
+                raise KeyboardInterrupt(measuring.summary()) from None
             finally:
                 self._measuring = None
 
     def _moved(self, where: str, pulse: ProgressSnapshot) -> None:
         if (measuring := self._measuring) is not None:
-            measuring.moved(where, pulse)
+            measuring.on_progress(where, pulse)
 
     def _parts(self, pending: Sequence[Source]) -> Generator[Analysis, None, None]:
         """An analysis for each unit of the sources' videos. Few files are looked at here: then it is known
         how much is to do."""
         size_bytes = sum(source.size_bytes for source in pending)
         if self.streams.on_ray or not is_small(self.cfg.ray, len(pending), size_bytes=size_bytes):
-            yield from self.streams.need_ray().analyse(pending)
+            yield from self.streams.require_ray().analyse(pending)
             return
         todo = []
         for part in self.streams.here.identify(pending):
@@ -149,7 +151,7 @@ class Curation:
                 todo.append(part)
         lengths = {part.source_uri: part.duration_s or 0.0 for part in todo}
         if todo:
-            yield from self.streams.of(len(todo), sum(lengths.values())).measure(todo)
+            yield from self.streams.select(len(todo), sum(lengths.values())).measure(todo)
 
     def finish(self, analyses: Sequence[Analysis]) -> Metrics:
         """Decide, caption, cut and commit; once more on top of the other's manifest if another run was
@@ -167,7 +169,7 @@ class Curation:
         looks = self._looks(analyses, assembly, base.looks)
         self._opens.sources = {row["uri"]: row for row in assembly.sources}
         work = RunEffects(self._context, self.streams, self._opens, base, looks, self.did)
-        candidates = work.look_again(assembly.candidates)
+        candidates = work.score_dover(assembly.candidates)
         pairs = find_pairs(looks, [clip.measured for clip in candidates], self.cfg.dedup)
         failures = {row["clip_id"]: row for row in Stage(self.store, "cut", self.prints.cut).rows()}
         outcome = decide(candidates, recipe, pairs, work, failures, self.cfg.scores)

@@ -39,7 +39,7 @@ class ShardPlacement:
     each clip that was written now, by clip id: where it lies, or with a `reason` why it can't be cut.
     """
 
-    staying: Collection[str]
+    kept_shard_ids: Collection[str]
     written: Mapping[str, Row]
 
 
@@ -66,13 +66,13 @@ class Outcome:
         written: rows of the clips that were written now, by clip id.
         quarantined: why clips could not be captioned or cut; of some of them something else is to blame, such
             as a source that is not there now: those are among `clips`, too, rejected.
-        gone: how many are in the quarantine only.
+        num_quarantined_only: how many are in the quarantine only.
     """
 
     clips: tuple[PlacedClip, ...]
     written: Mapping[str, Row]
     quarantined: tuple[Quarantined, ...]
-    gone: int
+    num_quarantined_only: int
 
 
 def decide(
@@ -94,20 +94,20 @@ def decide(
         scores: the configuration of scores, for why one is null.
     """
     deciding = DecisionState(candidates, recipe, pairs, effects, scores)
-    deciding.set_aside(_failed(failures, deciding.candidates), CUT_STAGE)
+    deciding.quarantine_failures(_failed(failures, deciding.candidates), CUT_STAGE)
     written: dict[str, Row] = {}
     while True:
-        decided = deciding.settled()
+        decided = deciding.decide_until_stable()
         kept = {clip.clip_id: clip for clip in decided if clip.kept}
         written = in_complete_shards(written, kept)
         shelved = effects.write([clip for clip_id, clip in kept.items() if clip_id not in written])
         written |= shelved.written
         bad = _failed(written, kept)
-        stood_for = {clip.copy.of for clip in decided if clip.copy is not None}
-        deciding.set_aside(bad, CUT_STAGE)
+        stood_for = {clip.copy.kept_clip_id for clip in decided if clip.copy is not None}
+        deciding.quarantine_failures(bad, CUT_STAGE)
         written = {clip_id: row for clip_id, row in written.items() if clip_id not in bad}
-        if any(Reason(row["reason"]).lasting for row in bad.values()):
-            deciding.take_over(written)
+        if any(Reason(row["reason"]).permanent for row in bad.values()):
+            deciding.reuse_written(written)
             written = {}
         elif not bad.keys() & stood_for:
             break
@@ -116,7 +116,7 @@ def decide(
         replace(clip, reasons=against[clip.clip_id]) if clip.kept and clip.clip_id in against else clip
         for clip in decided
     ]
-    clips = tuple(_placed(clip, shelved.staying, written) for clip in decided)
+    clips = tuple(_placed(clip, shelved.kept_shard_ids, written) for clip in decided)
     return Outcome(clips, written, tuple(deciding.quarantined), deciding.gone)
 
 
@@ -124,7 +124,7 @@ def decide(
 class DecisionState:
     """What is known so far while it is decided."""
 
-    given: Iterable[Candidate]
+    all_candidates: Iterable[Candidate]
     recipe: Recipe
     pairs: Sequence[Pair]
     effects: Effects
@@ -139,7 +139,7 @@ class DecisionState:
     gone: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.candidates = {clip.clip_id: clip for clip in self.given}
+        self.candidates = {clip.clip_id: clip for clip in self.all_candidates}
         # Of what this run says nothing of, who has captions keeps them, whoever wrote them: its footage may
         # be gone.
         self.captions = {
@@ -148,7 +148,7 @@ class DecisionState:
             if clip.text is not None
         }
 
-    def settled(self) -> list[DecidedClip]:
+    def decide_until_stable(self) -> list[DecidedClip]:
         """Recipe and copies decide, captions are made of what they keep, and what captions tell decides once
         more, until no clip falls.
         """
@@ -159,7 +159,7 @@ class DecisionState:
             if uncaptioned:
                 self.captions |= self.effects.caption(uncaptioned)
             if bad := _failed(self.captions, {clip.clip_id for clip in kept}):
-                self.set_aside(bad, CAPTIONS_STAGE)
+                self.quarantine_failures(bad, CAPTIONS_STAGE)
                 continue
             unmatched = [clip for clip in kept if clip.clip_id not in self.matches]
             if unmatched:
@@ -167,7 +167,11 @@ class DecisionState:
             fallen = {
                 clip.clip_id: tuple(why)
                 for clip in kept
-                if (why := self.recipe.against({**clip.candidate.measured, **self.matches[clip.clip_id]}))
+                if (
+                    why := self.recipe.reject_reasons(
+                        {**clip.candidate.measured, **self.matches[clip.clip_id]}
+                    )
+                )
             }
             if not fallen:
                 return [self._with_text(clip) for clip in decided]
@@ -179,7 +183,7 @@ class DecisionState:
         clips = self.candidates.values()
         reasons = {
             clip.clip_id: self.against.get(clip.clip_id)
-            or tuple(self.recipe.against(clip.measured, pending=CAPTION_SCORES))
+            or tuple(self.recipe.reject_reasons(clip.measured, pending=CAPTION_SCORES))
             for clip in clips
         }
         copies = duplicates([clip.measured for clip in clips if not reasons[clip.clip_id]], self.pairs)
@@ -215,7 +219,7 @@ class DecisionState:
             gaps=tuple(gaps),
         )
 
-    def set_aside(self, failures: Mapping[str, Row], stage: str) -> None:
+    def quarantine_failures(self, failures: Mapping[str, Row], stage: str) -> None:
         """Take out clips that would always fail. Those that something else hinders, such as a source that is
         not there now, stay with all that is known of them, and are rejected. All of them have a row in the
         quarantine.
@@ -235,13 +239,13 @@ class DecisionState:
                     clip_id,
                 )
             )
-            if Reason(failure["reason"]).lasting:
+            if Reason(failure["reason"]).permanent:
                 del self.candidates[clip_id]
                 self.gone += 1
             else:
                 self.against[clip_id] = (UNAVAILABLE,)
 
-    def take_over(self, written: Mapping[str, Row]) -> None:
+    def reuse_written(self, written: Mapping[str, Row]) -> None:
         """Let clips be copied from shards that were just written, as they are from those of the newest
         manifest."""
         for clip_id, row in written.items():

@@ -99,7 +99,7 @@ class Graph:
         dataset, cfg, prints = self._args
         return self._actors("matching captions", batches, MatchWorker, (dataset, cfg, prints.match))
 
-    def look_again(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
+    def score_dover(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
         """Batches of clips of a source → rows with `technical`, a list per batch, in any order."""
         dataset, cfg, prints = self._args
         return self._actors("DOVER", batches, SecondLook, (dataset, cfg, prints.dover))
@@ -139,7 +139,7 @@ class _Actor:
         import ray
 
         # An actor that Ray starts again keeps its id; its neighbours in the pool have others.
-        with watch.over("starting", f"{worker.__name__} {ray.get_runtime_context().get_actor_id()}"):
+        with watch.working_on("starting", f"{worker.__name__} {ray.get_runtime_context().get_actor_id()}"):
             self._worker = worker(*args, watch)
 
     def __call__(self, row: Row) -> Row:
@@ -154,7 +154,7 @@ def identify(args: Args, row: Row) -> list[Row]:
     """A source → a part for each unit of its video, or one if there is nothing to measure."""
     analyst, source = SourceAnalyzer(*args), Source(**unpack(row))
     with label_errors(source.uri):
-        return [pack(asdict(part)) for part in analyst.units(analyst.identify(source))]
+        return [pack(asdict(part)) for part in analyst.split_units(analyst.identify(source))]
 
 
 def measure(args: Args, row: Row) -> Row:

@@ -57,8 +57,8 @@ class LocalGraph:
         """See `Graph.match`."""
         return self._one_after_another(MatchWorker, self._args[2].match, batches)
 
-    def look_again(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
-        """See `Graph.look_again`."""
+    def score_dover(self, batches: Sequence[dict[str, Any]]) -> Generator[list[dict[str, Any]], None, None]:
+        """See `Graph.score_dover`."""
         return self._one_after_another(SecondLook, self._args[2].dover, batches)
 
     def write(self, plans: Sequence[dict[str, Any]]) -> Generator[dict[str, Any], None, None]:

@@ -51,7 +51,9 @@ class MatchWorker:
             WorkerLostError: no footage is touched here, so it is the model that is too much for its worker.
         """
         clips = batch["clips"]
-        with self._watch.over("matching", f"{len(clips)} captions, the first of clip {clips[0]['clip_id']}"):
+        with self._watch.working_on(
+            "matching", f"{len(clips)} captions, the first of clip {clips[0]['clip_id']}"
+        ):
             embeddings = np.stack([_unpacked(clip["embedding"]) for clip in clips])
             values = self._matcher.match([clip["caption"] for clip in clips], embeddings)
         rows = [

@@ -29,7 +29,7 @@ class MeasureProgress:
         self._pulses: dict[str, ProgressSnapshot] = {}
         self._shown_s = 0.0
 
-    def moved(self, where: str, pulse: ProgressSnapshot) -> None:
+    def on_progress(self, where: str, pulse: ProgressSnapshot) -> None:
         """Something moved on a desk, or nothing did.
 
         Args:
@@ -39,26 +39,26 @@ class MeasureProgress:
         far = self._far()
         open_items = [at for pulse in self._pulses.values() for at in pulse.open]
         # A unit that ends is closed a moment before it is counted.
-        self._shown_s = max(self._shown_s, far.done_s + sum(at.far_s for at in open_items))
+        self._shown_s = max(self._shown_s, far.done_s + sum(at.measured_s for at in open_items))
         self._bar.total, self._bar.settled = (
-            round(max(far.known_s, self._shown_s), 1),
-            far.read >= self._sources,
+            round(max(far.total_s, self._shown_s), 1),
+            far.num_sources >= self._sources,
         )
-        note = f"{far.read} of {self._sources} sources read"
+        note = f"{far.num_sources} of {self._sources} sources read"
         if open_items and not self._shown_s:
             oldest = min(open_items, key=lambda at: at.since_s)
             item = PurePosixPath(oldest.item.split(", frames ")[0]).name
             note += f", {oldest.stage} {item} for {max(0.0, time() - oldest.since_s):.0f} s"
         self._bar.update(round(self._shown_s, 1), note)
 
-    def kept(self) -> str:
+    def summary(self) -> str:
         """What an interrupted run leaves to the next one, in words."""
         far = self._far()
-        of = f"{far.known_s:.0f} s of footage" + ("" if far.read >= self._sources else " known so far")
+        of = f"{far.total_s:.0f} s of footage" + ("" if far.num_sources >= self._sources else " known so far")
         return f"{far.done_s:.0f} of {of} are measured and kept"
 
     def _far(self) -> MeasuredFootage:
-        return sum((pulse.far for pulse in self._pulses.values()), MeasuredFootage())
+        return sum((pulse.measured for pulse in self._pulses.values()), MeasuredFootage())
 
 
 def merge_units(parts: Iterable[Analysis]) -> Iterator[Analysis]:

@@ -52,7 +52,7 @@ class SecondLook:
         clips = batch["clips"]
         try:
             with source_file(batch["source_uri"], clips[0]["as_listed"], self._cfg.limits) as file:
-                clock = self._clocks.of(clips[0]["video_id"], file, clips[0]["as_listed"][0])
+                clock = self._clocks.get(clips[0]["video_id"], file, clips[0]["as_listed"][0])
                 looked = [self._look(file, clock, clip) for clip in clips]
         except (MediaError, child.ChildError) as error:
             looked = [_none(clip, error) for clip in clips]
@@ -67,7 +67,9 @@ class SecondLook:
         from pipelines.scores.dover import views
 
         try:
-            with self._watch.over("looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+            with self._watch.working_on(
+                "looking again at", f"clip {clip['clip_id']} of {clip['source_uri']}"
+            ):
                 limits = confined.decode_limits(self._cfg.limits, clip["duration_s"])
                 seen = child.call(
                     views,
@@ -92,4 +94,4 @@ def _none(clip: dict[str, Any], error: Exception) -> tuple[dict[str, Any], bool]
     )
     return {"clip_id": clip["clip_id"], "technical": None, "why": why}, isinstance(
         error, MediaError
-    ) and error.lasting
+    ) and error.permanent

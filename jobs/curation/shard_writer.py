@@ -107,7 +107,7 @@ class ShardWriter:
             path = folder / "shard.tar"
             write_shard(self._samples(plan["clips"], folder, failed, cut, kept), path)
             rows = self._publish(path, plan["bucket"], kept) if kept else []
-        passing = any(not row["reason"].lasting for row in failed)
+        passing = any(not row["reason"].permanent for row in failed)
         outcome = table(rows + failed, CUTS)
         if not passing:
             outcome = self._stage.commit_rows(plan["unit"], outcome)
@@ -156,25 +156,25 @@ class ShardWriter:
                 made, sound = {name: clip.get(name) for name in CUT_FIELDS}, clip.get("cut_sound")
                 if mp4 is None:
                     cut.append(clip["clip_id"])
-                    with self._watch.over("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
+                    with self._watch.working_on("cutting", f"clip {clip['clip_id']} of {clip['source_uri']}"):
                         mp4, made, sound = self._cut(clip, folder)
             except MediaError as error:
-                failed.append(self._fail(clip, error.reason, error.message, lasting=error.lasting))
+                failed.append(self._fail(clip, error.reason, error.message, permanent=error.permanent))
                 continue
             except Exception as error:  # one clip must not end the run; the row says that the fault is ours
                 if is_host_error(error):  # nor be blamed for a full disk
                     prove_room(folder)
                 logger.exception("cutting clip %s of %s failed", clip["clip_id"], clip["source_uri"])
                 message = f"{type(error).__name__}: {error}"
-                failed.append(self._fail(clip, Reason.INTERNAL, message, lasting=False))
+                failed.append(self._fail(clip, Reason.INTERNAL, message, permanent=False))
                 continue
             content, print_ = content_fingerprint(clip, self._prints), cut_fingerprint(clip, self._prints)
             kept.append(WrittenClip(clip["clip_id"], content, print_, sound))
             yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
-    def _fail(self, clip: dict[str, Any], reason: Reason, message: str, lasting: bool) -> dict[str, Any]:
+    def _fail(self, clip: dict[str, Any], reason: Reason, message: str, permanent: bool) -> dict[str, Any]:
         row = {"clip_id": clip["clip_id"], "reason": reason, "message": message}
-        if lasting:
+        if permanent:
             self._failures.commit(clip["clip_id"], table([row], CUTS))
         return row
 
@@ -223,7 +223,7 @@ class ShardWriter:
 
         cfg, span = self._cfg, Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
         with source_file(clip["source_uri"], clip["as_listed"], cfg.limits) as file:
-            clock = self._clocks.of(clip["video_id"], file, clip["as_listed"][0])
+            clock = self._clocks.get(clip["video_id"], file, clip["as_listed"][0])
             most = decode_limits(cfg.limits, span.duration_s, self._most_bytes(clip))
             args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
             shown = from_text(clip["picture_format"]) if clip["picture_format"] else None

@@ -69,13 +69,13 @@ class GraphSelector:
         self.here = LocalGraph(*args, lambda pulse: moved("here", pulse))
         self.on_ray = False
 
-    def of(self, items: int, footage_s: float = 0.0) -> Graph | LocalGraph:
+    def select(self, items: int, footage_s: float = 0.0) -> Graph | LocalGraph:
         """The streams for so much work."""
         if not self.on_ray and is_small(self._cfg.ray, items, footage_s):
             return self.here
-        return self.need_ray()
+        return self.require_ray()
 
-    def need_ray(self) -> Graph:
+    def require_ray(self) -> Graph:
         """The streams on Ray, which is started if there is none."""
         if not self.on_ray:
             address = self._cfg.ray.address
@@ -113,7 +113,7 @@ class RunEffects:
         rows = {clip.clip_id: clip.row() for clip in clips}
         if self._captions is None:
             stage = Stage(self._store, "captions", self._prints.captions)
-            self._captions = {(row["clip_id"], row["caption_input_hash"]): row for row in stage.rows()}
+            self._captions = {(row["clip_id"], row["shown"]): row for row in stage.rows()}
         known = self._captions
         finished = {
             clip_id: known.get((clip_id, caption_input_hash(row, self._cfg.captioner)))
@@ -124,26 +124,26 @@ class RunEffects:
         if not wanted:
             return made
         worker = CaptionWorker(self._store.uri, self._cfg, self._prints.captions)
-        blind = [row for row in wanted if worker.blind(row)]
+        blind = [row for row in wanted if worker.needs_no_frames(row)]
         new: dict[str, Row] = {}
         for k in range(0, len(blind), FRAMELESS_BATCH_CLIPS):
             batch = worker({"source_uri": None, "clips": blind[k : k + FRAMELESS_BATCH_CLIPS]})
             new |= {row["clip_id"]: row for row in batch["rows"]}
-        seen, gone = self._opens.of([row for row in wanted if not worker.blind(row)])
+        seen, gone = self._opens.resolve([row for row in wanted if not worker.needs_no_frames(row)])
         new |= self._by_source("curate: captions", seen, "caption")
         self._did["clips_captioned"] += sum(not row["reason"] for row in new.values())
         return made | new | gone
 
-    def look_again(self, clips: Sequence[Candidate]) -> list[Candidate]:
+    def score_dover(self, clips: Sequence[Candidate]) -> list[Candidate]:
         """The same with DOVER's score, where its weights are given."""
         if self._prints.dover is None:
             return list(clips)
         known: dict[str, Row] = {
             row["clip_id"]: row for row in Stage(self._store, "dover", self._prints.dover).rows()
         }
-        seen, gone = self._opens.of([dict(clip.measured) for clip in clips if clip.clip_id not in known])
+        seen, gone = self._opens.resolve([dict(clip.measured) for clip in clips if clip.clip_id not in known])
         known |= {clip_id: {"technical": None, "why": row["message"]} for clip_id, row in gone.items()}
-        known |= self._by_source("curate: DOVER", seen, "look_again")
+        known |= self._by_source("curate: DOVER", seen, "score_dover")
         return [_with_technical(clip, known[clip.clip_id]) for clip in clips]
 
     def match(self, clips: Sequence[DecidedClip], captions: Mapping[str, Row]) -> dict[str, Row]:
@@ -177,7 +177,7 @@ class RunEffects:
 
     def write(self, clips: Sequence[DecidedClip]) -> ShardPlacement:
         """Plans the shards of kept clips, and writes those that are new."""
-        rows = {clip.clip_id: clip.order() for clip in clips}
+        rows = {clip.clip_id: clip.write_request() for clip in clips}
         staying, plans = plan_shards(
             pack_candidates(rows.values(), self._prints),
             existing_shards(self._base, self._prints),
@@ -185,7 +185,7 @@ class RunEffects:
         )
         wanted = [rows[clip_id] for plan in plans for clip_id in plan.clip_ids]
         cut = [row for row in wanted if not has_bytes(row, self._prints)]
-        listed, written = self._opens.of(cut)
+        listed, written = self._opens.resolve(cut)
         rows |= {row["clip_id"]: row for row in listed}
         written |= {row["clip_id"]: _unchecked(row) for row in cut if row["frames_hash"] is None}
         orders: list[dict[str, Any]] = []
@@ -199,7 +199,7 @@ class RunEffects:
         orders.sort(key=lambda order: -sum(row["duration_s"] for row in order["clips"]))
         if orders:
             new = [row for order in orders for row in order["clips"] if not has_bytes(row, self._prints)]
-            streams = self._streams.of(len(orders), footage_s(new))
+            streams = self._streams.select(len(orders), footage_s(new))
             with (
                 progress(
                     "curate: clips", total=sum(len(order["clips"]) for order in orders), unit="clips"
@@ -231,7 +231,7 @@ class RunEffects:
         """Batches of clips through a stream, by its name."""
         made: dict[str, Row] = {}
         if batches:
-            streams = self._streams.of(len(batches), footage_s)
+            streams = self._streams.select(len(batches), footage_s)
             with (
                 progress(what, total=sum(len(batch["clips"]) for batch in batches), unit="clips") as bar,
                 closing(getattr(streams, stream)(batches)) as done,
@@ -250,13 +250,13 @@ class SourceResolver:
         run: where it speaks.
     """
 
-    def __init__(self, context: RunContext, footage: Footage, given: AllowedFootage):
-        self._given, self._cfg, self._run = given, context.cfg, context.run
+    def __init__(self, context: RunContext, footage: Footage, allowed: AllowedFootage):
+        self._given, self._cfg, self._run = allowed, context.cfg, context.run
         self._listed = {source.uri for source in footage.sources}
         self.sources: dict[str, Row] = {}
         """Rows of the sources that clips name, by URI."""
 
-    def of(self, clips: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Row]]:
+    def resolve(self, clips: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Row]]:
         """Rows of clips whose source is what they were measured on, with what it is now (`as_listed`):
         whoever opens it takes nothing else for it; and of the others, rows that say why not, by clip id.
         """
@@ -285,7 +285,7 @@ class SourceResolver:
 
     def _found_again(self, source: Row) -> tuple[int, str] | str:
         """See `recheck_source`; what only the dataset names is not looked for."""
-        if source["uri"] not in self._listed and not self._given.opens(source["uri"]):
+        if source["uri"] not in self._listed and not self._given.allows(source["uri"]):
             return NOT_GIVEN
         return recheck_source(source, self._cfg.limits)
 

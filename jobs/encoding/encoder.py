@@ -35,9 +35,9 @@ class EncodeResult:
     clip id why others could not be read.
     """
 
-    made: Chunk | None
-    captions_cut: int
-    unread: Mapping[str, str]
+    written: Chunk | None
+    num_truncated: int
+    failed_clips: Mapping[str, str]
 
 
 class Encoder:
@@ -74,7 +74,7 @@ class Encoder:
                 unread[row["clip_id"]] = str(error)
             except Exception as error:
                 raise RuntimeError(f"clip {row['clip_id']} in shard {row['shard']}: {error}") from error
-        made = chunk.only(clips)
+        made = chunk.select(clips)
         if not made.rows:
             return EncodeResult(None, 0, unread)
         try:
@@ -99,7 +99,7 @@ class Encoder:
             for clip_id, (windows, pieces, facts) in clips.items()
         ]
         write_shard(self._store, self._fingerprint, chunk.bucket, chunk.id, encoded)
-        return sum(embedded[text].cut for one in texts.values() for text in one.values())
+        return sum(embedded[text].truncated for one in texts.values() for text in one.values())
 
     @torch.no_grad()
     def _clip(self, row: Mapping[str, Any]) -> tuple[dict, dict, list[dict[str, Any]]]:

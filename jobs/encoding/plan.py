@@ -43,7 +43,7 @@ class Chunk:
             {"clips": [[self.sha256, r["offset"], r["size"], r["clip_id"], captions(r)] for r in self.rows]}
         )
 
-    def only(self, clip_ids: Iterable[str]) -> Chunk:
+    def select(self, clip_ids: Iterable[str]) -> Chunk:
         """The part of it with some of its clips."""
         wanted = set(clip_ids)
         return Chunk(self.bucket, tuple(row for row in self.rows if row["clip_id"] in wanted), self.sha256)
@@ -66,7 +66,7 @@ def chunks(dataset: Dataset) -> list[Chunk]:
 
 
 def split_finished(
-    store: Store, fingerprint: str, wanted: Sequence[Chunk]
+    store: Store, fingerprint: str, requested: Sequence[Chunk]
 ) -> tuple[list[Chunk], list[Chunk]]:
     """(finished, missing) chunks.
 
@@ -75,7 +75,7 @@ def split_finished(
     """
     finished: list[Chunk] = []
     missing: list[Chunk] = []
-    for chunk in wanted:
+    for chunk in requested:
         if has_shard(store, fingerprint, chunk.bucket, chunk.id):
             finished.append(chunk)
             continue
@@ -84,7 +84,7 @@ def split_finished(
             missing.append(chunk)
             continue
         rest = [row["clip_id"] for row in chunk.rows if row["clip_id"] not in unread]
-        parts = split_finished(store, fingerprint, [chunk.only(rest), chunk.only(unread)])
+        parts = split_finished(store, fingerprint, [chunk.select(rest), chunk.select(unread)])
         finished += parts[0]
         missing += parts[1]
     return finished, missing

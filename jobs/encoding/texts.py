@@ -27,7 +27,7 @@ class TextEmbedding:
     """A text's embedding (L, E) float16, as latents store it, and whether the text was cut."""
 
     tokens: np.ndarray
-    cut: bool
+    truncated: bool
 
 
 class TextStore:
@@ -96,7 +96,7 @@ def _pack(texts: list[str], made: Mapping[str, TextEmbedding]) -> bytes:
         {
             "tokens": np.concatenate([row.tokens for row in rows]),
             "lengths": np.array([len(row.tokens) for row in rows], np.int64),
-            "cut": np.array([row.cut for row in rows], np.uint8),
+            "cut": np.array([row.truncated for row in rows], np.uint8),
         }
     )
 

@@ -77,14 +77,14 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def check_text(folder: Path, given: str | None) -> None:
+def check_text(folder: Path, requested: str | None) -> None:
     """Whether the text encoder may be used: what the user gave, or what the checkpoint brings along or may
     name.
 
     Raises:
         ValueError: it may not, and which key confirms it.
     """
-    if given is None:
+    if requested is None:
         check_encoder_allowed(read_facts(folder)["text_encoder"], folder)
 
 
@@ -143,14 +143,14 @@ class Pipeline:
         steps: int | None = None,
         guidance: float | None = None,
         progress: Callable[[int, int], None] | None = None,
-        given: Sequence[Sequence[ConditionFrames]] | None = None,
+        conditions: Sequence[Sequence[ConditionFrames]] | None = None,
         sampling: SampleConfig | None = None,
     ) -> list[np.ndarray]:
         """One video per prompt and seed, uint8 (num_frames, height, width, 3).
 
         Args:
             progress: called with (solver steps done, in all).
-            given: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what
+            conditions: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what
                 starts later is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted
                 in.
             sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they
@@ -166,7 +166,9 @@ class Pipeline:
         shape = self._latent_shape(size)
         texts, _ = self.texts(prompts)
         stride = self.vae.cfg.stride_time
-        known = None if given is None else [self._known(frames, size, shape, fps) for frames in given]
+        known = (
+            None if conditions is None else [self._known(frames, size, shape, fps) for frames in conditions]
+        )
         with torch.no_grad(), autocast(self.device.type, self.precision):
             latents = sample(
                 self.dit,
@@ -229,7 +231,7 @@ class Pipeline:
     def texts(self, prompts: Sequence[str]) -> tuple[list[torch.Tensor], int]:
         """A prompt's tokens (L, E), none of an empty one, and how many of the prompts were cut. The newest
         are remembered."""
-        embedded, cut = self.text.encode_counted(prompts)
+        embedded, cut = self.text.encode_count_truncated(prompts)
         return [e if prompt.strip() else e[:0] for prompt, e in zip(prompts, embedded, strict=True)], cut
 
     def _latent_shape(self, size: Size) -> tuple[int, int, int, int]:

@@ -158,13 +158,13 @@ def _copies(dataset: Dataset, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_text(told: Mapping[str, Any]) -> str:
+def as_text(values: Mapping[str, Any]) -> str:
     """The same for people."""
     lines: list[str] = []
     for group in ("identity", "span", "media"):
-        lines += ["", group, *_lines(told[group])]
-    lines += ["", "scores", *(_score_line(name, score) for name, score in told["scores"].items())]
-    decision = told["decision"]
+        lines += ["", group, *_lines(values[group])]
+    lines += ["", "scores", *(_score_line(name, score) for name, score in values["scores"].items())]
+    decision = values["decision"]
     because = f" ({', '.join(decision['reject_reasons'])})" if decision["reject_reasons"] else ""
     lines += [
         "",
@@ -173,9 +173,9 @@ def as_text(told: Mapping[str, Any]) -> str:
         f"{decision['recipe']['hash']}",
     ]
     lines += [_rule_line(rule) for rule in decision["rules"]]
-    lines += ["", "copies", *_copy_lines(told["copies"])]
+    lines += ["", "copies", *_copy_lines(values["copies"])]
     for group in ("text", "storage"):
-        lines += ["", group, *_lines(told[group])]
+        lines += ["", group, *_lines(values[group])]
     return "\n".join(lines[1:])
 
 

@@ -62,13 +62,13 @@ def copies_view(clips: Clips, thumbs: Thumbs) -> CopiesView:
         ordered = sorted(held[best_id], key=lambda c: (-(c["duplicate_similarity"] or 0.0), c["clip_id"]))
         copies = [
             Copy(
-                thumbs.of(row),
+                thumbs.get(row),
                 c["duplicate_kind"] or "",
                 format_number(c["duplicate_similarity"]),
             )
             for c in ordered[:_MOST_COPIES]
             if (row := clips.row(c["clip_id"])) is not None
         ]
-        groups.append(Group(best_id, thumbs.of(best) if best else None, copies, len(ordered)))
+        groups.append(Group(best_id, thumbs.get(best) if best else None, copies, len(ordered)))
     kinds = Counter(copy["duplicate_kind"] or "" for group in held.values() for copy in group)
     return CopiesView(groups, len(held), sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

@@ -76,7 +76,7 @@ def nearest(values: np.ndarray, side: str, bound: float, each: int = _EACH) -> t
 
 
 def _neighbour(clips: Clips, value: float, place: int, bound: float, thumbs: Thumbs) -> Neighbour:
-    return Neighbour(thumbs.of(clips.rows[place]), apart(value, bound), repr(value))
+    return Neighbour(thumbs.get(clips.rows[place]), apart(value, bound), repr(value))
 
 
 def apart(value: float, bound: float) -> str:

@@ -90,7 +90,7 @@ def gallery_view(clips: Clips, pictures: Pictures, most: int, no_picture: str) -
 def _card(row: Mapping[str, Any], pictures: Pictures) -> Card:
     is_kept = row["status"] == "kept"
     num = min(12, max(2, round(_STRIP_ASPECT / (row["width"] / row["height"])))) if is_kept else 1
-    frames = pictures.of(row, num, _STRIP_HEIGHT)
+    frames = pictures.get(row, num, _STRIP_HEIGHT)
     facts = [
         f"{row['width']} × {row['height']}",
         *_safe(row),
@@ -98,7 +98,7 @@ def _card(row: Mapping[str, Any], pictures: Pictures) -> Card:
         f"{format_duration(row['end_s'] - row['start_s'])}, {row['num_frames']:,} frames",
     ]
     if is_kept:
-        facts += [row["bucket"], format_bytes(row["format_bytes"]), _cut(row)]
+        facts += [row["bucket"], format_bytes(row["size"]), _cut(row)]
     return Card(
         clip_id=row["clip_id"],
         source=PurePosixPath(row["source_uri"]).name,

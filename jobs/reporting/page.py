@@ -89,24 +89,24 @@ class View:
     videos: VideosView | None
 
 
-def make_view(found: ReportInputs, most_clips: int, footage: AllowedFootage) -> View:
+def make_view(inputs: ReportInputs, most_clips: int, footage: AllowedFootage) -> View:
     """Read everything, decode what is shown; of footage only what was given.
 
     Raises:
         FileNotFoundError: a file that the dataset or the evaluation names is gone.
     """
-    dataset = open_dataset(found.dataset)
+    dataset = open_dataset(inputs.dataset)
     recipe = recipe_of(dataset.manifest.recipe)
     clips, sources = Clips.of(dataset), list(dataset.sources().rows())
     quarantine = list(dataset.quarantine().rows())
     by_id = {c["clip_id"]: c for c in clips.rows if c["status"] == KEPT}
     scores = scores_view(clips, recipe)
     pictures = Pictures(
-        dataset, _curated(found.dataset), {s["uri"]: s["size_bytes"] for s in sources}, footage
+        dataset, _curated(inputs.dataset), {s["uri"]: s["size_bytes"] for s in sources}, footage
     )
-    evaluation = read_evaluation(found.videos) if found.videos else None
-    trainings = [vae_view(found.vae, by_id)] if found.vae else []
-    trainings += [dit_view(found.dit)] if found.dit else []
+    evaluation = read_evaluation(inputs.videos) if inputs.videos else None
+    trainings = [vae_view(inputs.vae, by_id)] if inputs.vae else []
+    trainings += [dit_view(inputs.dit)] if inputs.dit else []
 
     def pictured() -> tuple[dict[str, list[CutOff]], CopiesView, FootageView, GalleryView]:
         thumbs = Thumbs(pictures)
@@ -118,28 +118,28 @@ def make_view(found: ReportInputs, most_clips: int, footage: AllowedFootage) -> 
         )
 
     pictured()  # only says which pictures are needed
-    pictures.make()
+    pictures.decode_requested()
     around, copies, timelines, gallery = pictured()
     videos = None
-    if found.videos and evaluation:
+    if inputs.videos and evaluation:
         with progress("report: videos", total=evaluation["clips"], unit="captions") as bar:
-            videos = videos_view(dataset, by_id, found.videos, evaluation, bar)
+            videos = videos_view(dataset, by_id, inputs.videos, evaluation, bar)
     return View(
-        title=found.title,
-        summary=_summary(found, videos),
-        is_run=bool(found.records),
+        title=inputs.title,
+        summary=_summary(inputs, videos),
+        is_run=bool(inputs.records),
         manifest=dataset.number,
-        keys=_keys(found, dataset, sources, clips.rows, videos),
-        steps=_steps(found.records),
-        total=format_duration(sum(r["seconds"] for r in found.records.values())),
-        select=f"rushes select dataset={shlex.quote(found.dataset)}",
+        keys=_keys(inputs, dataset, sources, clips.rows, videos),
+        steps=_steps(inputs.records),
+        total=format_duration(sum(r["seconds"] for r in inputs.records.values())),
+        select=f"rushes select dataset={shlex.quote(inputs.dataset)}",
         funnel=funnel(clips, sources, quarantine),
         scores=scores,
         cutoffs=around,
         copies=copies,
         footage=timelines,
         gallery=gallery,
-        books=ledger_view(dataset, sources, quarantine, clips.rows, newest_ledger(found.dataset)),
+        books=ledger_view(dataset, sources, quarantine, clips.rows, newest_ledger(inputs.dataset)),
         trainings=[t for t in trainings if t.charts or t.pictures],
         videos=videos,
     )

@@ -94,7 +94,7 @@ class ShapeView:
 def make_comparison(
     row: Mapping[str, Any],
     original_THWC: np.ndarray,
-    made_THWC: np.ndarray,
+    reconstruction_THWC: np.ndarray,
     fps: float,
     start_s: float,
     figures: Mapping[str, float | None],
@@ -103,11 +103,13 @@ def make_comparison(
 
     Args:
         row: its clip's row of the index.
-        original_THWC, made_THWC: uint8.
+        original_THWC, reconstruction_THWC: uint8.
         start_s: of the window in its clip.
     """
-    difference = np.abs(original_THWC.astype(np.int16) - made_THWC.astype(np.int16)) * AMPLIFIED
-    beside = np.concatenate([original_THWC, made_THWC, difference.clip(0, 255).astype(np.uint8)], axis=2)
+    difference = np.abs(original_THWC.astype(np.int16) - reconstruction_THWC.astype(np.int16)) * AMPLIFIED
+    beside = np.concatenate(
+        [original_THWC, reconstruction_THWC, difference.clip(0, 255).astype(np.uint8)], axis=2
+    )
     num, height, width, _ = beside.shape
     scale = min(_WIDTH_PX / width, _HEIGHT_PX / height, _ENLARGED)
     return Comparison(

@@ -63,11 +63,11 @@ class ScoreCard:
     Attributes:
         key, name: as the recipe writes it, and as people read it.
         sides: those that a rule can bound; none of a score that is only looked at.
-        refused, alone: clips that the recipe refuses for it, and those among them that nothing else refuses.
+        refused, refused_only_here: clips that the recipe refuses for it, and those among them that nothing else refuses.
         gaps: why it is null, for how many clips.
         by: what measured it.
         bins: of the clips that the page holds, uint8; kept and rejected clips of all by bin are in `counts`.
-        asked_later: whether a clip without a value is not refused, as it is measured once the clip is kept
+        is_deferred: whether a clip without a value is not refused, as it is measured once the clip is kept
         and captioned.
         values: of the clips that the page holds, float32, of a score with sides; empty else.
     """
@@ -81,10 +81,10 @@ class ScoreCard:
     labels: list[LabelBar]
     sides: list[Side]
     refused: int
-    alone: int
+    refused_only_here: int
     not_measured: int
     gaps: list[tuple[str, int]]
-    asked_later: bool
+    is_deferred: bool
     bins: str
     counts: tuple[list[int], list[int]]
     values: str

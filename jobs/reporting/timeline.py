@@ -151,7 +151,7 @@ def _segment(row: Mapping[str, Any], scale: Axis, pictures: Pictures, pictured: 
     frames = None
     if pictured and width_px >= _NARROWEST:
         num = max(1, round(width_px / picture_width(row, _HEIGHT)))
-        frames = pictures.of(row, num, _HEIGHT)
+        frames = pictures.get(row, num, _HEIGHT)
     span_s, reasons = row["end_s"] - row["start_s"], format_words(row["reject_reasons"] or ())
     title = (
         f"{format_timestamp(row['start_s'])} to {format_timestamp(row['end_s'])} ({format_duration(span_s)}), {row['status']}"

@@ -140,23 +140,27 @@ def _is_video(value: Any) -> bool:
 
 
 def videos_view(
-    dataset: Dataset, clips: Mapping[str, Mapping[str, Any]], folder: Path, found: Mapping[str, Any], bar: Bar
+    dataset: Dataset,
+    clips: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    evaluation: Mapping[str, Any],
+    bar: Bar,
 ) -> VideosView:
     """What `rushes evaluate` made.
 
     Args:
         clips: kept rows of the index by clip_id.
-        folder, found: of the evaluation, and its metrics.json.
+        folder, evaluation: of the evaluation, and its metrics.json.
 
     Raises:
         FileNotFoundError: a video that metrics.json names is gone.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for video in found["videos"]:
+    for video in evaluation["videos"]:
         if video["clip_id"] in clips:  # footage may have left the dataset since
             groups.setdefault(video["clip_id"], []).append(video)
     ordered = sorted(groups, key=lambda c: (clips[c]["source_uri"], clips[c]["start_s"]))
-    fps = _probed((folder / found["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
+    fps = _probed((folder / evaluation["videos"][0]["file"]).read_bytes())[4]  # one checkpoint, one rate
     stretches, captions = _Stretches(dataset, fps), []
     for clip_id in even_sample(ordered, _MOST_CAPTIONS):
         captions.append(_caption(stretches, clips, folder, sorted(groups[clip_id], key=lambda v: v["seed"])))
@@ -164,11 +168,11 @@ def videos_view(
     return VideosView(
         captions,
         len(ordered),
-        found["retrieval_share"],
-        found["chance"],
-        len(found["videos"]),
-        found["seeds"],
-        found["steps"],
+        evaluation["retrieval_share"],
+        evaluation["chance"],
+        len(evaluation["videos"]),
+        evaluation["seeds"],
+        evaluation["steps"],
         _matrix([groups[c] for c in even_sample(ordered, _MOST_COLUMNS)], clips, len(ordered)),
     )
 

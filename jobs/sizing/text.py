@@ -20,16 +20,16 @@ _MEANING = {
 }
 
 
-def as_text(size: str, told: Mapping[str, Any]) -> str:
+def as_text(size: str, figures: Mapping[str, Any]) -> str:
     """One size: parameters by part, operations, memory."""
-    cfg, counts, flops = told["config"], told["parameters"], told["flops"]
+    cfg, counts, flops = figures["config"], figures["parameters"], figures["flops"]
     lines = [
         f"{size}: {counts['total']:,} parameters; width {cfg['width']}, depth {cfg['depth']}, heads "
         f"{cfg['heads']}, {cfg['ffn']} {cfg['ffn_width']} wide",
         "",
         *_parts("parameters", counts["parts"]),
         "",
-        *_parts(f"operations of a forward pass over {_video(told)}", flops["forward"]["parts"]),
+        *_parts(f"operations of a forward pass over {_video(figures)}", flops["forward"]["parts"]),
         "",
         "operations                               a video           a token",
     ]
@@ -37,13 +37,13 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     named |= {f"training, recompute {way}": total for way, total in flops["training"].items()}
     for name, total in named.items():
         lines.append(
-            f"  {name:<30} {_rounded(total / 1e12):>9} TFLOP {_rounded(total / told['tokens'] / 1e9):>9} "
+            f"  {name:<30} {_rounded(total / 1e12):>9} TFLOP {_rounded(total / figures['tokens'] / 1e9):>9} "
             "GFLOP"
         )
-    workers = "the one worker" if told["workers"] == 1 else f"each of {told['workers']} workers"
-    lines += ["", f"memory of {workers} that trains on one such video at a time, {told['precision']}, GiB"]
+    workers = "the one worker" if figures["workers"] == 1 else f"each of {figures['workers']} workers"
+    lines += ["", f"memory of {workers} that trains on one such video at a time, {figures['precision']}, GiB"]
     lines += [f"  {'':<34} {'ZeRO 1':>9} {'ZeRO 2':>9} {'ZeRO 3':>9}"]
-    stages = [told["training_bytes"][f"zero_{stage}"] for stage in (1, 2, 3)]
+    stages = [figures["training_bytes"][f"zero_{stage}"] for stage in (1, 2, 3)]
     rows = [(meaning, [held[name] for held in stages]) for name, meaning in _MEANING.items()]
     for name, meaning in (("activations", "activations"), ("total", "together")):
         rows += [
@@ -52,12 +52,12 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     lines += [
         f"  {meaning:<34} " + " ".join(f"{_gib(value):>9}" for value in values) for meaning, values in rows
     ]
-    made = told["generation_bytes"]
+    made = figures["generation_bytes"]
     return "\n".join(
         [
             *lines,
             "",
-            f"a saved state has {_gib(told['checkpoint_bytes'])} GiB, which worker 0 gathers in the "
+            f"a saved state has {_gib(figures['checkpoint_bytes'])} GiB, which worker 0 gathers in the "
             "machine's memory",
             f"to generate such a video: {_gib(sum(made.values()))} GiB = weights {_gib(made['weights'])} + "
             f"copies in bf16 {_gib(made['half'])} + activations {_gib(made['activations'])}; VAE and text "
@@ -66,9 +66,9 @@ def as_text(size: str, told: Mapping[str, Any]) -> str:
     )
 
 
-def as_table(told: Mapping[str, Mapping[str, Any]]) -> str:
+def as_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """All sizes, a line each."""
-    one = next(iter(told.values()))
+    one = next(iter(figures.values()))
     titles = (
         "size",
         "parameters",
@@ -84,7 +84,7 @@ def as_table(told: Mapping[str, Mapping[str, Any]]) -> str:
         "generate",
     )
     rows = []
-    for size, of in told.items():
+    for size, of in figures.items():
         cfg = of["config"]
         rows.append(
             (

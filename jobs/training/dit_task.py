@@ -76,7 +76,7 @@ class DitTask:
         facts = self.latents.manifest
         self.config = network_config(cfg, facts)
         self.stride_time = facts["stride_time"]
-        self.unread: dict[str, str] = {}  # what can't be read has no latents
+        self.failed_clips: dict[str, str] = {}  # what can't be read has no latents
 
     def build(self) -> DiT:
         set_attention_kernel(self.cfg.attention)
@@ -183,11 +183,11 @@ class DitTask:
             frame_times.append(t_T)
             targets.append(patchify(velocity(draw.x0_CTHW, draw.noise_CTHW), self.config.patch))
         packed = pack(noisy, self.config.patch, self.stride_time)
-        packed, times_K = packed.timed(frame_times, [draw.plan.known_t for draw in draws])
+        packed, times_K = packed.with_frame_times(frame_times, [draw.plan.known_t for draw in draws])
         v_ND = torch.zeros_like(packed.tokens_ND)
         v_ND[~packed.piece_N] = torch.cat(targets)
         packed = packed.to(device)
-        return network(**packed.inputs(times_K.to(device))), v_ND.to(device), packed
+        return network(**packed.model_inputs(times_K.to(device))), v_ND.to(device), packed
 
     def loss(
         self, network: Any, loaded: Sequence[TrainingSample], device: torch.device, step: int
@@ -241,7 +241,7 @@ class DitTask:
         last = [ConditionPlan("last", pieces=(max(tails),))] if tails else []
         return [ConditionPlan("first_frame", head=1), *last]
 
-    def pictures(self, network: DiT, device: torch.device) -> Mapping[str, np.ndarray]:
+    def sample_images(self, network: DiT, device: torch.device) -> Mapping[str, np.ndarray]:
         """Frames sampled from the short captions of a few clips, above the frames they were trained on."""
         vae = load_vae(self._vae_folder(), device)
         first = {item.clip_id: item for item in reversed(self.items())}

@@ -26,7 +26,7 @@ class Task(Protocol):
         """Its configuration."""
 
     @property
-    def unread(self) -> Mapping[str, str]:
+    def failed_clips(self) -> Mapping[str, str]:
         """Clips that could not be read so far, and why: they are left out."""
 
     def build(self) -> nn.Module:
@@ -52,7 +52,7 @@ class Task(Protocol):
         """(sum, count) of each validation figure for one held-out window, `loss` among them; none if it can't
         be read."""
 
-    def pictures(self, network: Any, device: Any) -> Mapping[str, np.ndarray]:
+    def sample_images(self, network: Any, device: Any) -> Mapping[str, np.ndarray]:
         """Named pictures (H, W, 3) uint8 that show how far the network is."""
 
     def export(self, weights: Mapping[str, Tensor], folder: Path, facts: Mapping[str, Any]) -> None:

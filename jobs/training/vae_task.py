@@ -57,7 +57,7 @@ class VaeTask:
         dataset = open_dataset(cfg.dataset)
         self._rows = {row["clip_id"]: row for row in dataset.kept([*CLIP_COLUMNS, "width", "height"])}
         self._frames = FrameReader(dataset, cfg.shapes.fps)
-        self.unread: dict[str, str] = {}
+        self.failed_clips: dict[str, str] = {}
         self._windows: dict[str, list[Window]] = {
             clip_id: plan_windows(row["end_s"] - row["start_s"], cfg.shapes, cfg.windows)
             for clip_id, row in self._rows.items()
@@ -150,9 +150,9 @@ class VaeTask:
         try:
             return read(item, *args)
         except ClipError as error:
-            if item.clip_id not in self.unread:
+            if item.clip_id not in self.failed_clips:
                 logger.warning("left out: %s", error)
-            self.unread[item.clip_id] = str(error)
+            self.failed_clips[item.clip_id] = str(error)
             return None
 
     def loss(
@@ -207,7 +207,7 @@ class VaeTask:
         loss, _ = vae_loss(x, posterior, recon, self.cfg.kl_weight)
         return {"loss": (float(loss), 1.0), "psnr_db": (float(psnr_db(x, recon)[0]), 1.0)}
 
-    def pictures(self, network: VAETraining, device: torch.device) -> Mapping[str, np.ndarray]:
+    def sample_images(self, network: VAETraining, device: torch.device) -> Mapping[str, np.ndarray]:
         """Held-out originals above their reconstructions, the first, middle and last frame of a window."""
         pictures: dict[str, np.ndarray] = {}
         shown: set[str] = set()
@@ -227,7 +227,7 @@ class VaeTask:
             )
         return pictures
 
-    def measured(self) -> list[tuple[str, Window]]:
+    def latent_stats_windows(self) -> list[tuple[str, Window]]:
         """The trained windows whose latents' mean and deviation are measured, with their clips' ids."""
         trained = [
             (clip_id, window)
@@ -239,7 +239,7 @@ class VaeTask:
 
     def _means(self, vae: VAE) -> Iterator[Tensor]:
         with torch.no_grad():
-            for clip_id, window in self.measured():
+            for clip_id, window in self.latent_stats_windows():
                 first = round(window.start_s * self.cfg.shapes.fps)
                 try:
                     pixels = self._frames.window(

@@ -89,7 +89,7 @@ def train(cfg: TrainingConfig) -> None:
         if empty == _MOST_EMPTY_STEPS:
             raise ValueError(
                 f"step {step}: no clip of {empty} steps could be read, such as "
-                f"{next(iter(task.unread.values()), '')}"
+                f"{next(iter(task.failed_clips.values()), '')}"
             )
         for own, data in loaded:
             with autocast(engine.device.type, cfg.precision):
@@ -176,7 +176,7 @@ def _sum_over_ranks(count: int, device: torch.device) -> int:
 def _write_unread(task: Any, out: Path, rank: int) -> None:
     """Which clips could not be read so far, on any rank; a collective."""
     everywhere: list[dict[str, str] | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(everywhere, dict(task.unread))
+    dist.all_gather_object(everywhere, dict(task.failed_clips))
     if rank == 0:
         unread = {clip_id: why for one in everywhere for clip_id, why in (one or {}).items()}
         path = out / FAILED_CLIPS
@@ -235,7 +235,7 @@ def _show(task: Any, engine: Any, judge: torch.nn.Module, step: int, recorder: M
     _load_average(engine, judge)
     if recorder:
         with torch.no_grad():
-            recorder.pictures(step, task.pictures(judge, engine.device))
+            recorder.log_images(step, task.sample_images(judge, engine.device))
     dist.barrier()
 
 
@@ -257,7 +257,7 @@ class MetricsLogger:
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
 
-    def pictures(self, step: int, named: dict[str, Any]) -> None:
+    def log_images(self, step: int, named: dict[str, Any]) -> None:
         for name, picture in named.items():
             self._board.add_image(name, picture, step, dataformats="HWC")
 

@@ -196,7 +196,7 @@ def _quarantine(quarantine: Rows, sources: Rows, index: Rows | None) -> Iterator
             )
         if row["reason"] not in set(Reason):
             yield Finding("quarantine", f"source {row['source_uri']}", f"{row['reason']!r} is no reason")
-        elif row["clip_id"] in clips and Reason(row["reason"]).lasting:
+        elif row["clip_id"] in clips and Reason(row["reason"]).permanent:
             yield Finding(
                 "quarantine",
                 f"clip {row['clip_id']}",

@@ -74,15 +74,15 @@ class Reachable:
         ValueError: a manifest that remains can't be read, so what it refers to is not known.
     """
 
-    def __init__(self, store: Store, wanted: CleanRequest):
-        self._store, self._wanted = store, wanted
-        self._before = time.time() - wanted.min_age_s
+    def __init__(self, store: Store, request: CleanRequest):
+        self._store, self._wanted = store, request
+        self._before = time.time() - request.min_age_s
         self._unread: list[str] = []
         entries = [entry for entry in store.entries("manifests/") if _is_manifest(entry.key)]
         self.newest = max(entries, key=lambda entry: _number(entry.key)).key
         older = [entry for entry in entries if entry.key != self.newest]
         self.older = len(older)
-        self._old = older if wanted.old_manifests else []
+        self._old = older if request.old_manifests else []
         going = {entry.key for entry in self._old if self._aged(entry)}
         names = {entry.key: _named(store, entry.key) for entry in entries if entry.key not in going}
         self._named: set[str] = set().union(*names.values())
@@ -95,11 +95,11 @@ class Reachable:
         numbers = [_number(key) for key in self._store.list("manifests/") if _is_manifest(key)]
         return max(numbers) == _number(self.newest)
 
-    def going(self, kind: str) -> Iterator[Entry]:
+    def removable(self, kind: str) -> Iterator[Entry]:
         """What can go of a kind."""
-        return (entry for entry, now in self.found(kind) if now)
+        return (entry for entry, now in self.candidates(kind) if now)
 
-    def found(self, kind: str) -> Iterator[tuple[Entry, bool]]:
+    def candidates(self, kind: str) -> Iterator[tuple[Entry, bool]]:
         """What can go of a kind, now or once it is old enough, and whether it can now."""
         if kind == MANIFESTS:
             yield from ((entry, self._aged(entry)) for entry in self._old if not entry.linked)
@@ -119,7 +119,7 @@ class Reachable:
             assert kind == SCRATCH, f"{kind} is no kind"
             yield from ((entry, self._aged(entry)) for entry in self._store.abandoned(-math.inf))
 
-    def strangers(self) -> Iterator[tuple[str, str]]:
+    def unknown_files(self) -> Iterator[tuple[str, str]]:
         """What lies in the folders of a dataset and is none of its own, or may not be removed: its name, and
         why."""
         for folder in _FOLDERS:
@@ -132,7 +132,7 @@ class Reachable:
                 ):
                     yield entry.key, "not called as anything of a dataset's own"
         yield from ((key, "its rows can't be read") for key in self._unread)
-        yield from ((key, "no folder of work in progress") for key in self._store.strange_scratch())
+        yield from ((key, "no folder of work in progress") for key in self._store.stray_scratch())
 
     def _aged(self, entry: Entry) -> bool:
         return entry.modified_s <= self._before

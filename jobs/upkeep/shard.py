@@ -90,7 +90,7 @@ class ShardChecker:
         found: list[Finding] = []
         decoded = 0
         try:
-            with self._watch.over("verifying", shard.key), self._store.scratch() as folder:
+            with self._watch.working_on("verifying", shard.key), self._store.scratch() as folder:
                 decoded = self._check(job, shard, folder, found)
         except MediaError as error:  # workers died over it, again and again
             found.append(Finding("shard", shard.key, error.message))
@@ -133,7 +133,7 @@ class ShardChecker:
         square = clip["picture_format"] is not None
         promised = ExpectedClip(clip["num_frames"], clip["width"], clip["height"], length, same, square)
         try:
-            with self._watch.over("decoding", where):
+            with self._watch.working_on("decoding", where):
                 wrong = call(
                     check_clip, file, promised, limits=decode_limits(self._settings.limits, float(length))
                 )

@@ -45,7 +45,7 @@ class Node:
     """
 
     job: str
-    needs: tuple[str, ...]
+    depends_on: tuple[str, ...]
     config: Callable[[Mapping[str, NodeOutput], str], Any]
     folder: Callable[[str], str]
     digest: Callable[[str, Mapping[str, Any]], str]
@@ -141,7 +141,7 @@ def _text_encoder(cfg: RunConfig) -> str | None:
     )
 
 
-def node_fingerprint(node: Node, config: Any, made: Mapping[str, NodeOutput], extra: Any) -> str:
+def node_fingerprint(node: Node, config: Any, outputs: Mapping[str, NodeOutput], extra: Any) -> str:
     """Of a node's settings (without folders and what is free) and its inputs' digests.
 
     Args:
@@ -156,7 +156,7 @@ def node_fingerprint(node: Node, config: Any, made: Mapping[str, NodeOutput], ex
         {
             "job": node.job,
             "settings": settings,
-            "inputs": {n: made[n].digest for n in node.needs},
+            "inputs": {n: outputs[n].digest for n in node.depends_on},
             "extra": extra,
         }
     )

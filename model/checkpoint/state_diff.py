@@ -13,17 +13,17 @@ _SIMILAR = 0.6
 _MOST_PAIRS = 10_000  # of names that are compared with each other: a file made to be a burden has millions
 
 
-def state_diff(wanted: Shapes, given: Shapes) -> str:
+def state_diff(expected: Shapes, actual: Shapes) -> str:
     """Missing, unexpected and wrong-shape names, and which of the first two look like one tensor under two
     names."""
-    missing = sorted(wanted.keys() - given.keys())
-    unexpected = sorted(given.keys() - wanted.keys())
+    missing = sorted(expected.keys() - actual.keys())
+    unexpected = sorted(actual.keys() - expected.keys())
     shapes = [
-        f"{name} is {list(given[name])}, not {list(wanted[name])}"
-        for name in sorted(wanted.keys() & given.keys())
-        if list(given[name]) != list(wanted[name])
+        f"{name} is {list(actual[name])}, not {list(expected[name])}"
+        for name in sorted(expected.keys() & actual.keys())
+        if list(actual[name]) != list(expected[name])
     ]
-    pairs = renames({name: wanted[name] for name in missing}, {name: given[name] for name in unexpected})
+    pairs = renames({name: expected[name] for name in missing}, {name: actual[name] for name in unexpected})
     renamed = [f"'{now}' here may be '{then}' there" for now, then in pairs.items()]
     parts = [("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes), ("renamed?", renamed)]
     return "; ".join(f"{title} ({len(names)}): {_first(names)}" for title, names in parts if names)

@@ -43,7 +43,7 @@ class SegmentLayout:
     inverse_N: Tensor | None
     query_segment_N: Tensor
     key_segment_M: Tensor
-    kept: dict[str, Any] = field(default_factory=dict)
+    kernel_cache: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_dense(self) -> bool:
@@ -86,7 +86,7 @@ def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: SegmentLayout) -
     kernel = None if layout.is_dense else kernel_for(q_NHd)
     if kernel:
         segments = layout.query_segment_N, layout.key_segment_M
-        return attend_packed(kernel, q_NHd, k_MHd, v_MHd, *segments, layout.kept)
+        return attend_packed(kernel, q_NHd, k_MHd, v_MHd, *segments, layout.kernel_cache)
     parts = [
         _dense(
             _take(q_NHd, group.query_index),

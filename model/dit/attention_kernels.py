@@ -121,17 +121,17 @@ def attend_packed(
     v: Tensor,
     query_segment: Tensor,
     key_segment: Tensor,
-    kept: dict[str, Any],
+    kernel_cache: dict[str, Any],
 ) -> Tensor:
     """softmax(q·kᵀ/√d)·v inside each segment by that kernel, (N, H, d); rows in any order.
 
     Args:
-        kept: where the kernel keeps what it makes of the segments; the same for all calls with these
+        kernel_cache: where the kernel keeps what it makes of the segments; the same for all calls with these
         segments.
     """
-    if name not in kept:
-        kept[name] = _PREPARE[name](query_segment, key_segment)
-    return KERNELS[name](q, k, v, kept[name])
+    if name not in kernel_cache:
+        kernel_cache[name] = _PREPARE[name](query_segment, key_segment)
+    return KERNELS[name](q, k, v, kernel_cache[name])
 
 
 def _lengths(query_segment: Tensor, key_segment: Tensor) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def compile_phases(dit: DiT, backend: str = "inductor") -> DiT:
     torch._dynamo.config.inline_inbuilt_nn_modules = True
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS)
     for block in dit.blocks:
-        for phase in ("before", "between", "after"):
+        for phase in ("pre_self_attention", "pre_text_attention", "post_attention"):
             compiled = torch.compile(getattr(block, phase), dynamic=True, fullgraph=True, backend=backend)
             setattr(block, phase, compiled)
     return dit

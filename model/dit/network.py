@@ -76,7 +76,7 @@ class DiT(nn.Module):
             known_N: tokens that are given, not to be made; none by default.
             cache: of a sampler, which may know what all blocks but the first would add.
         """
-        cfg, share = self.cfg, self.parallel.share if self.parallel else _all
+        cfg, share = self.cfg, self.parallel.scatter if self.parallel else _all
         attention = make_parallel_attention(self.parallel) if self.parallel else attend
         self_layout = make_layout(segment_N, segment_N)
         text_layout = make_layout(share(segment_N), text_segment_M)
@@ -97,7 +97,7 @@ class DiT(nn.Module):
                 y_ND = block(y_ND, context)
             return y_ND - first_ND if cache else y_ND
 
-        x_ND = first_ND + cache.rest(first_ND - x_ND, rest) if cache else rest()
+        x_ND = first_ND + cache.remaining_residual(first_ND - x_ND, rest) if cache else rest()
         v_NP = self.leave(x_ND, time_KD, index_N).float()
         return self.parallel.gather(v_NP) if self.parallel else v_NP
 
@@ -152,7 +152,7 @@ class Block(nn.Module):
     """Attention among the tokens of a video, attention to its text, feed-forward; time scales, shifts and
     gates.
 
-    Between the two attentions lie three phases, `before`, `between` and `after`, which know nothing of
+    Between the two attentions lie three phases, `pre_self_attention`, `pre_text_attention` and `post_attention`, which know nothing of
     segments: they take rows of any length, so they can be compiled once for all batches, and made again in
     the backward pass.
     """
@@ -173,29 +173,29 @@ class Block(nn.Module):
 
     def _through(self, x_ND: Tensor, context: BlockContext, run: Callable[..., Any]) -> Tensor:
         tables, index_N, attention = context.tables_K6D, context.time_index_N, context.attention
-        q, k, v = run(self.before, x_ND, tables, index_N, *context.rope)
+        q, k, v = run(self.pre_self_attention, x_ND, tables, index_N, *context.rope)
         seen = attention(q, k, v, context.self_layout)
-        x_ND, q, k, v = run(self.between, x_ND, seen, tables, index_N, context.text_MD)
+        x_ND, q, k, v = run(self.pre_text_attention, x_ND, seen, tables, index_N, context.text_MD)
         seen = attend(q, k, v, context.text_layout)
-        return run(self.after, x_ND, seen, tables, index_N)
+        return run(self.post_attention, x_ND, seen, tables, index_N)
 
-    def before(
+    def pre_self_attention(
         self, x_ND: Tensor, tables_K6D: Tensor, index_N: Tensor, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values among the tokens, (N, H, d) each."""
         shift, scale, _, _, _, _ = self._tables(tables_K6D)
-        return self.attention.enter(x_ND, shift, scale, index_N, (cos, sin))
+        return self.attention.project_qkv(x_ND, shift, scale, index_N, (cos, sin))
 
-    def between(
+    def pre_text_attention(
         self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor, text_MD: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The tokens with what they saw of each other; queries (N, H, d), keys and values (M, H, d) to their
         text."""
         gate = self._tables(tables_K6D)[2]
         x_ND = gated_add(x_ND, gate, index_N, self.attention.out(seen_NHd.flatten(1)))
-        return x_ND, *self.text_attention.enter(x_ND, text_MD)
+        return x_ND, *self.text_attention.project_qkv(x_ND, text_MD)
 
-    def after(self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor) -> Tensor:
+    def post_attention(self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor) -> Tensor:
         """The tokens with what they saw of their text, through the feed-forward."""
         _, _, _, shift, scale, gate = self._tables(tables_K6D)
         x_ND = x_ND + self.text_attention.out(seen_NHd.flatten(1))
@@ -228,7 +228,7 @@ class SelfAttention(nn.Module):
         self.norm_q, self.norm_k = QKNorm(cfg.head_dim), QKNorm(cfg.head_dim)
         self.out = Linear(cfg.width, cfg.width)
 
-    def enter(
+    def project_qkv(
         self, x_ND: Tensor, shift_KD: Tensor, scale_KD: Tensor, index_N: Tensor, rope: Rope
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (N, H, d) each."""
@@ -249,7 +249,7 @@ class TextAttention(nn.Module):
         self.norm_q, self.norm_k = QKNorm(cfg.head_dim), QKNorm(cfg.head_dim)
         self.out = Linear(cfg.width, cfg.width, zero=True)
 
-    def enter(self, x_ND: Tensor, text_MD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project_qkv(self, x_ND: Tensor, text_MD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (N, H, d) of tokens, keys and values (M, H, d) of their text."""
         h_ND = F.layer_norm(x_ND, x_ND.shape[-1:], self.norm.weight.float(), self.norm.bias.float(), EPS)
         q = self.norm_q(self.q(h_ND).unflatten(-1, (self.heads, -1)))

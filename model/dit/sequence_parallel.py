@@ -30,7 +30,7 @@ class SequenceParallel:
         base, more = divmod(tokens, self.size)
         return [base + (rank < more) for rank in range(self.size)]
 
-    def share(self, x_N: Tensor) -> Tensor:
+    def scatter(self, x_N: Tensor) -> Tensor:
         """This process' rows of a row that all have.
 
         Raises:
@@ -131,4 +131,4 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return ctx.parallel.share(g), None
+        return ctx.parallel.scatter(g), None

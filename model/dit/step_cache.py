@@ -26,7 +26,7 @@ class StepCache:
         self._rest_ND: Tensor | None = None
         self._change = 0.0
 
-    def rest(self, first_ND: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+    def remaining_residual(self, first_ND: Tensor, compute: Callable[[], Tensor]) -> Tensor:
         """What the other blocks add: kept from before, or computed.
 
         Args:

@@ -82,7 +82,7 @@ class PackedBatch:
         sample."""
         return torch.cat([t_S, torch.as_tensor(known_t_S, dtype=t_S.dtype, device=t_S.device).expand_as(t_S)])
 
-    def inputs(self, times_K: Tensor) -> dict[str, Tensor]:
+    def model_inputs(self, times_K: Tensor) -> dict[str, Tensor]:
         """Keyword arguments of `DiT.forward`; `time_index_N` says which of the K times each token has."""
         return {
             "tokens_ND": self.tokens_ND,
@@ -96,7 +96,9 @@ class PackedBatch:
             "known_N": self.known_N,
         }
 
-    def timed(self, frame_times: Sequence[Tensor], known_t: Sequence[float]) -> tuple["PackedBatch", Tensor]:
+    def with_frame_times(
+        self, frame_times: Sequence[Tensor], known_t: Sequence[float]
+    ) -> tuple["PackedBatch", Tensor]:
         """This batch with a time for every latent frame, and the distinct times (K,) that its index then
         points into.
 

@@ -46,14 +46,14 @@ class GuidedVelocity:
         samples: Sequence[Sample],
         cfg: SampleConfig,
         stride_time: int,
-        renoised: Callable[[Tensor], Tensor],
+        renoise: Callable[[Tensor], Tensor],
     ) -> None:
         self._dit, self._samples, self._cfg, self._stride, self._renoised = (
             dit,
             samples,
             cfg,
             stride_time,
-            renoised,
+            renoise,
         )
         visual = [bool(s.head or s.pieces) for s in samples]
         weights = [branch_weights(cfg.guidance, cfg.visual_guidance, has) for has in visual]
@@ -94,7 +94,7 @@ class GuidedVelocity:
             noisy_N = dropped_N & self._video.known_N[index_N]
             tokens[~packed.piece_N] = torch.where(noisy_N[:, None], renoised_NP[index_N], x_NP[index_N])
         times_K = packed.times(times_S.repeat(len(branches)), self._cfg.known_noise)
-        v = self._dit(**{**packed.inputs(times_K), "tokens_ND": tokens}, cache=self._cache)
+        v = self._dit(**{**packed.model_inputs(times_K), "tokens_ND": tokens}, cache=self._cache)
         return list(v[~packed.piece_N].split(len(x_NP)))
 
     def _row(self, branches: tuple[int, ...]) -> tuple:

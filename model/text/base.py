@@ -42,7 +42,7 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
         """One (L_i, dim) float32 tensor per text; a text that is too long is cut, and a warning says so."""
 
-    def encode_counted(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
+    def encode_count_truncated(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
         """As `encode`, and how many of the texts were cut."""
 
     def encode_one(self, text: str) -> tuple[Tensor, bool]:
@@ -67,9 +67,9 @@ class TextEncoderBase(ABC):
 
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
         """One (L_i, dim) tensor per text, marks of start and end included, on the CPU."""
-        return self.encode_counted(texts)[0]
+        return self.encode_count_truncated(texts)[0]
 
-    def encode_counted(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
+    def encode_count_truncated(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
         """As `encode`, and how many of the texts were cut."""
         made = [self.encode_one(text) for text in texts]
         cut = sum(was_cut for _, was_cut in made)

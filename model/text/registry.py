@@ -38,13 +38,13 @@ class EncoderKind:
     """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it
     takes.
 
-    placed: what a checkpoint's file names, where it may be: see `check_encoder_allowed`; None if it may not.
+    resolve_for_checkpoint: what a checkpoint's file names, where it may be: see `check_encoder_allowed`; None if it may not.
     """
 
     make: Callable[["EncoderSpec", torch.device | str], TextEncoder]
-    needs: str | None
+    argument: str | None
     options: tuple[str, ...]
-    placed: Callable[["EncoderSpec", Path], "EncoderSpec | None"]
+    resolve_for_checkpoint: Callable[["EncoderSpec", Path], "EncoderSpec | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _specs(name: str, home: Path | None) -> list[EncoderSpec]:
     parts = [_parse(part) for part in name.split("+")]
     if home is None:
         return parts
-    placed = [TEXT_ENCODERS[spec.kind].placed(spec, home) for spec in parts]
+    placed = [TEXT_ENCODERS[spec.kind].resolve_for_checkpoint(spec, home) for spec in parts]
     if missing := [f"{spec.kind}:{spec.where}" for spec, at in zip(parts, placed, strict=True) if at is None]:
         raise ValueError(
             f"'{home}' names the text encoder '{missing[0]}', which is neither in that folder nor, as a "
@@ -188,7 +188,7 @@ def _parse(part: str) -> EncoderSpec:
         raise ValueError(
             f"{unknown_name_message('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may hold one)"
         )
-    needs = TEXT_ENCODERS[kind].needs
+    needs = TEXT_ENCODERS[kind].argument
     if needs is None and head != kind:
         raise ValueError(f"text encoder '{kind}' is embedded and takes no '{head.removeprefix(kind)}'")
     if needs is not None and not where:

@@ -10,18 +10,18 @@ _LARGEST = 1e4
 _LEAST = 1e-12  # of a norm that is divided by
 
 
-def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Hinge (Lim & Ye 2017): scores of what is real above 1, of what is made below −1. Tensors of any
     shape."""
-    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + made).mean())
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def generator_loss(made: Tensor) -> Tensor:
+def generator_loss(fake: Tensor) -> Tensor:
     """Scores of what is made as high as can be."""
-    return -made.mean()
+    return -fake.mean()
 
 
-def adaptive_weight(towards_original: Tensor, towards_real: Tensor) -> Tensor:
+def adaptive_weight(reconstruction_grad: Tensor, adversarial_grad: Tensor) -> Tensor:
     """By what the adversarial gradient is multiplied to be as long as that of the distance to the original, a
     scalar.
 
@@ -29,6 +29,8 @@ def adaptive_weight(towards_original: Tensor, towards_real: Tensor) -> Tensor:
     pass through it.
 
     Args:
-        towards_original, towards_real: gradients with respect to the reconstruction.
+        reconstruction_grad, adversarial_grad: gradients with respect to the reconstruction.
     """
-    return (towards_original.norm() / towards_real.norm().clamp(min=_LEAST)).clamp(max=_LARGEST).detach()
+    return (
+        (reconstruction_grad.norm() / adversarial_grad.norm().clamp(min=_LEAST)).clamp(max=_LARGEST).detach()
+    )

@@ -97,7 +97,7 @@ class VAE(LatentNormalizer):
             ValueError: when the number of frames is not stride_time·k + 1.
         """
         check_video(x_BCTHW, self.cfg.stride_time)
-        return self.encode_piece(x_BCTHW, None)
+        return self.encode_chunk(x_BCTHW, None)
 
     def encode_chunked(self, x_BCTHW: Tensor, chunk_frames: int) -> Posterior:
         """As `encode`, `chunk_frames` at a time (the first chunk has one more): equal results, bounded
@@ -109,14 +109,14 @@ class VAE(LatentNormalizer):
         check_video(x_BCTHW, self.cfg.stride_time)
         stream = CausalCache()
         parts = [
-            self.encode_piece(x_BCTHW[:, :, a:b], stream)
-            for a, b in self.chunks(x_BCTHW.shape[2], chunk_frames)
+            self.encode_chunk(x_BCTHW[:, :, a:b], stream)
+            for a, b in self.plan_chunks(x_BCTHW.shape[2], chunk_frames)
         ]
         return Posterior(
             torch.cat([p.mean for p in parts], dim=2), torch.cat([p.logvar for p in parts], dim=2)
         )
 
-    def encode_piece(self, x_BCTHW: Tensor, stream: CausalCache | None) -> Posterior:
+    def encode_chunk(self, x_BCTHW: Tensor, stream: CausalCache | None) -> Posterior:
         """The next chunk of a video whose earlier chunks went through the same `stream`; None for a video in
         one."""
         x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
@@ -124,7 +124,7 @@ class VAE(LatentNormalizer):
         mean, logvar = self.encoder(x_BTHWC, stream).permute(0, 4, 1, 2, 3).float().chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
-    def chunks(self, frames: int, chunk_frames: int) -> list[tuple[int, int]]:
+    def plan_chunks(self, frames: int, chunk_frames: int) -> list[tuple[int, int]]:
         """First frame and end of each chunk that `encode_chunked` makes of so many frames.
 
         Raises:
@@ -139,7 +139,7 @@ class VAE(LatentNormalizer):
     def decode(self, z_BCTHW: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Raw latents to pixels (B, 3, T, H, W), about [-1, 1]; `size` (height, width) crops what encode
         padded."""
-        return _crop(self.decode_piece(z_BCTHW, None), size)
+        return _crop(self.decode_chunk(z_BCTHW, None), size)
 
     def decode_chunked(self, z_BCTHW: Tensor, chunk: int, size: tuple[int, int] | None = None) -> Tensor:
         """As `decode`, `chunk` latent frames at a time: equal results, bounded memory inside the network."""
@@ -153,9 +153,9 @@ class VAE(LatentNormalizer):
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
         stream = CausalCache()
         for z in z_BCTHW.split(chunk, dim=2):
-            yield _crop(self.decode_piece(z, stream), size)
+            yield _crop(self.decode_chunk(z, stream), size)
 
-    def decode_piece(self, z_BCTHW: Tensor, stream: CausalCache | None) -> Tensor:
+    def decode_chunk(self, z_BCTHW: Tensor, stream: CausalCache | None) -> Tensor:
         """The next latents, raw, of a video whose earlier ones went through the same `stream`; None for all
         in one."""
         return self.decoder(z_BCTHW.permute(0, 2, 3, 4, 1), stream).permute(0, 4, 1, 2, 3).float()

@@ -87,7 +87,9 @@ class PublishedVAE(LatentNormalizer):
         if chunk < 1:
             raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
         height, width = size or (side * self.cfg.stride_space for side in z_BCTHW.shape[-2:])
-        for piece in CLASSES[self.cfg.class_name].pieces(self.network, z_BCTHW.to(self._dtype), self.cfg):
+        for piece in CLASSES[self.cfg.class_name].iter_decode(
+            self.network, z_BCTHW.to(self._dtype), self.cfg
+        ):
             yield piece[..., :height, :width].float()
 
     @property
@@ -101,7 +103,7 @@ class PublishedFormat:
     decoded."""
 
     geometry: Callable[[Mapping[str, Any]], dict[str, Any]]
-    pieces: Callable[[nn.Module, Tensor, PublishedConfig], Iterator[Tensor]]
+    iter_decode: Callable[[nn.Module, Tensor, PublishedConfig], Iterator[Tensor]]
 
 
 def is_published(folder: Path | str) -> bool:

@@ -100,14 +100,14 @@ def blend_weights(parts: list[AxisTile], scale: int) -> list[Tensor]:
 class Strip:
     """One tile along one axis.
 
-    `shown` are the latents, or blocks of pixels that become them, that the network is given; `place` are the
-    positions of the result that it gives, and `within` the same counted from its own start. Without a weight
+    `input_slice` are the latents, or blocks of pixels that become them, that the network is given; `output_slice` are the
+    positions of the result that it gives, and `core_slice` the same counted from its own start. Without a weight
     it gives them alone.
     """
 
-    shown: slice
-    place: slice
-    within: slice
+    input_slice: slice
+    output_slice: slice
+    core_slice: slice
     weight_N: Tensor | None
 
 
@@ -117,14 +117,16 @@ class Tile(NamedTuple):
     rows: Strip
     columns: Strip
 
-    def shown(self, scale: int) -> tuple[slice, slice]:
+    def input_slices(self, scale: int) -> tuple[slice, slice]:
         """Rows and columns that the network is given, `scale` positions per latent."""
-        rows, columns = (slice(strip.shown.start * scale, strip.shown.stop * scale) for strip in self)
+        rows, columns = (
+            slice(strip.input_slice.start * scale, strip.input_slice.stop * scale) for strip in self
+        )
         return rows, columns
 
-    def share(self, result_BCTHW: Tensor) -> Tensor:
+    def weighted_core(self, result_BCTHW: Tensor) -> Tensor:
         """What of the tile's own result belongs in its place, weighted."""
-        share_BCTHW = result_BCTHW[..., self.rows.within, self.columns.within]
+        share_BCTHW = result_BCTHW[..., self.rows.core_slice, self.columns.core_slice]
         if self.rows.weight_N is None or self.columns.weight_N is None:
             return share_BCTHW
         return share_BCTHW * (self.rows.weight_N[:, None] * self.columns.weight_N).to(share_BCTHW.device)
@@ -132,7 +134,7 @@ class Tile(NamedTuple):
     def write(self, share_BCTHW: Tensor, out_BCTHW: Tensor) -> None:
         """Put a share where it belongs; where tiles overlap, `out` starts at zero and their shares are
         summed."""
-        place_BCTHW = out_BCTHW[..., self.rows.place, self.columns.place]
+        place_BCTHW = out_BCTHW[..., self.rows.output_slice, self.columns.output_slice]
         if self.rows.weight_N is None:
             place_BCTHW.copy_(share_BCTHW)
         else:
@@ -164,7 +166,7 @@ def encode_tiled(
         raise ValueError(f"tile_px={tile_px} and halo={halo} must be multiples of stride_space={stride}")
     plane = [math.ceil(length / stride) for length in size]
     tiles = _plan(plane, plane, tile_px // stride, halo // stride, halo < exact, scale=1)
-    chunks = vae.chunks(frames, chunk_frames)
+    chunks = vae.plan_chunks(frames, chunk_frames)
     shape = (batch, 2 * cfg.latent_channels, (frames - 1) // cfg.stride_time + 1, *plane)
     moments_BCTHW = torch.zeros(shape, device=x_BCTHW.device)
     for tile in tiles:
@@ -172,9 +174,9 @@ def encode_tiled(
         for a, b in chunks:
             # these slices end where the picture does, so its edge is repeated in the piece and not in a
             # padded copy
-            piece_BCTHW = x_BCTHW[(..., slice(a, b), *tile.shown(stride))].to(vae.latent_mean.device)
-            piece = vae.encode_piece(piece_BCTHW, stream)
-            share = tile.share(torch.cat([piece.mean, piece.logvar], dim=1))
+            piece_BCTHW = x_BCTHW[(..., slice(a, b), *tile.input_slices(stride))].to(vae.latent_mean.device)
+            piece = vae.encode_chunk(piece_BCTHW, stream)
+            share = tile.weighted_core(torch.cat([piece.mean, piece.logvar], dim=1))
             tile.write(
                 share, moments_BCTHW[:, :, math.ceil(a / cfg.stride_time) : math.ceil(b / cfg.stride_time)]
             )
@@ -222,7 +224,7 @@ def decode_tiles(
     for tile in tiles:
         stream = _stream(chunks)
         for a, b in chunks:
-            place = (_frames(vae.cfg, a, b), tile.rows.place, tile.columns.place)
+            place = (_frames(vae.cfg, a, b), tile.rows.output_slice, tile.columns.output_slice)
             yield place, _decode(vae, z_BCTHW, tile, a, b, stream)
 
 
@@ -252,8 +254,8 @@ def decode_tiled_stream(
 
 
 def _decode(vae: VAE, z_BCTHW: Tensor, tile: Tile, a: int, b: int, stream: CausalCache | None) -> Tensor:
-    piece_BCTHW = z_BCTHW[(..., slice(a, b), *tile.shown(1))].to(vae.latent_mean.device)
-    return tile.share(vae.decode_piece(piece_BCTHW, stream))
+    piece_BCTHW = z_BCTHW[(..., slice(a, b), *tile.input_slices(1))].to(vae.latent_mean.device)
+    return tile.weighted_core(vae.decode_chunk(piece_BCTHW, stream))
 
 
 def _decoder_plan(

@@ -38,7 +38,7 @@ class ExpectedClip:
     square: bool = True
 
 
-def check_clip(path: Path, promised: ExpectedClip) -> list[str]:
+def check_clip(path: Path, expected: ExpectedClip) -> list[str]:
     """Decode a clip, and say what is not as promised.
 
     Raises:
@@ -55,23 +55,23 @@ def check_clip(path: Path, promised: ExpectedClip) -> list[str]:
             set_framing(picture, first_framing(framing, stream))
             shown.append(pts_of(picture) * time_base_of(stream))
             as_shown = format_of(picture)
-            sizes.add((as_shown.width, as_shown.height) if promised.square else _in_own_pixels(as_shown))
-            hashes.append(picture_hash(picture) if promised.frames_hash else 0)
+            sizes.add((as_shown.width, as_shown.height) if expected.square else _in_own_pixels(as_shown))
+            hashes.append(picture_hash(picture) if expected.frames_hash else 0)
         length = duration_of(stream) * time_base_of(stream)
     # its file has no edit list, and its clock tells when the last frame ends
-    if promised.frames_hash is None:
+    if expected.frames_hash is None:
         clock = read_clock(path)
         length = clock.end_pts * clock.time_base
-    if len(shown) != promised.num_frames:
-        wrong.append(f"it shows {len(shown)} frames, not {promised.num_frames}")
-    if sizes != {(promised.width, promised.height)}:
+    if len(shown) != expected.num_frames:
+        wrong.append(f"it shows {len(shown)} frames, not {expected.num_frames}")
+    if sizes != {(expected.width, expected.height)}:
         seen = ", ".join(f"{width} × {height}" for width, height in sorted(sizes))
-        wrong.append(f"it is {seen}, not {promised.width} × {promised.height}")
+        wrong.append(f"it is {seen}, not {expected.width} × {expected.height}")
     if shown and (shown[0] != 0 or any(later <= earlier for earlier, later in pairwise(shown))):
         wrong.append("its frames are not shown one after the other from 0 s on")
-    if length != promised.length or (shown and shown[-1] >= length):
-        wrong.append(f"it lasts {float(length):g} s, not {float(promised.length):g} s")
-    if promised.frames_hash is not None and not wrong and frames_hash(hashes) != promised.frames_hash:
+    if length != expected.length or (shown and shown[-1] >= length):
+        wrong.append(f"it lasts {float(length):g} s, not {float(expected.length):g} s")
+    if expected.frames_hash is not None and not wrong and frames_hash(hashes) != expected.frames_hash:
         wrong.append("it decodes to other pictures than the source")
     return wrong
 

@@ -26,7 +26,7 @@ class EncoderInput:
     """A picture for the encoder, and how its samples are shown."""
 
     picture: "VideoFrame"
-    shown: PictureFormat
+    picture_format: PictureFormat
 
 
 def to_encoder_input(picture: "VideoFrame", interlaced: bool = False) -> EncoderInput:
@@ -56,7 +56,7 @@ def to_encoder_input(picture: "VideoFrame", interlaced: bool = False) -> Encoder
         )
     elif picture.format.name != wanted:
         picture = picture.reformat(format=wanted, src_color_range=kept, dst_color_range=kept)
-    if shown.rotation_deg or shown.mirrored or shown.inside != (shown.coded_width, shown.coded_height):
+    if shown.rotation_deg or shown.mirrored or shown.cropped_size != (shown.coded_width, shown.coded_height):
         picture = picture_of([_placed(plane, shown) for plane in planes_of(picture)], wanted)
     upright = upright_format(shown)
     return EncoderInput(
@@ -68,7 +68,7 @@ def _format_for(picture: "VideoFrame", shown: PictureFormat, interlaced: bool) -
     """The nearest format of x264's: of at most 10 bits, and of 4:2:0 where that is enough."""
     name, deep = picture.format.name, shown.bit_depth > 8
     across, down = (picture.format.chroma_width(2) == 1), (picture.format.chroma_height(2) == 1)
-    odd = any(side % 2 for side in (*shown.inside, shown.crop.left, shown.crop.top))
+    odd = any(side % 2 for side in (*shown.cropped_size, shown.crop.left, shown.crop.top))
     has_chroma = len(picture.format.components) >= 3
     if odd or (has_chroma and not shown.is_rgb and not across and not down):
         chroma = "444p"
@@ -84,7 +84,7 @@ def _placed(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
     """A plane, cropped and turned; where it has fewer samples than the picture has pixels, all sizes are
     even."""
     across, down = round(shown.coded_width / plane.shape[1]), round(shown.coded_height / plane.shape[0])
-    (width, height), crop = shown.inside, shown.crop
+    (width, height), crop = shown.cropped_size, shown.crop
     inside = plane[
         crop.top // down : (crop.top + height) // down, crop.left // across : (crop.left + width) // across
     ]

@@ -67,11 +67,13 @@ def cut_clip(
     cfg: CutConfig,
     encode: EncodeConfig,
     clock: Clock | None = None,
-    shown: PictureFormat | None = None,
+    picture_format: PictureFormat | None = None,
     interlaced: bool = False,
 ) -> dict[str, Any]:
     """`cut`, for `pipelines.sandbox.child.call`: the fields of its `Cut`."""
-    return asdict(cut(path, out, span, num_frames, frames_hash, cfg, encode, clock, shown, interlaced))
+    return asdict(
+        cut(path, out, span, num_frames, frames_hash, cfg, encode, clock, picture_format, interlaced)
+    )
 
 
 def cut(
@@ -83,7 +85,7 @@ def cut(
     cfg: CutConfig,
     encode: EncodeConfig,
     clock: Clock | None = None,
-    shown: PictureFormat | None = None,
+    picture_format: PictureFormat | None = None,
     interlaced: bool = False,
 ) -> Cut:
     """Write one clip.
@@ -94,7 +96,7 @@ def cut(
         num_frames: how many frames the source shows during the span.
         frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
         clock: the source's, where it is known: reading it is reading all of the source.
-        shown: how these frames are shown, where it is known: to find out, the source is decoded up to the
+        picture_format: how these frames are shown, where it is known: to find out, the source is decoded up to the
         first of them.
         interlaced: they are of two fields.
 
@@ -102,7 +104,7 @@ def cut(
         MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer
             the pictures that were measured.
     """
-    wanted = ClipRequest(path, span, num_frames, frames_hash, clock, shown, interlaced)
+    wanted = ClipRequest(path, span, num_frames, frames_hash, clock, picture_format, interlaced)
     track = out.with_name(f"{out.name}.sound")
     sound, heard = read_audio_track(path, span, track) if cfg.audio == "keep" else (None, None)
     try:
@@ -146,7 +148,7 @@ def _copy(wanted: ClipRequest, out: Path, sound: AudioTrack | None, heard: str |
                 wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream
             )
             _check_share(run, wanted.num_frames, cfg)
-            marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.shown)
+            marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.picture_format)
             why = _difference(wanted, out, run, marked)
         except CannotCopy as reason:
             raise CannotCopy(why or reason) from reason
@@ -184,7 +186,7 @@ def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]
             shown.append(pts_of(picture) * time_base_of(stream))
             begin += [shown[-1]] if picture.key_frame else []
         length = duration_of(stream) * time_base_of(stream)
-    times = [(pts - span.start_pts) * span.time_base for pts in run.shown]
+    times = [(pts - span.start_pts) * span.time_base for pts in run.shown_pts]
     if shown != times:
         return f"the copy shows {len(shown)} frames, or not at the source's times"
     if length != (span.end_pts - span.start_pts) * span.time_base:
@@ -199,7 +201,7 @@ def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]
         return "the frames before it are of another size"
     if clip is None or [int(pts) * clip.clock.time_base for pts in clip.clock.pts] != times:
         return "its packets do not tell when frames are shown"
-    if first != (wanted.shown or _shown_in_source(wanted)):
+    if first != (wanted.picture_format or _shown_in_source(wanted)):
         return "the copy lost its rotation, cropping, aspect or colours"
     return None
 

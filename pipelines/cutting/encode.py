@@ -69,10 +69,10 @@ def encode_mp4(
                 picture = made.picture
                 if stream is None:
                     stream, first = (
-                        _add_stream(container, made.shown, time_base, rate, cfg, fields),
-                        made.shown,
+                        _add_stream(container, made.picture_format, time_base, rate, cfg, fields),
+                        made.picture_format,
                     )
-                elif made.shown != first:
+                elif made.picture_format != first:
                     raise MediaError(
                         Reason.UNWRITABLE, "the size or the colours of its pictures change on the way"
                     )
@@ -81,7 +81,7 @@ def encode_mp4(
                 if fidelity is not None:
                     fidelity.expect(picture)
                 packets += _measured(stream, stream.encode(picture), fidelity)
-                if fidelity is not None and not fidelity.good:
+                if fidelity is not None and not fidelity.is_within_limit:
                     break
             if stream is None:
                 raise MediaError(Reason.NO_FRAMES, "the span holds no frame")

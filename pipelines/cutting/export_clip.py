@@ -48,7 +48,7 @@ class Exported:
 def export_clip(
     stored: Path,
     out: Path,
-    promised: ExpectedClip,
+    expected: ExpectedClip,
     interlaced: bool,
     min_db: float,
     encode: EncodeConfig,
@@ -58,7 +58,7 @@ def export_clip(
 
     Args:
         stored: the mp4 as it lies in its shard.
-        promised: what the index says of it; its `frames_hash` where the file was copied from its source, and
+        expected: what the index says of it; its `frames_hash` where the file was copied from its source, and
         that is known.
         interlaced: its pictures are of two fields.
         min_db: the worst frame of a clip that is encoded.
@@ -75,16 +75,16 @@ def export_clip(
         edit = video_edit(stored)
     except ValueError as error:
         raise MediaError(Reason.UNREADABLE, f"its boxes are broken: {error}") from error
-    hidden = edit.samples - promised.num_frames if edit is not None else 0
+    hidden = edit.samples - expected.num_frames if edit is not None else 0
     why = f"{hidden} hidden frames were taken away" if hidden else _begins_open(stored)
     worst_db = None
     if why is None:
         shutil.copyfile(stored, out)
     else:
-        worst_db, lost = _anew(stored, out, promised, interlaced, CutConfig(min_db=min_db), encode)
+        worst_db, lost = _anew(stored, out, expected, interlaced, CutConfig(min_db=min_db), encode)
         why = "; ".join([why, *lost])
     if verify:
-        told = promised if why is None else replace(promised, frames_hash=None)
+        told = expected if why is None else replace(expected, frames_hash=None)
         if wrong := check_clip(out, told):
             raise MediaError(Reason.UNFAITHFUL, "; ".join(wrong))
     return {"hidden_frames": hidden, "encoded": why, "worst_db": worst_db}
@@ -111,8 +111,8 @@ def _anew(
     clip = read_clip_file(stored.read_bytes())
     if clip is None:
         raise MediaError(Reason.UNREADABLE, "it hides frames, and its edit list does not say exactly which")
-    time_base = clip.everything.time_base
-    start_pts = int(clip.everything.pts[clip.lead_frames])
+    time_base = clip.full_clock.time_base
+    start_pts = int(clip.full_clock.pts[clip.lead_frames])
     whole = stored.with_name(f"{stored.name}.whole")  # in which every frame is shown, so that each has a time
     whole.write_bytes(clip.data)
     track = stored.with_name(f"{stored.name}.sound")
@@ -120,9 +120,9 @@ def _anew(
     span = Span(start_pts, start_pts + clip.clock.end_pts, time_base)
     named = promised.frames_hash or frames_hash(
         picture_hash(picture)
-        for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.everything)
+        for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.full_clock)
     )
-    wanted = ClipRequest(whole, span, promised.num_frames, named, clip.everything, interlaced=interlaced)
+    wanted = ClipRequest(whole, span, promised.num_frames, named, clip.full_clock, interlaced=interlaced)
     worst_db, beside = reencode(wanted, out, cut, encode)
     lost = [f"without its {name} data" for name in beside]
     if sound is not None and (refused := add_audio_track(sound, out)):

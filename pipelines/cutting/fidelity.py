@@ -31,7 +31,7 @@ class Fidelity:
         self._decoder: VideoCodecContext | None = None
 
     @property
-    def good(self) -> bool:
+    def is_within_limit(self) -> bool:
         return self.worst_db >= self._min_db
 
     def expect(self, picture: "VideoFrame") -> None:

@@ -28,16 +28,16 @@ class FieldOrder:
         return "" if shown.coded_height % lines else f":{'tff' if self.top_first else 'bff'}=1"
 
 
-def field_order(stream: "VideoStream", shown: PictureFormat) -> FieldOrder | None:
+def field_order(stream: "VideoStream", picture_format: PictureFormat) -> FieldOrder | None:
     """Of interlaced pictures of a stream, as they are once they are upright.
 
     Args:
         stream: whose decoder has decoded one of them; where it says nothing of the order, it is the usual
         one.
-        shown: how these pictures are shown.
+        picture_format: how these pictures are shown.
     """
     fields = FieldOrder(int(stream.codec_context.field_order) not in _BOTTOM_FIRST)
-    if shown.rotation_deg % 180:
+    if picture_format.rotation_deg % 180:
         return None  # lines became columns
-    upside_down = shown.rotation_deg == 180
-    return replace(fields, top_first=fields.top_first ^ upside_down ^ bool(shown.crop.top % 2))
+    upside_down = picture_format.rotation_deg == 180
+    return replace(fields, top_first=fields.top_first ^ upside_down ^ bool(picture_format.crop.top % 2))

@@ -85,12 +85,14 @@ def audio_packets(path: File, span: Span) -> Iterator[tuple["Packet", Fraction |
                 return
 
 
-def audio_frames(path: File, span: Span, damage: list[str]) -> Iterator[tuple["AudioFrame", Fraction | None]]:
+def audio_frames(
+    path: File, span: Span, decode_errors: list[str]
+) -> Iterator[tuple["AudioFrame", Fraction | None]]:
     """Decoded sound from shortly before the span to its end, and when each frame begins; None where none
     says.
 
     Args:
-        damage: is given what the decoder says of each packet that does not decode.
+        decode_errors: is given what the decoder says of each packet that does not decode.
 
     Raises:
         SoundError, MediaError: see `audio_packets`.
@@ -104,7 +106,7 @@ def audio_frames(path: File, span: Span, damage: list[str]) -> Iterator[tuple["A
         try:
             frames = decoder.decode(packet)
         except av.error.FFmpegError as error:
-            damage.append(str(error.strerror))
+            decode_errors.append(str(error.strerror))
             return
         for frame in frames:
             yield frame, None if frame.pts is None else frame.pts * frame.time_base - start_s

@@ -65,7 +65,7 @@ class ClipRequest:
     num_frames: int
     frames_hash: str
     clock: Clock | None = None
-    shown: PictureFormat | None = None
+    picture_format: PictureFormat | None = None
     interlaced: bool = False
 
     @property
@@ -75,7 +75,7 @@ class ClipRequest:
 
 
 def reencode(
-    wanted: ClipRequest, out: Path, cfg: CutConfig, encode: EncodeConfig
+    request: ClipRequest, out: Path, cfg: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
@@ -87,13 +87,15 @@ def reencode(
         MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or
             what was written shows them at other times; unwritable.
     """
-    path, span = wanted.path, wanted.span
-    rate = (wanted.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(100_000)
+    path, span = request.path, request.span
+    rate = (request.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(
+        100_000
+    )
     rate = min(rate, Fraction(_MOST_RATE))
-    fields = _fields(wanted) if wanted.interlaced else None
+    fields = _fields(request) if request.interlaced else None
     # To read the clock is to read the whole source: where it isn't known, it is first tried without.
-    for exact in (False, True) if wanted.clock is None else (True,):
-        clock, crf = (wanted.clock or read_clock(path)) if exact else None, encode.crf
+    for exact in (False, True) if request.clock is None else (True,):
+        clock, crf = (request.clock or read_clock(path)) if exact else None, encode.crf
         try:
             while True:
                 seen = _Seen(
@@ -103,19 +105,19 @@ def reencode(
                 )
                 fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
                 data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, settings, fidelity, fields)
-                if fidelity.good or crf == _LOSSLESS:
+                if fidelity.is_within_limit or crf == _LOSSLESS:
                     break
                 crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
         except MediaError:
             if exact:
                 raise
             continue
-        if len(seen.pts) == wanted.num_frames and frames_hash(seen.hashes) == wanted.frames_hash:
+        if len(seen.pts) == request.num_frames and frames_hash(seen.hashes) == request.frames_hash:
             break
     else:
         raise MediaError(
             Reason.UNFAITHFUL,
-            f"the source shows {len(seen.pts)} frames there, or not the {wanted.num_frames} that were "
+            f"the source shows {len(seen.pts)} frames there, or not the {request.num_frames} that were "
             "measured",
         )
     out.write_bytes(data)
@@ -165,7 +167,7 @@ def _fields(wanted: ClipRequest) -> FieldOrder | None:
     with open_container(wanted.path) as container:
         stream = video_stream(container, wanted.stream)
         first = next(pictures(container.demux(stream), "count", broken=[]), None)
-        return field_order(stream, wanted.shown or format_of(first)) if first is not None else None
+        return field_order(stream, wanted.picture_format or format_of(first)) if first is not None else None
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:

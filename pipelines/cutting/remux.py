@@ -46,7 +46,7 @@ class CodedPacket:
     before it."""
 
     pts: int
-    begins: bool
+    is_random_access_point: bool
     data: bytes
 
 
@@ -74,7 +74,7 @@ class PacketRun:
         return sum(packet.pts >= self.span.end_pts for packet in self.packets)
 
     @property
-    def shown(self) -> list[int]:
+    def shown_pts(self) -> list[int]:
         """PTS of the span's frames, ascending."""
         return sorted(p.pts for p in self.packets if self.span.start_pts <= p.pts < self.span.end_pts)
 
@@ -225,7 +225,7 @@ def write_clip(
     run: PacketRun,
     sound: "AudioTrack | None" = None,
     only_first_begins: bool = False,
-    shown: "PictureFormat | None" = None,
+    picture_format: "PictureFormat | None" = None,
 ) -> set[int]:
     """Write the run as an mp4 that shows its span, from time 0 on, and nothing else.
 
@@ -233,7 +233,7 @@ def write_clip(
         path: the source, which gives size, aspect, rotation, colours and parameter sets.
         sound: what is heard during the span.
         only_first_begins: mark no sample behind the first as one to begin at.
-        shown: how the span's pictures are shown, if that is known: the source's header speaks of its first
+        picture_format: how the span's pictures are shown, if that is known: the source's header speaks of its first
         ones.
 
     Returns:
@@ -251,7 +251,9 @@ def write_clip(
     per_tick = time_base.numerator * scale // time_base.denominator
     pts = [(coded.pts - run.span.start_pts) * per_tick for coded in run.packets]
     end = (run.span.end_pts - run.span.start_pts) * per_tick
-    dts, begins = _decoding(pts, [coded.begins and not only_first_begins for coded in run.packets])
+    dts, begins = _decoding(
+        pts, [coded.is_random_access_point and not only_first_begins for coded in run.packets]
+    )
     # bitexact: neither the muxer's version nor a time is written. The index comes first: a player can begin
     # at once.
     options = {"fflags": "+bitexact", "movflags": "+faststart"}
@@ -265,7 +267,7 @@ def write_clip(
         ):
             track = container.add_stream_from_template(video_stream(source, run.stream), opaque=True)
             track.time_base = Fraction(1, scale)
-            _describe(track, run, shown)
+            _describe(track, run, picture_format)
             if sound is not None:
                 edits.append(sound.mux_into(container, scale))  # the muxer interleaves
             for index, coded in enumerate(run.packets):
@@ -282,7 +284,7 @@ def write_clip(
             raise PlaceError(error.errno, error.strerror) from error
         raise CannotCopy(f"mp4 does not take it: {error}") from error
     marks = {coded.pts for coded, marked in zip(run.packets, begins, strict=True) if marked}
-    return marks & set(run.shown)
+    return marks & set(run.shown_pts)
 
 
 def _describe(track: "VideoStream", run: PacketRun, shown: "PictureFormat | None") -> None:

@@ -50,8 +50,8 @@ def compare(a: Look, b: Look, cfg: DedupConfig) -> Similarity | None:
         # The larger cells are looked at: from finer ones they can be made, but not the other way round.
         turn = start.window[2] * start.window[3] < 1
         outer, inner = (b, a) if turn else (a, b)
-        found = refine(outer, inner, start.turned() if turn else start)
-        if found is None or found.sticks_out() > _MOST_STICKING_OUT:
+        found = refine(outer, inner, start.inverse() if turn else start)
+        if found is None or found.overhang() > _MOST_STICKING_OUT:
             continue
         step = max(step_s(a), step_s(b))
         common_s = (found.last - found.first + 1) * step
@@ -67,7 +67,7 @@ def compare(a: Look, b: Look, cfg: DedupConfig) -> Similarity | None:
 def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) -> Similarity | None:
     """Of pictures (n, S, S) and what the other shows of them; `least` is how alike changes must be."""
     # Half a cell's worth of detail depends on where cells begin; smoothing takes it out of both.
-    left, right, moving = _smooth(wanted), _smooth(found.seen), _smooth(found.moving)
+    left, right, moving = _smooth(wanted), _smooth(found.resampled), _smooth(found.time_gradient)
     inside = found.inside
     contrast = float(np.sqrt((left[:, inside].var() + right[:, inside].var()) / 2))
     mean_left, mean_right = left.mean(axis=0), right.mean(axis=0)
@@ -84,7 +84,7 @@ def _judge(wanted: np.ndarray, found: Registration, frozen: bool, least: float) 
         return None
     if pictures < (_STILL_PICTURES if still else _PICTURES) or changes < least:
         return None
-    warp = min(1.0, found.warped() / _WARPED)
+    warp = min(1.0, found.distortion() / _WARPED)
     slant = (0.15 + 0.35 * warp) * np.minimum(_slant(left), _slant(right))
     difference = np.abs(left - right)
     beyond = np.maximum(difference - 2.0 - slant - 0.12 * np.abs(moving), 0)[:, inside]

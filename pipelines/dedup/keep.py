@@ -19,7 +19,7 @@ from pipelines.dedup.pairs import EXACT, KINDS, Pair, content
 class Duplicate:
     """The kept copy that stands for a clip, what kind of copy it is, and how similar, 0 … 1."""
 
-    of: str
+    kept_clip_id: str
     kind: str
     similarity: float
 

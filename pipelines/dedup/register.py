@@ -44,7 +44,7 @@ class InitialAlignment:
     window: tuple[float, float, float, float]
     lag_s: float
 
-    def turned(self) -> "InitialAlignment":
+    def inverse(self) -> "InitialAlignment":
         """The same of b in a."""
         x, y, width, height = self.window
         return InitialAlignment(self.likeness, (-x / width, -y / height, 1 / width, 1 / height), -self.lag_s)
@@ -57,8 +57,8 @@ class Registration:
     Attributes:
         scale, place: of a's unit square in b's; (x, y).
         lag_s: b's time minus a's.
-        seen: b's pictures on a's cells, in a's light; float32 (n, S, S).
-        moving: change of `seen` per second, same shape.
+        resampled: b's pictures on a's cells, in a's light; float32 (n, S, S).
+        time_gradient: change of `resampled` per second, same shape.
         inside: which of a's cells b shows, bool (S, S).
     """
 
@@ -67,11 +67,11 @@ class Registration:
     lag_s: float
     first: int
     last: int
-    seen: np.ndarray
-    moving: np.ndarray
+    resampled: np.ndarray
+    time_gradient: np.ndarray
     inside: np.ndarray
 
-    def sticks_out(self) -> float:
+    def overhang(self) -> float:
         """By how much neither's side holds the other's, at most, in shares of the inner one: a crop lies
         inside."""
         worst = 0.0
@@ -81,7 +81,7 @@ class Registration:
             worst = max(worst, min(a_of_b, b_of_a))
         return worst
 
-    def warped(self) -> float:
+    def distortion(self) -> float:
         """Largest part of it that is no identity, shares of a side."""
         return max(abs(v) for s, p in zip(self.scale, self.place, strict=True) for v in (s - 1, p))
 
@@ -135,7 +135,7 @@ def _window_of_a(row: int) -> tuple[float, float, float, float]:
     windows = len(axis_windows()) ** 2
     if row >= windows:
         return window(row - windows)
-    return InitialAlignment(0.0, window(row), 0.0).turned().window  # a's window is all of b
+    return InitialAlignment(0.0, window(row), 0.0).inverse().window  # a's window is all of b
 
 
 def refine(a: Look, b: Look, start: InitialAlignment) -> Registration | None:
@@ -165,8 +165,8 @@ def refine(a: Look, b: Look, start: InitialAlignment) -> Registration | None:
         lag_s=float(state[4]),
         first=view.first,
         last=view.last,
-        seen=_apply(light, view.seen),
-        moving=view.moving * _slope(light, view.seen),
+        resampled=_apply(light, view.seen),
+        time_gradient=view.moving * _slope(light, view.seen),
         inside=view.inside,
     )
 

@@ -36,7 +36,7 @@ class FootageCache:
         self._folder, self._most_bytes = private_folder(folder), most_bytes
 
     @contextmanager
-    def held(
+    def lease(
         self, name: str, size_bytes: int, fetch: Callable[[Path], None], suffix: str = ""
     ) -> Iterator[Path]:
         """A file for the length of a block.

@@ -31,7 +31,7 @@ class FootageRoot:
     footage: str
     uri_column: str = URI
 
-    def holds(self, uri: str, through_links: bool) -> bool:
+    def contains(self, uri: str, through_links: bool) -> bool:
         """See `Given.opens`."""
         if s3.is_s3(uri):
             return self._holds_object(uri)
@@ -98,10 +98,10 @@ class AllowedFootage:
     roots: Sequence[FootageRoot]
     through_links: bool = False
 
-    def opens(self, uri: str) -> bool:
+    def allows(self, uri: str) -> bool:
         """Whether a row's URI names something that the user gave. Of S3 nothing is asked for to say so, but a
         list that he gave."""
-        return any(root.holds(uri, self.through_links) for root in self.roots)
+        return any(root.contains(uri, self.through_links) for root in self.roots)
 
 
 def allowed_footage(footage: str | None, uri_column: str = URI) -> AllowedFootage:

@@ -24,7 +24,7 @@ class ByteStream(Protocol):
 
     def read_range(self, offset: int, size: int) -> bytes: ...
 
-    def pieces(self) -> Iterator[bytes]: ...
+    def iter_chunks(self) -> Iterator[bytes]: ...
 
 
 def file_id(path: Path, size_bytes: int, limits: LimitConfig) -> str:
@@ -46,9 +46,9 @@ def object_id(remote: ByteStream, limits: LimitConfig) -> str:
     """
     whole = VideoHasher()
     consume_with_deadline(
-        remote.pieces(), whole.take, confined.full_read_limits(limits, remote.size_bytes).deadline_s
+        remote.iter_chunks(), whole.update, confined.full_read_limits(limits, remote.size_bytes).deadline_s
     )
-    return whole.value()
+    return whole.hexdigest()
 
 
 def sniff_object(remote: ByteStream, limits: LimitConfig) -> None:

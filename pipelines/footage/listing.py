@@ -128,7 +128,7 @@ def _found(uri: str, uri_column: str) -> Iterator[Source | Ignored | Missing]:
         if isinstance(objects, s3.S3Object) and is_list(objects.uri):
             base = objects.uri.rpartition("/")[0]
             there = lambda name: _in_store(f"{base}/{name}")  # noqa: E731
-            rows = read_list(objects.uri, b"".join(objects.pieces()), uri_column, there)
+            rows = read_list(objects.uri, b"".join(objects.iter_chunks()), uri_column, there)
             yield from _listed(rows, base)
         elif isinstance(objects, s3.S3Object):
             yield Source(objects.uri, objects.size_bytes, objects.etag)

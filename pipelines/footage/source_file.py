@@ -49,18 +49,18 @@ class RemoteObject(Protocol):
         """Exactly so many bytes, retries included. Raises MediaError, OSError or EOFError, also if it is
         another by now."""
 
-    def pieces(self) -> Iterator[bytes]:
+    def iter_chunks(self) -> Iterator[bytes]:
         """All of it in order; raises the same."""
 
 
 @contextmanager
 def source_file(
-    uri: str, as_listed: SourceVersion | None = None, limits: LimitConfig = _USUAL_LIMITS
+    uri: str, expected_version: SourceVersion | None = None, limits: LimitConfig = _USUAL_LIMITS
 ) -> Iterator[File]:
     """A source for the length of a block.
 
     Args:
-        as_listed: if given, what is done in the block counts only if the source is still that one at the
+        expected_version: if given, what is done in the block counts only if the source is still that one at the
         block's end.
         limits: how long its disk or server may take.
 
@@ -72,7 +72,7 @@ def source_file(
 
     if s3.is_s3(uri):
         remote = _opened(uri)
-        _check_same(uri, (remote.size_bytes, remote.etag), as_listed)
+        _check_same(uri, (remote.size_bytes, remote.etag), expected_version)
         with remote_file(remote, node_cache(), limits) as file:
             yield file  # whose reads are of this ETag only
         return
@@ -80,9 +80,9 @@ def source_file(
     try:
         yield path
     except Exception:
-        _check_local(uri, path, as_listed, limits)
+        _check_local(uri, path, expected_version, limits)
         raise
-    _check_local(uri, path, as_listed, limits)
+    _check_local(uri, path, expected_version, limits)
 
 
 def _check_local(uri: str, path: Path, as_listed: SourceVersion | None, limits: LimitConfig) -> None:
@@ -170,14 +170,14 @@ def remote_file(
     def fetch(path: Path) -> None:
         try:
             with path.open("wb") as file:
-                consume_with_deadline(remote.pieces(), file.write, deadline_s)
+                consume_with_deadline(remote.iter_chunks(), file.write, deadline_s)
         except (OSError, EOFError) as error:
             if is_host_error(error):
                 raise
             raise _missing(error) from error
 
     suffix = PurePosixPath(remote.uri).suffix.lower()
-    with cache.held(
+    with cache.lease(
         _content(remote), remote.size_bytes, fetch, suffix if suffix in MEDIA_SUFFIXES else ""
     ) as path:
         yield path

@@ -71,8 +71,8 @@ def read_identity(path: Path) -> str:
             sniff(file.read(HEAD_BYTES))
             file.seek(0)
             while piece := file.read(READ_BYTES):
-                whole.take(piece)
-        return whole.value()
+                whole.update(piece)
+        return whole.hexdigest()
     except OSError as error:
         raise MediaError(Reason.MISSING, error.strerror or type(error).__name__) from error
 
@@ -135,7 +135,7 @@ def measure_unit(
     cfg: SignalConfig,
     shots: ShotConfig,
     scores: ScoreConfig,
-    wanted: tuple[str, ...],
+    outputs: tuple[str, ...],
     precision: str,
 ) -> dict[str, pa.Table]:
     """What is wanted of those of a unit's frames that are whole: signals, and the rows of meters, by name.
@@ -148,13 +148,13 @@ def measure_unit(
     from pipelines.media.whole import intact_pictures
 
     first, last = unit
-    context = context_frames(cfg, shots, wanted)
+    context = context_frames(cfg, shots, outputs)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
     pictures = _told(
         intact_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first])
     )
-    return measure(pictures, clock, first, last, cfg, shots, scores, wanted, precision)
+    return measure(pictures, clock, first, last, cfg, shots, scores, outputs, precision)
 
 
 def _told(

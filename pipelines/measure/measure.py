@@ -30,10 +30,10 @@ VERSION = 2  # of which frames are native
 
 
 def preload(
-    shots: ShotConfig, scores: ScoreConfig, wanted: Collection[str], precision: str
+    shots: ShotConfig, scores: ScoreConfig, outputs: Collection[str], precision: str
 ) -> Callable[[], None]:
     """What a process does once before it measures, or forks those that do: loads the models."""
-    return partial(_load, shots, scores, tuple(sorted(wanted)), precision)
+    return partial(_load, shots, scores, tuple(sorted(outputs)), precision)
 
 
 def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...], precision: str) -> None:
@@ -42,9 +42,9 @@ def _load(shots: ShotConfig, scores: ScoreConfig, wanted: tuple[str, ...], preci
     load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
 
 
-def context_frames(cfg: SignalConfig, shots: ShotConfig, wanted: Collection[str]) -> int:
+def context_frames(cfg: SignalConfig, shots: ShotConfig, outputs: Collection[str]) -> int:
     """Frames needed on either side of a stretch."""
-    return signals.context_frames(cfg, shots) if signals.STAGE in wanted else 0
+    return signals.context_frames(cfg, shots) if signals.STAGE in outputs else 0
 
 
 def measure(
@@ -55,7 +55,7 @@ def measure(
     cfg: SignalConfig,
     shots: ShotConfig,
     scores: ScoreConfig,
-    wanted: Collection[str],
+    outputs: Collection[str],
     precision: str,
 ) -> dict[str, pa.Table]:
     """What is wanted of frames first … last − 1 of a video.
@@ -64,13 +64,13 @@ def measure(
         pictures: those frames and `context_frames` on either side, as far as the video goes; in order, numbered, as
             coded. Those that are damaged are left out.
         clock: of the whole video.
-        wanted: `signals.STAGE`, and names of meters.
+        outputs: `signals.STAGE`, and names of meters.
         precision: of the networks among them, bf16 or fp32.
 
     Returns:
         A table per name: a row per frame for the signals, a row per native frame for a meter.
     """
-    looks = load_meters(scores, tuple(name for name in wanted if name in METERS), precision)
+    looks = load_meters(scores, tuple(name for name in outputs if name in METERS), precision)
     native = on_grid(clock.pts, clock.time_base, cfg.native_every_s)
     # A picture that stands through an interval is all that is shown in it.
     native |= np.diff(clock.pts, append=clock.end_pts) > math.floor(
@@ -80,7 +80,7 @@ def measure(
     rows: dict[str, list[Row]] = {name: [] for name in looks}
     pairs = _looked_at(pictures, clock, native, looks, rows)
     tables: dict[str, pa.Table] = {}
-    if signals.STAGE in wanted:
+    if signals.STAGE in outputs:
         tables[signals.STAGE] = signals.measure(pairs, clock, first, last, cfg, shots, precision)
     for _ in pairs:  # the rest, or all of it where no signals are wanted
         pass

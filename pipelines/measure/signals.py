@@ -140,14 +140,14 @@ def measure(
     """
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
     total, context, look = len(clock.pts), context_frames(cfg, shots), inference_plan(shots)
-    look = look and look.at(total / clock.duration_s)
+    look = look and look.for_fps(total / clock.duration_s)
     begin, end = max(0, first - context), min(total, last + context)
     earlier, far_earlier = _earlier(clock, MOTION_PER_S, _BACK), _earlier(clock, DRIFT_PER_S, _FAR_BACK)
     tiny = np.empty((end - begin, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
     keeps_thumb = on_grid(clock.pts, clock.time_base, 1 / Fraction(str(cfg.thumbs_per_s)))
     rows: list[dict[str, Any]] = []
     seen: dict[int, _Small] = {}  # the last few
-    resumed = set(clock.resumed)
+    resumed = set(clock.frames_after_gaps)
     runs: list[list[int]] = []  # frames [a, b) without a gap
     for number, picture in pictures:
         if not runs or number != runs[-1][1] or number in resumed:

@@ -33,7 +33,7 @@ def contiguous_segments(clock: Clock, pts: np.ndarray) -> list[Segment]:
     if not len(pts):
         return []
     numbers = np.searchsorted(clock.pts, pts)
-    breaks = (np.diff(numbers) > 1) | np.isin(numbers[1:], clock.resumed)
+    breaks = (np.diff(numbers) > 1) | np.isin(numbers[1:], clock.frames_after_gaps)
     starts = [0, *(np.flatnonzero(breaks) + 1).tolist()]
     ends = [*starts[1:], len(pts)]
     return [
@@ -55,7 +55,7 @@ def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:
         reason = Reason.TRUNCATED if last == total else Reason.UNDECODABLE
         found.append(Gap(start, end, last - first, reason, DAMAGED))
     known = [(gap.start_pts, gap.end_pts) for gap in found]
-    for number in clock.resumed:
+    for number in clock.frames_after_gaps:
         start, end = _shown_until(clock, number - 1), int(clock.pts[number])
         if start < end and not any(a <= start and (b is None or b >= end) for a, b in known):
             found.append(Gap(start, end, 0, Reason.UNDECODABLE, "the container is damaged there"))
@@ -90,4 +90,4 @@ def _shown_until(clock: Clock, number: int) -> int:
     """When a frame ends: as the next one begins, or after the usual time, if what comes next is lost."""
     if number + 1 == len(clock.pts):
         return clock.end_pts
-    return min(int(clock.pts[number + 1]), int(clock.pts[number]) + clock.usual_step)
+    return min(int(clock.pts[number + 1]), int(clock.pts[number]) + clock.median_step)

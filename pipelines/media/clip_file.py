@@ -15,16 +15,16 @@ from pipelines.media.read_clock import read_clock
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFile:
-    """Frame i of the clip is frame lead_frames + i of `everything`.
+    """Frame i of the clip is frame lead_frames + i of `full_clock`.
 
     Attributes:
         data: the file, its edit list taken away.
-        everything: the clock of `data`.
+        full_clock: the clock of `data`.
         clock: of the clip, as FFmpeg shows the file as it was: from 0 on, to the end of the edit list.
     """
 
     data: bytes
-    everything: Clock
+    full_clock: Clock
     lead_frames: int
     clock: Clock
 

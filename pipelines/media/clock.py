@@ -69,19 +69,19 @@ class Clock:
     gaps: tuple[Gap, ...] = ()
 
     @property
-    def resumed(self) -> list[int]:
+    def frames_after_gaps(self) -> list[int]:
         """Numbers of the frames that follow upon gaps, ascending."""
         ends = {self.index_of(gap.end_pts) for gap in self.gaps if gap.end_pts is not None}
         behind = (self.index_of(pts) for pts in self.holes)
         late = {
             n
             for n in behind
-            if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > LATE * self.usual_step
+            if 0 < n < len(self.pts) and self.pts[n] - self.pts[n - 1] > LATE * self.median_step
         }
         return sorted(number for number in ends | late if 0 < number < len(self.pts))
 
     @property
-    def usual_step(self) -> int:
+    def median_step(self) -> int:
         """The usual time from one frame to the next."""
         return (
             max(1, int(np.median(np.diff(self.pts))))

@@ -97,7 +97,7 @@ def open_fast(source: File | bytes, clock: Clock, clip: ClipFile | None = None) 
         return None
     lead, everything, data = 0, clock, source
     if isinstance(source, bytes) and (clip := clip or read_clip_file(source)):
-        lead, everything, data = clip.lead_frames, clip.everything, clip.data
+        lead, everything, data = clip.lead_frames, clip.full_clock, clip.data
         if not np.array_equal(clip.clock.pts - clip.clock.pts[0], clock.pts - clock.pts[0]):
             return None
     if not everything.plain or not _plain_pixels(data):

@@ -55,10 +55,10 @@ class PacketIndex:
     """All packets of a stream that show a picture, in decode order, from the container's first keyframe on.
 
     `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the
-    latter if also nothing shown before may come out. `doubtful`: only decoding can tell what is shown when.
+    latter if also nothing shown before may come out. `needs_decoding`: only decoding can tell what is shown when.
     `plain`: every keyframe of the container is one of them, nothing comes before the first, and no packet
-    changes what the header says. `holes`: times of packets before which the container is damaged. `sound`: no
-    such damage is known, so an index leads where reading from the start does. `breaks_off`: the container
+    changes what the header says. `holes`: times of packets before which the container is damaged. `is_intact`: no
+    such damage is known, so an index leads where reading from the start does. `is_truncated`: the container
     ends in the middle of something.
     """
 
@@ -68,11 +68,11 @@ class PacketIndex:
     closed_keyframes: np.ndarray
     head: int
     count: int
-    doubtful: bool
+    needs_decoding: bool
     plain: bool
     holes: tuple[int, ...]
-    sound: bool
-    breaks_off: bool
+    is_intact: bool
+    is_truncated: bool
 
 
 def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: int) -> PacketIndex:
@@ -139,11 +139,11 @@ def demux_times(container: "InputContainer", stream: "VideoStream", max_frames: 
         closed_keyframes=np.array(closed, np.int64),
         head=head or 0,
         count=count,
-        doubtful=doubtful or len(pts) == before,
+        needs_decoding=doubtful or len(pts) == before,
         plain=flagged == len(keyframes) and not head and not changes,
         holes=tuple(holes),
-        sound=not (holes or hole) and (demuxer != "avi" or indexed == count),
-        breaks_off=hole,
+        is_intact=not (holes or hole) and (demuxer != "avi" or indexed == count),
+        is_truncated=hole,
     )
 
 
@@ -209,10 +209,10 @@ def pictures(
             broken.append(number)
             continue
         if aspects:
-            aspects.note(packet, number)
+            aspects.update(packet, number)
         for picture in shown:
             if aspects:
-                set_framing(picture, aspects.of(picture))
+                set_framing(picture, aspects.framing_of(picture))
             if timing == "feed":
                 picture.pts = fed
             elif picture.pts is None:
@@ -231,7 +231,7 @@ class FramingTracker:
         self._framing = framing
         self._changes: list[tuple[int, Framing]] = []  # from which packet on
 
-    def note(self, packet: "Packet", number: int) -> None:
+    def update(self, packet: "Packet", number: int) -> None:
         """What the decoder says after the n-th packet."""
         if self._framing.pixel_aspect is not None and self._changes:
             return
@@ -239,7 +239,7 @@ class FramingTracker:
         if not self._changes or self._changes[-1][1].pixel_aspect != aspect:
             self._changes.append((number, Framing(self._framing.crop, aspect)))
 
-    def of(self, picture: "VideoFrame") -> Framing:
+    def framing_of(self, picture: "VideoFrame") -> Framing:
         """By the number of its packet, which a picture carries; of a decoder that lets it carry none, as of
         the last packet."""
         came_with = picture.opaque[0] if isinstance(picture.opaque, list) else self._changes[-1][0]

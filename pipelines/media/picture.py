@@ -26,8 +26,8 @@ def upright(picture: "VideoFrame") -> np.ndarray:
     container says."""
     shown = format_of(picture)
     frame = crop(picture.to_ndarray(format="rgb24"), shown)
-    if shown.unturned != shown.inside:
-        frame = _resized(frame, *shown.unturned)
+    if shown.size_before_rotation != shown.cropped_size:
+        frame = _resized(frame, *shown.size_before_rotation)
     return orient(frame, shown)
 
 
@@ -37,8 +37,8 @@ def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
     from av.video.reformatter import Interpolation
 
     shown = format_of(picture)
-    scale = min(1.0, longer_side / max(shown.unturned))
-    width, height = (max(1, round(side * scale)) for side in shown.unturned)
+    scale = min(1.0, longer_side / max(shown.size_before_rotation))
+    width, height = (max(1, round(side * scale)) for side in shown.size_before_rotation)
     if shown.crop != Crop():
         return orient(_resized(crop(picture.to_ndarray(format="rgb24"), shown), width, height), shown)
     # One thread: left alone, it starts as many as there are cores for a third of a millisecond's work.
@@ -48,17 +48,17 @@ def upright_small(picture: "VideoFrame", longer_side: int) -> np.ndarray:
     return orient(small.to_ndarray(), shown)
 
 
-def crop(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+def crop(plane: np.ndarray, picture_format: PictureFormat) -> np.ndarray:
     """What of an image (H, W, …) the container shows."""
-    crop, (width, height) = shown.crop, shown.inside
+    crop, (width, height) = picture_format.crop, picture_format.cropped_size
     return plane[crop.top : crop.top + height, crop.left : crop.left + width]
 
 
-def orient(plane: np.ndarray, shown: PictureFormat) -> np.ndarray:
+def orient(plane: np.ndarray, picture_format: PictureFormat) -> np.ndarray:
     """An image (H, W, …), mirrored and turned."""
-    if shown.mirrored:
+    if picture_format.mirrored:
         plane = plane[:, ::-1]
-    return np.ascontiguousarray(np.rot90(plane, k=-(shown.rotation_deg // 90)))
+    return np.ascontiguousarray(np.rot90(plane, k=-(picture_format.rotation_deg // 90)))
 
 
 def _resized(frame: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -85,13 +85,13 @@ class PictureFormat:
         return self._displayed[1]
 
     @property
-    def unturned(self) -> tuple[int, int]:
+    def size_before_rotation(self) -> tuple[int, int]:
         """Width and height in square pixels, before the picture is turned."""
-        width, height = self.inside
+        width, height = self.cropped_size
         return max(1, math.floor(width * self.pixel_aspect + Fraction(1, 2))), height
 
     @property
-    def inside(self) -> tuple[int, int]:
+    def cropped_size(self) -> tuple[int, int]:
         """Width and height of what the container shows, in coded pixels."""
         crop = self.crop
         return self.coded_width - crop.left - crop.right, self.coded_height - crop.top - crop.bottom
@@ -112,7 +112,7 @@ class PictureFormat:
 
     @property
     def _displayed(self) -> tuple[int, int]:
-        width, height = self.unturned
+        width, height = self.size_before_rotation
         return (height, width) if self.rotation_deg % 180 else (width, height)
 
     def to_text(self) -> str:
@@ -214,23 +214,23 @@ def orientation(display_matrix: bytes | None) -> tuple[int, bool]:
     return round(math.degrees(math.atan2(b - c, a + d)) / 90) * 90 % 360, bool(mirrored)
 
 
-def placement(shown: PictureFormat) -> str:
+def placement(picture_format: PictureFormat) -> str:
     """What tells pictures apart that have the same samples and are cropped, mirrored or turned differently;
     empty for those of which nothing of it is true.
     """
     turn = (
-        f" mirrored={shown.mirrored:d} turned={shown.rotation_deg}"
-        if shown.mirrored or shown.rotation_deg
+        f" mirrored={picture_format.mirrored:d} turned={picture_format.rotation_deg}"
+        if picture_format.mirrored or picture_format.rotation_deg
         else ""
     )
-    return turn + (f" {shown.crop}" if shown.crop != Crop() else "")
+    return turn + (f" {picture_format.crop}" if picture_format.crop != Crop() else "")
 
 
 def upright_format(shown: PictureFormat) -> PictureFormat:
     """The format of the same picture once it is cropped and turned, and no container says so any more; pixels
     keep their shape.
     """
-    width, height = shown.inside
+    width, height = shown.cropped_size
     aspect = shown.pixel_aspect
     if shown.rotation_deg % 180:
         width, height, aspect = height, width, 1 / aspect
@@ -245,7 +245,7 @@ def upright_format(shown: PictureFormat) -> PictureFormat:
     )
 
 
-def columns_of(shown: PictureFormat) -> dict[str, Any]:
+def columns_of(picture_format: PictureFormat) -> dict[str, Any]:
     """The columns of the index that tell how a clip is shown."""
     names = (
         "coded_width",
@@ -257,9 +257,9 @@ def columns_of(shown: PictureFormat) -> dict[str, Any]:
         "transfer",
     )
     return {
-        "width": shown.width,
-        "height": shown.height,
-        "pixel_aspect": str(shown.pixel_aspect),
-        "picture_format": shown.to_text(),
-        **{name: getattr(shown, name) for name in names},
+        "width": picture_format.width,
+        "height": picture_format.height,
+        "pixel_aspect": str(picture_format.pixel_aspect),
+        "picture_format": picture_format.to_text(),
+        **{name: getattr(picture_format, name) for name in names},
     }

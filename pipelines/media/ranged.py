@@ -177,11 +177,11 @@ class RangeServer:
         self.asked_bytes = 0
 
     @property
-    def answering(self) -> bool:
+    def has_pending_reply(self) -> bool:
         """Whether the child has yet to take an answer; else it may ask."""
         return bool(self._answer)
 
-    def turn(self) -> float | None:
+    def serve_once(self) -> float | None:
         """Send or receive what can be sent or received now: seconds it took to fetch bytes, None if the child
         hung up.
 

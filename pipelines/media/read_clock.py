@@ -84,7 +84,7 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
             else MediaError(Reason.NO_FRAMES, "the video stream holds no packets")
         )
     rising = bool(np.all(np.diff(packets.pts) > 0))
-    by_packet = codec in _PACKET_IS_PICTURE and not packets.doubtful
+    by_packet = codec in _PACKET_IS_PICTURE and not packets.needs_decoding
     timing, delay = "pts", 0
     if demuxer == "avi" and codec in ("mpeg1video", "mpeg2video", "mpeg4"):
         timing, by_packet = "feed", False
@@ -111,10 +111,10 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         head_packets=packets.head,
         timing=timing,
         delay=delay,
-        plain=packets.plain and packets.sound and by_packet and timing == "pts" and only_video,
+        plain=packets.plain and packets.is_intact and by_packet and timing == "pts" and only_video,
         stream=number,
         by_packet=by_packet,
-        sound=packets.sound,
+        sound=packets.is_intact,
         holes=packets.holes,
     )
     clock = _checked(clock, limits)
@@ -128,7 +128,7 @@ def read_clock(source: File | bytes, limits: FootageConfig | None = None) -> Clo
         return _with_lost_end(clock, _ends_early(missing_bytes).message, None if in_fragments else said)
     return (
         _with_lost_end(clock, "the file ends in the middle of its content", said)
-        if packets.breaks_off
+        if packets.is_truncated
         else clock
     )
 
@@ -240,7 +240,7 @@ def _without_broken_end(source: File | bytes, clock: Clock) -> Clock:
         return clock
     if not last:
         raise MediaError(Reason.UNDECODABLE, f"none of its {len(clock.pts)} frames is whole")
-    end_pts = min(int(clock.pts[last]), int(clock.pts[last - 1]) + clock.usual_step)
+    end_pts = min(int(clock.pts[last]), int(clock.pts[last - 1]) + clock.median_step)
     gap = Gap(end_pts, clock.end_pts, len(clock.pts) - last, Reason.TRUNCATED, "the video breaks off there")
     keyframes = clock.keyframes[clock.keyframes < end_pts]
     return replace(clock, pts=clock.pts[:last], end_pts=end_pts, keyframes=keyframes, gaps=(gap,))
@@ -335,10 +335,10 @@ def _with_lost_end(clock: Clock, message: str, said: int | None) -> Clock:
     frames = 0
     # Pictures that were to be shown before the last ones, but decoded after them, are missing, too.
     last = max(1, len(clock.pts) - _MOST_REORDERED)
-    late = np.flatnonzero(np.diff(clock.pts[last - 1 :]) > LATE * clock.usual_step)
+    late = np.flatnonzero(np.diff(clock.pts[last - 1 :]) > LATE * clock.median_step)
     if len(late):
         last += int(late[0])
-        end_pts = int(clock.pts[last - 1]) + clock.usual_step
+        end_pts = int(clock.pts[last - 1]) + clock.median_step
         whole, clock = len(clock.pts), replace(clock, pts=clock.pts[:last], end_pts=end_pts)
         clock = replace(clock, keyframes=clock.keyframes[clock.keyframes < end_pts])
         frames = whole - last

@@ -56,7 +56,7 @@ def intact_pictures(
     # Pictures and packets don't match one to one here, and the clock was read by decoding: it knows what is
     # lost.
     for begin, end in pairwise(
-        [first, *(number for number in clock.resumed if first < number < after), after]
+        [first, *(number for number in clock.frames_after_gaps if first < number < after), after]
     ):
         yield from _in_order(source, clock, begin, end)
 
@@ -206,7 +206,7 @@ class _Decoding:
             if not leads:
                 self._spoil(fed)
             return
-        self._aspects.note(packet, fed)
+        self._aspects.update(packet, fed)
         self._take(shown)
 
     def _take(self, shown: Iterable["VideoFrame"]) -> None:
@@ -234,7 +234,7 @@ class _Decoding:
                 self._spoil(fed)
                 continue
             picture.pts = int(clock.pts[number])
-            set_framing(picture, self._aspects.of(picture))
+            set_framing(picture, self._aspects.framing_of(picture))
             self._held.append((number, fed, picture))
             self._expected = number + 1
 

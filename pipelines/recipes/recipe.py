@@ -46,7 +46,7 @@ class Recipe:
     def hash(self) -> str:
         return fingerprint([[rule.score, str(rule.min), str(rule.max)] for rule in self.rules])
 
-    def against(self, scores: Mapping[str, Any], pending: Collection[str] = ()) -> list[str]:
+    def reject_reasons(self, scores: Mapping[str, Any], pending: Collection[str] = ()) -> list[str]:
         """Sorted reasons to reject a clip with these scores; empty: it is kept.
 
         Args:

@@ -48,12 +48,12 @@ class IsolationSupport:
         return bool(self.landlock or self.namespaces)
 
     @property
-    def full(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it reaches nothing but what it was given."""
         return self.hides_files and self.filter
 
     @property
-    def lacks(self) -> str:
+    def missing_protection(self) -> str:
         """What a file that takes over a decoder could do where the cell is not full; empty where it is."""
         could = ["could read the files of this user"] * (not self.hides_files)
         could += ["could send them elsewhere"] * (not self.filter)
@@ -65,13 +65,13 @@ class IsolationSupport:
         return " and ".join(parts) or "nothing"
 
 
-def detect_support(without: Collection[str] = ()) -> IsolationSupport:
+def detect_support(disabled: Collection[str] = ()) -> IsolationSupport:
     """What there is, less what a test goes without. Namespaces are tried in a process of their own."""
-    version = 0 if LANDLOCK in without else landlock.version()
+    version = 0 if LANDLOCK in disabled else landlock.version()
     if version and _forgotten(Path("/")):  # all files would be a file's own
         version = 0
-    instead = not version and NAMESPACES not in without and _namespaces_work()
-    return IsolationSupport(version, instead, FILTER not in without and call_filter.is_supported())
+    instead = not version and NAMESPACES not in disabled and _namespaces_work()
+    return IsolationSupport(version, instead, FILTER not in disabled and call_filter.is_supported())
 
 
 @cache
@@ -93,28 +93,28 @@ class Isolation:
         have: what this machine has.
     """
 
-    def __init__(self, have: IsolationSupport):
-        self._have = have
+    def __init__(self, support: IsolationSupport):
+        self._have = support
         self._folders: dict[str, int] = {}
-        if have.namespaces:
+        if support.namespaces:
             namespaces.enter()  # what it takes to give forks their files is held until then
         else:
             # With Landlock they open no file but those that it was given, some of which only root may read.
-            capabilities.drop_all_but(_DAC if have.landlock else {capabilities.READ_ANY})
-        if have.landlock:
-            landlock.restrict_outbound(have.landlock)
-        if not have.hides_files:
+            capabilities.drop_all_but(_DAC if support.landlock else {capabilities.READ_ANY})
+        if support.landlock:
+            landlock.restrict_outbound(support.landlock)
+        if not support.hides_files:
             hide_memory()  # from its forks, and each fork's from the others
-        if have.filter:
+        if support.filter:
             call_filter.deny_outbound()
 
-    def look_for_libraries(self) -> None:
+    def find_libraries(self) -> None:
         """In the server: know the folders of all that is loaded by now."""
         for folder in library_folders():
             if folder not in self._folders and os.path.isdir(folder):
                 self._folders[folder] = os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
 
-    def close(self, reads: Sequence[Path], writes: Path | None, keep: Iterable[int]) -> None:
+    def lock_down(self, reads: Sequence[Path], writes: Path | None, keep: Iterable[int]) -> None:
         """In a fork: from now on it reaches nothing else.
 
         Args:

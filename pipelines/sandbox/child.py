@@ -108,7 +108,7 @@ def call(
     *args: Any,
     limits: Limits,
     preload: Callable[[], None] | None = None,
-    told: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
     writes: Path | None = None,
 ) -> Any:
     """The function's result, made in a child process.
@@ -120,7 +120,7 @@ def call(
             among them is a file that the child may read; it can open no other, but for those of libraries.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks
             then share. It must start no thread.
-        told: gets what the function tells of how far it is; see `pipelines.sandbox.telling`.
+        on_progress: gets what the function tells of how far it is; see `pipelines.sandbox.telling`.
         writes: a folder in which it may make and change files, and nothing else: what it leaves there is as
             foreign as what it read, see `read_output`.
 
@@ -133,7 +133,7 @@ def call(
         KeyboardInterrupt: it was given up meanwhile.
     """
     with _server() as server:
-        return server.call(function, args, limits, preload, told, writes)
+        return server.call(function, args, limits, preload, on_progress, writes)
 
 
 def read_output(path: Path, most_bytes: int) -> bytes:
@@ -353,14 +353,14 @@ class _Server:
         poll.register(receiver, select.POLLIN)
         while True:
             if ranges is not None:
-                poll.register(ranges.ours, select.POLLOUT if ranges.answering else select.POLLIN)
+                poll.register(ranges.ours, select.POLLOUT if ranges.has_pending_reply else select.POLLIN)
             left_s = until - monotonic()
             if left_s <= 0 or not (ready := dict(poll.poll(1000 * left_s))):
                 raise MediaError(
                     Reason.TIMED_OUT, f"no answer within {deadline_s:g} s; the process was ended"
                 )
             if ranges is not None and ranges.ours.fileno() in ready:
-                fetched_s = ranges.turn()
+                fetched_s = ranges.serve_once()
                 if fetched_s is None:
                     poll.unregister(ranges.ours)
                     ranges = None
@@ -405,7 +405,9 @@ def _hide() -> None:
     global _told_of
     if have != _told_of:
         _told_of = have
-        logger.log(logging.INFO if have.full else logging.WARNING, "what decodes is confined by %s", have)
+        logger.log(
+            logging.INFO if have.is_complete else logging.WARNING, "what decodes is confined by %s", have
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -85,7 +85,7 @@ def _load(module: str, preload: bytes | None, loaded: set[str | bytes], cell: Is
         pickle.loads(preload)()
         loaded.add(preload)
     if len(loaded) > before:
-        cell.look_for_libraries()
+        cell.find_libraries()
     gc.freeze()  # a collection in a fork would otherwise write to, and so copy, every page
 
 
@@ -139,7 +139,7 @@ def _answer(cell: Isolation, request: int, sender: int, ranges: int | None) -> N
         global _status
         _status = os.open("/proc/self/status", os.O_RDONLY)  # not to be had later
         kept = (sender, _status) if ranges is None else (sender, _status, ranges)
-        cell.close([arg for arg in args if isinstance(arg, Path)], writes, kept)
+        cell.lock_down([arg for arg in args if isinstance(arg, Path)], writes, kept)
         _limit(limits)
         telling.set_progress_pipe(sender)
         message = _message(function, args)

@@ -55,24 +55,26 @@ def version() -> int:
     return max(0, ctypes.CDLL(None).syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
 
 
-def restrict_outbound(have: int) -> None:
+def restrict_outbound(abi_version: int) -> None:
     """Other processes are out of reach from now on, files are not.
 
     Args:
-        have: the kernel's `version`.
+        abi_version: the kernel's `version`.
 
     Raises:
         OSError: the kernel does not do it.
     """
     # it has to be told some right over files that is to be taken away
-    _restrict(have, _MAKE_CHAR | _MAKE_BLOCK, ())
+    _restrict(abi_version, _MAKE_CHAR | _MAKE_BLOCK, ())
 
 
-def restrict_files(have: int, libraries: Iterable[int], reads: Iterable[int], writes: int | None) -> None:
+def restrict_files(
+    abi_version: int, libraries: Iterable[int], reads: Iterable[int], writes: int | None
+) -> None:
     """From now on only these files can be opened.
 
     Args:
-        have: the kernel's `version`.
+        abi_version: the kernel's `version`.
         libraries: folders that may be read, with all below.
         reads: files that may be read; what is no regular file may not.
         writes: a folder in which files may be made, written, renamed and removed, but no links, folders or
@@ -83,11 +85,11 @@ def restrict_files(have: int, libraries: Iterable[int], reads: Iterable[int], wr
     """
     rules = [(folder, _READ | _LIST) for folder in libraries]
     rules += [(file, _READ) for file in reads if stat.S_ISREG(os.fstat(file).st_mode)]
-    truncate = _TRUNCATE if have >= _TRUNCATES else 0
+    truncate = _TRUNCATE if abi_version >= _TRUNCATES else 0
     if writes is not None:
         rules.append((writes, _READ | _WRITE | _REMOVE_FILE | _MAKE_FILE | truncate))
-    rights = _FIRST_RIGHTS + sum(have >= since for since in (_MOVES, _TRUNCATES, _DEVICES))
-    _restrict(have, (1 << rights) - 1, rules)
+    rights = _FIRST_RIGHTS + sum(abi_version >= since for since in (_MOVES, _TRUNCATES, _DEVICES))
+    _restrict(abi_version, (1 << rights) - 1, rules)
 
 
 def _restrict(have: int, files: int, rules: Iterable[tuple[int, int]]) -> None:

@@ -68,11 +68,11 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
     check(cfg)
     clip_model.fetch(cfg)
     model = clip_model.ClipModel(cfg)
-    prompts = model.texts([*WATERMARK_PROMPTS, *CLEAN_PROMPTS])
+    prompts = model.embed_texts([*WATERMARK_PROMPTS, *CLEAN_PROMPTS])
     head = load_head(Path(cfg.clip_aesthetic), clip_model.width(cfg)) if cfg.clip_aesthetic else None
 
     def look(frame: NativeFrame) -> Row:
-        picture = model.picture(frame.rgb)
+        picture = model.embed_image(frame.rgb)
         return {
             COLUMN.name: normalised(picture),
             "aesthetic": head.score(picture) if head else None,

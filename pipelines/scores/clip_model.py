@@ -117,7 +117,7 @@ class ClipModel:
             )
         self.scale = float(self._model.logit_scale.detach().exp())
 
-    def picture(self, frame: np.ndarray) -> np.ndarray:
+    def embed_image(self, frame: np.ndarray) -> np.ndarray:
         """Of a frame, RGB uint8 (H, W, 3): float32 (D,), of length 1. One forward pass."""
         import torch
         from PIL import Image
@@ -126,7 +126,7 @@ class ClipModel:
             x_1CHW = self._transform(Image.fromarray(frame))[None]
             return self._model.encode_image(x_1CHW, normalize=True)[0].numpy()
 
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 (N, D), each of length 1. What is longer than the model reads is cut off."""
         import torch
 

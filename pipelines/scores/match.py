@@ -46,7 +46,7 @@ class Matcher:
             raise ValueError(f"{len(captions)} captions for {len(embeddings)} clips")
         if not captions:
             return []
-        return np.sum(self._model.texts(captions) * np.asarray(embeddings, np.float32), axis=1).tolist()
+        return np.sum(self._model.embed_texts(captions) * np.asarray(embeddings, np.float32), axis=1).tolist()
 
 
 SCORES = {

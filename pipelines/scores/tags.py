@@ -29,8 +29,8 @@ def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
         small things are found, and wide frames are seen undistorted. The embedding is the whole frame's,
         which cropping moves least.
         """
-        entire = net.look(imagenet.squash_resize(frame.rgb))
-        parts = [net.look(square).probabilities for square in imagenet.square_crops(frame.rgb)]
+        entire = net.predict(imagenet.squash_resize(frame.rgb))
+        parts = [net.predict(square).probabilities for square in imagenet.square_crops(frame.rgb)]
         best = np.max([entire.probabilities, *parts], axis=0)
         likeliest = np.argsort(-best, kind="stable")[:_PER_FRAME]
         tags = [{"name": net.classes[k], "number": int(k), "probability": float(best[k])} for k in likeliest]

@@ -27,7 +27,7 @@ class Detector:
     """`find` tells transitions from signals, for which TransNetV2 must have looked so, or not at all."""
 
     find: Callable[[pa.Table, Fraction, ShotConfig], list[Transition]]
-    look: InferencePlan | None
+    inference_plan: InferencePlan | None
 
 
 DETECTORS: dict[str, Detector] = {
@@ -92,7 +92,7 @@ def _with_seams(found: list[Transition], signals: pa.Table) -> list[Transition]:
 
 def inference_plan(cfg: ShotConfig) -> InferencePlan | None:
     """How the detector wants TransNetV2 to look at a video."""
-    return _detector(cfg.detector).look
+    return _detector(cfg.detector).inference_plan
 
 
 def _detector(name: str) -> Detector:

@@ -36,7 +36,7 @@ class InferencePlan:
         """Frames that a window decides."""
         return self.core * self.stride
 
-    def at(self, fps: float) -> "InferencePlan":
+    def for_fps(self, fps: float) -> "InferencePlan":
         """The same, at more of the frames if they are few in a second already."""
         return replace(self, stride=max(1, min(self.stride, round(fps / _LEAST_FPS))))
 

@@ -62,7 +62,7 @@ class Store(Protocol):
         """Work in progress that was left by a process that died: nothing in it has changed for so many
         seconds."""
 
-    def strange_scratch(self) -> Iterator[str]:
+    def stray_scratch(self) -> Iterator[str]:
         """What lies where work in progress does, and is none."""
 
     def discard(self, entry: Entry) -> None:

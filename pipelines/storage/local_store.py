@@ -126,7 +126,7 @@ class LocalStore:
             if _OF_SCRATCH.fullmatch(name) and entry is not None and entry.modified_s < before:
                 yield entry
 
-    def strange_scratch(self) -> Iterator[str]:
+    def stray_scratch(self) -> Iterator[str]:
         return (
             f"{_SCRATCH}/{name}"
             for name, entry in self._in_scratch()

@@ -141,9 +141,9 @@ class RetryPolicy:
 
     def __init__(self, seconds: float | None = None):
         self._seconds = _patience_s if seconds is None else seconds
-        self.progress()
+        self.reset()
 
-    def progress(self) -> None:
+    def reset(self) -> None:
         """Something came: begin to count anew."""
         self._pause_s, self._until_s = _PAUSE_S, time.monotonic() + self._seconds
 
@@ -329,7 +329,7 @@ def stream(
                     if not piece:
                         raise CutError(f"cut at byte {at} of {end}")
                     at += len(piece)
-                    patience.progress()
+                    patience.reset()
                     yield piece
         except _foreign() as error:
             if isinstance(error, ClientError) and status(error) == 412:
@@ -365,7 +365,7 @@ class S3Object:
             )
         return b"".join(stream(*split(self.uri), offset, offset + size, self.etag))
 
-    def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    def iter_chunks(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
         """The whole object in order, in pieces of this size; errors as of `read_range`."""
         held = bytearray()
         for piece in stream(*split(self.uri), 0, self.size_bytes, self.etag):

@@ -313,7 +313,7 @@ class S3Store:
         key = found["Key"].removeprefix(self._prefix)
         return _Upload(key, size_bytes, found["Initiated"].timestamp(), upload_id=found["UploadId"])
 
-    def strange_scratch(self) -> Iterator[str]:
+    def stray_scratch(self) -> Iterator[str]:
         return iter(())  # it is on the machines that work
 
     def discard(self, entry: Entry) -> None:

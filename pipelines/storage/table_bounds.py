@@ -86,20 +86,20 @@ def texts_to_measure(data: bytes, columns: Collection[str] | None = None) -> lis
     return sorted(texts) if known + repeated > FLOOR_BYTES else []
 
 
-def check_texts(batch: pa.RecordBatch, size_bytes: int, taken_bytes: int) -> int:
+def check_texts(batch: pa.RecordBatch, size_bytes: int, used_bytes: int) -> int:
     """Bytes of the texts of columns that were read as dictionaries, once each row has its own, and of those
     before.
 
     Args:
         size_bytes: of the file.
-        taken_bytes: by what was read of it before.
+        used_bytes: by what was read of it before.
 
     Raises:
         ValueError: they are too many.
     """
-    taken_bytes += sum(_length(column) for column in batch.columns)
-    _check(taken_bytes, size_bytes)
-    return taken_bytes
+    used_bytes += sum(_length(column) for column in batch.columns)
+    _check(used_bytes, size_bytes)
+    return used_bytes
 
 
 def _length(array: pa.Array) -> int:

@@ -66,8 +66,8 @@ class CameraFit:
     """
 
     camera: CameraMotion
-    by_camera: np.ndarray
-    measured: np.ndarray
+    camera_flow: np.ndarray
+    measured_flow: np.ndarray
     doubt: np.ndarray
 
 

@@ -51,9 +51,9 @@ def motion_between(before: np.ndarray, now: np.ndarray) -> Motion:
         np.ascontiguousarray(frame[part.top : part.bottom, part.left : part.right]) for frame in (before, now)
     )
     seen = fit_camera(before, now, _field(before, now), part)
-    objects = seen.doubt[:, None] * (seen.measured - seen.by_camera)
+    objects = seen.doubt[:, None] * (seen.measured_flow - seen.camera_flow)
     share = (bottom - top) * (right - left) / (height * width)
-    lengths = _lengths(seen.by_camera + objects)
+    lengths = _lengths(seen.camera_flow + objects)
     return Motion(
         float(lengths.mean()) * share,
         float(_lengths(objects).mean()) * share,

@@ -55,7 +55,7 @@ class ImageNet:
         self._net: Any = network().to(self._dtype).to(memory_format=torch.channels_last)
         self.classes = classes()
 
-    def look(self, picture: np.ndarray) -> Prediction:
+    def predict(self, picture: np.ndarray) -> Prediction:
         """One picture, uint8 (260, 260, 3). One at a time: several at once take longer on one core."""
         import torch
 

@@ -21,7 +21,7 @@ class OwnText:
     def __init__(self, cfg: CaptionConfig):
         self.fingerprint = own_text_fingerprint(cfg)
 
-    def frames_wanted(self, scores: Mapping[str, Any]) -> int:
+    def num_frames_needed(self, scores: Mapping[str, Any]) -> int:
         """See `Captioner`."""
         return 0
 

@@ -40,13 +40,13 @@ class ClipFacts:
     scores: Mapping[str, Any]
 
 
-def write_caption(seen: ClipFacts) -> tuple[str, str, Tags]:
+def write_caption(facts: ClipFacts) -> tuple[str, str, Tags]:
     """(short, dense, tags) of one clip."""
-    subject, named = _subject(seen.tags)
+    subject, named = _subject(facts.tags)
     # a seashore is not at the seashore
-    setting = "" if LANDSCAPES.keys() & set(named) else _setting(seen.tags)
-    light, pace, camera = _light(seen.scores), _pace(seen.scores), seen.scores["camera"] or ""
-    colours = [name for name, _ in seen.colours[:3]]
+    setting = "" if LANDSCAPES.keys() & set(named) else _setting(facts.tags)
+    light, pace, camera = _light(facts.scores), _pace(facts.scores), facts.scores["camera"] or ""
+    colours = [name for name, _ in facts.colours[:3]]
     painted = f"in {_and(colours[:2])}" if colours else ""
     place = f" {setting}" if setting else ""
     short = ", ".join(
@@ -54,13 +54,13 @@ def write_caption(seen: ClipFacts) -> tuple[str, str, Tags]:
         for part in (f"{subject}{place}", pace, painted, f"{light} light", _CAMERA_SHORT.get(camera))
         if part
     )
-    others = [phrase(name) for _, name, _ in seen.tags if name not in named][:2]
+    others = [phrase(name) for _, name, _ in facts.tags if name not in named][:2]
     dense = " ".join(
         (
             f"The clip shows {subject}{place}; it also has something of {_and(others)}.",
             f"{_colours(colours)}, and the light is {light}.",
             *([f"{_CAMERA_DENSE[camera]}, and {_PACE_DENSE[pace]}."] if camera and pace else ()),
-            f"The picture is {_focus(seen.scores)}.",
+            f"The picture is {_focus(facts.scores)}.",
         )
     )
     tags = Tags(
@@ -69,7 +69,7 @@ def write_caption(seen: ClipFacts) -> tuple[str, str, Tags]:
         camera=(camera,) if camera else (),
         light=(light,),
         motion=(pace,) if pace else (),
-        style=(_focus(seen.scores), *colours),
+        style=(_focus(facts.scores), *colours),
     )
     return short[0].upper() + short[1:] + ".", dense, tags
 

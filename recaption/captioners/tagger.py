@@ -36,7 +36,7 @@ class Tagger:
         self.fingerprint = tagger_fingerprint(cfg)
         self._num_frames = cfg.num_frames
 
-    def frames_wanted(self, scores: Mapping[str, Any]) -> int:
+    def num_frames_needed(self, scores: Mapping[str, Any]) -> int:
         """See `Captioner`."""
         return 0 if scores["tags"] and scores["colours"] else self._num_frames
 
@@ -67,7 +67,7 @@ class Tagger:
     def _probabilities(self, frame: np.ndarray) -> list[np.ndarray]:
         """Of the whole frame, and of squares of it."""
         return [
-            self._net.look(view).probabilities
+            self._net.predict(view).probabilities
             for view in (squash_resize(frame), *square_crops(frame), center_crop(frame))
         ]
 

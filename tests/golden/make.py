@@ -97,7 +97,7 @@ def of_dit(folder: Path) -> dict[str, list[float]]:
         ]
     )
     with torch.no_grad():
-        first, second = packed.unpack(dit(**packed.inputs(torch.tensor([0.3, 0.8]))))
+        first, second = packed.unpack(dit(**packed.model_inputs(torch.tensor([0.3, 0.8]))))
     return {"first": _some(first), "second": _some(second)}
 
 

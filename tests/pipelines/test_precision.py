@@ -55,7 +55,7 @@ def fast(monkeypatch):
 def test_auto_takes_bf16_where_it_is_fast(fast):
     assert decide(AUTO).name == BF16
     assert str(decide(AUTO)) == "computes in bf16 (the processor multiplies it fast)"
-    assert decide(AUTO, earlier=FP32).name == FP32, "what began in fp32 stays comparable with itself"
+    assert decide(AUTO, previous=FP32).name == FP32, "what began in fp32 stays comparable with itself"
     assert not decide(BF16).slow
 
 
@@ -67,7 +67,7 @@ def test_auto_takes_fp32_where_it_is_not(without):
 
 @pytest.mark.parametrize(("wanted", "earlier"), [(BF16, None), (AUTO, BF16), (BF16, FP32)])
 def test_bf16_that_is_slow_is_allowed_and_warned_about(without, wanted, earlier):
-    chosen = decide(wanted, earlier=earlier)
+    chosen = decide(wanted, previous=earlier)
     assert (chosen.name, chosen.slow) == (BF16, True)
     assert "fp32 is many times faster here" in str(chosen)
 

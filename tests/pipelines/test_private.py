@@ -78,7 +78,7 @@ def test_a_cache_throws_away_only_what_it_has_fetched(tmp_path):
         path = tmp_path / "cache" / name
         path.symlink_to(target) if target else path.write_bytes(b"y" * 100)
     for number in range(4):
-        with cache.held(f"content {number}", 100, lambda path: path.write_bytes(b"z" * 100), ".mp4") as file:
+        with cache.lease(f"content {number}", 100, lambda path: path.write_bytes(b"z" * 100), ".mp4") as file:
             assert file.read_bytes() == b"z" * 100
     assert mine.keys() <= {path.name for path in (tmp_path / "cache").iterdir()}
     assert len(list((tmp_path / "cache").glob("*.mp4"))) == 3 + 1

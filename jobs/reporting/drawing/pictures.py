@@ -50,14 +50,14 @@ class Pictures:
     """
 
     def __init__(
-        self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int], given: AllowedFootage
+        self, dataset: Dataset, cfg: CurateConfig, sizes_bytes: Mapping[str, int], allowed: AllowedFootage
     ):
-        self._dataset, self._cfg, self._sizes_bytes, self._given = dataset, cfg, sizes_bytes, given
+        self._dataset, self._cfg, self._sizes_bytes, self._given = dataset, cfg, sizes_bytes, allowed
         self._rows: dict[str, Row] = {}
         self._wanted: dict[str, dict[Wanted, None]] = defaultdict(dict)
         self._made: dict[tuple[str, Wanted], np.ndarray] = {}
 
-    def of(self, row: Row, num: int, height: int) -> np.ndarray | None:
+    def get(self, row: Row, num: int, height: int) -> np.ndarray | None:
         """`num` pictures spread over a clip, uint8 (num, height, W, 3), W at its own aspect; None where there
         are none (the log says why), or not yet: then `make` will make them.
         """
@@ -65,7 +65,7 @@ class Pictures:
         self._wanted[row["clip_id"]][num, height] = None
         return self._made.get((row["clip_id"], (num, height)))
 
-    def make(self) -> None:
+    def decode_requested(self) -> None:
         """All that was asked for.
 
         Raises:
@@ -75,7 +75,7 @@ class Pictures:
         for clip_id in self._wanted:
             row = self._rows[clip_id]
             kept.append([row]) if row["status"] == KEPT else rejected[row["source_uri"]].append(row)
-        for uri in [uri for uri in rejected if not self._given.opens(uri)]:
+        for uri in [uri for uri in rejected if not self._given.allows(uri)]:
             logger.info(
                 "no pictures of the rejected clips of %s, which is under no footage= that was given", uri
             )
@@ -127,7 +127,7 @@ class Pictures:
             size_bytes = run_with_deadline(lambda: size_of(file), self._cfg.limits.deadline_s)
             if size_bytes != self._sizes_bytes.get(uri):
                 raise MediaError(Reason.MISSING, "the file has changed since it was curated")
-            clock = Clocks(self._dataset.store, self._cfg).of(rows[0]["video_id"], file, size_bytes)
+            clock = Clocks(self._dataset.store, self._cfg).get(rows[0]["video_id"], file, size_bytes)
             return child.call(
                 confined.sample_pictures,
                 file,

@@ -37,14 +37,14 @@ class Thumbs:
         self._pictures = pictures
         self._made: dict[str, Thumb] = {}
 
-    def of(self, row: Mapping[str, Any]) -> Thumb:
+    def get(self, row: Mapping[str, Any]) -> Thumb:
         """The middle of a clip."""
         if row["clip_id"] not in self._made:
             self._made[row["clip_id"]] = self._make(row)
         return self._made[row["clip_id"]]
 
     def _make(self, row: Mapping[str, Any]) -> Thumb:
-        frames = self._pictures.of(row, 1, _HEIGHT)
+        frames = self._pictures.get(row, 1, _HEIGHT)
         return Thumb(
             row["clip_id"],
             PurePosixPath(row["source_uri"]).name,

@@ -14,7 +14,7 @@ from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.curation.deciding import Outcome
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.measuring import merge_units
-from jobs.requeue import _wanted_of
+from jobs.requeue import _requested_rows
 from jobs.upkeep.counts import _quarantine
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
@@ -69,7 +69,9 @@ def analysed(footage: Path, dataset: Path, unit_s: float):
     )
     analyst, found = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg)), find_footage(cfg.footage)
     parts = [
-        analyst.measure(unit) for source in found.sources for unit in analyst.units(analyst.identify(source))
+        analyst.measure(unit)
+        for source in found.sources
+        for unit in analyst.split_units(analyst.identify(source))
     ]
     again = [analyst.finished(source) for source in found.sources]
     analyses = list(merge_units(parts))
@@ -178,5 +180,7 @@ def test_the_tables_tell_what_is_lost_and_balance(known):
 
 def test_a_lost_stretch_is_not_tried_again_but_with_other_software(known):
     assembly = assemble(*known, Nothing())
-    (row,) = _wanted_of(table(assembly.quarantine, QUARANTINE).to_pylist(), RequeueConfig(dataset="d"))
+    quarantine = table(assembly.quarantine, QUARANTINE).to_pylist()
+    (row,), number = _requested_rows(lambda: quarantine, RequeueConfig(dataset="d"))
+    assert number == len(quarantine)
     assert Path(row["source_uri"]).name == "f_hopeless.mp4"

@@ -107,7 +107,7 @@ class Listener(ProgressTracker):
 
     def told(self, stage, item, far_s):
         super().told(stage, item, far_s)
-        self.heard.append((stage, far_s, self.pulse().far))
+        self.heard.append((stage, far_s, self.snapshot().measured))
 
 
 def test_within_a_unit_it_is_told_how_far_it_is_and_what_was_measured_before_is_not_counted(tmp_path):
@@ -117,20 +117,20 @@ def test_within_a_unit_it_is_told_how_far_it_is_and_what_was_measured_before_is_
     (source,) = find_footage(cfg.footage).sources
     desk = Listener()
     analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg), ProgressReporter(desk))
-    (unit,) = analyst.units(analyst.identify(source))
-    assert desk.pulse().far == MeasuredFootage(read=1, known_s=20.0, done_s=0.0)
+    (unit,) = analyst.split_units(analyst.identify(source))
+    assert desk.snapshot().measured == MeasuredFootage(num_sources=1, total_s=20.0, done_s=0.0)
     analyst.measure(unit)
     assert {stage for stage, _, _ in desk.heard} == {"measuring"}
     assert any(0 < far_s < 20 for _, far_s, _ in desk.heard)
     assert all(far == MeasuredFootage(1, 20.0, 0.0) for _, _, far in desk.heard)
-    assert desk.pulse() == ProgressSnapshot(
-        desk.pulse().moves, (), MeasuredFootage(read=1, known_s=20.0, done_s=20.0)
+    assert desk.snapshot() == ProgressSnapshot(
+        desk.snapshot().moves, (), MeasuredFootage(num_sources=1, total_s=20.0, done_s=20.0)
     )
     desk = ProgressTracker()
     analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg), ProgressReporter(desk))
     unit.clips, unit.finished, unit.decoded_s = [], False, 0.0
     assert analyst.measure(unit).clips
-    assert desk.pulse().far == MeasuredFootage(read=0, known_s=-20.0, done_s=0.0)
+    assert desk.snapshot().measured == MeasuredFootage(num_sources=0, total_s=-20.0, done_s=0.0)
     child.stop()
 
 
@@ -141,7 +141,7 @@ def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_the
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now_s[0])
     hashing = OpenItem("hashing", "/films/a.mkv", "10.0.0.7", 1, time.time())
     first, second = (
-        OpenItem("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, far_s=f)
+        OpenItem("measuring", f"/films/a.mkv, frames {k}", "10.0.0.7", 2, 5.0, measured_s=f)
         for k, f in ((0, 6.0), (1, 4.04))
     )
     pulses = (
@@ -158,7 +158,7 @@ def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_the
         measuring = MeasureProgress(bar, 2)
         for at_s, pulse in pulses:
             now_s[0] = at_s
-            measuring.moved("here", pulse)
+            measuring.on_progress("here", pulse)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "curate: footage: 0/0 s, starting, 0 of 2 sources read, hashing a.mkv for 0 s",
@@ -168,7 +168,7 @@ def test_the_bar_counts_seconds_of_footage_and_says_what_is_worked_on_before_the
         "curate: footage: 64/120 s, 53%, 6.44/s, 9 s left, 2 of 2 sources read",
         "curate: footage: 64/120 s, 53%, 6.44/s, 15.0 s, 2 of 2 sources read",
     ]
-    assert measuring.kept() == "60 of 120 s of footage are measured and kept"
+    assert measuring.summary() == "60 of 120 s of footage are measured and kept"
 
 
 def test_lines_become_rare_as_a_job_goes_on(monkeypatch, capsys):

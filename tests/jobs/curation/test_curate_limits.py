@@ -38,7 +38,7 @@ def analyses(footage, dataset, **limits):
     parts = (
         analyst.measure(unit)
         for source in find_footage(cfg.footage, None).sources
-        for unit in analyst.units(analyst.identify(source))
+        for unit in analyst.split_units(analyst.identify(source))
     )
     return {found.source_uri[-5:]: found for found in merge_units(parts)}, analyst
 

@@ -59,7 +59,7 @@ def apart(cfg: CurateConfig, seed: int) -> dict[str, list[dict]]:
     """One worker, no Ray, units in a shuffled order."""
     analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     sources = find_footage(cfg.footage, None).sources
-    units = [unit for source in sources for unit in analyst.units(analyst.identify(source))]
+    units = [unit for source in sources for unit in analyst.split_units(analyst.identify(source))]
     random.Random(seed).shuffle(units)
     return clips_of(map(analyst.measure, units))
 
@@ -96,7 +96,7 @@ def test_nothing_is_said_of_a_video_by_a_file_that_was_put_in_its_place(tmp_path
     cfg = config(folder, tmp_path / "dataset", 60)
     analyst = SourceAnalyzer(cfg.dataset, cfg, fingerprints(cfg))
     (source,) = find_footage(cfg.footage).sources
-    (unit,) = analyst.units(analyst.identify(source))
+    (unit,) = analyst.split_units(analyst.identify(source))
     as_it_was = (folder / "a.mp4").read_bytes()
     for name, frames in (("undecodable", None), ("other", pan(2, 30, HEIGHT, WIDTH))):
         if frames is None:

@@ -46,7 +46,7 @@ def killed_while_at(desk, name: str, stop: threading.Event, most: int) -> list[i
 
     def watch():
         while not stop.is_set():
-            for at in ray.get(desk.pulse.remote()).open:
+            for at in ray.get(desk.snapshot.remote()).open:
                 if (
                     name in at.item
                     and at.stage == "measuring"
@@ -104,23 +104,23 @@ def test_an_item_that_ends_and_begins_again_has_killed_nobody():
 def test_an_error_inside_ends_the_work_and_a_deadly_item_is_not_begun():
     watch = ProgressReporter(start_tracker())
     for _ in range(2 * MAX_WORKER_DEATHS):
-        with pytest.raises(ZeroDivisionError), watch.over("cutting", "a"):
+        with pytest.raises(ZeroDivisionError), watch.working_on("cutting", "a"):
             raise ZeroDivisionError
     import ray
 
     for _ in range(MAX_WORKER_DEATHS + 1):
         ray.get(watch.desk.begin.remote("cutting", "b", "node", 1))
     said = f"{MAX_WORKER_DEATHS} worker processes died while cutting it"
-    with pytest.raises(WorkerLostError, match=said), watch.over("cutting", "b"):
+    with pytest.raises(WorkerLostError, match=said), watch.working_on("cutting", "b"):
         pytest.fail("it was begun")
-    assert ray.get(watch.desk.pulse.remote()).open == ()
+    assert ray.get(watch.desk.snapshot.remote()).open == ()
 
 
 def test_what_stands_still_names_what_it_waits_for():
     lines: list[str] = []
     watch = ProgressReporter(start_tracker())
     with (
-        watch.over("measuring", "long.mp4"),
+        watch.working_on("measuring", "long.mp4"),
         report_stalls(watch.desk, "curate: videos", "1 CPU", lines.append, stall_s=1),
     ):
         deadline = time.monotonic() + 30

@@ -154,9 +154,9 @@ def test_a_cache_without_room_is_nobody_s_fault(tmp_path):
         return act
 
     cache = FootageCache(tmp_path / "cache")
-    with pytest.raises(PlaceError, match="set TMPDIR"), cache.held("a", 3, fetch(errno.ENOSPC)):
+    with pytest.raises(PlaceError, match="set TMPDIR"), cache.lease("a", 3, fetch(errno.ENOSPC)):
         pass
-    with pytest.raises(MediaError, match="can't be kept"), cache.held("a", 3, fetch(errno.EACCES)):
+    with pytest.raises(MediaError, match="can't be kept"), cache.lease("a", 3, fetch(errno.EACCES)):
         pass
 
 

@@ -38,7 +38,7 @@ def test_the_same_texts_in_any_order_are_encoded_once_and_come_back_as_they_were
     first = TextStore(store, encoder, "f" * 16).embedded(["dog", "a long one", "", "dog"])
     again = TextStore(store, encoder, "f" * 16).embedded(["", "dog", "a long one"])
     assert encoder.asked == ["", "a long one", "dog"]
-    assert {text: e.cut for text, e in again.items()} == {"": False, "a long one": True, "dog": False}
+    assert {text: e.truncated for text, e in again.items()} == {"": False, "a long one": True, "dog": False}
     assert again[""].tokens.shape == (0, 4)
     for text, embedded in first.items():
         assert embedded.tokens.dtype == again[text].tokens.dtype == np.float16
@@ -136,7 +136,9 @@ def test_cleaning_leaves_texts_alone_and_a_dataset_with_them_is_sound(encoded, s
     for key in made:
         os.utime(store.root / key, (0, 0))
     reachable = Reachable(store, CleanRequest(old_manifests=True, used=None, min_age_s=0))
-    assert not [entry.key for kind in KINDS for entry in reachable.going(kind) if entry.key.startswith(ROOT)]
+    assert not [
+        entry.key for kind in KINDS for entry in reachable.removable(kind) if entry.key.startswith(ROOT)
+    ]
     verified = run_job("verify", f"dataset={store.uri}", "decode=false", f"ray.address={shared_ray.address}")
     assert verified["findings"] == 0
 

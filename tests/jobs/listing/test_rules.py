@@ -25,7 +25,7 @@ def test_a_clip_passes_the_recipe_that_is_loosened_as_it_is_said(data):
     recipe = Recipe("test", tuple(rules))
     row = dict.fromkeys(SCORES) | {score: data.draw(st.none() | NUMBERS) for score in BOUNDED}
     overrides = loosening_overrides(recipe.as_rows(), row)
-    assert bool(overrides) == bool(recipe.against(row))
+    assert bool(overrides) == bool(recipe.reject_reasons(row))
     current = {"name": "test", "rules": recipe.as_rows()}
     cfg = compose(JOBS["select"], ["dataset=d", *overrides]).cfg
-    assert load_recipe(cfg.recipe, current).against(row) == []
+    assert load_recipe(cfg.recipe, current).reject_reasons(row) == []

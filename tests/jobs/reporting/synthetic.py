@@ -72,7 +72,7 @@ def rows(num: int, seed: int, recipe: Recipe = RECIPE) -> list[dict]:
 
 def against(recipe: Recipe, row: dict) -> list[str]:
     """Reasons against a clip; what needs a caption is not asked of a clip that has none."""
-    return recipe.against(row, pending=[name for name in CAPTION_SCORES if row[name] is None])
+    return recipe.reject_reasons(row, pending=[name for name in CAPTION_SCORES if row[name] is None])
 
 
 def clips_of(found: list[dict]) -> Clips:

@@ -61,10 +61,10 @@ def made(tmp_path, source, rows):
     sizes = {str(source): source.stat().st_size if source.exists() else 0}
     cfg = CurateConfig(footage="", dataset=str(tmp_path))
     pictures = Pictures(Dataset(store, 1, None), cfg, sizes, allowed_footage(str(source.parent)))
-    asked = [pictures.of(row, *size) for row in rows for size in WANTED]
+    asked = [pictures.get(row, *size) for row in rows for size in WANTED]
     assert asked == [None] * len(asked)
-    pictures.make()
-    return {row["clip_id"]: [pictures.of(row, *size) for size in WANTED] for row in rows}
+    pictures.decode_requested()
+    return {row["clip_id"]: [pictures.get(row, *size) for size in WANTED] for row in rows}
 
 
 def assert_shown(frames, file, begin_s, length_s):
@@ -134,9 +134,9 @@ def test_footage_that_is_gone_or_changed_has_no_pictures(tmp_path, source, caplo
         {str(source): 7},
         allowed_footage(str(source)),
     )
-    pictures.of(row, 1, 24)
-    pictures.make()
-    assert pictures.of(row, 1, 24) is None
+    pictures.get(row, 1, 24)
+    pictures.decode_requested()
+    assert pictures.get(row, 1, 24) is None
     assert "the file has changed since it was curated" in caplog.text
 
 

@@ -97,7 +97,7 @@ def test_latents_of_many_windows_are_measured_on_some_of_every_clip(tiny_run):
     cfg.windows.stride_s, cfg.windows.min_frames, cfg.windows.holdout_min_frames = 0.005, 1, 1
     task = VaeTask(cfg)
     assert len(task.items()) > 2 * 64
-    measured = task.measured()
+    measured = task.latent_stats_windows()
     assert len(measured) == 64
     assert {clip_id for clip_id, _ in measured} == {item.clip_id for item in task.items()}
     assert all(window.split != HELD_OUT for _, window in measured)

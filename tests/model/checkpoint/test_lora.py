@@ -39,7 +39,7 @@ def base(**changes) -> DiT:
 def batch(seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     latents, text = (torch.randn(shape, generator=generator) for shape in ((4, 2, 4, 6), (3, 8)))
-    return pack([Sample(latents, 8.0, text)]).inputs(torch.tensor([0.4]))
+    return pack([Sample(latents, 8.0, text)]).model_inputs(torch.tensor([0.4]))
 
 
 @pytest.fixture(scope="module")

@@ -71,10 +71,10 @@ def test_operations_are_those_that_torch_counts(ffn, recompute):
     torch.nn.init.ones_(dit.leave.map.weight)
     with sdpa_kernel(SDPBackend.MATH):  # a fused kernel's backward makes the scores a second time
         with FlopCounterMode(display=False) as counter:
-            made = dit(**packed.inputs(torch.tensor([0.5])))
+            made = dit(**packed.model_inputs(torch.tensor([0.5])))
         assert counter.get_total_flops() == sum(forward_flops(cfg, 30, 7).values())
         with FlopCounterMode(display=False) as counter:
-            dit(**packed.inputs(torch.tensor([0.5]))).square().sum().backward()
+            dit(**packed.model_inputs(torch.tensor([0.5]))).square().sum().backward()
     assert made.shape == (30, 16)
     assert counter.get_total_flops() == training_flops(cfg, 30, 7, recompute)
 
@@ -132,7 +132,7 @@ def _kept_bytes(cfg: DiTConfig, packed: PackedBatch, precision: str, recompute: 
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
         saved_tensors_hooks(hold, lambda t: t),
     ):
-        made = dit(**packed.inputs(torch.tensor([0.5])))
+        made = dit(**packed.model_inputs(torch.tensor([0.5])))
     assert made.requires_grad
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -171,7 +171,7 @@ def test_what_is_alive_while_sampling_is_about_what_is_counted(ffn):
     cfg = DiTConfig(width=128, depth=2, heads=4, latent_channels=4, text_dim=16, ffn=ffn)
     dit, packed = DiT(cfg), batch(cfg, (4, 16, 32), 16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), Peak() as peak:
-        dit(**packed.inputs(torch.tensor([0.5])))
+        dit(**packed.model_inputs(torch.tensor([0.5])))
     said = generation_bytes(cfg, 1024)
     assert said["weights"] == sum(p.nbytes for p in dit.parameters())
     assert said["half"] + said["activations"] == pytest.approx(peak.bytes, rel=0.1)

@@ -114,7 +114,7 @@ def test_a_kernel_that_was_asked_for_is_used_for_packs(kernel):
     layout = make_layout(segment, segment)
     q, k, v = rows(5, 0), rows(5, 1), rows(5, 2)
     got = attend(q, k, v, layout)
-    assert "flex" in layout.kept
+    assert "flex" in layout.kernel_cache
     torch.testing.assert_close(got, attend_masked(q, k, v, segment, segment), atol=1e-5, rtol=0)
 
 

@@ -24,7 +24,7 @@ def test_graphs_are_bounded_whatever_comes_and_values_are_the_same():
         outputs = []
         for dit in (plain, compiled):
             dit.zero_grad()
-            v = dit(**packed.inputs(times))
+            v = dit(**packed.model_inputs(times))
             v.square().mean().backward()
             outputs.append((v.detach(), dit.blocks[1].ffn.up.weight.grad))
         for a, b in zip(*outputs, strict=True):
@@ -33,7 +33,7 @@ def test_graphs_are_bounded_whatever_comes_and_values_are_the_same():
     assert 0 < counts[-1] <= MAX_GRAPHS
     assert counts[-1] == counts[4], "sizes that come later make no graphs"
     with torch.no_grad():
-        compiled(**pack(batches[0]).inputs(TIMES[:1]))
+        compiled(**pack(batches[0]).model_inputs(TIMES[:1]))
     assert len(graphs) <= MAX_GRAPHS
 
 

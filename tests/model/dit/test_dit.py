@@ -45,7 +45,7 @@ TIMES = torch.tensor([0.1, 0.4, 0.7, 0.95])
 def run(dit: DiT, samples: list[Sample], times: torch.Tensor) -> list[torch.Tensor]:
     packed = pack(samples)
     with torch.no_grad():
-        return packed.unpack(dit(**packed.inputs(times)))
+        return packed.unpack(dit(**packed.model_inputs(times)))
 
 
 @pytest.mark.parametrize("ffn", ["gelu", "swiglu"])
@@ -70,7 +70,7 @@ def test_dense_is_packed():
 def test_segments_and_even_tokens_may_come_in_any_order():
     dit, packed = tiny(), pack(MIXED)
     order = torch.randperm(len(packed.tokens_ND), generator=torch.Generator().manual_seed(1))
-    inputs = packed.inputs(TIMES)
+    inputs = packed.model_inputs(TIMES)
     mixed = {name: value[order] if len(value) == len(order) else value for name, value in inputs.items()}
     with torch.no_grad():
         torch.testing.assert_close(dit(**mixed), dit(**inputs)[order], atol=1e-5, rtol=0)
@@ -81,7 +81,7 @@ def test_segments_and_even_tokens_may_come_in_any_order():
 
 def test_all_times_equal_is_one_time():
     dit, packed = tiny(), pack(MIXED)
-    inputs = packed.inputs(torch.full((4,), 0.3))
+    inputs = packed.model_inputs(torch.full((4,), 0.3))
     one = {**inputs, "times_K": torch.tensor([0.3]), "time_index_N": torch.zeros_like(packed.time_index_N)}
     with torch.no_grad():
         torch.testing.assert_close(dit(**inputs), dit(**one), atol=1e-5, rtol=0)
@@ -91,10 +91,10 @@ def test_each_token_may_have_its_own_time():
     dit, (sample,) = tiny(), made((2, 4, 4))
     packed = pack([sample])
     first_frame = torch.arange(8) < 4
-    inputs = packed.inputs(torch.tensor([0.0, 0.8]))
+    inputs = packed.model_inputs(torch.tensor([0.0, 0.8]))
     with torch.no_grad():
         split = dit(**{**inputs, "time_index_N": (~first_frame).long()})
-        late = dit(**packed.inputs(torch.tensor([0.8])))
+        late = dit(**packed.model_inputs(torch.tensor([0.8])))
         swapped = dit(**{**inputs, "times_K": torch.tensor([0.8, 0.0]), "time_index_N": first_frame.long()})
     assert (split - late).abs().max() > 1e-3
     torch.testing.assert_close(split, swapped, atol=1e-5, rtol=0)
@@ -116,7 +116,7 @@ def test_text_and_the_mark_of_known_tokens_reach_the_output():
     other = replace(sample, text_LE=sample.text_LE + 1)
     assert (run(dit, [other], TIMES[:1])[0] - plain).abs().max() > 1e-3
     with torch.no_grad():
-        marked = dit(**{**packed.inputs(TIMES[:1]), "known_N": torch.arange(8) < 4})
+        marked = dit(**{**packed.model_inputs(TIMES[:1]), "known_N": torch.arange(8) < 4})
     assert (packed.unpack(marked)[0] - plain).abs().max() > 1e-3
 
 
@@ -137,7 +137,7 @@ def test_it_starts_at_zero_and_its_weights_follow_from_the_seed():
     a, b, c = DiT(cfg, seed=1), DiT(cfg, seed=1), DiT(cfg, seed=2)
     assert torch.equal(torch.get_rng_state(), before)
     packed = pack([Sample(torch.ones(8, 1, 4, 4), 12.0, torch.ones(2, 384))])
-    assert not a(**packed.inputs(torch.tensor([0.5]))).any()
+    assert not a(**packed.model_inputs(torch.tensor([0.5]))).any()
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not torch.equal(a.enter.weight, c.enter.weight)
 
@@ -155,7 +155,7 @@ def test_bf16_weights_and_autocast_agree_with_fp32():
 
 def test_every_parameter_learns():
     dit, packed = tiny().train(), pack(MIXED)
-    v = dit(**{**packed.inputs(TIMES), "known_N": packed.segment_N == 0})
+    v = dit(**{**packed.model_inputs(TIMES), "known_N": packed.segment_N == 0})
     v.square().mean().backward()
     assert [name for name, p in dit.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -171,7 +171,7 @@ def test_a_tiny_dit_overfits_one_sample():
         x0 = clean.tokens_ND.repeat(8, 1)
         noise = torch.randn(x0.shape, generator=g)
         packed.tokens_ND = add_noise(x0, noise, t[packed.segment_N, None])
-        loss = flow_loss(dit(**packed.inputs(t)), velocity(x0, noise), token_weights(packed.segment_N))
+        loss = flow_loss(dit(**packed.model_inputs(t)), velocity(x0, noise), token_weights(packed.segment_N))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -18,7 +18,7 @@ def kept_and_gradients(dit: DiT, mode: str) -> tuple[int, list[torch.Tensor]]:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        loss = dit(**packed.inputs(TIMES)).square().mean()
+        loss = dit(**packed.model_inputs(TIMES)).square().mean()
     weights = {p.untyped_storage().data_ptr() for p in dit.parameters()}
     size = sum(count for place, count in kept.items() if place not in weights)
     return size, list(torch.autograd.grad(loss, list(dit.parameters())))

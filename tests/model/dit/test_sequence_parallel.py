@@ -18,7 +18,7 @@ BATCHES = {"mixed": (MIXED, TIMES), "an odd number of tokens": (made((5, 2, 2), 
 
 def passes(dit, samples, times) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     dit.zero_grad()
-    v = dit(**pack(samples).inputs(times))
+    v = dit(**pack(samples).model_inputs(times))
     weights = torch.randn(v.shape, generator=torch.Generator().manual_seed(5))
     (v * weights).sum().backward()
     return v.detach(), {name: p.grad for name, p in dit.named_parameters()}
@@ -65,7 +65,7 @@ def test_what_cannot_be_shared_is_refused(monkeypatch):
     dit = tiny()  # two heads
     dit.parallel = SequenceParallel()
     with pytest.raises(ValueError, match="2 heads can't be shared by 3 processes"):
-        dit(**pack(MIXED).inputs(TIMES))
+        dit(**pack(MIXED).model_inputs(TIMES))
     with pytest.raises(ValueError, match="2 tokens can't be shared by 3 processes"):
-        dit.parallel.share(torch.zeros(2, 4))
+        dit.parallel.scatter(torch.zeros(2, 4))
     assert dit.parallel.counts(8) == [3, 3, 2]

@@ -13,15 +13,17 @@ def test_changes_add_up_until_a_step_is_computed():
     cache, ran = StepCache(0.25), []
     # changes of a tenth: two may be skipped, the third is one too many
     for value in (1.0, 1.1, 1.2, 1.3, 1.31):
-        cache.rest(torch.full((3, 2), value), lambda value=value: ran.append(value) or torch.zeros(3, 2))
+        cache.remaining_residual(
+            torch.full((3, 2), value), lambda value=value: ran.append(value) or torch.zeros(3, 2)
+        )
     assert ran == [1.0, 1.3]
     assert (cache.computed, cache.skipped) == (2, 3)
 
 
 def test_another_row_is_computed():
     cache = StepCache(10.0)
-    assert cache.rest(torch.ones(3, 2), lambda: torch.ones(3, 2)).shape == (3, 2)
-    assert cache.rest(torch.ones(5, 2), lambda: torch.ones(5, 2)).shape == (5, 2)
+    assert cache.remaining_residual(torch.ones(3, 2), lambda: torch.ones(3, 2)).shape == (3, 2)
+    assert cache.remaining_residual(torch.ones(5, 2), lambda: torch.ones(5, 2)).shape == (5, 2)
 
 
 def drawn(threshold: float, dit: torch.nn.Module) -> torch.Tensor:

@@ -157,6 +157,6 @@ def test_every_latent_frame_may_have_a_time():
     sample = Sample(
         torch.zeros(4, 3, 4, 4), 12.0, torch.ones(1, 8), pieces=[Piece(torch.ones(4, 1, 4, 4), 0.5)]
     )
-    packed, times = pack([sample]).timed([torch.tensor([0.9, 0.1, 0.5])], [0.2])
+    packed, times = pack([sample]).with_frame_times([torch.tensor([0.9, 0.1, 0.5])], [0.2])
     torch.testing.assert_close(times, torch.tensor([0.1, 0.2, 0.5, 0.9]))
     assert times[packed.time_index_N][::4].tolist() == pytest.approx([0.9, 0.1, 0.5, 0.2])

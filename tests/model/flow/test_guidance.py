@@ -38,7 +38,7 @@ def answer(text: bool, visual: bool) -> torch.Tensor:
     tokens = packed.tokens_ND.clone()
     if not visual:
         tokens = torch.where(VIDEO.known_N[:, None], renoised(TIMES[VIDEO.segment_N, None]), tokens)
-    return tiny()(**{**packed.inputs(packed.times(TIMES)), "tokens_ND": tokens})[~packed.piece_N]
+    return tiny()(**{**packed.model_inputs(packed.times(TIMES)), "tokens_ND": tokens})[~packed.piece_N]
 
 
 ALL, VISUAL, NONE = answer(True, True), answer(False, True), answer(False, False)

@@ -81,7 +81,7 @@ def test_embeddings_are_per_token_and_do_not_depend_on_the_batch(minilm):
 
 def test_what_is_too_long_is_cut_counted_and_reported(minilm, caplog):
     with caplog.at_level(logging.WARNING):
-        embeddings, cut = minilm.encode_counted(["a dog", "word " * 400])
+        embeddings, cut = minilm.encode_count_truncated(["a dog", "word " * 400])
     assert cut == 1
     assert len(embeddings[1]) == minilm.max_tokens == 256
     assert "1 of 2 texts have more than 256 tokens" in caplog.text
@@ -123,7 +123,7 @@ def test_a_wrong_name_is_told_what_is_wrong_with_it(name, told):
 def test_joined_encoders_stand_one_after_another_in_channels_of_their_own():
     narrow, wide = Counting(dim=2, max_tokens=3), Counting(dim=3, max_tokens=8)
     joined = JoinedTextEncoder([narrow, wide])
-    (embedding,), cut = joined.encode_counted(["abcd"])
+    (embedding,), cut = joined.encode_count_truncated(["abcd"])
     assert (joined.dim, joined.max_tokens, cut) == (5, 3, 1)
     assert embedding.shape == (3 + 4, 5)
     assert torch.equal(embedding[:3, :2], narrow.encode_one("abcd")[0])
@@ -142,8 +142,8 @@ def test_the_order_of_joined_encoders_is_in_the_fingerprint(minilm):
 def test_what_was_encoded_is_remembered_and_counted_as_cut_again():
     inner = Counting()
     cached = CachedTextEncoder(inner)
-    first, cut = cached.encode_counted(["ab", "abcdef", "ab"])
-    again, cut_again = cached.encode_counted(["ab", "abcdef", "ab"])
+    first, cut = cached.encode_count_truncated(["ab", "abcdef", "ab"])
+    again, cut_again = cached.encode_count_truncated(["ab", "abcdef", "ab"])
     assert inner.asked == ["ab", "abcdef"]
     assert cut == cut_again == 1
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

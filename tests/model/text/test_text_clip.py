@@ -47,9 +47,9 @@ def test_tokens_are_the_states_behind_the_final_norm_up_to_the_mark_of_end(clip,
 def test_a_long_text_is_cut_and_counted(clip, option):
     encoder = text_encoder(f"{clip}{option}")
     assert encoder.max_tokens == 16
-    assert encoder.encode_counted([TEXT, LONG, ""])[1] == 1
+    assert encoder.encode_count_truncated([TEXT, LONG, ""])[1] == 1
     short = text_encoder(f"{clip}{option}@max=8")
-    (fits, long), cut = short.encode_counted([TEXT, LONG])
+    (fits, long), cut = short.encode_count_truncated([TEXT, LONG])
     assert cut == 1
     torch.testing.assert_close(fits, encoder.encode([TEXT])[0])
     assert torch.equal(long, short.encode(["dog " * 6])[0])

@@ -53,7 +53,7 @@ def test_embeddings_are_the_hidden_states_of_the_published_model(folders, kind):
 @pytest.mark.parametrize(("kind", "marks"), [("t5", 1), ("umt5", 1), ("bert", 2), ("llama", 1), ("qwen3", 0)])
 def test_a_long_text_is_cut_where_its_tokenizer_would_and_no_text_has_only_marks(folders, kind, marks):
     encoder = text_encoder(f"{KINDS[kind]}:{folders[kind]}@max=16")
-    (empty, short, long), cut = encoder.encode_counted(["", "a white dog", LONG])
+    (empty, short, long), cut = encoder.encode_count_truncated(["", "a white dog", LONG])
     assert cut == 1
     assert [len(e) for e in (empty, short, long)] == [marks, 3 + marks, 16]
     last_mark = kind in ("t5", "umt5", "bert")
@@ -69,7 +69,7 @@ def test_a_long_text_is_cut_where_its_tokenizer_would_and_no_text_has_only_marks
 def test_without_max_it_reads_512_tokens_or_what_the_model_reads(folders, kind, limit):
     encoder = text_encoder(f"{KINDS[kind]}:{folders[kind]}")
     assert encoder.max_tokens == limit
-    (embedding,), cut = encoder.encode_counted([LONG])
+    (embedding,), cut = encoder.encode_count_truncated([LONG])
     assert (len(embedding), cut) == (limit, 1)
     if kind == "bert":
         with pytest.raises(

@@ -55,8 +55,8 @@ def test_what_a_duplicate_names_is_kept_and_is_directly_its_copy_and_none_that_a
     contents = {clip["clip_id"]: content(clip) for clip in clips}
     direct = {(pair.a, pair.b): (pair.kind, pair.similarity) for pair in pairs}
     for clip_id, duplicate in result.items():
-        mine, its = sorted((contents[clip_id], contents[duplicate.of]))
-        assert duplicate.of in kept
+        mine, its = sorted((contents[clip_id], contents[duplicate.kept_clip_id]))
+        assert duplicate.kept_clip_id in kept
         assert (duplicate.kind, duplicate.similarity) == ((EXACT, 1.0) if mine == its else direct[mine, its])
     shown = [contents[clip_id] for clip_id in kept]
     assert len(set(shown)) == len(shown)
@@ -68,7 +68,8 @@ def test_the_kept_one_is_never_worse_in_pixels(found):
     clips, pairs = found
     pixels = {clip["clip_id"]: clip["safe_width"] * clip["safe_height"] for clip in clips}
     assert all(
-        pixels[duplicate.of] >= pixels[clip_id] for clip_id, duplicate in duplicates(clips, pairs).items()
+        pixels[duplicate.kept_clip_id] >= pixels[clip_id]
+        for clip_id, duplicate in duplicates(clips, pairs).items()
     )
 
 
@@ -95,9 +96,9 @@ def test_more_pixels_come_before_length_and_length_before_sharpness():
     clips = [plain, sharper, longer, best]
     names = sorted(c["clip_id"] for c in clips)
     pairs = [Pair(a, b, "perceptual", 0.9) for a in names for b in names if a < b]
-    assert {d.of for d in duplicates(clips, pairs).values()} == {"z"}
-    assert {d.of for d in duplicates(clips[:3], pairs).values()} == {"y"}
-    assert {d.of for d in duplicates(clips[:2], pairs).values()} == {"x"}
+    assert {d.kept_clip_id for d in duplicates(clips, pairs).values()} == {"z"}
+    assert {d.kept_clip_id for d in duplicates(clips[:3], pairs).values()} == {"y"}
+    assert {d.kept_clip_id for d in duplicates(clips[:2], pairs).values()} == {"x"}
 
 
 def test_a_pair_holds_for_all_clips_of_both_contents_whichever_of_them_pass():

@@ -187,7 +187,7 @@ def test_of_the_same_frames_one_is_always_kept(hashes):
     found = duplicates(clips, find_pairs(LOOKS.empty_table(), clips, CFG))
     first = {value: f"c{hashes.index(value)}" for value in hashes}
     same = {f"c{k}": first[v] for k, v in enumerate(hashes) if v is not None and first[v] != f"c{k}"}
-    assert {clip_id: duplicate.of for clip_id, duplicate in found.items()} == same
+    assert {clip_id: duplicate.kept_clip_id for clip_id, duplicate in found.items()} == same
     assert {duplicate.kind for duplicate in found.values()} <= {"exact"}
 
 

@@ -24,7 +24,7 @@ def disk(tmp_path):
 
 
 def opened(footage, uris, **how):
-    return [uri for uri in uris if AllowedFootage((FootageRoot(str(footage)),), **how).opens(str(uri))]
+    return [uri for uri in uris if AllowedFootage((FootageRoot(str(footage)),), **how).allows(str(uri))]
 
 
 def test_a_folder_gives_what_really_lies_in_it(disk):
@@ -51,8 +51,8 @@ def test_files_globs_and_lists_give_what_they_name(disk):
     every = [disk / "foot/a.mp4", disk / "foot/day/b.mp4", disk / "foot2/c.mp4"]
     assert opened(disk / "foot/a.mp4", every) == every[:1]
     assert opened(disk / "foot*/*.mp4", every) == [every[0], every[2]]
-    assert not allowed_footage(str(disk / "gone.csv")).opens(str(every[0]))
-    assert not allowed_footage(None).opens(str(every[0]))
+    assert not allowed_footage(str(disk / "gone.csv")).allows(str(every[0]))
+    assert not allowed_footage(None).allows(str(every[0]))
 
 
 def test_a_list_of_objects_gives_those_objects(disk, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_list_of_objects_gives_those_objects(disk, monkeypatch):
         "s3://bucket/other.mp4",
         str(disk / "secret.mp4"),
     ]
-    assert [uri for uri in uris if root.holds(uri, through_links=False)] == uris[:2]
+    assert [uri for uri in uris if root.contains(uri, through_links=False)] == uris[:2]
 
 
 def source_of(uri):
@@ -91,6 +91,6 @@ def test_a_prefix_gives_what_is_below_it_and_nobody_is_asked(monkeypatch):
 
 
 def test_a_root_that_may_not_be_looked_into_gives_nothing(disk):
-    assert not allowed_footage(str(disk / "foot" / "a.mp4" / "below")).opens(
+    assert not allowed_footage(str(disk / "foot" / "a.mp4" / "below")).allows(
         os.fspath(disk / "foot" / "a.mp4")
     )

@@ -127,7 +127,7 @@ def test_what_is_not_there_is_named_with_what_is_like_it(bucket):
 def test_an_object_that_is_replaced_while_it_is_read_is_an_error_not_a_mixture(s3, bucket):
     found = s3_door.open_object(f"s3://{bucket}/raw/a.MOV")
     assert found.read_range(3, 4) == b"teve"
-    assert b"".join(found.pieces(5)) == b"whatever it claims"
+    assert b"".join(found.iter_chunks(5)) == b"whatever it claims"
     s3.client().put_object(Bucket=bucket, Key="raw/a.MOV", Body=b"something other!!!")
     with pytest.raises(MediaError, match="has changed since it was listed"):
         found.read_range(3, 4)

@@ -111,7 +111,7 @@ def test_a_disk_without_room_for_a_file_is_no_fault_of_the_file(cache):
     def fetch(path):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(PlaceError, match="No space left on device; set TMPDIR"), cache.held("a", 1, fetch):
+    with pytest.raises(PlaceError, match="No space left on device; set TMPDIR"), cache.lease("a", 1, fetch):
         pass
 
 
@@ -164,11 +164,11 @@ def test_the_folder_stays_small_and_nothing_in_use_leaves_it(tmp_path):
 
     def fetched(name: str) -> bool:
         made = []
-        with cache.held(name, 1000, lambda path: (made.append(name), path.write_bytes(bytes(1000)))):
+        with cache.lease(name, 1000, lambda path: (made.append(name), path.write_bytes(bytes(1000)))):
             pass
         return bool(made)
 
-    with cache.held("held", 1000, lambda path: path.write_bytes(bytes(1000))) as held:
+    with cache.lease("held", 1000, lambda path: path.write_bytes(bytes(1000))) as held:
         for name in "abcde":
             assert fetched(name)
             time.sleep(0.01)
@@ -187,7 +187,7 @@ def test_the_folder_stays_small_and_nothing_in_use_leaves_it(tmp_path):
 def test_what_does_not_fit_on_the_disk_is_said_and_can_be_tried_again(tmp_path, cache):
     with (
         pytest.raises(MediaError, match="set TMPDIR") as caught,
-        cache.held("vast", 2**60, lambda path: None),
+        cache.lease("vast", 2**60, lambda path: None),
     ):
         pass
     assert caught.value.reason is Reason.MISSING
@@ -196,7 +196,7 @@ def test_what_does_not_fit_on_the_disk_is_said_and_can_be_tried_again(tmp_path, 
 def test_what_a_killed_process_left_is_thrown_away(tmp_path, cache):
     part = tmp_path / "cache" / f"{'0' * 32}.mp4.part"
     part.write_bytes(b"half")
-    with cache.held("a", 4, lambda path: path.write_bytes(b"four")):
+    with cache.lease("a", 4, lambda path: path.write_bytes(b"four")):
         pass
     assert not part.exists()
 
@@ -208,7 +208,7 @@ def _hold(folder: Path, log: Path) -> None:
         time.sleep(0.3)
         path.write_bytes(b"four")
 
-    with FootageCache(folder).held("a", 4, fetch) as path:
+    with FootageCache(folder).lease("a", 4, fetch) as path:
         assert path.read_bytes() == b"four"
 
 
@@ -228,8 +228,8 @@ def test_a_video_has_the_same_id_in_pieces(tmp_path):
     path.write_bytes(bytes(range(256)) * 10)
     whole = VideoHasher()
     for piece in (path.read_bytes()[:700], path.read_bytes()[700:]):
-        whole.take(piece)
-    assert whole.value() == video_id(path)
+        whole.update(piece)
+    assert whole.hexdigest() == video_id(path)
 
 
 class Slow(Elsewhere):

@@ -133,7 +133,7 @@ def test_field_coding_is_seen_in_the_headers(tmp_path, pixel_format, suffix):
         extradata, times = first_and_times(path)
         syntax = field_syntax("h264", parameter_sets("h264", extradata), 0)
         assert (syntax is not None) == interlaced
-        assert not times.doubtful
+        assert not times.needs_decoding
         if interlaced:
             nal_length = nal_length_bytes("h264", extradata)
             with open_container(path) as container:

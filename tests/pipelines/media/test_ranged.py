@@ -209,7 +209,7 @@ def test_bytes_that_can_not_be_had_end_the_call_and_may_come_another_time(read_r
     with pytest.raises(MediaError, match=message) as caught:
         call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS)
     assert caught.value.reason is Reason.MISSING
-    assert not caught.value.lasting
+    assert not caught.value.permanent
     far = Far(render("h264_mkv", tmp_path))
     assert call(confined.read_header, far.file, "x", FootageConfig(), limits=LIMITS).num_rows == 72
 

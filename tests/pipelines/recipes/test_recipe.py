@@ -32,10 +32,10 @@ GOOD |= {
 
 def test_the_default_keeps_a_good_clip_and_permissive_keeps_everything():
     for name in ("default", "permissive"):
-        assert load_recipe(RecipeConfig(name=name)).against(GOOD) == []
+        assert load_recipe(RecipeConfig(name=name)).reject_reasons(GOOD) == []
     bad = GOOD | {"motion_peak": 0.0, "luma_mean": 2.0, "sharpness": None, "duration_s": 0.5}
-    assert load_recipe(RecipeConfig(name="permissive")).against(bad) == []
-    assert load_recipe(RecipeConfig()).against(bad) == ["dark", NOT_MEASURED, "static", "too_short"]
+    assert load_recipe(RecipeConfig(name="permissive")).reject_reasons(bad) == []
+    assert load_recipe(RecipeConfig()).reject_reasons(bad) == ["dark", NOT_MEASURED, "static", "too_short"]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -55,13 +55,13 @@ def test_the_current_recipe_is_what_the_dataset_was_decided_by():
 
 def test_an_infinite_bound_takes_a_rule_away():
     free = load_recipe(RecipeConfig(min={"sharpness": -math.inf}))
-    assert free.against(GOOD | {"sharpness": None}) == []
+    assert free.reject_reasons(GOOD | {"sharpness": None}) == []
     assert "sharpness" not in {rule.score for rule in free.rules}
 
 
 def test_a_pending_score_is_not_asked_yet():
     recipe = Recipe("r", (Rule("sharpness", 5), Rule("luma_mean", 10)))
-    assert recipe.against({"sharpness": None, "luma_mean": 1.0}, pending={"sharpness"}) == ["dark"]
+    assert recipe.reject_reasons({"sharpness": None, "luma_mean": 1.0}, pending={"sharpness"}) == ["dark"]
 
 
 bounded = [name for name, score in SCORES.items() if score.low and score.high]
@@ -69,7 +69,7 @@ bounded = [name for name, score in SCORES.items() if score.low and score.high]
 
 @given(st.sampled_from(bounded), st.floats(-10, 10), st.floats(0, 5), st.floats(-20, 20) | st.none())
 def test_a_clip_is_kept_exactly_if_its_score_is_within_bounds(name, low, width, value):
-    reasons = Recipe("r", (Rule(name, low, low + width),)).against({name: value})
+    reasons = Recipe("r", (Rule(name, low, low + width),)).reject_reasons({name: value})
     assert (reasons == []) == (value is not None and low <= value <= low + width)
     assert set(reasons) <= set(REASONS)
 
@@ -78,7 +78,7 @@ def test_a_clip_is_kept_exactly_if_its_score_is_within_bounds(name, low, width, 
 def test_tightening_only_ever_rejects_more(name, values, a, b):
     loose, tight = sorted((a, b))
     kept = [
-        [v for v in values if not Recipe("r", (Rule(name, min=bound),)).against({name: v})]
+        [v for v in values if not Recipe("r", (Rule(name, min=bound),)).reject_reasons({name: v})]
         for bound in (loose, tight)
     ]
     assert set(kept[1]) <= set(kept[0])
@@ -87,8 +87,8 @@ def test_tightening_only_ever_rejects_more(name, values, a, b):
 def test_overrides_replace_bounds_and_change_the_hash_but_a_name_does_not(tmp_path):
     plain = load_recipe(RecipeConfig())
     tight = load_recipe(RecipeConfig(min={"motion_mean": 0.2}))
-    assert plain.against(GOOD) == []
-    assert tight.against(GOOD) == ["static"]
+    assert plain.reject_reasons(GOOD) == []
+    assert tight.reject_reasons(GOOD) == ["static"]
     assert plain.hash != tight.hash
     (tmp_path / "mine.yaml").write_text("rules:\n  - {score: sharpness, min: 5}\n")
     (tmp_path / "yours.yaml").write_text("rules: [{score: sharpness, min: 5.0}]\n")

@@ -205,12 +205,15 @@ def test_how_far_a_call_is_is_told_while_it_runs_and_is_no_part_of_its_answer():
     told = []
     numbers = [float(number) for number in range(20_000)]  # more than a pipe holds
     for value in ({"P": 1}, np.full(3, 80, np.uint8)):  # 80 is P
-        got = call(tell_and_return, numbers, value, limits=LIMITS, told=told.append)
+        got = call(tell_and_return, numbers, value, limits=LIMITS, on_progress=told.append)
         assert np.array_equal(got, value) if isinstance(value, np.ndarray) else got == value
         assert told == sorted(told)
         assert told.pop() == numbers[-1]
         told.clear()
-    assert call(tell_and_return, [1.0, float("nan"), float("inf")], 1, limits=LIMITS, told=told.append) == 1
+    assert (
+        call(tell_and_return, [1.0, float("nan"), float("inf")], 1, limits=LIMITS, on_progress=told.append)
+        == 1
+    )
     assert set(told) <= {1.0}
     assert tell_and_return(numbers, 2) == 2, "where nobody listens, nothing is told"
 

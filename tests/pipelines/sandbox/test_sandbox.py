@@ -334,13 +334,13 @@ def test_a_file_system_that_forgets_its_files_is_a_files_own_as_a_whole(tmp_path
 
 def test_what_is_lacking_is_said():
     assert str(IsolationSupport(7, False, True)) == "Landlock 7 and a filter of system calls"
-    assert IsolationSupport(7, False, True).full
-    assert IsolationSupport(0, True, True).full
-    assert IsolationSupport(0, True, True).lacks == ""
+    assert IsolationSupport(7, False, True).is_complete
+    assert IsolationSupport(0, True, True).is_complete
+    assert IsolationSupport(0, True, True).missing_protection == ""
     alone = IsolationSupport(0, False, True)
-    assert (str(alone), alone.full) == ("a filter of system calls", False)
-    assert alone.lacks == "a file that takes over its decoder could read the files of this user"
+    assert (str(alone), alone.is_complete) == ("a filter of system calls", False)
+    assert alone.missing_protection == "a file that takes over its decoder could read the files of this user"
     assert str(IsolationSupport(0, False, False)) == "nothing"
-    assert IsolationSupport(0, False, False).lacks.endswith(
+    assert IsolationSupport(0, False, False).missing_protection.endswith(
         "could read the files of this user and could send them elsewhere"
     )

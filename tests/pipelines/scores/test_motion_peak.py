@@ -131,14 +131,14 @@ MOVING: dict[str, tuple[Callable[[], np.ndarray], int]] = {
 def test_what_stands_still_is_rejected(tmp_path, scene):
     render, crf = STILL[scene]
     scores = scores_of(render(), tmp_path, crf)
-    assert load_recipe(RecipeConfig()).against(scores) == ["static"], scores["motion_peak"]
+    assert load_recipe(RecipeConfig()).reject_reasons(scores) == ["static"], scores["motion_peak"]
 
 
 @pytest.mark.parametrize("scene", MOVING)
 def test_what_moves_is_kept_however_small_or_slow_it_is(tmp_path, scene):
     render, crf = MOVING[scene]
     scores = scores_of(render(), tmp_path, crf)
-    assert load_recipe(RecipeConfig()).against(scores) == [], scores["motion_peak"]
+    assert load_recipe(RecipeConfig()).reject_reasons(scores) == [], scores["motion_peak"]
     if "people" in scene:
         # the mean over the frame does not tell them from a still picture
         assert scores["motion_mean"] < 0.002

@@ -130,7 +130,7 @@ def test_neither_folding_the_normalisation_nor_shorter_numbers_change_what_shows
     with torch.inference_mode():
         x_1CHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128
         expected = plain._net(x_1CHW).softmax(-1)[0].numpy()
-    got = imagenet.ImageNet(precision).look(picture).probabilities
+    got = imagenet.ImageNet(precision).predict(picture).probabilities
     assert np.abs(got - expected).max() < apart
 
 

@@ -187,7 +187,7 @@ def test_folders_without_end_cost_nothing(tmp_path):
     assert list(store.list("")) == []
     assert len(list(store.strays(""))) == 1
     assert list(store.abandoned(-60)) == []
-    assert list(store.strange_scratch()) == [".scratch/rushes-01234567"]
+    assert list(store.stray_scratch()) == [".scratch/rushes-01234567"]
 
 
 def test_a_link_that_is_swapped_in_meanwhile_leads_nowhere(in_memory):
@@ -251,7 +251,7 @@ def test_work_in_progress_is_only_what_is_called_so_and_is_a_folder(tmp_path, vi
     (base / "rushes-bbbbbbbb" / "home").symlink_to(victim)
     store, before = LocalStore(tmp_path / "root"), outside(victim)
     assert [entry.key for entry in store.abandoned(-60)] == [".scratch/rushes-bbbbbbbb"]
-    assert len(list(store.strange_scratch())) == 6
+    assert len(list(store.stray_scratch())) == 6
     for entry in store.abandoned(-60):
         store.discard(entry)
     assert sorted(path.name for path in base.iterdir()) == sorted(

@@ -106,4 +106,4 @@ def test_what_can_not_be_fetched_is_missing_and_may_come_another_time(far, messa
     with pytest.raises(MediaError, match=message) as caught:
         ReadAhead(far, len(CONTENT)).read(10, 20)
     assert caught.value.reason is Reason.MISSING
-    assert not caught.value.lasting
+    assert not caught.value.permanent
