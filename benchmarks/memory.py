@@ -32,7 +32,7 @@ MIB = 1024**2
 WORKER = """
 import json, sys
 from pathlib import Path
-from jobs.curation.analysis import Analyst
+from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
 from pipelines.footage.listing import find_footage
@@ -46,11 +46,11 @@ def peak():
 
 footage, dataset, every, prints = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 cfg = CurateConfig(footage=footage, dataset=dataset, precision=sys.argv[5])
-analyst = Analyst(dataset, cfg, Fingerprints(**prints))
+analyst = SourceAnalyzer(dataset, cfg, Fingerprints(**prints))
 sources = find_footage(footage, None).sources
 own, children = [], 0
 for number, source in enumerate(sources, 1):
-    for part in analyst.units(analyst.identify(source)):
+    for part in analyst.split_units(analyst.identify(source)):
         found = analyst.measure(part)
         assert found.quarantined is None, found.quarantined
         children = max(children, child.peak_bytes())

@@ -128,7 +128,8 @@ def _say_young(
         max(told["newest_s"] for told in there.values()) + cfg.min_age_h * 3600, UTC
     )
     run.say(
-        f"{format_count(number, 'object')}, {format_bytes(num_bytes)}, too young to go (min_age_h={cfg.min_age_h:g}):"
+        f"{format_count(number, 'object')}, {format_bytes(num_bytes)}, too young to go "
+        f"(min_age_h={cfg.min_age_h:g}):"
     )
     _say(there, kinds, run)
     run.say(

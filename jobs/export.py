@@ -79,16 +79,18 @@ def _told(cfg: ExportConfig, plan: ExportPlan, done: Mapping[Path, Row], there: 
         seconds = sum(made["end_s"] - made["start_s"] for made in done.values())
         num_bytes = sum(made["bytes"] for made in done.values())
         lines.append(
-            f"{format_count(len(done), 'file')} in {cfg.out}: {format_duration(seconds)}, {format_bytes(num_bytes)}; {_how(done)}"
+            f"{format_count(len(done), 'file')} in {cfg.out}: {format_duration(seconds)}, "
+            f"{format_bytes(num_bytes)}; {_how(done)}"
         )
     if there:
         lines.append(
-            f"{format_count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes them anew"
+            f"{format_count(there, 'file')} in {cfg.out} were there already and stay; replace=true writes "
+            "them anew"
         )
     if plan.rejected and cfg.limit is None:
         lines.append(
-            f"{format_count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes clips "
-            "says why)"
+            f"{format_count(plan.rejected, 'rejected clip')} left out: rejected clips have no file (rushes "
+            "clips says why)"
         )
     return lines
 
@@ -96,7 +98,10 @@ def _told(cfg: ExportConfig, plan: ExportPlan, done: Mapping[Path, Row], there: 
 def _one(made: Row) -> str:
     """One file in full."""
     where = f"{name_of(made['source_uri'])}, {made['start_s']:.2f}–{made['end_s']:.2f} s"
-    shows = f"{format_count(made['num_frames'], 'frame')}, {made['width']}×{made['height']}, {format_bytes(made['bytes'])}"
+    shows = (
+        f"{format_count(made['num_frames'], 'frame')}, {made['width']}×{made['height']}, "
+        f"{format_bytes(made['bytes'])}"
+    )
     how = _AS_STORED if made["encoded"] is None else f"encoded anew ({made['encoded']}; {_quality([made])})"
     return f"clip {made['clip_id']} of {where}: {shows}, {how}"
 

@@ -1,7 +1,7 @@
 """Config dataclasses as data: every key with its type, default, unit, meaning and limits.
 
-In: a config dataclass (or an instance). Out: flat `ConfigKey`s for help, completion and near misses; errors about
-values out of their limits.
+In: a config dataclass (or an instance). Out: flat `ConfigKey`s for help, completion and near misses; errors
+about values out of their limits.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ is spelled out.
 
 In: names of files, captions, messages. Out: text in which control characters (of C0, C1, and DEL), marks of
 writing direction, line and paragraph separators, characters of no width and halves of surrogate pairs stand
-as Python and JSON spell them: `\\x1b`, `\\u202e`. `escape_standard_streams` does it for all that this process prints,
-`LogFormatter` for its logs; so nobody who prints has to think of it.
+as Python and JSON spell them: `\\x1b`, `\\u202e`. `escape_standard_streams` does it for all that this process
+prints, `LogFormatter` for its logs; so nobody who prints has to think of it.
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ async def _follow(client: JobSubmissionClient, submission_id: str) -> int:
             shown += len(lines)
     except (aiohttp.ClientError, RuntimeError, OSError) as error:
         print(
-            f"submit: the log can't be followed ({printable_message(str(error))}); the job goes on, and its log is "
-            "shown when it ends",
+            f"submit: the log can't be followed ({printable_message(str(error))}); the job goes on, and its "
+            "log is shown when it ends",
             flush=True,
         )
         while not client.get_job_status(submission_id).is_terminal():

@@ -34,8 +34,8 @@ class WorkerLostError(MediaError):
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `measured_s` of footage
-    measured in it."""
+    """An item that somebody has begun and not ended: `since_s` in seconds of the epoch, `measured_s` of
+    footage measured in it."""
 
     stage: str
     item: str
@@ -49,8 +49,8 @@ class OpenItem:
 class MeasuredFootage:
     """How far measuring is.
 
-    `num_sources` sources are known, `total_s` seconds of footage are to be measured of them, and `done_s` are:
-    finished units.
+    `num_sources` sources are known, `total_s` seconds of footage are to be measured of them, and `done_s`
+    are: finished units.
     """
 
     num_sources: int = 0

@@ -26,8 +26,8 @@ _DECISION = ("status", "reject_reasons", "duplicate_of", "duplicate_kind", "dupl
 MEASURED_COLUMNS = tuple(
     name for name in INDEX.names if name not in {*TEXT_COLUMNS, *LOCATION_COLUMNS, *_DECISION}
 )
-"""All other columns: what a clip is, and its scores. Those of `CAPTION_SCORES` belong to the text that the dataset
-has."""
+"""All other columns: what a clip is, and its scores. Those of `CAPTION_SCORES` belong to the text that the
+dataset has."""
 
 
 @dataclass(frozen=True, slots=True)

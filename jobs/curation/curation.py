@@ -100,8 +100,9 @@ class Curation:
         pending = [source for source, known in zip(self.footage.sources, found, strict=True) if known is None]
         analyses = [known for known in found if known is not None]
         self.run.say(
-            f"{format_count(len(self.footage.sources), 'source')}, {format_count(len(self.footage.ignored), 'file')} "
-            f"ignored; {len(analyses)} known, {len(pending)} to look at"
+            f"{format_count(len(self.footage.sources), 'source')}, "
+            f"{format_count(len(self.footage.ignored), 'file')} ignored; {len(analyses)} known, "
+            f"{len(pending)} to look at"
         )
         if pending:
             # The largest first: the end of a run then waits for a small one.
@@ -232,8 +233,8 @@ class Curation:
             known_s = sum(row["end_s"] - row["start_s"] for row in gaps if row["end_s"] is not None)
             torn = len({row["source_uri"] for row in gaps})
             self.run.say(
-                f"damage: {format_duration(known_s)} of {format_count(torn, 'video')} lost, in {format_count(len(gaps), 'place')}: "
-                "see the quarantine"
+                f"damage: {format_duration(known_s)} of {format_count(torn, 'video')} lost, in "
+                f"{format_count(len(gaps), 'place')}: see the quarantine"
             )
         ours = sum(row["reason"] == Reason.INTERNAL for row in quarantine)
         if ours:

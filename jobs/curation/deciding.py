@@ -51,7 +51,8 @@ class Effects(Protocol):
         """A caption for each of them."""
 
     def match(self, clips: Sequence[DecidedClip], captions: Mapping[str, Row]) -> Mapping[str, Row]:
-        """How well captions tell what clips show: columns of `CAPTION_SCORES` for each of them, never a reason."""
+        """How well captions tell what clips show: columns of `CAPTION_SCORES` for each of them, never a
+        reason."""
 
     def write(self, clips: Sequence[DecidedClip]) -> ShardPlacement:
         """Shards for kept clips: those that the newest manifest has and that stay, and new ones."""

@@ -44,8 +44,8 @@ class MatchWorker:
         self._matcher = Matcher(cfg.scores)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `encode_embedding`. Returns {"rows": rows
-        of `MATCHES`}.
+        """batch: `clips`, a list of `clip_id`, `caption` and `embedding` as `encode_embedding`. Returns
+        {"rows": rows of `MATCHES`}.
 
         Raises:
             WorkerLostError: no footage is touched here, so it is the model that is too much for its worker.

@@ -267,7 +267,8 @@ class SourceResolver:
             )
         if not_given := sum(found == NOT_GIVEN for found in now.values()):
             self._run.say(
-                f"{format_count(not_given, 'source')} not opened, as nobody gave them here: give them with footage="
+                f"{format_count(not_given, 'source')} not opened, as nobody gave them here: give them with "
+                "footage="
             )
         there: list[dict[str, Any]] = []
         gone: dict[str, Row] = {}

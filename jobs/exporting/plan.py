@@ -90,8 +90,8 @@ def make_plan(cfg: ExportConfig) -> ExportPlan:
         return ExportPlan(dataset, {Path(cfg.out) / file_name(row, digits): row for row in kept}, rejected)
     if len(kept) > 1:
         raise ValueError(
-            f"out={cfg.out} is one file, and {format_count(len(kept), 'clip')} are meant; give clip=, or source= "
-            f"and at_s=, or a folder for all of them: out={cfg.out.removesuffix(SUFFIX)}/"
+            f"out={cfg.out} is one file, and {format_count(len(kept), 'clip')} are meant; give clip=, or "
+            f"source= and at_s=, or a folder for all of them: out={cfg.out.removesuffix(SUFFIX)}/"
         )
     path = Path(cfg.out)
     if path.exists() and not cfg.replace:
@@ -141,6 +141,6 @@ def _why_none(dataset: Dataset, cfg: ExportConfig, found: list[Row], digits: int
         return why_no_file(dataset, row, digits, cfg.dataset)
     reasons = Counter(reason for row in found for reason in row["reject_reasons"])
     return (
-        f"all {format_count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and rejected "
-        f"clips have no file; rushes select dataset={cfg.dataset} with a looser recipe keeps them"
+        f"all {format_count(len(found), 'clip')} that are meant were rejected ({by_reason(reasons)}), and "
+        f"rejected clips have no file; rushes select dataset={cfg.dataset} with a looser recipe keeps them"
     )

@@ -150,9 +150,9 @@ class Pipeline:
 
         Args:
             progress: called with (solver steps done, in all).
-            conditions: frames that are known, of each video, at `size`. What starts at 0 s is kept in place; what
-                starts later is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted
-                in.
+            conditions: frames that are known, of each video, at `size`. What starts at 0 s is kept in place;
+                what starts later is a tail or a keyframe. What comes back is decoded throughout: nothing is
+                pasted in.
             sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they
             are given.
 

@@ -1,7 +1,7 @@
 """Which clips of a dataset are meant: filters, an order and a limit over its index.
 
-In: a dataset and a `ClipFilter`. Out: rows of the index, with the columns that are wanted; of the index nothing
-else is read.
+In: a dataset and a `ClipFilter`. Out: rows of the index, with the columns that are wanted; of the index
+nothing else is read.
 """
 
 from __future__ import annotations

@@ -197,7 +197,8 @@ def _keys(
         Key(
             f"{len(kept):,}",
             "clips kept",
-            f"{len(clips) - len(kept):,} rejected; {format_bytes(stored)} in {len(dataset.shards()):,} shards",
+            f"{len(clips) - len(kept):,} rejected; {format_bytes(stored)} in {len(dataset.shards()):,} "
+            "shards",
         ),
     ]
     psnr = first_and_last(found.vae, "val_psnr_db") if found.vae else None

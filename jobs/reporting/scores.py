@@ -63,7 +63,8 @@ class ScoreCard:
     Attributes:
         key, name: as the recipe writes it, and as people read it.
         sides: those that a rule can bound; none of a score that is only looked at.
-        refused, refused_only_here: clips that the recipe refuses for it, and those among them that nothing else refuses.
+        refused, refused_only_here: clips that the recipe refuses for it, and those among them that nothing
+        else refuses.
         gaps: why it is null, for how many clips.
         by: what measured it.
         bins: of the clips that the page holds, uint8; kept and rejected clips of all by bin are in `counts`.

@@ -154,8 +154,8 @@ def _segment(row: Mapping[str, Any], scale: Axis, pictures: Pictures, pictured: 
         frames = pictures.get(row, num, _HEIGHT)
     span_s, reasons = row["end_s"] - row["start_s"], format_words(row["reject_reasons"] or ())
     title = (
-        f"{format_timestamp(row['start_s'])} to {format_timestamp(row['end_s'])} ({format_duration(span_s)}), {row['status']}"
-        + (f": {reasons}" if reasons else "")
+        f"{format_timestamp(row['start_s'])} to {format_timestamp(row['end_s'])} "
+        f"({format_duration(span_s)}), {row['status']}" + (f": {reasons}" if reasons else "")
     )
     return Segment(
         left=round(left, 3),

@@ -38,8 +38,8 @@ def latest_checkpoint(out: Path) -> Path | None:
             return state
     if states:
         raise BadStateError(
-            f"no state of this run can be read: {states[-1]}: {find_corruption(states[-1])}; restore it from a "
-            f"copy, or remove {out / FOLDER} to start again"
+            f"no state of this run can be read: {states[-1]}: {find_corruption(states[-1])}; restore it "
+            f"from a copy, or remove {out / FOLDER} to start again"
         )
     return None
 

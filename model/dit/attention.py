@@ -1,10 +1,10 @@
 """Attention within segments: the one door through which tokens see tokens.
 
-In: queries, keys and values in rows of tokens, and a `SegmentLayout` that says which of them belong together. Out: a
-row of values. Segments of equal length are one dense batch. A pack of different lengths goes to the fastest
-kernel this machine has for it (`attention_kernels`), or is a few dense batches: nothing is padded but texts
-of different lengths, whose padding is masked. All of them give the same results. Shapes: N queries, M keys, H
-heads, d channels of a head, G segments of a group.
+In: queries, keys and values in rows of tokens, and a `SegmentLayout` that says which of them belong together.
+Out: a row of values. Segments of equal length are one dense batch. A pack of different lengths goes to the
+fastest kernel this machine has for it (`attention_kernels`), or is a few dense batches: nothing is padded but
+texts of different lengths, whose padding is masked. All of them give the same results. Shapes: N queries, M
+keys, H heads, d channels of a head, G segments of a group.
 """
 
 from dataclasses import dataclass, field

@@ -152,9 +152,9 @@ class Block(nn.Module):
     """Attention among the tokens of a video, attention to its text, feed-forward; time scales, shifts and
     gates.
 
-    Between the two attentions lie three phases, `pre_self_attention`, `pre_text_attention` and `post_attention`, which know nothing of
-    segments: they take rows of any length, so they can be compiled once for all batches, and made again in
-    the backward pass.
+    Between the two attentions lie three phases, `pre_self_attention`, `pre_text_attention` and
+    `post_attention`, which know nothing of segments: they take rows of any length, so they can be compiled
+    once for all batches, and made again in the backward pass.
     """
 
     def __init__(self, cfg: DiTConfig) -> None:

@@ -1,9 +1,9 @@
 """Videos of any shape as one row of tokens, and back.
 
-In: samples (latents, their place in time, text, what is known of them). Out: `PackedBatch` tensors that the DiT
-takes; predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a token
-is of, so nothing is padded. A sample's tokens are its video, then its pieces: stretches given beside the
-video, encoded on their own.
+In: samples (latents, their place in time, text, what is known of them). Out: `PackedBatch` tensors that the
+DiT takes; predictions are unpacked again. A batch is one row of N tokens; a segment id says which sample a
+token is of, so nothing is padded. A sample's tokens are its video, then its pieces: stretches given beside
+the video, encoded on their own.
 
 Time of a token: **the last frame its latent covers**. Latent k of a causal VAE covers the frames up to
 stride·k, so it stands at start_s + stride·k / fps: evenly spaced, an image stands where a video's first frame

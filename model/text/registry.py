@@ -38,7 +38,8 @@ class EncoderKind:
     """A kind of encoder. needs: what is named behind the colon; None for nothing. options: those that it
     takes.
 
-    resolve_for_checkpoint: what a checkpoint's file names, where it may be: see `check_encoder_allowed`; None if it may not.
+    resolve_for_checkpoint: what a checkpoint's file names, where it may be: see `check_encoder_allowed`; None
+    if it may not.
     """
 
     make: Callable[["EncoderSpec", torch.device | str], TextEncoder]
@@ -72,7 +73,8 @@ def text_encoder(name: str, device: torch.device | str = "cpu", home: Path | Non
     comes.
 
     Args:
-        home: the folder of the checkpoint whose file names it; without one a user does. See `check_encoder_allowed`.
+        home: the folder of the checkpoint whose file names it; without one a user does. See
+        `check_encoder_allowed`.
 
     Raises:
         ValueError: for a kind, an option or a model that is not known, with the near miss; or that does not
@@ -186,7 +188,8 @@ def _parse(part: str) -> EncoderSpec:
     kind, _, where = head.partition(":")
     if kind not in TEXT_ENCODERS:
         raise ValueError(
-            f"{unknown_name_message('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may hold one)"
+            f"{unknown_name_message('text encoder', kind, TEXT_ENCODERS)} (+ joins encoders; no folder may "
+            "hold one)"
         )
     needs = TEXT_ENCODERS[kind].argument
     if needs is None and head != kind:
@@ -211,8 +214,8 @@ def _option(kind: str, option: str) -> tuple[str, int]:
     key, equals, value = option.partition("=")
     if key not in known:
         raise ValueError(
-            f"{unknown_name_message(f'option of text encoder {kind}:', key, known)} (@ begins one; no folder may "
-            "hold it)"
+            f"{unknown_name_message(f'option of text encoder {kind}:', key, known)} (@ begins one; no "
+            "folder may hold it)"
         )
     if key in _FLAGS:
         if equals:

@@ -230,8 +230,8 @@ def _check_files(files: TextFiles, home: Path | None) -> None:
     if home is not None and told.get("model_type") not in ALLOWED_MODELS:
         raise ValueError(
             f"{files.config}: '{str(told.get('model_type'))[:80]}' is no kind of model that a checkpoint "
-            f"may bring along; those are {', '.join(ALLOWED_MODELS)}; another is read where you name its folder "
-            "with text_encoder="
+            f"may bring along; those are {', '.join(ALLOWED_MODELS)}; another is read where you name its "
+            "folder with text_encoder="
         )
     for file in files.weights:
         if file.suffix == Path(WEIGHTS[0]).suffix:

@@ -2,8 +2,9 @@
 in chunks.
 
 In and out: activations (B, T, H, W, C). Channels come last because then normalisation, 1×1×1 maps and the
-convolution kernels of CPUs and GPUs all read memory in order. A `CausalCache` carries what a later chunk needs of
-the earlier ones. Shapes: B batch, T frames, H W height and width, C channels; a chunk is a piece of T.
+convolution kernels of CPUs and GPUs all read memory in order. A `CausalCache` carries what a later chunk
+needs of the earlier ones. Shapes: B batch, T frames, H W height and width, C channels; a chunk is a piece of
+T.
 """
 
 import torch

@@ -100,9 +100,9 @@ def blend_weights(parts: list[AxisTile], scale: int) -> list[Tensor]:
 class Strip:
     """One tile along one axis.
 
-    `input_slice` are the latents, or blocks of pixels that become them, that the network is given; `output_slice` are the
-    positions of the result that it gives, and `core_slice` the same counted from its own start. Without a weight
-    it gives them alone.
+    `input_slice` are the latents, or blocks of pixels that become them, that the network is given;
+    `output_slice` are the positions of the result that it gives, and `core_slice` the same counted from its
+    own start. Without a weight it gives them alone.
     """
 
     input_slice: slice

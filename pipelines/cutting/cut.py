@@ -96,8 +96,8 @@ def cut(
         num_frames: how many frames the source shows during the span.
         frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
         clock: the source's, where it is known: reading it is reading all of the source.
-        picture_format: how these frames are shown, where it is known: to find out, the source is decoded up to the
-        first of them.
+        picture_format: how these frames are shown, where it is known: to find out, the source is decoded up
+        to the first of them.
         interlaced: they are of two fields.
 
     Raises:

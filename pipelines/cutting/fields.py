@@ -1,7 +1,7 @@
 """Interlaced pictures: which of their two fields is shown first, and what an encoder must know of it.
 
-In: a stream whose pictures are of two fields. Out: `FieldOrder`, as they lie in the picture once it is upright;
-none where turning it mixed them.
+In: a stream whose pictures are of two fields. Out: `FieldOrder`, as they lie in the picture once it is
+upright; none where turning it mixed them.
 """
 
 from dataclasses import dataclass, replace

@@ -233,8 +233,8 @@ def write_clip(
         path: the source, which gives size, aspect, rotation, colours and parameter sets.
         sound: what is heard during the span.
         only_first_begins: mark no sample behind the first as one to begin at.
-        picture_format: how the span's pictures are shown, if that is known: the source's header speaks of its first
-        ones.
+        picture_format: how the span's pictures are shown, if that is known: the source's header speaks of its
+        first ones.
 
     Returns:
         PTS of the span's frames whose samples are marked so.

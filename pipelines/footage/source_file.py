@@ -60,8 +60,8 @@ def source_file(
     """A source for the length of a block.
 
     Args:
-        expected_version: if given, what is done in the block counts only if the source is still that one at the
-        block's end.
+        expected_version: if given, what is done in the block counts only if the source is still that one at
+        the block's end.
         limits: how long its disk or server may take.
 
     Raises:

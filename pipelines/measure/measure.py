@@ -61,8 +61,8 @@ def measure(
     """What is wanted of frames first … last − 1 of a video.
 
     Args:
-        pictures: those frames and `context_frames` on either side, as far as the video goes; in order, numbered, as
-            coded. Those that are damaged are left out.
+        pictures: those frames and `context_frames` on either side, as far as the video goes; in order,
+            numbered, as coded. Those that are damaged are left out.
         clock: of the whole video.
         outputs: `signals.STAGE`, and names of meters.
         precision: of the networks among them, bf16 or fp32.

@@ -55,11 +55,11 @@ class PacketIndex:
     """All packets of a stream that show a picture, in decode order, from the container's first keyframe on.
 
     `head` packets come before it. `keyframes` and `closed_keyframes` are PTS at which decoding may begin, the
-    latter if also nothing shown before may come out. `needs_decoding`: only decoding can tell what is shown when.
-    `plain`: every keyframe of the container is one of them, nothing comes before the first, and no packet
-    changes what the header says. `holes`: times of packets before which the container is damaged. `is_intact`: no
-    such damage is known, so an index leads where reading from the start does. `is_truncated`: the container
-    ends in the middle of something.
+    latter if also nothing shown before may come out. `needs_decoding`: only decoding can tell what is shown
+    when. `plain`: every keyframe of the container is one of them, nothing comes before the first, and no
+    packet changes what the header says. `holes`: times of packets before which the container is damaged.
+    `is_intact`: no such damage is known, so an index leads where reading from the start does. `is_truncated`:
+    the container ends in the middle of something.
     """
 
     pts: np.ndarray

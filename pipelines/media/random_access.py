@@ -49,7 +49,8 @@ def is_random_access_point(codec: str, packet: memoryview, nal_length: int, clos
 
     Args:
         codec: FFmpeg's name of the decoder.
-        packet: of which the container says that it is a keyframe; for `DECODED_KEYFRAME_CODECS` its decoder must agree.
+        packet: of which the container says that it is a keyframe; for `DECODED_KEYFRAME_CODECS` its decoder
+        must agree.
         nal_length: bytes of a NAL unit's length field; 0 for start codes.
         closed: also nothing may be shown before its own picture (no open group of pictures).
     """

@@ -81,7 +81,8 @@ def view_frame_indices(num_frames: int, windows: int = WINDOWS) -> np.ndarray:
 
 
 def views(path: Path, clock: Clock, start_pts: int, num_frames: int, windows: int = WINDOWS) -> np.ndarray:
-    """What DOVER is shown of a clip: uint8 (1 + windows, 32, 224, 224, 3), RGB, in the order of `view_frame_indices`.
+    """What DOVER is shown of a clip: uint8 (1 + windows, 32, 224, 224, 3), RGB, in the order of
+    `view_frame_indices`.
 
     Args:
         clock: of the whole video.

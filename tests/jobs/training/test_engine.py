@@ -34,7 +34,7 @@ deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbos
 model = DiT(DiTConfig(width=32, depth=2, heads=2, latent_channels=4, text_dim=8), seed=0)
 engine = Engine(model, OptimConfig(lr=1e-2, ema_decay=0.9), ZeroConfig(stage=stage), world)
 if start:
-    assert checkpoint.load(engine, states.newest(Path(folder))) == start
+    assert checkpoint.load(engine, states.latest_checkpoint(Path(folder))) == start
 SAMPLES = 4
 losses = []
 for step in range(start, stop):
@@ -43,7 +43,7 @@ for step in range(start, stop):
         g = torch.Generator().manual_seed(step * SAMPLES + i)
         x = torch.randn(4, 1 + i % 2, 4, 4, generator=g)
         packed = pack([Sample(x, 8.0, torch.randn(3, 8, generator=g))])
-        predicted = engine(**packed.inputs(torch.tensor([0.5])))
+        predicted = engine(**packed.model_inputs(torch.tensor([0.5])))
         loss = (predicted + packed.tokens_ND).square().mean()
         engine.backward(loss * world / SAMPLES)
         total += float(loss) / SAMPLES

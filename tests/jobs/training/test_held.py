@@ -9,8 +9,8 @@ import pytest
 from jobs.training.held import lock_run, wait_until_free
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from jobs.training.held import hold; "
-    "hold(Path(sys.argv[1]), 0); print('held', flush=True); time.sleep(60)"
+    "import sys, time; from pathlib import Path; from jobs.training.held import lock_run; "
+    "lock_run(Path(sys.argv[1]), 0); print('held', flush=True); time.sleep(60)"
 )
 
 

@@ -174,8 +174,8 @@ def test_a_file_in_place_of_a_state_is_passed_over(tmp_path):
 
 
 READ = (
-    "import sys; from pathlib import Path; from jobs.training.states import newest, damaged; out = "
-    "Path(sys.argv[1]); print(newest(out).name, damaged(out))"
+    "import sys; from pathlib import Path; from jobs.training.states import latest_checkpoint, damaged; "
+    "out = Path(sys.argv[1]); print(latest_checkpoint(out).name, damaged(out))"
 )
 
 

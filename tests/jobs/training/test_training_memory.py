@@ -42,7 +42,7 @@ def held():
 
 packed = pack([Sample(torch.randn(4, 2, 4, 4), 8.0, torch.randn(3, 8))])
 for _ in range(2):  # Adam makes its state in the first
-    engine.backward(engine(**packed.inputs(torch.tensor([0.5]))).square().mean())
+    engine.backward(engine(**packed.model_inputs(torch.tensor([0.5]))).square().mean())
     backward = held()
     engine.step(1e-2)
 if rank == 0:

@@ -304,12 +304,12 @@ FORGETFUL = """
 import ctypes, os, sys
 from pathlib import Path
 from pipelines.sandbox import landlock
-from pipelines.sandbox.cell import Cell, Means
+from pipelines.sandbox.cell import Isolation, IsolationSupport
 file, room = Path(sys.argv[1]), Path(sys.argv[2])
 about = ctypes.create_string_buffer(256)
 ctypes.CDLL(None).fstatfs(os.open(file, os.O_RDONLY), about)
-landlock.FORGETFUL = {ctypes.c_long.from_buffer(about).value}
-Cell(Means(landlock.version(), False, False)).close([file], room, [result := os.dup(1)])
+landlock.UNSTABLE_FILE_SYSTEMS = {ctypes.c_long.from_buffer(about).value}
+Isolation(IsolationSupport(landlock.version(), False, False)).lock_down([file], room, [result := os.dup(1)])
 (room / "made").write_bytes(file.read_bytes())
 try:
     Path(sys.argv[3]).read_bytes()
