@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S, DEADLINE_PER_S = 20.0, 2.0  # of a look at a file, and further time for each second of it
 SLACK_S = 2.0  # to end a process and to notice it, on a busy machine
 _LOW_BYTES_PER_S = (
-    100_000  # how long a file may be before its length is known: `pipelines.measure.confined.header_limits`
+    100_000  # how long a file may be before its length is known: `pipelines.measure.sandboxed.header_limits`
 )
 _WHOLE_S, _WHOLE_PER_MUTANT_S = 120.0, 10.0
 SETTINGS = (

@@ -4,12 +4,12 @@ every time.
 Goal: of at least 60 kills all identical, none hung. `python -m benchmarks.kill_curate [count=60] [seed=0]`
 
 Small rendered footage goes through `rushes curate`, each time into a new dataset. A worker (or its decoding
-server), the driver, or all of Ray is killed: at a boundary between stages (see pipelines/drill.py) or at a
-random moment. A run whose worker was killed has to go on by itself. Then the same command is run again, and
-the newest manifest, the index and the shards that it names are compared with those of an uninterrupted run. A
-run that does not end within two minutes is hung. Workers are killed in a Ray that they share with all other
-runs; drivers there, and in their own; all of Ray only where a run has its own. Every tenth run measures all
-scores.
+server), the driver, or all of Ray is killed: at a boundary between stages (see pipelines/fault_injection.py)
+or at a random moment. A run whose worker was killed has to go on by itself. Then the same command is run
+again, and the newest manifest, the index and the shards that it names are compared with those of an
+uninterrupted run. A run that does not end within two minutes is hung. Workers are killed in a Ray that they
+share with all other runs; drivers there, and in their own; all of Ray only where a run has its own. Every
+tenth run measures all scores.
 """
 
 import os
@@ -25,7 +25,7 @@ import psutil
 
 from benchmarks.measure.killing import Ground, Kill, Rehearsal, Result, below, left
 from benchmarks.measure.results_file import report
-from pipelines import drill
+from pipelines import fault_injection
 
 _EVERYTHING_EVERY = 10
 
@@ -42,7 +42,7 @@ def plan(
     decks: dict[tuple[str, bool], list[str]] = {}
     kills = []
     for number in range(count):
-        victim = drill.VICTIMS[number % 3]
+        victim = fault_injection.VICTIMS[number % 3]
         at_boundary, everything = number // 3 % 2 == 0, number % everything_every == everything_every - 1
         own_ray = victim == "ray" or (victim == "driver" and number // 6 % 2 == 0)
         if not at_boundary:
@@ -135,7 +135,7 @@ def _report(results: Sequence[Result], left_behind: Sequence[str], seed: int, na
         "not_killed": len(results) - len(killed),
     }
     rows = []
-    for victim in drill.VICTIMS:
+    for victim in fault_injection.VICTIMS:
         for kind in ("boundary", "random"):
             some = [
                 r for r in killed if r.kill.victim == victim and bool(r.kill.boundary) == (kind == "boundary")

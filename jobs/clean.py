@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from jobs.cli.formatting import format_bytes, format_count
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.cli.text import format_bytes, format_count
 from jobs.upkeep.config import CleanConfig
 from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset

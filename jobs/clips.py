@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.listing.choose import ClipFilter, SelectedClips, select_clips
 from jobs.listing.columns import FOR_PEOPLE, FOR_PROGRAMS, Column, columns_of, table_context
 from jobs.listing.config import ClipsConfig
 from jobs.listing.layout import as_csv, as_json, as_table
+from jobs.listing.select_clips import ClipFilter, SelectedClips, select_clips
 from pipelines.dataset.reader import open_dataset
 
 _MOST_LINES = 50

@@ -10,7 +10,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import allowed_footage_for, record_footage
+from jobs.cli.footage_history import allowed_footage_for, record_footage
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig
 from jobs.listing.summary import say_clips

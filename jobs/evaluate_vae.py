@@ -18,15 +18,15 @@ from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.evaluation.config import EvaluateVaeConfig
 from jobs.training.config import TrainVaeConfig
-from jobs.training.continuing import earlier_settings
 from jobs.training.exports import find_export
 from jobs.training.out_folder import check_free
+from jobs.training.resume import earlier_settings
 from pipelines.batches.config import ShapeConfig, WindowConfig
 from pipelines.batches.frames import ClipError
 from pipelines.batches.planner import Item
 from pipelines.dataset.reader import open_dataset
+from pipelines.even_sample import even_sample
 from pipelines.precision import autocast, decide
-from pipelines.spread import even_sample
 
 if TYPE_CHECKING:
     import torch
@@ -219,7 +219,7 @@ def _worst_to_best(items: Sequence[Item], measured: Mapping[Item, Figures], most
 
 
 def _line(overall: Mapping[str, Any]) -> str:
-    from jobs.cli.text import format_number
+    from jobs.cli.formatting import format_number
 
     parts = [
         f"PSNR {overall['psnr_db']:.2f} dB",

@@ -10,9 +10,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.formatting import format_bytes, format_count, format_duration
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.text import format_bytes, format_count, format_duration
 from jobs.exporting.plan import ExportPlan, Row, make_plan
 from jobs.exporting.write import write_file
 from jobs.listing.config import ExportConfig

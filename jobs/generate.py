@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, new_run_folder
-from jobs.cli.shown import dump_escaped_json
+from jobs.cli.terminal_text import dump_escaped_json
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import GenerateConfig
 from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts

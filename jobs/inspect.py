@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import dump_escaped_json
+from jobs.cli.terminal_text import dump_escaped_json
 from jobs.curation.config import InspectConfig
 from pipelines.dataset.manifest import manifest_key
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT, REJECTED, is_gap
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 _MOST_TOLD = 10  # of the quarantine, spread over all of it
 _TOLD = ("source_uri", "clip_id", "stage", "reason", "message")
@@ -32,7 +32,7 @@ def run_folder(cfg: InspectConfig) -> Scratch:
 
 def run(cfg: InspectConfig, run: Run) -> dict[str, Any]:
     """Print and return what there is."""
-    from jobs.listing.holds import as_text
+    from jobs.listing.dataset_text import as_text
 
     holds = describe(cfg.dataset)
     print(dump_escaped_json(holds, indent=2) if cfg.format == "json" else as_text(holds))

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import dump_escaped_json
+from jobs.cli.terminal_text import dump_escaped_json
 from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
 from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config

@@ -8,7 +8,7 @@ bytes lie.
 from typing import Any
 
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.cli.shown import dump_escaped_json
+from jobs.cli.terminal_text import dump_escaped_json
 from jobs.curation.config import PassportConfig
 from jobs.listing.ids import ids_of
 from pipelines.dataset.reader import Dataset, open_dataset
@@ -53,6 +53,6 @@ def _passport(dataset: Dataset, cfg: PassportConfig) -> dict[str, Any]:
 
 def _clip(dataset: Dataset, cfg: PassportConfig) -> str:
     """Its id, or the beginning of it, as far as it was asked for so."""
-    from jobs.listing.moments import clip_at
+    from jobs.listing.clip_at import clip_at
 
     return cfg.clip if cfg.clip is not None else clip_at(dataset, str(cfg.source), cfg.at_s)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.formatting import format_bytes
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cli.run_records import RECORDS
-from jobs.cli.text import format_bytes
 from jobs.reporting.config import ReportConfig
-from jobs.reporting.found import ReportInputs, dataset_inputs, workflow_inputs
+from jobs.reporting.inputs import ReportInputs, dataset_inputs, workflow_inputs
 from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_bytes
-from pipelines.footage.given import allowed_footage
+from pipelines.footage.allowed_footage import allowed_footage
 from pipelines.footage.listing import check_footage
 from pipelines.storage.s3 import is_s3
 

@@ -13,14 +13,14 @@ from fnmatch import fnmatch
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import allowed_footage_for
+from jobs.cli.footage_history import allowed_footage_for
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import is_gap
 from pipelines.errors import Reason
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import check_footage
 from pipelines.records import Missing, Source
 from pipelines.scores.registry import check as check_models
@@ -53,7 +53,7 @@ def run(cfg: RequeueConfig, run: Run) -> dict[str, Any]:
     from jobs.curation.curation import Curation
     from jobs.curation.fingerprints import fingerprints
     from jobs.listing.summary import say_clips
-    from jobs.upkeep.forgetting import forget_clips, forget_source
+    from jobs.upkeep.clear_failures import forget_clips, forget_source
     from pipelines.footage.listing import Footage
 
     started = monotonic()

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.build_config import as_yaml
 from jobs.cli.fields import keys, value_at
-from jobs.cli.instances import as_yaml
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import Run, open_run
 from jobs.cli.run_records import read_record, write_record

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-from jobs.cli.remembered import allowed_footage_for
+from jobs.cli.footage_history import allowed_footage_for
 from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, SelectConfig
 from jobs.upkeep.settings import dataset_config

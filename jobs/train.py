@@ -15,7 +15,7 @@ from pipelines.storage.open_store import open_store
 
 def check(cfg: TrainConfig) -> None:
     """The dataset has the latents asked for, what is started from fits them, and `out` holds no other run."""
-    from jobs.training.start import check_start, with_absolute_init
+    from jobs.training.initial_weights import check_start, with_absolute_init
 
     store = open_store(cfg.dataset)
     check_start(cfg, store, open_latents(store, cfg.latents))
@@ -28,7 +28,7 @@ def run_folder(cfg: TrainConfig) -> Path:
 
 def run(cfg: TrainConfig, run: Run) -> dict[str, Any]:
     """Train; returns the first and last held-out losses and the speed."""
-    from jobs.training.start import count_without_text, with_absolute_init
+    from jobs.training.initial_weights import count_without_text, with_absolute_init
 
     without, clips = count_without_text(cfg, open_latents(open_store(cfg.dataset), cfg.latents))
     kinds = ", ".join(kind for kind, weight in cfg.captions.items() if weight > 0)

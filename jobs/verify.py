@@ -69,7 +69,7 @@ def run(cfg: VerifyConfig, run: Run) -> dict[str, Any]:
 
 
 def _verify(dataset: Dataset, cfg: VerifyConfig, run: Run) -> tuple[dict[str, Any], list[Finding]]:
-    from jobs.upkeep.counts import PROMISED, check_counts
+    from jobs.upkeep.consistency import PROMISED, check_counts
     from jobs.upkeep.shard import COLUMNS
     from jobs.upkeep.tables import read_tables
 
@@ -93,7 +93,7 @@ def _jobs(
     Args:
         known: whether the index can be relied on; else only the bytes of shards are checked.
     """
-    from jobs.upkeep.counts import comparable
+    from jobs.upkeep.consistency import comparable
     from jobs.upkeep.shard import COLUMNS
 
     named = {shard.key for shard in dataset.manifest.shards}
@@ -128,7 +128,7 @@ def _check_shards(
     """How many clips were decoded."""
     from jobs.cli.progress import progress
     from jobs.cluster.connect import connect
-    from jobs.cluster.here import footage_s, is_small
+    from jobs.cluster.in_process import footage_s, is_small
     from jobs.upkeep.graph import check_shards, check_shards_here
     from jobs.upkeep.shard import Settings
 

@@ -101,7 +101,8 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 @pytest.fixture
 def confined_without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Lets the processes that decode go without some means of confinement; see `pipelines.sandbox.cell`."""
+    """Lets the processes that decode go without some means of confinement; see
+    `pipelines.sandbox.isolation`."""
     from pipelines.sandbox import child
 
     def without(*means: str) -> None:

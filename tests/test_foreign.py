@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import foreign as of_model
-from pipelines import foreign as of_pipelines
+from model import untrusted as of_model
+from pipelines import untrusted as of_pipelines
 
 VALUES = st.recursive(
     st.none()

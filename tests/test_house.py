@@ -105,10 +105,10 @@ def test_model_knows_no_ray_deepspeed_or_hydra():
 
 def test_what_is_printed_passes_the_guard():
     """Names and texts of others reach the terminal through `sys.stdout` and `sys.stderr` only, which
-    `jobs.cli.shown` guards."""
+    `jobs.cli.terminal_text` guards."""
     past = re.compile(r"sys\.__std|std(out|err)\.buffer|os\.write\(|\bunguarded\(|Console\(")
     # a bar is drawn with commands; what it is given is shown
-    drawing = {"jobs/cli/progress.py", "jobs/cli/shown.py"}
+    drawing = {"jobs/cli/progress.py", "jobs/cli/terminal_text.py"}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()

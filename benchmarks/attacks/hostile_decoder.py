@@ -41,12 +41,12 @@ hostile_decoder.take_over({aims!r})
 
 
 def take_over(aims: dict[str, str]) -> None:
-    """From now on, whoever imports `pipelines.measure.confined` has a `read_header` that is hostile."""
+    """From now on, whoever imports `pipelines.measure.sandboxed` has a `read_header` that is hostile."""
     import sys
     from importlib.abc import Loader, MetaPathFinder
     from importlib.machinery import PathFinder
 
-    name = "pipelines.measure.confined"
+    name = "pipelines.measure.sandboxed"
 
     class Finder(MetaPathFinder):
         def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:

@@ -32,7 +32,7 @@ from jobs.curation.config import CurateConfig
 from jobs.curation.curation import Curation
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import ShardWriter
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import find_footage
 from pipelines.records import Source
 
@@ -41,7 +41,7 @@ REST = "the rest"
 # Where a function is looked up when it is called, its name there, and the stage it belongs to.
 FUNCTIONS = (
     ("jobs.curation.analysis", "read_video_id", "hash"),
-    ("pipelines.measure.confined", "read_header", "probe"),
+    ("pipelines.measure.sandboxed", "read_header", "probe"),
     ("pipelines.media.decode", "iterate_pictures", "decode"),
     ("pipelines.measure.signals", "upright_small", "signals: small frames"),
     ("pipelines.measure.signals", "picture_hash", "signals: hash of each picture"),
@@ -54,10 +54,10 @@ FUNCTIONS = (
     ("jobs.curation.clip_rows", "signature", "looks of clips"),
     ("jobs.curation.curation", "find_pairs", "copies"),
     ("jobs.curation.curation", "assemble", "assemble and decide"),
-    ("jobs.curation.deciding.DecisionState", "_decided", "assemble and decide"),
+    ("jobs.curation.decide.DecisionState", "_decided", "assemble and decide"),
     ("jobs.curation.curation", "commit", "commit"),
-    ("pipelines.measure.confined", "read_times", "index of every frame"),
-    ("pipelines.measure.confined", "pick_frames", "captions: frames"),
+    ("pipelines.measure.sandboxed", "read_times", "index of every frame"),
+    ("pipelines.measure.sandboxed", "pick_frames", "captions: frames"),
     ("jobs.curation.captions.CaptionWorker", "__init__", ONCE),
     ("jobs.curation.captions.CaptionWorker", "__call__", "captions: words"),
     ("pipelines.cutting.cut", "cut_clip", "cut"),

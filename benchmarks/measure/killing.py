@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psutil
 
-from pipelines import drill
+from pipelines import fault_injection
 from pipelines.dataset.manifest import newest
-from pipelines.drill import Drill, arrivals, driver_pid, has_killed, write_drill
+from pipelines.fault_injection import Drill, arrivals, driver_pid, has_killed, write_drill
 from pipelines.storage.open_store import open_store
 from tests.support.footage import film, pan, write
 
@@ -233,9 +233,11 @@ class Ground:
         command += [f"dataset={place / 'dataset'}", *_OPTIONS, *(() if everything else _FEW_SCORES)]
         command.append("ray.num_cpus=2" if own_ray else f"ray.address={self._address}")
         env = {
-            name: value for name, value in os.environ.items() if name not in (drill.VARIABLE, "RAY_ADDRESS")
+            name: value
+            for name, value in os.environ.items()
+            if name not in (fault_injection.VARIABLE, "RAY_ADDRESS")
         }
-        env |= {"PYTHONPATH": str(ROOT)} | ({drill.VARIABLE: str(file)} if file else {})
+        env |= {"PYTHONPATH": str(ROOT)} | ({fault_injection.VARIABLE: str(file)} if file else {})
         if own_ray:
             env["RAY_TMPDIR"] = str(place)
         with (place / "said").open("w+") as said:

@@ -37,7 +37,7 @@ from benchmarks.footage.duplicate_footage import CHANGES, Shown
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.looks import LOOKS, SIDE, look_row
 from pipelines.dedup.pairs import Pair, content, find_pairs
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.measure.config import SignalConfig
 from pipelines.measure.signals import STAGE
 from pipelines.media.config import FootageConfig
@@ -82,11 +82,11 @@ def _measured(clip: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     """The clip's row of the index, as far as duplicates need it, and its look."""
     codec, suffix, options = clip.codec
     path = write(folder / f"clip{suffix}", clip.frames, clip.fps, codec, options=options)
-    header = confined.read_header(path, clip.name, FootageConfig())
-    clock, video = confined.header_clock(header), confined.header_video(header)
+    header = sandboxed.read_header(path, clip.name, FootageConfig())
+    clock, video = sandboxed.header_clock(header), sandboxed.header_video(header)
     wanted = (STAGE, *_METERS)
     shots = ShotConfig(detector="content")  # the file is one clip: no network need look for cuts
-    tables = confined.measure_unit(
+    tables = sandboxed.measure_unit(
         path, clock, (0, len(clock.pts)), SignalConfig(), shots, ScoreConfig(), wanted, decide(AUTO).name
     )
     signals = tables.pop(STAGE)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.build_config import as_yaml, build_config
 from jobs.cli.fields import REQUIRED, ConfigKey, check_values, describe_type, keys, matches_type, near_miss
-from jobs.cli.instances import as_yaml, build_config
 from jobs.cli.registry import Job
 from jobs.cluster.failures import first_line
 from pipelines.redact import check_no_secret

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.cli import interruption
 from jobs.cli.registry import SUBMIT, Job, job_named
-from jobs.cli.shown import escape_standard_streams, printable_message
+from jobs.cli.terminal_text import escape_standard_streams, printable_message
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jobs.cli.shown import escape_line, escape_standard_streams, raw_stream
+from jobs.cli.terminal_text import escape_line, escape_standard_streams, raw_stream
 
 _FIRST_LINE_S, _LAST_EVERY_S = 2.0, 60.0
 _LINES_APART = 5  # the next line comes when a fifth of the time until the last one has gone by

@@ -19,8 +19,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.own_folder import lock_folder, unlock_folder
-from jobs.cli.shown import LogFormatter, dump_escaped_json, printable_message
+from jobs.cli.folder_lock import lock_folder, unlock_folder
+from jobs.cli.terminal_text import LogFormatter, dump_escaped_json, printable_message
 from pipelines import durable
 from pipelines.storage.base import Store
 from pipelines.storage.local_store import LocalStore

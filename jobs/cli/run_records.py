@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.durable import write_text
-from pipelines.foreign import read_object
+from pipelines.untrusted import read_object
 
 logger = logging.getLogger(__name__)
 RECORDS = "workflow"

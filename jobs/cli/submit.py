@@ -21,7 +21,7 @@ from jobs.cli.compose import ConfigError, compose
 from jobs.cli.fields import ConfigKey, keys
 from jobs.cli.help import job_help
 from jobs.cli.registry import SUBMIT_SUMMARY, job_named
-from jobs.cli.shown import printable_message
+from jobs.cli.terminal_text import printable_message
 from jobs.cluster.connect import PACKAGES, project_root
 from jobs.cluster.failures import one_line_message
 from jobs.cluster.ray_address import check_dashboard

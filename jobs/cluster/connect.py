@@ -17,7 +17,7 @@ from jobs.cluster.config import RayConfig
 from jobs.cluster.deepspeed_build import extensions_dir
 from jobs.cluster.local_ray import local_ray
 from jobs.cluster.ray_address import check_answers
-from pipelines import drill
+from pipelines import fault_injection
 from pipelines.redact import check_no_secret
 
 PACKAGES = ("pipelines", "recaption", "model", "jobs", "conf")
@@ -41,7 +41,7 @@ def _worker_env() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",  # forked tokenizers warn and may deadlock
         "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"),
     }
-    return env | drill.environment()
+    return env | fault_injection.environment()
 
 
 def _s3_env() -> dict[str, str]:

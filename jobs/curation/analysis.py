@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.cluster.watch import MeasuredFootage, ProgressReporter, WorkerLostError
+from jobs.cluster.worker_progress import MeasuredFootage, ProgressReporter, WorkerLostError
 from jobs.curation.clip_rows import clip_rows
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
@@ -24,8 +24,8 @@ from pipelines.dataset.stages import Stage
 from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.footage.source_file import read_video_id, source_file
 from pipelines.ids import fingerprint
-from pipelines.measure import confined
-from pipelines.measure.stretches import MAX_REPORTED_GAPS, gaps, lost_s
+from pipelines.measure import sandboxed
+from pipelines.measure.segments import MAX_REPORTED_GAPS, gaps, lost_s
 from pipelines.measure.units import Unit, plan_units, unit_name
 from pipelines.media.clock import Clock, Gap
 from pipelines.media.ranged import File
@@ -142,8 +142,8 @@ class SourceAnalyzer:
             found.video_id = identity["video_id"][0].as_py()
             header = self._step(self._headers, found.identity, found, lambda: self._read_header(found), work)
             if header is not None:
-                found.duration_s = confined.header_clock(header).duration_s
-                found.others = confined.header_video(header).others
+                found.duration_s = sandboxed.header_clock(header).duration_s
+                found.others = sandboxed.header_video(header).others
                 self._take(found, self._clips.lookup(found.identity))
         return found
 
@@ -153,7 +153,7 @@ class SourceAnalyzer:
         if analysis.finished:
             self._watch.add_measured(MeasuredFootage(num_sources=1))
             return [analysis]
-        clock = confined.header_clock(self._headers.lookup(analysis.identity))
+        clock = sandboxed.header_clock(self._headers.lookup(analysis.identity))
         units = plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
         self._watch.add_measured(
             MeasuredFootage(num_sources=1, total_s=sum(_length_s(clock, unit) for unit in units))
@@ -178,7 +178,7 @@ class SourceAnalyzer:
         if analysis.finished:
             return analysis
         header = self._headers.lookup(analysis.identity)
-        length_s = _length_s(confined.header_clock(header), analysis.span)
+        length_s = _length_s(sandboxed.header_clock(header), analysis.span)
         analysis = self._measured_unit(analysis, header)
         # What was measured before is no work of this run.
         self._watch.add_measured(
@@ -203,7 +203,7 @@ class SourceAnalyzer:
         if bad is not None and not Reason(bad.reason).permanent:
             found.quarantined = bad  # tried again by the next run
             return found
-        clock = confined.header_clock(header)
+        clock = sandboxed.header_clock(header)
         names = [
             unit_name(found.identity, unit)
             for unit in plan_units(clock.pts, clock.time_base, self._cfg.unit_s)
@@ -274,19 +274,19 @@ class SourceAnalyzer:
 
     def _read_header(self, found: Analysis) -> pa.Table:
         with self._watch.working_on("probing", found.source_uri), self._file(found) as file:
-            limits = confined.header_limits(self._cfg.limits, found.listed[0])
+            limits = sandboxed.header_limits(self._cfg.limits, found.listed[0])
             return child.call(
-                confined.read_header, file, found.video_id, self._cfg.footage_options, limits=limits
+                sandboxed.read_header, file, found.video_id, self._cfg.footage_options, limits=limits
             )
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
         from pipelines.measure.measure import preload
 
-        clock, cfg = confined.header_clock(header), self._cfg
+        clock, cfg = sandboxed.header_clock(header), self._cfg
         found.decoded_s = _length_s(clock, found.span)
         with self._file(found) as file:
             return child.call(
-                confined.measure_unit,
+                sandboxed.measure_unit,
                 file,
                 clock,
                 found.unit,
@@ -295,7 +295,7 @@ class SourceAnalyzer:
                 cfg.scores,
                 wanted,
                 cfg.precision,
-                limits=confined.decode_limits(cfg.limits, found.decoded_s),
+                limits=sandboxed.decode_limits(cfg.limits, found.decoded_s),
                 preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
                 on_progress=lambda far_s: self._watch.update(
                     "measuring", _named(found), min(far_s, found.decoded_s)
@@ -316,7 +316,7 @@ class SourceAnalyzer:
             if bad := next((outcome for outcome in unit if isinstance(outcome, Quarantined)), None):
                 raise MediaError(Reason(bad.reason), bad.message)
         measured = {what: pa.concat_tables(tables) for what, tables in outcomes.items()}
-        video, clock = confined.header_video(header), confined.header_clock(header)
+        video, clock = sandboxed.header_video(header), sandboxed.header_clock(header)
         whole = measured[SIGNALS]["pts"].to_numpy()
         if not len(whole):
             raise MediaError(Reason.UNDECODABLE, f"none of its {len(clock.pts)} frames is whole")

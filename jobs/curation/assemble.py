@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.clip import Candidate, Row, candidate_from_index, location_from_index
-from jobs.curation.deciding import Outcome
+from jobs.curation.clip_records import Candidate, Row, candidate_from_index, location_from_index
+from jobs.curation.decide import Outcome
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_fingerprint
 from pipelines.dataset.ledger import Ledger

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cluster.watch import ProgressReporter
+from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.schema import CAPTIONS, table
@@ -20,7 +20,7 @@ from pipelines.dataset.stages import Stage
 from pipelines.errors import MediaError, Reason
 from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.sandbox import child
@@ -105,9 +105,9 @@ class CaptionWorker:
 
     def _frames(self, file: File, clock: Clock, clip: dict[str, Any]) -> np.ndarray:
         count = min(self._captioner.num_frames_needed(clip), clip["num_frames"])
-        limits = confined.decode_limits(self._cfg.limits, clip["duration_s"])
+        limits = sandboxed.decode_limits(self._cfg.limits, clip["duration_s"])
         return child.call(
-            confined.pick_frames, file, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
+            sandboxed.pick_frames, file, clock, clip["start_pts"], clip["num_frames"], count, limits=limits
         )
 
     def _caption(self, clip: dict[str, Any], frames: np.ndarray) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from jobs.curation.config import CurateConfig
 from pipelines.dataset.buckets import bucket
 from pipelines.dataset.schema import CLIPS, table
 from pipelines.dedup.looks import LOOKS, look_row
-from pipelines.measure.stretches import contiguous_segments
+from pipelines.measure.segments import contiguous_segments
 from pipelines.media.clock import Clock
 from pipelines.media.picture import frames_hash
 from pipelines.media.picture_format import columns_of, from_text
 from pipelines.records import Clip, Video
 from pipelines.scores.embedding import clip_embedding
-from pipelines.scores.over_time import expand_native_rows
 from pipelines.scores.registry import score_clip
+from pipelines.scores.time_weights import expand_native_rows
 from pipelines.shots.clips import cut_clips
 from pipelines.shots.find_shots import find_shots
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import header_fingerprint
 from pipelines.dataset.stages import Stage
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.sandbox import child
@@ -34,7 +34,7 @@ class Clocks:
         if self._last is None or self._last[0] != video_id:
             times = self._headers.lookup(video_id)
             if not isinstance(times, pa.Table):
-                limits = confined.header_limits(self._cfg.limits, size_bytes)
-                times = child.call(confined.read_times, file, self._cfg.footage_options, limits=limits)
-            self._last = video_id, confined.header_clock(times)
+                limits = sandboxed.header_limits(self._cfg.limits, size_bytes)
+                times = child.call(sandboxed.read_times, file, self._cfg.footage_options, limits=limits)
+            self._last = video_id, sandboxed.header_clock(times)
         return self._last[1]

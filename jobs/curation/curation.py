@@ -17,28 +17,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.cli.fields import with_absolute_paths
+from jobs.cli.formatting import format_count, format_duration
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run
-from jobs.cli.text import format_count, format_duration
-from jobs.cluster.here import is_small
-from jobs.cluster.watch import ProgressSnapshot
+from jobs.cluster.in_process import is_small
+from jobs.cluster.worker_progress import ProgressSnapshot
 from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.assemble import Assembly, assemble
-from jobs.curation.clip import Row
+from jobs.curation.clip_records import Row
 from jobs.curation.commit import ManifestContent, commit, read_base, shards_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig
-from jobs.curation.deciding import decide
+from jobs.curation.decide import decide
+from jobs.curation.effects import READERS, GraphSelector, RunContext, RunEffects, SourceResolver, of_clips
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import MeasureProgress, merge_units
-from jobs.curation.work import READERS, GraphSelector, RunContext, RunEffects, SourceResolver, of_clips
-from pipelines import drill
+from jobs.curation.measure_progress import MeasureProgress, merge_units
+from pipelines import fault_injection
 from pipelines.dataset.manifest import LostRaceError, current_settings
 from pipelines.dataset.schema import KEPT, conform_to_schema, is_gap
 from pipelines.dataset.stages import Stage
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import find_pairs
 from pipelines.errors import Reason
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import Footage
 from pipelines.precision import AUTO
 from pipelines.precision import decide as decide_precision
@@ -65,7 +65,7 @@ class Curation:
     def __init__(
         self, cfg: CurateConfig, footage: Footage, run: Run, stack: ExitStack, allowed: AllowedFootage
     ):
-        drill.register_driver()
+        fault_injection.register_driver()
         self.store = open_store(cfg.dataset)
         if (
             footage.sources or cfg.precision == AUTO

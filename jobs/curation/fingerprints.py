@@ -51,7 +51,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
     assert cfg.precision != AUTO, (
         "whoever starts a run decides it, or its rows would be filed under a choice of their own"
     )
-    from pipelines.cutting import cut, encode, sound
+    from pipelines.cutting import audio_track, cut, encode
     from pipelines.measure import measure, signals
     from pipelines.scores import clip, dover, match
 
@@ -66,7 +66,7 @@ def fingerprints(cfg: CurateConfig) -> Fingerprints:
         )
         for name, meter in registry.configured_meters(cfg.scores).items()
     }
-    heard = [sound.VERSION] if cfg.cut.audio == "keep" else []
+    heard = [audio_track.VERSION] if cfg.cut.audio == "keep" else []
     clip_files = stage_fingerprint(cut.VERSION, [cfg.cut, encode.VERSION, cfg.encode, *heard])
     return Fingerprints(
         identify=stage_fingerprint(IDENTIFY_VERSION, None),

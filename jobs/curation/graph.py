@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from jobs.cluster.streams import (
+from jobs.cluster.ray_data import (
     Row,
     clamp_task_memory,
     iterate_results,
@@ -26,13 +26,13 @@ from jobs.cluster.streams import (
     to_ray_dataset,
     unpack,
 )
-from jobs.cluster.watch import ProgressReporter, ProgressSnapshot, start_tracker
+from jobs.cluster.worker_progress import ProgressReporter, ProgressSnapshot, start_tracker
 from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
+from jobs.curation.dover_scores import SecondLook
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.matching import MatchWorker
-from jobs.curation.second_look import SecondLook
 from jobs.curation.shard_writer import ShardWriter
 from pipelines.records import Quarantined, Source
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.cluster.watch import ProgressReporter
+from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.stages import Stage
 from pipelines.ids import fingerprint

@@ -14,19 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jobs.cluster.watch import ProgressReporter
+from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, clip_json, read_cut_fields
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import Fingerprints
+from pipelines.cutting.audio_track import KEPT
 from pipelines.cutting.config import CutConfig
-from pipelines.cutting.sound import KEPT
 from pipelines.dataset.pack import shard_id
 from pipelines.dataset.schema import CUTS, table
 from pipelines.dataset.shards import Sample, members, read_member, shard_key, write_shard
 from pipelines.dataset.stages import Stage
-from pipelines.drill import kill_point
 from pipelines.errors import MediaError, Reason, is_host_error
+from pipelines.fault_injection import kill_point
 from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.records import Quarantined, Span
@@ -217,7 +217,7 @@ class ShardWriter:
 
     def _cut_with(self, cut: CutConfig, clip: dict[str, Any], out: Path) -> dict[str, Any]:
         from pipelines.cutting.cut import cut_clip
-        from pipelines.measure.confined import decode_limits
+        from pipelines.measure.sandboxed import decode_limits
         from pipelines.media.picture_format import from_text
         from pipelines.sandbox.child import call
 

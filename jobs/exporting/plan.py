@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.cli.text import format_count
+from jobs.cli.formatting import format_count
 from jobs.exporting.file_names import file_name
 from jobs.exporting.rejected import why_no_file
 from jobs.listing.account import by_reason
-from jobs.listing.choose import ClipFilter, select_clips
+from jobs.listing.clip_at import clip_at
 from jobs.listing.config import ExportConfig
 from jobs.listing.ids import ids_of, short_length
-from jobs.listing.moments import clip_at
+from jobs.listing.select_clips import ClipFilter, select_clips
 from jobs.training.out_folder import check_free, check_local
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT

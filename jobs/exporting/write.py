@@ -17,7 +17,7 @@ from jobs.listing.config import ExportConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.durable import sync_file, sync_folder
 from pipelines.errors import MediaError, Reason
-from pipelines.measure.confined import decode_limits
+from pipelines.measure.sandboxed import decode_limits
 from pipelines.sandbox.child import call
 
 _MIB = 1024**2

@@ -21,8 +21,8 @@ from model.config import FlowConfig, SampleConfig, config_from_dict
 from model.dit.tokens import Piece
 from model.flow.conditions import ConditionFrames, KnownLatents
 from model.flow.sampler import sample
-from model.foreign import read_object
 from model.text.registry import CachedTextEncoder, check_encoder_allowed, text_encoder
+from model.untrusted import read_object
 from model.vae.network import VAE
 from model.vae.pixels import encode_frames, to_uint8
 from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles

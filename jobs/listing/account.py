@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.cli.text import format_count, format_duration
+from jobs.cli.formatting import format_count, format_duration
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT, REJECTED
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from jobs.cli.shown import dump_escaped_json
-from jobs.listing.plain import single_line
+from jobs.cli.terminal_text import dump_escaped_json
+from jobs.listing.single_line import single_line
 
 _GAP = "  "
 _NARROWEST = 12  # that a column of text is shortened to

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jobs.listing.plain import single_line
+from jobs.listing.single_line import single_line
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import INDEX
 from pipelines.recipes.config import RecipeConfig

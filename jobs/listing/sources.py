@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.listing.plain import single_line
+from jobs.listing.single_line import single_line
 from pipelines.dataset.reader import Dataset
 from pipelines.naming import closest_match
 

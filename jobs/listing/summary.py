@@ -6,8 +6,8 @@ In: a run's ledger and metrics. Out: lines.
 import shlex
 from typing import Any
 
+from jobs.cli.formatting import format_duration
 from jobs.cli.run_folder import Run
-from jobs.cli.text import format_duration
 from pipelines.dataset.reader import open_dataset
 
 

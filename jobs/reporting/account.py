@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import format_bytes, format_duration
+from jobs.cli.formatting import format_bytes, format_duration
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 _MOST_ROWS = 200
 

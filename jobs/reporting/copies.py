@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from jobs.cli.text import format_number
+from jobs.cli.formatting import format_number
 from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 _MOST_GROUPS = 12
 _MOST_COPIES = 6

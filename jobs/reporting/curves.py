@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.text import format_number
+from jobs.cli.formatting import format_number
 from jobs.reporting.drawing.charts import LineChart, line_chart
 from jobs.reporting.drawing.media import jpeg_uri
 from jobs.training.exports import EXPORT
 from jobs.training.metrics import read_metrics
-from pipelines.foreign import read_object
+from pipelines.untrusted import read_object
 
 _PICTURES = "held_out/"
 _MOST_SHAPES = 6

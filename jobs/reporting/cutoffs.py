@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.cli.text import format_number
+from jobs.cli.formatting import format_number
 from jobs.reporting.drawing.thumbs import Thumb, Thumbs
 from jobs.reporting.index import Clips
 from pipelines.recipes.recipe import Recipe, Rule

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.reporting.index import Clips
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 MOST_ROWS = 20_000
 DIGITS = 6  # significant ones of a bound; decide.js rounds what is typed to as many

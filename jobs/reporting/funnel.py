@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.cli.text import format_count, format_duration, format_words
+from jobs.cli.formatting import format_count, format_duration, format_words
 from jobs.reporting.index import Clips
 from pipelines.dataset.schema import KEPT, is_gap
 from pipelines.scores.registry import DUPLICATE

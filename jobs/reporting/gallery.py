@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import format_bytes, format_duration, format_number, format_timestamp, format_words
+from jobs.cli.formatting import format_bytes, format_duration, format_number, format_timestamp, format_words
 from jobs.reporting.drawing.media import strip_uri
 from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.index import Clips
+from pipelines.even_sample import even_sample
 from pipelines.scores.registry import SCORES
-from pipelines.spread import even_sample
 
 _TAGS = ("subject", "setting", "camera", "light", "motion", "style")
 _MOST_ITEMS = 12  # of a list, like the boxes of text

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.cli.formatting import format_bytes, format_duration, format_number, format_percent
 from jobs.cli.progress import progress
-from jobs.cli.text import format_bytes, format_duration, format_number, format_percent
 from jobs.curation.config import CurateConfig
 from jobs.reporting.account import LedgerView, ledger_view
 from jobs.reporting.copies import CopiesView, copies_view
@@ -21,10 +21,10 @@ from jobs.reporting.cutoffs import CutOff, cutoffs
 from jobs.reporting.document import document
 from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.drawing.thumbs import Thumbs
-from jobs.reporting.found import ReportInputs, newest_ledger
 from jobs.reporting.funnel import Stage, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
 from jobs.reporting.index import Clips
+from jobs.reporting.inputs import ReportInputs, newest_ledger
 from jobs.reporting.rules import recipe_of
 from jobs.reporting.scores import ScoresView, scores_view
 from jobs.reporting.timeline import FootageView, footage_view
@@ -32,7 +32,7 @@ from jobs.reporting.videos import VideosView, read_evaluation, videos_view
 from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import Dataset, open_dataset
 from pipelines.dataset.schema import KEPT
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 
 logger = logging.getLogger(__name__)
 

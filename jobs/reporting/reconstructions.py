@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cli.text import format_count, format_number, format_timestamp
+from jobs.cli.formatting import format_count, format_number, format_timestamp
 from jobs.reporting.document import document
 from jobs.reporting.drawing.media import data_uri, jpeg_uri
 

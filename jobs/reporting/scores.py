@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cli.text import format_number, format_words
+from jobs.cli.formatting import format_number, format_words
 from jobs.reporting.decision import MOST_ROWS, DecisionData, comparable, decision_data, packed
 from jobs.reporting.drawing.histograms import NO_BIN, Histogram, histogram, places
 from jobs.reporting.gaps import UNKNOWN_REASON, gaps, models

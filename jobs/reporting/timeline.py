@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import format_count, format_duration, format_number, format_timestamp, format_words
+from jobs.cli.formatting import format_count, format_duration, format_number, format_timestamp, format_words
 from jobs.reporting.drawing.charts import Axis, Tick
 from jobs.reporting.drawing.media import strip_uri
 from jobs.reporting.drawing.pictures import Pictures, picture_width
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 _MOST_SOURCES = 16
 _MOST_SIZES = 3  # of the pictures of a source, that are named

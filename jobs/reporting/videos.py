@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 
+from jobs.cli.formatting import format_number
 from jobs.cli.progress import Bar
-from jobs.cli.text import format_number
 from jobs.reporting.drawing.media import data_uri
-from jobs.reporting.found import METRICS_OF_EVALUATE
+from jobs.reporting.inputs import METRICS_OF_EVALUATE
 from pipelines.batches.frames import FrameReader
 from pipelines.dataset.reader import Dataset
 from pipelines.errors import MediaError, Reason
-from pipelines.foreign import read_object
-from pipelines.measure.confined import header_limits
+from pipelines.even_sample import even_sample
+from pipelines.measure.sandboxed import header_limits
 from pipelines.media.config import LimitConfig
 from pipelines.media.decode import decode_frames, probe_clip
 from pipelines.sandbox import child
-from pipelines.spread import even_sample
+from pipelines.untrusted import read_object
 
 _LIMITS = LimitConfig()
 _MOST_CAPTIONS = 24

@@ -19,8 +19,7 @@ from typing import Any
 import torch.distributed as dist
 from safetensors import safe_open
 
-from jobs.training.engine import Engine
-from jobs.training.states import (
+from jobs.training.checkpoint_files import (
     FACTS,
     FOLDER,
     TENSORS,
@@ -32,6 +31,7 @@ from jobs.training.states import (
     read_state_facts,
     state_name,
 )
+from jobs.training.engine import Engine
 from model.checkpoint.shards import write_tensors
 from pipelines.durable import sync_file, sync_folder
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from jobs.training.cards import data_facts
 from jobs.training.config import TrainConfig
 from jobs.training.exports import LORA, PIPELINE
-from jobs.training.start import build_network, network_config
+from jobs.training.initial_weights import build_network, network_config
 from model.checkpoint import card
 from model.checkpoint.lora import lora_parameters, merge_lora, save_lora
 from model.checkpoint.weights import load_vae, save_weights, vae_files

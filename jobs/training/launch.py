@@ -22,13 +22,13 @@ from jobs.cli.progress import Bar, progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_fits, connect, missing_resources, resources
 from jobs.cluster.failures import is_permanent, one_line_message, with_type
+from jobs.training.checkpoint_files import latest_checkpoint, read_step
 from jobs.training.config import TrainingConfig
-from jobs.training.continuing import check_resume, resolve_precision, resume_notes, settings
 from jobs.training.exports import FAILED_CLIPS, SETTINGS
-from jobs.training.held import wait_until_free
 from jobs.training.metrics import read_metrics, summary
 from jobs.training.out_folder import check_free
-from jobs.training.states import latest_checkpoint, read_step
+from jobs.training.resume import check_resume, resolve_precision, resume_notes, settings
+from jobs.training.run_lock import wait_until_free
 from pipelines.durable import write_text
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from jobs.training.exports import SETTINGS
-from pipelines.foreign import read_object
 from pipelines.storage.s3 import is_s3
+from pipelines.untrusted import read_object
 
 _OF_OTHERS = {
     SETTINGS: "a training",

@@ -37,7 +37,7 @@ from pipelines.batches.shapes import fit_shape
 from pipelines.batches.windows import HELD_OUT, Window, plan_windows, time_blocks
 from pipelines.dataset.reader import open_dataset
 from pipelines.durable import write_text
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -21,17 +21,17 @@ import torch
 import torch.distributed as dist
 
 from jobs.cluster.deepspeed_build import build
+from jobs.training.checkpoint_files import latest_checkpoint
 from jobs.training.config import TrainingConfig
 from jobs.training.exports import EXPORT, FAILED_CLIPS, METRICS
-from jobs.training.held import lock_run
 from jobs.training.metrics import read_metrics
 from jobs.training.optimizer import learning_rate
-from jobs.training.states import latest_checkpoint
+from jobs.training.run_lock import lock_run
 from jobs.training.tasks import task_for
 from pipelines.batches.planner import MicroBatch, Step, assign_to_ranks, iterate_steps
 from pipelines.durable import write_text
+from pipelines.even_sample import even_sample
 from pipelines.precision import autocast
-from pipelines.spread import even_sample
 
 logger = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ class MetricsLogger:
 
 def _log_to(out: Path, rank: int) -> None:
     """Each worker's own log lies with the run, not in a folder of Ray's."""
-    from jobs.cli.shown import LogFormatter
+    from jobs.cli.terminal_text import LogFormatter
 
     handler = logging.FileHandler(out / f"worker_{rank}.log", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(LogFormatter())

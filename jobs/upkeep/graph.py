@@ -7,8 +7,8 @@ In and out: rows as JSON. A shard's bytes live and die inside its task.
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from jobs.cluster import here
-from jobs.cluster.streams import (
+from jobs.cluster import in_process
+from jobs.cluster.ray_data import (
     Row,
     clamp_task_memory,
     iterate_results,
@@ -17,7 +17,7 @@ from jobs.cluster.streams import (
     to_ray_dataset,
     unpack,
 )
-from jobs.cluster.watch import ProgressReporter, start_tracker
+from jobs.cluster.worker_progress import ProgressReporter, start_tracker
 from jobs.upkeep.shard import Settings, ShardChecker
 
 _TASK_BYTES = 1024**3
@@ -45,7 +45,7 @@ def check_shards_here(
     jobs: Sequence[dict[str, Any]], settings: Settings
 ) -> Generator[dict[str, Any], None, None]:
     """What `ShardChecker` says of each, in their order."""
-    checker = ShardChecker(settings, each=here.map_in_threads)
+    checker = ShardChecker(settings, each=in_process.map_in_threads)
     for job in jobs:
         with label_errors(f"shard {job['shard']['key']}"):
             yield checker(job)

@@ -15,8 +15,8 @@ import pyarrow as pa
 from pipelines.dataset.manifest import manifest_number
 from pipelines.dataset.shards import shard_key
 from pipelines.dataset.stages import rows_of
-from pipelines.foreign import MANIFEST_BYTES, parse_object
 from pipelines.storage.base import Entry, Store
+from pipelines.untrusted import MANIFEST_BYTES, parse_object
 
 MANIFESTS, NOTES, TABLES, SHARDS, STAGES, SCRATCH = (
     "manifests",

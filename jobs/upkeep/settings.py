@@ -6,8 +6,8 @@ In: a dataset. Out: a configuration of curation; without footage and recipe.
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from jobs.cli.build_config import build_config
 from jobs.cli.fields import check_values
-from jobs.cli.instances import build_config
 from jobs.curation.config import NO_SETTINGS, CurateConfig, UserModels
 from pipelines.dataset.reader import open_dataset
 from pipelines.precision import AUTO, decide

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from jobs.cluster.watch import ProgressReporter
+from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, differing_fields
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_fingerprint
@@ -22,13 +22,13 @@ from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import shard_id
 from pipelines.dataset.shards import members, read_member
 from pipelines.errors import MediaError
-from pipelines.foreign import parse_object
 from pipelines.ids import hash_text
-from pipelines.measure.confined import decode_limits
+from pipelines.measure.sandboxed import decode_limits
 from pipelines.media.config import LimitConfig
 from pipelines.sandbox.child import ChildError, call
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store
+from pipelines.untrusted import parse_object
 
 Row = dict[str, Any]
 

@@ -20,8 +20,8 @@ from model.checkpoint.shards import atomic_write, read_state, state_shapes, writ
 from model.checkpoint.state_diff import state_diff
 from model.config import unknown_name_message
 from model.dit.network import DiT
-from model.foreign import read_object
 from model.seeding import seeded
+from model.untrusted import read_object
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _MOST_RANK = 4096  # the widest published has 256

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.foreign import check_safetensors_header, read_json
+from model.untrusted import check_safetensors_header, read_json
 
 SHARD_BYTES = 5_000_000_000
 Shape = tuple[int, ...]

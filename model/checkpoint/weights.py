@@ -26,7 +26,7 @@ from model.checkpoint.shards import (
 from model.checkpoint.state_diff import state_diff
 from model.config import DiTConfig, VAEConfig, config_from_dict, unknown_name_message
 from model.dit.network import DiT
-from model.foreign import read_object
+from model.untrusted import read_object
 from model.vae.network import VAE
 from model.vae.published import WEIGHTS as PUBLISHED_WEIGHTS
 from model.vae.published import PublishedVAE, build_network, is_published, read_published

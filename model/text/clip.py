@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import unknown_name_message
-from model.foreign import check_safetensors_header
 from model.text.base import TextEncoderBase
 from model.text.clip_config import CONFIG, read_clip_config
 from model.text.files import check_inside, files_digest
 from model.text.transformers_encoder import check_tokenizer, no_remote_code_prompt
+from model.untrusted import check_safetensors_header
 
 FOLDER, _HUB = "local-dir:", "hf-hub:"
 _WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder

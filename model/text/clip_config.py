@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.foreign import read_object
+from model.untrusted import read_object
 
 CONFIG = "open_clip_config.json"
 

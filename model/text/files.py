@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from model.foreign import read_object
+from model.untrusted import read_object
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # or in several files, with <name>.index.json
 CONFIG = "config.json"

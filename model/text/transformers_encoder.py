@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.foreign import TOKENIZER_BYTES, check_safetensors_header, check_size, read_object
 from model.text.base import TextEncoderBase
 from model.text.files import CONFIG, WEIGHTS, TextFiles, check_inside, files_digest, find_folder, text_files
+from model.untrusted import TOKENIZER_BYTES, check_safetensors_header, check_size, read_object
 
 LAST = -1
 _DEFAULT_TOKENS = 512  # of models whose positions are relative, so that they have no limit of their own

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import unknown_name_message
-from model.foreign import read_object
+from model.untrusted import read_object
 from model.vae.network import LatentNormalizer, Posterior, check_video, pad_edge
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutting.heard import AudioError
+from pipelines.cutting.read_audio import AudioError
 from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.cutting.audio_track import AudioTrack, read_audio_track
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.reencode import ClipRequest, reencode
 from pipelines.cutting.remux import CannotCopy, PacketRun, read_packet_run, write_clip
-from pipelines.cutting.sound import AudioTrack, read_audio_track
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.cutting.codable import to_encoder_input
 from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.encoder_input import to_encoder_input
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder
 from pipelines.errors import MediaError, Reason

@@ -11,12 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from pipelines.cutting.audio_track import KEPT, read_audio_track
 from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import add_audio_track
 from pipelines.cutting.mp4_layout import move_moov_first
 from pipelines.cutting.reencode import ClipRequest, reencode
-from pipelines.cutting.sound import KEPT, read_audio_track
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
 from pipelines.media.decode import iterate_pictures

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from av import Packet
     from av.video.stream import VideoStream
 
-    from pipelines.cutting.sound import AudioTrack
+    from pipelines.cutting.audio_track import AudioTrack
     from pipelines.media.picture_format import PictureFormat
 
 COPYABLE_CODECS = frozenset(("h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mpeg2video"))

@@ -29,7 +29,9 @@ import numpy as np
 
 from pipelines.dataset.manifest import manifest_name, manifest_number, numbers
 from pipelines.dataset.schema import check_names
-from pipelines.foreign import (
+from pipelines.storage.base import Store
+from pipelines.storage.parquet import read_parquet
+from pipelines.untrusted import (
     JSON_BYTES,
     MANIFEST_BYTES,
     TABLE_BYTES,
@@ -37,8 +39,6 @@ from pipelines.foreign import (
     parse_json,
     parse_object,
 )
-from pipelines.storage.base import Store
-from pipelines.storage.parquet import read_parquet
 
 ROOT = "latents"
 SCHEMA_VERSION = 3

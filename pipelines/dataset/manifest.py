@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.dataset.schema import SCHEMA_VERSION
-from pipelines.drill import kill_point
-from pipelines.foreign import MANIFEST_BYTES, parse_object
+from pipelines.fault_injection import kill_point
 from pipelines.ids import canonical_json
 from pipelines.storage.base import Store
+from pipelines.untrusted import MANIFEST_BYTES, parse_object
 
 _FOLDER = "manifests/"
 _NAME = re.compile(r"[0-9]{6,}\.json")

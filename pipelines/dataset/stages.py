@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.dataset.schema import QUARANTINE, check_names
-from pipelines.drill import kill_point
-from pipelines.foreign import TABLE_BYTES
+from pipelines.fault_injection import kill_point
 from pipelines.ids import fingerprint
 from pipelines.records import Quarantined
 from pipelines.storage.base import Store
 from pipelines.storage.parquet import parquet_bytes, read_parquet
+from pipelines.untrusted import TABLE_BYTES
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.dataset.schema import check_names, conform_to_schema
-from pipelines.foreign import TABLE_BYTES
 from pipelines.storage.base import Store
 from pipelines.storage.parquet import parquet_batches, schema_of_parquet
+from pipelines.untrusted import TABLE_BYTES
 
 Batches = Iterator[pa.RecordBatch]
 

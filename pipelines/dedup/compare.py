@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines.dedup.config import DedupConfig
 from pipelines.dedup.looks import Look
-from pipelines.dedup.register import Registration, refine, search, step_s
+from pipelines.dedup.registration import Registration, refine, search, step_s
 
 _STARTS = 3  # lags that are refined
 _LEAST_LIKENESS = 0.6  # of coarse pictures, for a lag to be refined

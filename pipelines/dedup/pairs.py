@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.dedup import looks as stored
+from pipelines.dedup.candidates import candidate_pairs
 from pipelines.dedup.compare import compare
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.propose import candidate_pairs
 from pipelines.media.picture_format import from_text, placement
 
 EXACT, PERCEPTUAL, SEMANTIC = KINDS = ("exact", "perceptual", "semantic")

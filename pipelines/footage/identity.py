@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.deadline import consume_with_deadline, run_with_deadline
 from pipelines.ids import VideoHasher
-from pipelines.in_time import consume_with_deadline, run_with_deadline
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.config import LimitConfig
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.sandbox import child
@@ -33,7 +33,7 @@ def file_id(path: Path, size_bytes: int, limits: LimitConfig) -> str:
     Raises:
         MediaError: unreadable, if it is no container that we take; missing, timed_out.
     """
-    return child.call(confined.read_identity, path, limits=confined.full_read_limits(limits, size_bytes))
+    return child.call(sandboxed.read_identity, path, limits=sandboxed.full_read_limits(limits, size_bytes))
 
 
 def object_id(remote: ByteStream, limits: LimitConfig) -> str:
@@ -46,7 +46,7 @@ def object_id(remote: ByteStream, limits: LimitConfig) -> str:
     """
     whole = VideoHasher()
     consume_with_deadline(
-        remote.iter_chunks(), whole.update, confined.full_read_limits(limits, remote.size_bytes).deadline_s
+        remote.iter_chunks(), whole.update, sandboxed.full_read_limits(limits, remote.size_bytes).deadline_s
     )
     return whole.hexdigest()
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.deadline import run_with_deadline
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import s3_listing
 from pipelines.footage.identity import file_id, object_id
 from pipelines.footage.list_file import URI, BadRow, ListedFile, is_list, read_list
 from pipelines.footage.walk import walk
-from pipelines.in_time import run_with_deadline
 from pipelines.media.config import LimitConfig
-from pipelines.media.regular import regular_file, why_no_file
+from pipelines.media.open_regular import regular_file, why_no_file
 from pipelines.media.sniff import HEAD_BYTES, sniff
 from pipelines.naming import closest_match
 from pipelines.records import Ignored, Missing, Source

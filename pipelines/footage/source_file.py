@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from pipelines.deadline import consume_with_deadline, run_with_deadline
 from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.footage.cache import FootageCache, node_cache
 from pipelines.footage.identity import file_id, object_id, sniff_object
 from pipelines.footage.listing import MEDIA_SUFFIXES, etag
-from pipelines.footage.partial import supports_partial_reads
-from pipelines.in_time import consume_with_deadline, run_with_deadline
-from pipelines.measure import confined
+from pipelines.footage.partial_reads import supports_partial_reads
+from pipelines.measure import sandboxed
 from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import File, RangedFile, read_by_ranges, size_of
 from pipelines.storage.open_store import local_path
@@ -161,7 +161,7 @@ def remote_file(
     Raises:
         MediaError: missing; timed_out, if it does not come in time.
     """
-    deadline_s = confined.full_read_limits(limits, remote.size_bytes).deadline_s
+    deadline_s = sandboxed.full_read_limits(limits, remote.size_bytes).deadline_s
     ranged = None if remote.size_bytes <= _SMALL_BYTES else _remembered(remote)
     if ranged is not None and supports_partial_reads(ranged):
         yield ranged

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.errors import Reason
-from pipelines.media.regular import why_no_file
+from pipelines.media.open_regular import why_no_file
 from pipelines.records import Ignored, Missing
 
 Identity = tuple[int, int]

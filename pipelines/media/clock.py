@@ -43,10 +43,10 @@ class Clock:
     knows only when packets are decoded, `feed`, that of the packet after which it comes out, and `count`, for
     the n-th picture in order of display the n-th time. `delay` is how much later than its packet the first
     picture is shown, where that is `feed`. `stream` is the number of the stream in the container. `by_packet`
-    says that times were read from packets: a frame may yet turn out to be damaged (`pipelines.media.whole`);
-    else all were decoded, and what was damaged is none of `pts`. `holes` are times of packets before which
-    the container is damaged; `sound` says that no such damage is known, so its index leads where reading from
-    the start does.
+    says that times were read from packets: a frame may yet turn out to be damaged
+    (`pipelines.media.intact_pictures`); else all were decoded, and what was damaged is none of `pts`. `holes`
+    are times of packets before which the container is damaged; `sound` says that no such damage is known, so
+    its index leads where reading from the start does.
     `gaps` are stretches that are known to be lost; none of their frames is in `pts`.
     """
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from pipelines.media.clip_file import ClipFile, read_clip_file
 from pipelines.media.clock import Clock
+from pipelines.media.open_regular import open_regular
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import field_syntax, parameter_sets
 from pipelines.media.ranged import File, RangedFile
-from pipelines.media.regular import open_regular
 
 logger = logging.getLogger(__name__)
 

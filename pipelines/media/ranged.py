@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, BinaryIO
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.regular import regular_file, why_no_file
+from pipelines.media.open_regular import regular_file, why_no_file
 from pipelines.storage.read_ahead import ReadAhead, ReadRange
 
 _QUESTION = struct.Struct("<QQ")  # offset, size

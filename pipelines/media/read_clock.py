@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.mask_runs import mask_runs
 from pipelines.media.clock import DAMAGED, LATE, Clock, Gap
 from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
+from pipelines.media.intact_pictures import intact_pictures
 from pipelines.media.packets import (
     PacketIndex,
     demux_times,
@@ -28,8 +30,6 @@ from pipelines.media.probe import check_boxes, check_header, choose_stream, open
 from pipelines.media.random_access import DECODED_KEYFRAME_CODECS, TRUSTED_KEYFRAME_CODECS
 from pipelines.media.ranged import File
 from pipelines.media.times import pts_of, time_base_of
-from pipelines.media.whole import intact_pictures
-from pipelines.runs import mask_runs
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -285,7 +285,7 @@ def _ends_early(missing_bytes: int) -> MediaError:
 
 def _without_lost(clock: Clock, shown: _Shown) -> Clock:
     """The clock without the frames that are damaged or were decoded after damage, from keyframe to keyframe:
-    see `pipelines.media.whole`.
+    see `pipelines.media.intact_pictures`.
 
     Raises:
         MediaError: undecodable, if nothing is left, or it is in too many pieces.

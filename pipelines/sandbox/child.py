@@ -36,8 +36,8 @@ import numpy as np
 
 from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
 from pipelines.media.ranged import RangedFile, RangeServer
-from pipelines.sandbox.cell import IsolationSupport, detect_support, hide_memory
-from pipelines.sandbox.telling import pop_latest
+from pipelines.sandbox.isolation import IsolationSupport, detect_support, hide_memory
+from pipelines.sandbox.progress_pipe import pop_latest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,9 @@ _FREE_READS, _FREE_BYTES = (
     4,
     64 * _MIB,
 )  # of its file: for more than so often, and so much, a child pays with its own time
-_without: tuple[str, ...] = ()  # means of confinement that a test goes without; see `pipelines.sandbox.cell`
+_without: tuple[
+    str, ...
+] = ()  # means of confinement that a test goes without; see `pipelines.sandbox.isolation`
 # What a server is told of its environment: where libraries and the models that they keep lie, and how they
 # compute. Nothing that is not in here gets there, for among the rest are keys.
 _PASSED = frozenset((
@@ -120,7 +122,7 @@ def call(
             among them is a file that the child may read; it can open no other, but for those of libraries.
         preload: run once in the server, before the first fork that wants it: loads a model that all forks
             then share. It must start no thread.
-        on_progress: gets what the function tells of how far it is; see `pipelines.sandbox.telling`.
+        on_progress: gets what the function tells of how far it is; see `pipelines.sandbox.progress_pipe`.
         writes: a folder in which it may make and change files, and nothing else: what it leaves there is as
             foreign as what it read, see `read_output`.
 

@@ -32,9 +32,9 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.media import ranged
-from pipelines.sandbox import telling
-from pipelines.sandbox.cell import Isolation, detect_support
+from pipelines.sandbox import progress_pipe
 from pipelines.sandbox.child import Limits
+from pipelines.sandbox.isolation import Isolation, detect_support
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory
 # back): a fork of a process with threads may find a lock held for ever.
@@ -141,7 +141,7 @@ def _answer(cell: Isolation, request: int, sender: int, ranges: int | None) -> N
         kept = (sender, _status) if ranges is None else (sender, _status, ranges)
         cell.lock_down([arg for arg in args if isinstance(arg, Path)], writes, kept)
         _limit(limits)
-        telling.set_progress_pipe(sender)
+        progress_pipe.set_progress_pipe(sender)
         message = _message(function, args)
     except MediaError as error:
         message = _media_error(error, limits)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.foreign import check_safetensors_file
+from pipelines.untrusted import check_safetensors_file
 
 _KEY = "scores.clip_aesthetic"
 _SUFFIXES = (".safetensors", ".pth", ".pt")

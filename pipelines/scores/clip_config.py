@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.foreign import read_object
+from pipelines.untrusted import read_object
 
 CONFIG = "open_clip_config.json"
 

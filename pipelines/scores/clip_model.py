@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.foreign import TOKENIZER_BYTES, check_safetensors_file, read_object
 from pipelines.ids import sha256_file
 from pipelines.naming import did_you_mean
 from pipelines.scores.clip_config import read_clip_config
 from pipelines.scores.config import ScoreConfig
+from pipelines.untrusted import TOKENIZER_BYTES, check_safetensors_file, read_object
 
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
 _CONFIG = "open_clip_config.json"

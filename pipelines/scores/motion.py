@@ -13,7 +13,7 @@ from pipelines.scores.base import (
     reduce_finite,
     time_weighted_mean,
 )
-from pipelines.scores.over_time import STILL_PICTURE_S
+from pipelines.scores.time_weights import STILL_PICTURE_S
 
 _UNIT = "share of the frame diagonal per s"
 _MOSTLY = 90  # percentile over time: what moves for a tenth of the clip is enough, a single jolt is not

@@ -25,10 +25,10 @@ from pipelines.scores import (
     match,
     motion,
     nsfw,
-    over_time,
     quality,
     tags,
     text,
+    time_weights,
 )
 from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, ClipMeasurements, Meter, NativeFrame, Row, Score
 from pipelines.scores.config import ScoreConfig
@@ -124,10 +124,10 @@ def score_clip(
     columns |= {name: columns[name][1:] for name in _FROM_THE_FRAME_BEFORE}
     begins_s = (signals["pts"].to_numpy() - span.start_pts) * float(span.time_base)
     shown_s = np.diff(begins_s, append=span.duration_s)
-    columns |= over_time.expand_motion(
+    columns |= time_weights.expand_motion(
         {name: columns[name] for name in _FROM_AN_EARLIER_FRAME}, shown_s, 1 / MOTION_PER_S
     )
-    columns |= over_time.expand_motion({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
+    columns |= time_weights.expand_motion({"drifted": columns["drifted"]}, shown_s, 1 / DRIFT_PER_S)
     safe = bars.safe_rectangle(native, width, height)
     measured = ClipMeasurements(columns, native, width, height, safe, span.duration_s, cfg, shown_s)
     values = {name: score.compute(measured) for name, score in SCORES.items() if score.compute is not None}

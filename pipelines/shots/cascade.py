@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from pipelines.runs import mask_runs
+from pipelines.mask_runs import mask_runs
 from pipelines.shots import evidence
 from pipelines.shots.config import ShotConfig
 from pipelines.shots.thresholds import content_change

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.drill import kill_point
 from pipelines.durable import sync_file
+from pipelines.fault_injection import kill_point
 from pipelines.storage.base import Entry, check_bytes, checked_key, checked_prefix
-from pipelines.storage.beneath import ConfinedFolder, FoundFile, LeadsOutError, StrayEntry
+from pipelines.storage.confined_folder import ConfinedFolder, FoundFile, LeadsOutError, StrayEntry
 
 _SCRATCH, _SCRATCH_PREFIX = ".scratch", "rushes-"
 

@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.foreign import parse_object
 from pipelines.storage import s3
 from pipelines.storage.base import Entry, check_bytes, checked_key, is_key
+from pipelines.untrusted import parse_object
 
 logger = logging.getLogger(__name__)
 

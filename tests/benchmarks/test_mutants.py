@@ -13,7 +13,7 @@ from benchmarks.footage.mutants.elements import edit_videos
 from benchmarks.footage.mutants.parts import edges, with_size
 from pipelines.errors import MediaError
 from pipelines.media.sniff import sniff
-from tests.support.odd_bytes import with_times_later
+from tests.support.edit_bytes import with_times_later
 
 OUTSIDE = Outside("/elsewhere/canary.mp4", "http://127.0.0.1:9/canary.ts")
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from pipelines.errors import Reason
-from tests.support import odd_bytes
+from tests.support import edit_bytes
 from tests.support.footage import pan, write
 from tests.support.rendered_sources import (
     HEIGHT,
@@ -54,7 +54,7 @@ EDITS = {
 def _edited(edits: list[tuple[int, int]]) -> Render:
     def render(path: Path) -> Path:
         write(path, shots(), options=X264, container={"movie_timescale": "12800"})
-        path.write_bytes(odd_bytes.with_edit_list(path.read_bytes(), edits, frame=512))
+        path.write_bytes(edit_bytes.with_edit_list(path.read_bytes(), edits, frame=512))
         return path
 
     return render
@@ -66,35 +66,35 @@ SOURCES |= {name: _edited(edits) for name, edits in EDITS.items()}
 @source("all_keyframes.mkv")
 def all_keyframes(path: Path) -> Path:
     """Every frame is said to be a keyframe."""
-    return odd_bytes.remux(plain(path), odd_bytes.flag_all)
+    return edit_bytes.remux(plain(path), edit_bytes.flag_all)
 
 
 @source("all_keyframes.avi")
 def all_keyframes_avi(path: Path) -> Path:
-    return odd_bytes.remux(mpeg4_b(path), odd_bytes.flag_all)
+    return edit_bytes.remux(mpeg4_b(path), edit_bytes.flag_all)
 
 
 @source("all_keyframes.mp4")
 def all_keyframes_mp4(path: Path) -> Path:
-    return odd_bytes.remux(open_gop_hevc(path), odd_bytes.flag_all)
+    return edit_bytes.remux(open_gop_hevc(path), edit_bytes.flag_all)
 
 
 @source("no_sync_samples.mp4")
 def no_sync_samples(path: Path) -> Path:
-    path.write_bytes(odd_bytes.without_box(plain(path).read_bytes(), b"stss"))
+    path.write_bytes(edit_bytes.without_box(plain(path).read_bytes(), b"stss"))
     return path
 
 
 @source("wrong_header.mp4")
 def wrong_header_mp4(path: Path) -> Path:
-    path.write_bytes(odd_bytes.with_durations(plain(path).read_bytes(), 77))
+    path.write_bytes(edit_bytes.with_durations(plain(path).read_bytes(), 77))
     return path
 
 
 @source("wrong_header.avi")
 def wrong_header_avi(path: Path) -> Path:
     """The header speaks of three frames."""
-    path.write_bytes(odd_bytes.with_avi_length(mjpeg(path).read_bytes(), 3))
+    path.write_bytes(edit_bytes.with_avi_length(mjpeg(path).read_bytes(), 3))
     return path
 
 
@@ -112,59 +112,59 @@ def no_index_avi(path: Path) -> Path:
 
 @source("opendml.avi")
 def opendml(path: Path) -> Path:
-    path.write_bytes(odd_bytes.in_two_riffs(mpeg4_b(path).read_bytes()))
+    path.write_bytes(edit_bytes.in_two_riffs(mpeg4_b(path).read_bytes()))
     return path
 
 
 @source("opendml_mjpeg.avi")
 def opendml_mjpeg(path: Path) -> Path:
-    path.write_bytes(odd_bytes.in_two_riffs(mjpeg(path).read_bytes()))
+    path.write_bytes(edit_bytes.in_two_riffs(mjpeg(path).read_bytes()))
     return path
 
 
 @source("begun_late.ts")
 def begun_late_ts(path: Path) -> Path:
     """Recording began in the middle of a group of pictures."""
-    path.write_bytes(odd_bytes.without_first_packets(open_gop_ts(path).read_bytes(), 12))
+    path.write_bytes(edit_bytes.without_first_packets(open_gop_ts(path).read_bytes(), 12))
     return path
 
 
 @source("begun_late_mpeg2.ts")
 def begun_late_mpeg2(path: Path) -> Path:
-    path.write_bytes(odd_bytes.without_first_packets(mpeg2_ts(path).read_bytes(), 12))
+    path.write_bytes(edit_bytes.without_first_packets(mpeg2_ts(path).read_bytes(), 12))
     return path
 
 
 @source("begun_late_refresh.ts")
 def begun_late_refresh(path: Path) -> Path:
-    path.write_bytes(odd_bytes.without_first_packets(refresh_ts(path).read_bytes(), 20))
+    path.write_bytes(edit_bytes.without_first_packets(refresh_ts(path).read_bytes(), 20))
     return path
 
 
 @source("begun_late.webm")
 def begun_late_webm(path: Path) -> Path:
-    return odd_bytes.remux(vp8(path), odd_bytes.drop_first)
+    return edit_bytes.remux(vp8(path), edit_bytes.drop_first)
 
 
 @source("begun_late_vp9.webm")
 def begun_late_vp9(path: Path) -> Path:
-    return odd_bytes.remux(vp9(path), odd_bytes.drop_first)
+    return edit_bytes.remux(vp9(path), edit_bytes.drop_first)
 
 
 @source("begun_late.mkv")
 def begun_late_mkv(path: Path) -> Path:
-    return odd_bytes.remux(mpeg4_b(path), odd_bytes.drop_first)
+    return edit_bytes.remux(mpeg4_b(path), edit_bytes.drop_first)
 
 
 @source("broken_end.mkv")
 def broken_end(path: Path) -> Path:
     """The last packets are there, and what is in them is not."""
-    return odd_bytes.remux(mpeg4_b(path), odd_bytes.damage_last)
+    return edit_bytes.remux(mpeg4_b(path), edit_bytes.damage_last)
 
 
 @source("broken_end.ts")
 def broken_end_ts(path: Path) -> Path:
-    return odd_bytes.remux(plain(path), odd_bytes.damage_last)
+    return edit_bytes.remux(plain(path), edit_bytes.damage_last)
 
 
 @source("broken_off.ts")
@@ -196,26 +196,26 @@ def broken_off_mpg(path: Path) -> Path:
 
 @source("few_times.ts")
 def few_times(path: Path) -> Path:
-    path.write_bytes(odd_bytes.without_most_times(mpeg2_ts(path).read_bytes()))
+    path.write_bytes(edit_bytes.without_most_times(mpeg2_ts(path).read_bytes()))
     return path
 
 
 def few_times_h264(path: Path) -> Path:
-    path.write_bytes(odd_bytes.without_most_times(plain(path).read_bytes()))
+    path.write_bytes(edit_bytes.without_most_times(plain(path).read_bytes()))
     return path
 
 
 @source("packed.avi")
 def packed(path: Path) -> Path:
     """DivX puts a B-picture into the packet of the picture before, and a placeholder where it belongs."""
-    return odd_bytes.remux(mpeg4_b(path), odd_bytes.pack_b_pictures)
+    return edit_bytes.remux(mpeg4_b(path), edit_bytes.pack_b_pictures)
 
 
 @source("repeated.avi")
 def repeated(path: Path) -> Path:
     """Xvid's "not coded" pictures: the one before stays on the screen."""
-    return odd_bytes.remux(
-        write(path, shots(), codec="mpeg4", options={"g": "9"}), odd_bytes.drop_some_pictures
+    return edit_bytes.remux(
+        write(path, shots(), codec="mpeg4", options={"g": "9"}), edit_bytes.drop_some_pictures
     )
 
 
@@ -233,7 +233,7 @@ def same_time(path: Path) -> Path:
 @source("cover.mp4")
 def cover(path: Path) -> Path:
     """A cover picture whose stream comes before the video's."""
-    path.write_bytes(odd_bytes.with_cover_first(plain(path).read_bytes()))
+    path.write_bytes(edit_bytes.with_cover_first(plain(path).read_bytes()))
     return path
 
 
@@ -310,13 +310,13 @@ def dense_keyframes(path: Path) -> Path:
 @source("skipped.avi")
 def skipped(path: Path) -> Path:
     """Chunks of no bytes: the frame before is shown again."""
-    path.write_bytes(odd_bytes.with_empty_chunks(mjpeg(path).read_bytes()))
+    path.write_bytes(edit_bytes.with_empty_chunks(mjpeg(path).read_bytes()))
     return path
 
 
 @source("skipped_msmpeg4.avi")
 def skipped_msmpeg4(path: Path) -> Path:
-    path.write_bytes(odd_bytes.with_empty_chunks(msmpeg4(path).read_bytes()))
+    path.write_bytes(edit_bytes.with_empty_chunks(msmpeg4(path).read_bytes()))
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support import odd_bytes
+from tests.support import edit_bytes
 from tests.support.footage import film, pan, write
 
 HEIGHT, WIDTH = 48, 64
@@ -227,7 +227,7 @@ def msmpeg4(path: Path) -> Path:
 
 @source("all_keyframes_msmpeg4.avi")
 def all_keyframes_msmpeg4(path: Path) -> Path:
-    return odd_bytes.remux(msmpeg4(path), odd_bytes.flag_all)
+    return edit_bytes.remux(msmpeg4(path), edit_bytes.flag_all)
 
 
 @source("tape.dv")
@@ -252,13 +252,13 @@ def vp9(path: Path) -> Path:
 @source("hidden.webm")
 def hidden(path: Path) -> Path:
     """Pictures for reference only, in packets of their own."""
-    return odd_bytes.remux(vp9(path), odd_bytes.split_superframes)
+    return edit_bytes.remux(vp9(path), edit_bytes.split_superframes)
 
 
 @source("shown_again.webm")
 def shown_again(path: Path) -> Path:
     """Packets of one byte that show a picture decoded before."""
-    return odd_bytes.remux(vp9(path), odd_bytes.show_again)
+    return edit_bytes.remux(vp9(path), edit_bytes.show_again)
 
 
 @source("vp8.webm")
@@ -273,7 +273,7 @@ def vp8(path: Path) -> Path:
 
 @source("hidden_vp8.webm")
 def hidden_vp8(path: Path) -> Path:
-    return odd_bytes.remux(vp8(path), odd_bytes.hide_some_vp8)
+    return edit_bytes.remux(vp8(path), edit_bytes.hide_some_vp8)
 
 
 @source("av1.mp4")

@@ -9,7 +9,7 @@ from random import Random
 from benchmarks.footage.mutants.bits import sps
 from benchmarks.footage.mutants.kinds import Draw, kind
 from benchmarks.footage.mutants.parts import Part, with_size
-from tests.support.odd_bytes import boxes, edit_boxes, join, with_durations
+from tests.support.edit_bytes import boxes, edit_boxes, join, with_durations
 
 _TABLES = frozenset(
     b"stsz stts stsc stco ctts elst tkhd mdhd mvhd stss stsd trun tfhd tfdt trex sidx hdlr vmhd "

@@ -5,7 +5,7 @@ In: a draw whose base is of such footage (`benchmarks.footage.fuzz_changing`). O
 
 from benchmarks.footage.mutants.damage import as_it_is, flipped
 from benchmarks.footage.mutants.kinds import Draw, kind
-from tests.support.odd_bytes import with_times_later
+from tests.support.edit_bytes import with_times_later
 
 _TICKS_PER_S = 90_000
 

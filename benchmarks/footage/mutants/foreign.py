@@ -10,7 +10,7 @@ import struct
 from random import Random
 
 from benchmarks.footage.mutants.kinds import Draw, File, Outside, kind
-from tests.support.odd_bytes import edit_boxes, join
+from tests.support.edit_bytes import edit_boxes, join
 
 _NAMES = ("mp4", "mkv", "ts", "avi", "mov", "webm", "mpg", "flv", "ogv", "m3u8", "mpd", "sdp", "txt", "")
 

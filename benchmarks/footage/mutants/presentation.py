@@ -9,7 +9,7 @@ import struct
 
 from benchmarks.footage.mutants.elements import edit_videos, element
 from benchmarks.footage.mutants.kinds import Draw, kind
-from tests.support.odd_bytes import edit_boxes, join
+from tests.support.edit_bytes import edit_boxes, join
 
 _ONE, _UNIT = 1 << 16, 1 << 30
 _QUARTERS = (

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.cli.text import format_number
+from jobs.cli.formatting import format_number
 
 _MOST_POINTS = 240
 _LOG_ABOVE = 20.0  # largest ÷ smallest beyond which a linear axis hides the small ones

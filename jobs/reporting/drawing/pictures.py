@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 
 from jobs.cli.progress import progress
-from jobs.cluster import here
+from jobs.cluster import in_process
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.reader import Dataset
 from pipelines.dataset.schema import KEPT
+from pipelines.deadline import run_with_deadline
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.source_file import source_file
-from pipelines.in_time import run_with_deadline
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.ranged import size_of
 from pipelines.sandbox import child
 
@@ -86,7 +86,7 @@ class Pictures:
             batches += [rows[k : k + _BATCH_CLIPS] for k in range(0, len(rows), _BATCH_CLIPS)]
         with (
             progress("report: pictures", total=sum(map(len, batches)), unit="clips") as bar,
-            closing(here.map_in_threads(self._batch, batches)) as made,
+            closing(in_process.map_in_threads(self._batch, batches)) as made,
         ):
             for batch in made:
                 for clip_id, pictures in batch.items():
@@ -111,9 +111,9 @@ class Pictures:
 
     def _kept(self, row: Row) -> np.ndarray:
         length_s = row["end_s"] - row["start_s"]
-        limits = confined.decode_limits(self._cfg.limits, length_s)
+        limits = sandboxed.decode_limits(self._cfg.limits, length_s)
         return child.call(
-            confined.sample_clip_pictures,
+            sandboxed.sample_clip_pictures,
             self._dataset.read(row, "mp4"),
             length_s,
             self._shapes(row),
@@ -129,11 +129,11 @@ class Pictures:
                 raise MediaError(Reason.MISSING, "the file has changed since it was curated")
             clock = Clocks(self._dataset.store, self._cfg).get(rows[0]["video_id"], file, size_bytes)
             return child.call(
-                confined.sample_pictures,
+                sandboxed.sample_pictures,
                 file,
                 clock,
                 stretches,
-                limits=confined.decode_limits(self._cfg.limits, whole_s),
+                limits=sandboxed.decode_limits(self._cfg.limits, whole_s),
             )
 
     def _shapes(self, row: Row) -> list[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from jobs.cli.text import format_timestamp, format_words
+from jobs.cli.formatting import format_timestamp, format_words
 from jobs.reporting.drawing.media import jpeg_uri
 from jobs.reporting.drawing.pictures import Pictures
 

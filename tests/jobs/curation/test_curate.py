@@ -17,7 +17,7 @@ from jobs.curate import check, run
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.inspect import describe
-from jobs.listing.holds import as_text
+from jobs.listing.dataset_text import as_text
 from pipelines.dataset.reader import open_dataset
 from pipelines.media.decode import frames_at, iterate_frames
 from pipelines.media.read_clock import read_clock

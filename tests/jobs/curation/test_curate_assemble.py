@@ -3,8 +3,8 @@ are gone."""
 
 from jobs.curation.analysis import Analysis
 from jobs.curation.assemble import BaseManifest, assemble
-from jobs.curation.clip import DecidedClip, PlacedClip
-from jobs.curation.deciding import Outcome, in_complete_shards
+from jobs.curation.clip_records import DecidedClip, PlacedClip
+from jobs.curation.decide import Outcome, in_complete_shards
 from pipelines.footage.listing import Footage
 from pipelines.records import Ignored, Missing, Quarantined, Source
 

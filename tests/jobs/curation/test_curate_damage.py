@@ -9,13 +9,13 @@ import pytest
 from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.assemble import BaseManifest as Nothing
 from jobs.curation.assemble import assemble
-from jobs.curation.clip import DecidedClip, PlacedClip
+from jobs.curation.clip_records import DecidedClip, PlacedClip
 from jobs.curation.config import CurateConfig, RequeueConfig
-from jobs.curation.deciding import Outcome
+from jobs.curation.decide import Outcome
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import merge_units
+from jobs.curation.measure_progress import merge_units
 from jobs.requeue import _requested_rows
-from jobs.upkeep.counts import _quarantine
+from jobs.upkeep.consistency import _quarantine
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.dataset.schema import QUARANTINE, SOURCES, is_gap, table
@@ -25,7 +25,7 @@ from pipelines.records import Span
 from pipelines.sandbox import child
 from pipelines.scores.config import ScoreConfig
 from pipelines.shots.config import ShotConfig
-from tests.pipelines.media.test_whole import packets_of, with_noise
+from tests.pipelines.media.test_intact_pictures import packets_of, with_noise
 from tests.support.footage import pan, write
 
 FRAMES = 120

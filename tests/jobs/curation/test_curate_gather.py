@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.measuring import merge_units
+from jobs.curation.measure_progress import merge_units
 from pipelines.records import Quarantined
 
 

@@ -15,11 +15,17 @@ import pytest
 from jobs.cli import progress as progress_module
 from jobs.cli.main import INTERRUPTED
 from jobs.cli.progress import progress
-from jobs.cluster.watch import MeasuredFootage, OpenItem, ProgressReporter, ProgressSnapshot, ProgressTracker
+from jobs.cluster.worker_progress import (
+    MeasuredFootage,
+    OpenItem,
+    ProgressReporter,
+    ProgressSnapshot,
+    ProgressTracker,
+)
 from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import MeasureProgress
+from jobs.curation.measure_progress import MeasureProgress
 from pipelines.footage.listing import find_footage
 from pipelines.sandbox import child
 from tests.support.footage import film, pan, write

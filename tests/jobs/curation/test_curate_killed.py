@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measure.killing import Ground, truth
-from pipelines.drill import Drill, has_killed, write_drill
+from pipelines.fault_injection import Drill, has_killed, write_drill
 
 KILLED = -signal.SIGKILL
 

@@ -19,7 +19,7 @@ from jobs.curation.curation import Curation
 from jobs.curation.shard_writer import ShardWriter
 from pipelines.dataset.reader import open_dataset
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.given import AllowedFootage
+from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import find_footage
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write

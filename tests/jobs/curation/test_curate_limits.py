@@ -8,11 +8,11 @@ import pytest
 from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
-from jobs.curation.measuring import merge_units
-from jobs.upkeep.forgetting import forget_source
+from jobs.curation.measure_progress import merge_units
+from jobs.upkeep.clear_failures import forget_source
 from pipelines.footage.listing import etag, find_footage
 from pipelines.ids import video_id
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.records import Source
 from pipelines.sandbox import child
 from pipelines.storage.open_store import open_store
@@ -92,7 +92,7 @@ def test_what_begins_like_no_video_is_refused_before_its_bytes_are_hashed(tmp_pa
 
 
 def test_a_file_that_does_not_end_in_time_is_one_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(confined, "_SLOW_BYTES_PER_S", 1e18)  # else what is large may take long
+    monkeypatch.setattr(sandboxed, "_SLOW_BYTES_PER_S", 1e18)  # else what is large may take long
     cfg = CurateConfig(footage=str(tmp_path), dataset=str(tmp_path / "dataset"), precision="fp32")
     cfg.limits.deadline_s = 1.0
     hung, film = tmp_path / "hung.mp4", tmp_path / "film.mp4"

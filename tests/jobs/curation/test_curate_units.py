@@ -15,7 +15,7 @@ from jobs.curation.analysis import SourceAnalyzer
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.measuring import merge_units
+from jobs.curation.measure_progress import merge_units
 from pipelines.footage.listing import find_footage
 from pipelines.sandbox import child
 from tests.support.footage import film, pan, texture, write, zoom

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.cluster.config import RayConfig
 from jobs.cluster.connect import connect
-from jobs.cluster.watch import (
+from jobs.cluster.worker_progress import (
     MAX_WORKER_DEATHS,
     OpenItem,
     ProgressReporter,
@@ -26,7 +26,7 @@ from jobs.curation.analysis import Analysis
 from jobs.curation.config import CurateConfig
 from jobs.curation.fingerprints import fingerprints
 from jobs.curation.graph import Graph
-from jobs.curation.measuring import merge_units
+from jobs.curation.measure_progress import merge_units
 from pipelines.footage.listing import find_footage
 from tests.support.footage import pan, write
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster import here
+from jobs.cluster import in_process
 from jobs.cluster.failures import one_line_message
 from jobs.curation import shard_writer
 from pipelines.dataset.reader import open_dataset
@@ -38,7 +38,7 @@ FAST = (
 def in_this_process(monkeypatch):
     """Where the disk is full is told to this process alone; a Ray that other tests have started knows nothing
     of it."""
-    monkeypatch.setattr(here, "_connected", lambda: False)
+    monkeypatch.setattr(in_process, "_connected", lambda: False)
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from jobs.cli.main import DONE, main
 from jobs.inspect import describe
 from jobs.listing.account import account_of, lost_line, quarantine_line
-from jobs.listing.holds import as_text
+from jobs.listing.dataset_text import as_text
 from pipelines.dataset.reader import open_dataset
-from tests.jobs.listing.made import bad, clip, content_of, make, video
+from tests.jobs.listing.table_rows import bad, clip, content_of, make, video
 
 A, B = "/footage/a.mp4", "/footage/b.mp4"
 CLIPS = [

@@ -5,9 +5,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.cli.text import format_bytes, format_duration, format_number, format_timestamp
+from jobs.cli.formatting import format_bytes, format_duration, format_number, format_timestamp
 from jobs.reporting.drawing.charts import axis, line_chart, thin
-from pipelines.spread import even_sample
+from pipelines.even_sample import even_sample
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-9)
 

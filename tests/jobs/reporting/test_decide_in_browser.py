@@ -6,7 +6,7 @@ import math
 import random
 import re
 
-from jobs.cli.text import format_duration
+from jobs.cli.formatting import format_duration
 from pipelines.recipes.config import RecipeConfig
 from pipelines.recipes.recipe import Recipe, Rule, load_recipe
 from tests.jobs.reporting.browser import document, driven, needs_browser

@@ -8,8 +8,8 @@ from jobs.curation.config import CurateConfig
 from jobs.reporting.drawing import pictures as module
 from jobs.reporting.drawing.pictures import Pictures, picture_width
 from pipelines.dataset.reader import Dataset
-from pipelines.footage.given import allowed_footage
-from pipelines.measure import confined
+from pipelines.footage.allowed_footage import allowed_footage
+from pipelines.measure import sandboxed
 from pipelines.media.decode import decode_frames, frames_at, frames_in_passes
 from pipelines.media.read_clock import read_clock
 from pipelines.storage.open_store import open_store
@@ -69,7 +69,7 @@ def made(tmp_path, source, rows):
 
 def assert_shown(frames, file, begin_s, length_s):
     for got, (num, height) in zip(frames, WANTED, strict=True):
-        times_s = begin_s + confined.interval_midpoints(length_s, num)
+        times_s = begin_s + sandboxed.interval_midpoints(length_s, num)
         np.testing.assert_array_equal(
             got,
             decode_frames(file, times_s, height, picture_width({"width": WIDTH, "height": HEIGHT}, height)),

@@ -20,7 +20,7 @@ from jobs.cluster.deepspeed_build import build
 build()
 import deepspeed
 from pathlib import Path
-from jobs.training import checkpoint, states
+from jobs.training import checkpoint, checkpoint_files
 from jobs.training.config import OptimConfig, ZeroConfig
 from jobs.training.engine import Engine
 from model.config import DiTConfig

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from jobs.training.states import latest_checkpoint
+from jobs.training.checkpoint_files import latest_checkpoint
 from model.checkpoint.lora import load_lora, merge_lora
 from model.checkpoint.weights import load_dit, read_record, save_weights
 from tests.conftest import run_job

@@ -14,8 +14,8 @@ import pytest
 from jobs.cli.compose import compose
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import Run
-from jobs.training.continuing import resume_notes
-from jobs.training.states import BadStateError, damaged, latest_checkpoint, read_step
+from jobs.training.checkpoint_files import BadStateError, damaged, latest_checkpoint, read_step
+from jobs.training.resume import resume_notes
 from pipelines.precision import AUTO, decide
 from tests.conftest import TINY, run_job
 

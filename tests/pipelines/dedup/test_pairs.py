@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.dedup import pairs
+from pipelines.dedup.choose_copies import duplicates
 from pipelines.dedup.compare import compare
 from pipelines.dedup.config import DedupConfig
-from pipelines.dedup.keep import duplicates
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import content, find_pairs
 from tests.pipelines.dedup.moments import filmed, looks_of, row

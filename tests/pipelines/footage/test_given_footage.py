@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipelines.footage.given import AllowedFootage, FootageRoot, allowed_footage
+from pipelines.footage.allowed_footage import AllowedFootage, FootageRoot, allowed_footage
 from pipelines.storage import s3
 
 _MP4 = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 64

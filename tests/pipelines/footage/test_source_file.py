@@ -17,7 +17,7 @@ from pipelines.footage.identity import object_id
 from pipelines.footage.listing import etag, recheck_source
 from pipelines.footage.source_file import read_video_id, remote_file
 from pipelines.ids import VideoHasher, video_id
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.config import LimitConfig
 from pipelines.media.ranged import RangedFile
 from pipelines.media.sniff import HEAD_BYTES
@@ -276,7 +276,7 @@ def test_an_object_that_begins_like_no_video_is_refused_by_its_first_bytes(tmp_p
 
 
 def test_a_file_of_this_machine_whose_bytes_do_not_end_in_time_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(confined, "_SLOW_BYTES_PER_S", 1e18)  # else what is large may take long
+    monkeypatch.setattr(sandboxed, "_SLOW_BYTES_PER_S", 1e18)  # else what is large may take long
     film = tmp_path / "film.mp4"
     film.write_bytes(b"\0\0\0\x10ftypisom")
     os.truncate(film, 60 * 1024**3)  # to hash so much takes minutes
@@ -290,5 +290,5 @@ def test_a_file_of_this_machine_whose_bytes_do_not_end_in_time_is_given_up(tmp_p
 
 def test_more_bytes_have_more_time():
     cfg = LimitConfig(deadline_s=10)
-    assert confined.full_read_limits(cfg, 0).deadline_s == 10
-    assert confined.full_read_limits(cfg, 10**11).deadline_s == 10 + 10**5
+    assert sandboxed.full_read_limits(cfg, 0).deadline_s == 10
+    assert sandboxed.full_read_limits(cfg, 10**11).deadline_s == 10 + 10**5

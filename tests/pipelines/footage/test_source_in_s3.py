@@ -9,7 +9,7 @@ from pipelines.errors import MediaError, Reason
 from pipelines.footage import source_file
 from pipelines.footage.cache import FootageCache
 from pipelines.ids import video_id
-from pipelines.measure import confined
+from pipelines.measure import sandboxed
 from pipelines.media.config import FootageConfig
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.ranged import RangedFile
@@ -42,13 +42,13 @@ def test_a_source_in_s3_is_hashed_probed_and_cut_as_the_file(s3, tmp_path, monke
     s3.client().put_object(Bucket=bucket, Key="films/a.mov", Body=path.read_bytes())
     uri = f"s3://{bucket}/films/a.mov"
     assert source_file.read_video_id(uri) == video_id(path)
-    header = confined.read_header(path, "x", FootageConfig())
-    clock = confined.header_clock(header)
+    header = sandboxed.read_header(path, "x", FootageConfig())
+    clock = sandboxed.header_clock(header)
     start, end = int(clock.pts[20]), int(clock.pts[40])
     span, cfg = Span(start, end, clock.time_base), CutConfig(max_lead_share=1.0)
     with source_file.source_file(uri) as file:
         assert isinstance(file, RangedFile) == (small_bytes == 0)
-        assert call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS).equals(
+        assert call(sandboxed.read_header, file, "x", FootageConfig(), limits=LIMITS).equals(
             header, check_metadata=True
         )
         hashes = call(shown, file, clock, start, end, limits=LIMITS)
@@ -67,7 +67,7 @@ def test_a_source_that_changes_while_it_is_read_is_missing_not_mixed(s3, tmp_pat
         file.read(0, 1000)
         s3.client().put_object(Bucket=bucket, Key="a.mkv", Body=bytes(5 * 1024**2))
         with pytest.raises(MediaError) as caught:
-            call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS)
+            call(sandboxed.read_header, file, "x", FootageConfig(), limits=LIMITS)
     assert caught.value.reason is Reason.MISSING
     with pytest.raises(MediaError) as caught:
         source_file.read_video_id(f"s3://{bucket}/none.mkv")

@@ -16,12 +16,12 @@ from pipelines.errors import MediaError, Reason
 from pipelines.media import packets
 from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_frames, iterate_pictures
+from pipelines.media.intact_pictures import intact_pictures
 from pipelines.media.picture import picture_hash
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
-from pipelines.media.whole import intact_pictures
+from tests.support.edit_bytes import without_box
 from tests.support.footage import pan, write
-from tests.support.odd_bytes import without_box
 from tests.support.odd_sources import EDITS, REFUSED, SOURCES, X264
 
 

@@ -15,8 +15,8 @@ import pytest
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut_clip
 from pipelines.errors import MediaError, Reason
-from pipelines.footage.partial import supports_partial_reads
-from pipelines.measure import confined
+from pipelines.footage.partial_reads import supports_partial_reads
+from pipelines.measure import sandboxed
 from pipelines.media import ranged
 from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_pictures
@@ -91,15 +91,15 @@ def cut_of(path: Path, source, out: Path, clock, first: int, last: int) -> tuple
 def test_headers_pictures_and_cuts_are_those_of_the_file(name, tmp_path):
     path = SOURCES[name](tmp_path / name) if name in SOURCES else render(name, tmp_path)
     file = Far(path).file
-    header = call(confined.read_header, path, "x", FootageConfig(), limits=LIMITS)
-    far_header = call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS)
+    header = call(sandboxed.read_header, path, "x", FootageConfig(), limits=LIMITS)
+    far_header = call(sandboxed.read_header, file, "x", FootageConfig(), limits=LIMITS)
     assert far_header.equals(header, check_metadata=True)
-    clock = confined.header_clock(header)
+    clock = sandboxed.header_clock(header)
     first, last = len(clock.pts) // 3, len(clock.pts) // 3 + 8
     span = int(clock.pts[first]), int(clock.pts[last])
     assert call(shown, file, clock, *span, limits=LIMITS) == call(shown, path, clock, *span, limits=LIMITS)
     picked = [
-        call(confined.pick_frames, source, clock, span[0], 8, 3, limits=LIMITS) for source in (path, file)
+        call(sandboxed.pick_frames, source, clock, span[0], 8, 3, limits=LIMITS) for source in (path, file)
     ]
     np.testing.assert_array_equal(*picked)
     assert cut_of(path, file, tmp_path / "far.mp4", clock, first, last) == cut_of(
@@ -164,7 +164,7 @@ def test_a_stretch_in_the_middle_costs_a_fraction_of_the_file(long_files, tmp_pa
     call(shown, far.file, clock, *bounds, limits=LIMITS)
     assert 0.05 * size < far.fetched < 0.45 * size  # 2 of 30 s, the head, the index
     far = Far(path)
-    call(confined.pick_frames, far.file, clock, bounds[0], 48, 2, limits=LIMITS)
+    call(sandboxed.pick_frames, far.file, clock, bounds[0], 48, 2, limits=LIMITS)
     assert far.fetched < 0.45 * size
     far = Far(path)
     made, _ = cut_of(path, far.file, tmp_path / "clip.mp4", clock, 400, 448)
@@ -207,11 +207,11 @@ def broken(offset: int, size: int) -> bytes:
 def test_bytes_that_can_not_be_had_end_the_call_and_may_come_another_time(read_range, message, tmp_path):
     file = read_by_ranges("gone.mp4", 10**6, read_range)
     with pytest.raises(MediaError, match=message) as caught:
-        call(confined.read_header, file, "x", FootageConfig(), limits=LIMITS)
+        call(sandboxed.read_header, file, "x", FootageConfig(), limits=LIMITS)
     assert caught.value.reason is Reason.MISSING
     assert not caught.value.permanent
     far = Far(render("h264_mkv", tmp_path))
-    assert call(confined.read_header, far.file, "x", FootageConfig(), limits=LIMITS).num_rows == 72
+    assert call(sandboxed.read_header, far.file, "x", FootageConfig(), limits=LIMITS).num_rows == 72
 
 
 def read_all(file):

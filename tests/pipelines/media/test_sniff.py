@@ -11,8 +11,8 @@ from pipelines.media.config import FootageConfig
 from pipelines.media.probe import open_container, probe
 from pipelines.media.read_clock import read_clock
 from pipelines.media.sniff import HEAD_BYTES, sniff
+from tests.support.edit_bytes import boxes, edit_boxes, join
 from tests.support.footage import pan, write
-from tests.support.odd_bytes import boxes, edit_boxes, join
 
 FRAMES = pan(1, 20, 48, 64)
 RENDERED = {

@@ -193,11 +193,11 @@ def test_ffmpeg_without_memory_is_out_of_memory(tmp_path):
 
 
 def tell_and_return(numbers, value):
-    from pipelines.sandbox import telling
+    from pipelines.sandbox import progress_pipe
 
-    telling._EVERY_S = 0.0
+    progress_pipe._EVERY_S = 0.0
     for number in numbers:
-        telling.report_progress(number)
+        progress_pipe.report_progress(number)
     return value
 
 

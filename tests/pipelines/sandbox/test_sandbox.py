@@ -17,8 +17,8 @@ import pytest
 from pipelines.errors import MediaError, Reason
 from pipelines.sandbox import call_filter, capabilities, child
 from pipelines.sandbox.calls import SYSCALL_NUMBERS
-from pipelines.sandbox.cell import FILTER, LANDLOCK, NAMESPACES, IsolationSupport, detect_support
 from pipelines.sandbox.child import Limits, call
+from pipelines.sandbox.isolation import FILTER, LANDLOCK, NAMESPACES, IsolationSupport, detect_support
 from tests.support.hostile_child import ALLOWED_ATTEMPTS, SECRET
 
 LIMITS = Limits(20, 2**28, 2**20)
@@ -236,10 +236,10 @@ def test_a_link_in_the_place_of_what_a_child_made_is_not_followed(tmp_path):
 
 def answer(data, times=1):
     """In the place of the answer, and no more."""
-    from pipelines.sandbox import telling
+    from pipelines.sandbox import progress_pipe
 
     for _ in range(times):
-        os.write(telling._pipe, data)
+        os.write(progress_pipe._pipe, data)
     os._exit(0)
 
 
@@ -304,7 +304,7 @@ FORGETFUL = """
 import ctypes, os, sys
 from pathlib import Path
 from pipelines.sandbox import landlock
-from pipelines.sandbox.cell import Isolation, IsolationSupport
+from pipelines.sandbox.isolation import Isolation, IsolationSupport
 file, room = Path(sys.argv[1]), Path(sys.argv[2])
 about = ctypes.create_string_buffer(256)
 ctypes.CDLL(None).fstatfs(os.open(file, os.O_RDONLY), about)

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.confined import measure_unit
 from pipelines.measure.measure import preload
+from pipelines.measure.sandboxed import measure_unit
 from pipelines.measure.signals import SCHEMA
 from pipelines.media.config import FootageConfig
 from pipelines.media.read_clock import read_clock

@@ -1,0 +1,13 @@
+"""A text of somebody else's → the same for a table: in one line, without what would be taken for a command.
+
+In: names of files, captions, messages. Out: text of one line.
+"""
+
+from __future__ import annotations
+
+from jobs.cli.terminal_text import escape_line
+
+
+def single_line(text: str) -> str:
+    """Line breaks become ` / `; what else a terminal would obey or hide is spelled out."""
+    return escape_line(text.replace("\r\n", " / ").replace("\n", " / "))
