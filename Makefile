@@ -1,6 +1,6 @@
 # Two commands are all a new machine needs: `make demo` and `make test`. Both set up .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types check test demo bench lock audit clean
+.PHONY: help setup lint check test demo bench lock audit clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -40,15 +40,14 @@ $(READY): $(LOCKS) pyproject.toml
 	@$(BIN)/python -m jobs.cluster.deepspeed_build 2>$(VENV)/deepspeed_build.log || { cat $(VENV)/deepspeed_build.log; exit 1; }
 	@touch $@
 
-lint: $(READY)  ## ruff: rules and format
+lint: $(READY)  ## ruff (rules and format), then mypy
 	@echo "lint: ruff"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
+	@echo "lint: mypy"
+	@$(BIN)/mypy --no-error-summary
 
-types: $(READY)  ## mypy (no part of lint until nothing is left of what it finds)
-	@$(BIN)/mypy
-
-check: lint  ## lint, then the tests of the model and all that is pure: about two minutes
+check: lint  ## lint, then the tests of the model and all that is pure
 	@$(BIN)/python -m pytest $(PURE)
 
 test: lint  ## lint, then the tests (TESTS=<folder, file or options of pytest>)

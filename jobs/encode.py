@@ -1,8 +1,8 @@
 """`rushes encode`: a dataset's latents and text embeddings, computed once and cached beside its shards.
 
 In: a dataset and a VAE. Out: `latents/<fingerprint>/` in the dataset, and `texts/` with what a next VAE needs
-no more. What is there already is not made again; what can't be read is left out, told, and tried again by the
-next run.
+no more. Existing shards are not encoded again; clips that can't be read are skipped, reported, and retried by
+the next run.
 """
 
 from __future__ import annotations

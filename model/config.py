@@ -177,8 +177,8 @@ TASKS = ("text", "first_frame", "first", "last", "both_ends", "interior", "indep
 
 @dataclass
 class ConditionConfig:
-    """What a training sample is told of its own video. One mix for all that the model is later asked to
-    do."""
+    """Which parts of its own video a training sample is conditioned on: one mix of tasks for all uses of the
+    model."""
 
     mix: dict[str, float] = field(
         default_factory=lambda: {
@@ -335,7 +335,7 @@ def dit_config(size: str, **overrides: Any) -> DiTConfig:
 
 
 def config_from_dict(kind: type, values: Any, where: str) -> Any:
-    """A config dataclass of what a file says, every value held against its type and its limits.
+    """Build a config dataclass from a file's values; each value is checked against its type and limits.
 
     Args:
         where: the file, and what of it, for errors.

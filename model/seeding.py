@@ -1,5 +1,4 @@
-"""Randomness that is always somebody's: weights from a seed, noise from a generator, never from torch's
-global state.
+"""Explicit random state: weights come from a seed, noise from a generator, never from torch's global state.
 
 In: a seed or a generator. Out: the same numbers whatever ran before, on whatever device they are then used.
 """

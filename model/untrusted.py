@@ -1,5 +1,5 @@
-"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of
-safetensors files.
+"""Limits for untrusted files, checked before they are parsed: JSON files and the headers of safetensors
+files.
 
 In: a path. Out: the JSON's value, or nothing; or one line that says which bound was passed.
 `pipelines.untrusted` holds the same for what a dataset is made of: the two packages know nothing of each

@@ -1,8 +1,8 @@
-"""A call that may never return: whoever makes it goes on at a deadline.
+"""Calls with a deadline, for functions that may block forever.
 
-In: a function that waits for a disk or a server. Out: what it returns, or `MediaError`. It runs in a thread
-that is left behind when the time is over: for a look of which nothing remains but the thread. What reads
-much, or decodes, belongs into `pipelines.sandbox.child`, whose process is ended.
+In: a function that waits for a disk or a server. Out: what it returns, or `MediaError`. The function runs in
+a thread that is abandoned at the deadline, so use it only for short system calls. Decoding and long reads
+belong in `pipelines.sandbox.child`, which kills its process.
 """
 
 import threading
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run_with_deadline(action: Callable[[], T], deadline_s: float) -> T:
-    """What the action returns, if it does within so many seconds.
+    """The result of the action, if it returns within `deadline_s` seconds.
 
     Raises:
         MediaError: timed_out.
@@ -41,7 +41,7 @@ def run_with_deadline(action: Callable[[], T], deadline_s: float) -> T:
 
 
 def consume_with_deadline(pieces: Iterable[bytes], take: Callable[[bytes], Any], deadline_s: float) -> None:
-    """Take all pieces, if they come within so many seconds; no more is taken then.
+    """Pass each chunk to `update`; stop with an error after `deadline_s` seconds.
 
     Raises:
         MediaError: timed_out.

@@ -1,4 +1,4 @@
-"""Files that are whole and on the disk before anything relies on them.
+"""Atomic and durable file writes: temporary file, fsync, rename.
 
 In: a path and what is to be in it. Out: the file in its place, whole or not at all, also after the power was
 cut: its bytes are on the disk before it has its name, and its name before the call returns.
@@ -26,10 +26,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file in place of what was there; of a link, the link.
+    """Replace a file atomically; a link is replaced itself, not its target.
 
     Args:
-        write: fills an empty file that nobody has known before, beside the path.
+        write: fills a new temporary file beside the path.
     """
     new = _new_beside(path)
     try:

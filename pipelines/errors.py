@@ -1,8 +1,8 @@
 """What can be wrong with footage: a closed set of reasons, and the one exception that carries them.
 
 Every door to a decoder, demuxer or encoder raises `MediaError`, never the library's own exception; the graph
-turns it into a quarantine row. What is wrong with the place where we work is no file's fault, and ends the
-job.
+turns it into a quarantine row. Errors of the host (full disk, too many open files) are no fault of a file and
+end the job.
 """
 
 import errno
@@ -33,16 +33,16 @@ class Reason(StrEnum):
 
     @property
     def permanent(self) -> bool:
-        """Whether trying again with the same bytes and code would end the same way."""
+        """Whether the failure is permanent: a retry with the same bytes and code would fail again."""
         return self not in (Reason.MISSING, Reason.INTERNAL)
 
 
 class PlaceError(OSError):
-    """Where we write can't be written, such as a full disk: nothing is said of any file."""
+    """The host can't be written to, for example because its disk is full; says nothing about any source."""
 
 
 def is_host_error(error: BaseException) -> TypeGuard[OSError]:
-    """Whether an error, Python's or FFmpeg's, is of the place where we work, and would be any file's."""
+    """Whether an error of Python or FFmpeg is caused by the host (its errno says so), not by the file."""
     return isinstance(error, OSError) and error.errno in _OF_THE_PLACE
 
 

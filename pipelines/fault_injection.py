@@ -1,4 +1,4 @@
-"""Kills on purpose, at named moments of a run, to prove that it can be killed there.
+"""Fault injection: kills a process at a named point of a run, to test recovery from there.
 
 In: the environment variable RUSHES_DRILL, naming a JSON file like `{"boundary": "clips:after", "nth": 2,
 "victim": "driver", "token": "a"}`. Out: the second time that any process of the run passes the named
@@ -32,7 +32,7 @@ _DRIVER, _KILLED = "driver", "killed"
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """Who is killed when.
+    """Which process is killed at which point.
 
     Attributes:
         boundary: its name.
@@ -65,12 +65,12 @@ def write_drill(drill: Drill, folder: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What workers must have in their environment to take part; nothing where there is no drill."""
+    """The environment variables that workers need for a drill; empty without a drill."""
     return {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
 
 
 def register_driver() -> None:
-    """This process is the driver of the run from here on.
+    """Register this process as the driver of the run.
 
     Raises:
         FileNotFoundError: RUSHES_DRILL names no file.
@@ -88,7 +88,7 @@ def register_driver() -> None:
 
 
 def kill_point(name: str) -> None:
-    """A moment at which a run may be killed: does nothing, or somebody does not live to see the next line.
+    """A point at which a drill may kill a process; otherwise does nothing.
 
     Raises:
         RuntimeError: the driver, who is to be killed, is on another machine.

@@ -1,4 +1,4 @@
-"""A name that is not known → the known one that was meant, most likely.
+"""An unknown name → the closest known name, for error messages.
 
 In: a word, and the words that there are. Out: the nearest, or nothing.
 """

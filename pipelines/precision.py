@@ -1,4 +1,4 @@
-"""Which numbers networks multiply in: bfloat16 where the device does it fast, else float32.
+"""The precision of matrix products: bfloat16 where the device supports it at full speed, else float32.
 
 In: what the user asked for, and what an earlier part of the same work was done in. Out: one choice, made once
 by whoever starts the work and handed to all workers. No timing decides. Light: torch is imported only to ask
@@ -47,7 +47,7 @@ def decide(requested: str, gpu: bool = False, previous: str | None = None) -> Pr
 
     Args:
         requested: one of `CHOICES`.
-        gpu: whether it runs on GPUs. The one who decides need not have one: those of a cluster do.
+        gpu: whether the work runs on GPUs; the deciding process (the driver) need not have one.
         previous: what the work that is gone on with was done in, if there is any; `auto` keeps it.
     """
     lacking = lacks_bfloat16(gpu)

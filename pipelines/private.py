@@ -1,8 +1,7 @@
-"""Folders that are nobody else's: scratch and caches in a place that all users of a machine write to, as /tmp
-is.
+"""Private folders for scratch files and caches inside a shared folder such as /tmp.
 
-In: where one is wanted. Out: a folder that is ours alone, or why it can't be: whoever was first there with a
-link or a folder of his own would decide what we read, and what is written over.
+In: a path. Out: a folder that only this user can access, or an error. Without the check another user could
+place a link or a folder there first, and control what is read and overwritten.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Texts that may hold a key → the same without it, for whatever is shown or written down.
+"""Removes credentials from text before it is printed or written.
 
 In: messages of libraries, addresses, lines of a log. Out: text in which `***` stands for each key and
 password: in an address before its host, in the signature of a signed address, in a header, in the name of an
@@ -48,12 +48,12 @@ def redact(text: str) -> str:
 
 
 def contains_secret(address: str) -> bool:
-    """Whether an address has a key in it. What is no address, as a name or a sentence, has none."""
+    """Whether a URL contains a credential. False for text that is not a URL."""
     return "://" in address and any(pattern.search(address) for pattern, _ in _PATTERNS)
 
 
 def check_no_secret(what: str, address: str) -> None:
-    """Refuse an address that has a key in it: it would be written down with whatever is made from it.
+    """Reject a URL that contains a credential, which would end up in configs, logs and datasets.
 
     Args:
         what: the key or variable that it was given as.

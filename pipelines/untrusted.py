@@ -1,5 +1,5 @@
-"""How much of a file that somebody else made is read before anything is built of it: JSON, and the heads of
-safetensors files.
+"""Limits for untrusted files, checked before they are parsed: JSON files and the headers of safetensors
+files.
 
 In: bytes, and what they are called. Out: the JSON's value, or nothing; or one line that says which bound was
 passed. Tables are `table_bounds`' matter. `model.untrusted` holds the same for folders of weights: the two
@@ -95,7 +95,7 @@ def read_object(
 
 
 def check_safetensors_header(start: bytes, where: str) -> None:
-    """Whether the head of a safetensors file may be parsed. What it says is for the package to check.
+    """Check the size limits of a safetensors header. Its content is validated by the safetensors package.
 
     Args:
         start: the file, or its beginning with the head.

@@ -1,4 +1,4 @@
-"""Weights that come inside Python packages: where they lie, and whether they are the ones that we mean.
+"""Weights inside Python packages: their path, and a check of their sha256.
 
 In: a package, a file in it, the hash that it must have. Out: its path, once its content has been looked at. A
 registry hands out what a package's owner puts there; what our numbers rest on is pinned here by content, and

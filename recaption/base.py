@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipView:
-    """What a captioner is shown of one clip.
+    """The input of a captioner for one clip.
 
     `frames` are RGB, uint8 (T, H, W, 3), native size, spread evenly over the clip: as many as the captioner
     wants, so there may be none; `scores` are those of the index (camera, motion, tags …); `text` is what the
@@ -61,8 +61,8 @@ class Captioner(Protocol):
     fingerprint: str
 
     def num_frames_needed(self, scores: Mapping[str, Any]) -> int:
-        """How many frames it must see of a clip with these scores; 0 if what was measured is enough. Then no
-        footage is opened for the clip, and no model is needed.
+        """Number of frames that the captioner needs of a clip with these scores. 0 if the scores are enough:
+        then no footage is opened and no model is loaded.
         """
 
     def caption(self, view: ClipView) -> Caption: ...

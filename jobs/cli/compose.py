@@ -38,7 +38,7 @@ class ComposedConfig:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One argument as typed: `name=value`, or `+name=value`, which adds to a map.
+    """One command line override: `name=value`, or `+name=value`, which adds to a map.
 
     `key` is the key that it is about: the one of that name, the map that an entry is of, or None for
     `experiment`.

@@ -24,8 +24,8 @@ REQUIRED = "???"
 class ConfigKey:
     """One key of a job as a user types it, such as `shots.detector`.
 
-    `path_like` if it takes a path; `words` if it takes what a person writes, which is no address whatever it
-    looks like.
+    `path_like` if the value is a path; `words` if it is free text (a prompt), which is never treated
+    as a URL.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""One process at a time works in a folder, from whichever machine or container it comes.
+"""File locks: one process at a time works in a folder, across machines and containers.
 
 In: a file in that folder. Out: a lock on it that lasts as long as the process that holds it: nothing has to
 be tidied up after one that was killed.

@@ -1,4 +1,4 @@
-"""A folder that the user named for a run, and that the run has to itself while it lasts.
+"""An output folder that a run locks while it works.
 
 In: what `out=` names. Out: the folder, made if it was not there, with a lock on it. One that is there already
 may be anybody's: of somebody else, or with links in it that lead elsewhere (a run that was downloaded), it
@@ -48,7 +48,7 @@ def lock_folder(folder: Path) -> Path:
 
 
 def unlock_folder(folder: Path) -> None:
-    """Another run may have the folder. Nothing happens if it was not held."""
+    """Unlock the folder; does nothing if it is not locked."""
     lock = _held.pop(folder.absolute(), None)
     if lock is not None:
         os.close(lock)

@@ -1,5 +1,4 @@
-"""Footage that this user has curated on this machine: what other jobs may go back to without being given it
-again.
+"""History of footage that this user has curated on this machine; later jobs may open it without `footage=`.
 
 In: footage as it was given to `rushes curate`. Out: the same, in later jobs of the same user. It is kept in
 the user's own folder for state, never in a dataset: a dataset of somebody else can't say what this user gave.
@@ -65,8 +64,8 @@ def recorded_footage() -> list[FootageRoot]:
 
 
 def allowed_footage_for(footage: str | None, uri_column: str) -> AllowedFootage:
-    """What rows of a dataset may be opened for: the footage that is given now, and what this user curated
-    here before."""
+    """The footage that a job may open: the `footage=` of this job, and what this user curated on this machine
+    before."""
     now = () if footage is None else (FootageRoot(footage, uri_column),)
     return AllowedFootage((*now, *recorded_footage()), through_links=True)
 

@@ -1,5 +1,5 @@
-"""Texts of somebody else's → the same for a terminal and a log: what would be taken for a command, or hidden,
-is spelled out.
+"""Escapes untrusted text for terminals and logs: control and invisible characters are written as escape
+sequences.
 
 In: names of files, captions, messages. Out: text in which control characters (of C0, C1, and DEL), marks of
 writing direction, line and paragraph separators, characters of no width and halves of surrogate pairs stand
@@ -31,7 +31,7 @@ _ERRORS = "rushes.spelled"
 
 
 def escape_line(text: str) -> str:
-    """The text in one line, with nothing in it that a terminal would obey or hide."""
+    """The text on one line, with control and invisible characters escaped."""
     return _SPELLED_OUT.sub(_spelled, text)
 
 
@@ -68,8 +68,8 @@ def _in_json(letter: str) -> str:
 
 
 def escape_standard_streams() -> None:
-    """From now on all that this process prints is shown like that; what the terminal's encoding lacks is
-    spelled out too, where Python would stop with an error.
+    """Escape everything that this process writes to stdout and stderr, including characters that the
+    terminal's encoding lacks.
     """
     codecs.register_error(_ERRORS, _replaced)
     for name in ("stdout", "stderr"):

@@ -1,4 +1,4 @@
-"""The door to Ray: a local one that is started and stopped with the job, or a running cluster.
+"""Connects to Ray: a local instance that lives as long as the job, or a running cluster.
 
 In: a RayConfig. Out: a block in which `ray` is connected, with this project's code importable on every
 worker.
@@ -135,7 +135,7 @@ def check_fits(cfg: RayConfig, key: str, num: int, cpus: float, gpu: bool) -> No
 
 
 def missing_resources(there: dict[str, float], num: int, cpus: float, gpu: bool) -> str | None:
-    """What is asked for and what there is, if there is too little of it."""
+    """A message with the requested and available resources; None if they suffice."""
     if gpu and there["GPU"] < num:
         return f"with a GPU each needs {num} GPUs, and there {_is(there['GPU'], 'GPU')}"
     if there["CPU"] + 1e-6 < num * cpus:

@@ -1,7 +1,7 @@
 """What went wrong on a Ray worker, in one line, and whether trying again could help.
 
-In: an exception as Ray hands it on, its traceback in its message. Out: the words of whoever raised it. The
-whole story goes to a run's log.
+In: an exception that Ray passed on, with the traceback in its message. Out: the original error's message in
+one line. The full traceback goes to the run's log.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def first_line(error: BaseException) -> str:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether trying again would end the same way."""
+    """Whether the error is permanent, so that a retry would fail again."""
     cause = cause_of(error)
     if isinstance(cause, OSError):
         return isinstance(cause, _LASTING_FILES) or cause.errno in _LASTING_ERRNO

@@ -1,4 +1,4 @@
-"""Small work, in this process: what is small, and how it is done where no Ray is started for it.
+"""Runs small work in this process, without starting Ray.
 
 In: how much there is to do. Out: whether it is done here; what a function makes of each item, in as many
 threads as there are cores. Footage of others is decoded in the killable children of this process, exactly as

@@ -22,7 +22,7 @@ _CLIENT_CALL = "/ray.rpc.RayletDriver/ClusterInfo"
 
 
 def check_answers(address: str) -> None:
-    """Ask whoever is there.
+    """Check that a Ray cluster answers at the address.
 
     Raises:
         ConnectionError: nothing listens there, what listens is no Ray, or it wants another token than this

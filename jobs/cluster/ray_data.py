@@ -1,4 +1,4 @@
-"""Rows through Ray Data, watched: what every graph of jobs does alike.
+"""Streams rows through Ray Data with stall detection; shared by all jobs.
 
 In: values as JSON can say them, so that a block has the same type whatever is null in it. Out: the values
 that come back, as they are finished; and how much memory a task may ask for.
@@ -57,7 +57,7 @@ def iterate_results(
 
 @contextmanager
 def label_errors(item: str) -> Iterator[None]:
-    """A block whose errors say what was being worked on, in a line: they reach a person far from here.
+    """Within the block, errors are re-raised as one line that names the current item.
 
     Raises:
         RuntimeError: whatever is raised in it.
@@ -69,8 +69,7 @@ def label_errors(item: str) -> Iterator[None]:
 
 
 def clamp_task_memory(requested_bytes: int) -> int:
-    """As many bytes as a task wants, or nearly all of the largest node: Ray never starts one that asks for
-    more."""
+    """The memory request of a task, clamped to 90% of the largest node: Ray never schedules a larger one."""
     import ray
 
     largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)

@@ -23,7 +23,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def torch_config(backend: str) -> TorchConfig:
-    """What Ray Train is told of a backend, `gloo` or `nccl`, on the Ray that this process is connected to."""
+    """The TorchConfig for a backend, `gloo` or `nccl`, on the connected Ray."""
     alone = ray.util.get_node_ip_address() == _LOOPBACK  # no second machine can join it
     return _AloneConfig(backend=backend) if alone else TorchConfig(backend=backend)
 

@@ -1,11 +1,11 @@
-"""Who is at work on what, and how far: finds the one that kills its workers, and tells what a stage waits for
-when nothing moves.
+"""Progress of workers: detects items that kill their workers, and reports what a stage waits for when it
+stalls.
 
 In: workers say what they begin, how far they are and what they end. Out: an item over which a worker died
 again and again is given up, alone; how much footage is measured; lines for the person at the console.
 
-Ray starts a dead worker's task again, for ever. What is open when its worker begins it once more was open
-when a worker died.
+Ray restarts the task of a dead worker without limit. An item that is still open when a worker begins it again
+was open when a worker died.
 """
 
 import logging
@@ -65,7 +65,7 @@ class MeasuredFootage:
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """What moves: how often anything was begun or ended so far, and what is open, the oldest first."""
+    """A snapshot of progress: the number of begin and end events so far, and the open items, oldest first."""
 
     moves: int
     open: tuple[OpenItem, ...]
@@ -73,7 +73,7 @@ class ProgressSnapshot:
 
 
 class ProgressTracker:
-    """Where workers report. One per run, an actor in Ray; a plain object where all work is done in one
+    """Collects the reports of workers. One per run: a Ray actor, or a plain object if all work runs in one
     process."""
 
     def __init__(self) -> None:
@@ -83,7 +83,8 @@ class ProgressTracker:
         self._far = MeasuredFootage()
 
     def begin(self, stage: str, item: str, node: str, pid: int) -> int:
-        """How many workers died over the item so far; if they are MOST_DEATHS, it is not begun."""
+        """Register the start of an item; returns how many workers have died on it. At MOST_DEATHS the item is
+        not started."""
         key = (stage, item)
         self._moves += 1
         if self._open.pop(key, None) is not None:

@@ -41,11 +41,11 @@ logger = logging.getLogger(__name__)
 class Analysis:
     """What is known of a source so far.
 
-    `as_listed` is what its source was when it was listed: of another, nothing counts. `lost` are rows of
-    stretches that are lost, with reason, message, start_s and end_s, `lost_s` how long they are together:
-    None where nobody knows; `others` says which other films its file has. `units` is how many its video was
-    divided into, `unit` the one this is about; `finished` tells that `clips` are all there are; `decoded_s`
-    is how many seconds of footage were decoded for it now.
+    `as_listed` is (size, ETag) of the source when it was listed; results for another version are
+    discarded. `lost` are rows of stretches that are lost, with reason, message, start_s and end_s, `lost_s`
+    how long they are together: None where nobody knows; `others` says which other films its file has. `units`
+    is how many its video was divided into, `unit` the one this is about; `finished` tells that `clips` are
+    all there are; `decoded_s` is how many seconds of footage were decoded for it now.
     """
 
     source_uri: str
@@ -87,7 +87,7 @@ _WHOSE_FAULT = (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.CRASHED)
 
 
 class StepNotFinished(Exception):
-    """A step is not finished, and working is not allowed."""
+    """A step is not committed yet, and computing it is not allowed in this call."""
 
 
 class SourceAnalyzer:
@@ -332,7 +332,7 @@ class SourceAnalyzer:
 
 
 def lost_rows(clock: Clock, gaps: list[Gap]) -> dict[str, Any]:
-    """What is told of a video's gaps: rows, and how many seconds are lost.
+    """The record of a video's gaps: rows, and the total of lost seconds.
 
     Times are those of the clips: of the container's own clock. Of very many gaps the first have rows of their
     own.

@@ -36,9 +36,8 @@ FRAMELESS_BATCH_CLIPS = 4096  # of any: nothing is read
 
 
 def caption_input_hash(clip: Mapping[str, Any], cfg: CaptionConfig) -> str:
-    """Hash of what a captioner is told of a clip besides its frames. A caption is made again where that is
-    not the same: not when a score is measured anew and stays what it was, nor when one that no caption tells
-    of changes.
+    """Hash of a captioner's inputs other than frames. A clip is captioned again only if this hash changes:
+    not if a score is measured again with the same value, and not if a score changes that captions don't use.
     """
     return fingerprint([clip["source_text"], *(clip[name] for name in required_scores(cfg))])
 
@@ -62,7 +61,7 @@ class CaptionWorker:
             )
 
     def needs_no_frames(self, clip: Mapping[str, Any]) -> bool:
-        """Whether the captioner wants to see no frame of a clip: then its source need not be there."""
+        """Whether the captioner needs no frames of a clip; its source may then be missing."""
         return not self._captioner.num_frames_needed(clip)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class DecidedClip:
-    """A candidate, and what the recipe, copies and captions say of it.
+    """A candidate with its decision: reject reasons, duplicate, text and scores that depend on the caption.
 
     Attributes:
         reasons: against it; it is kept if there are none.
@@ -109,9 +109,8 @@ class DecidedClip:
         }
 
     def write_request(self, as_listed: tuple[int, str] | None = None) -> dict[str, Any]:
-        """What the worker that writes shards is told of it, as JSON can say it: all columns of the index, the
-        bucket that its bytes lie in (`old_bucket`), whether it is `carried`, and what its source is now
-        (`as_listed`).
+        """The JSON request to the shard writer: all columns of the index, the bucket of its current shard
+        (`old_bucket`), whether it is `carried`, and its source's (size, ETag) (`as_listed`).
         """
         stored = self.candidate.stored
         columns: Row = stored.columns if stored else {}

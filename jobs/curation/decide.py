@@ -1,5 +1,5 @@
-"""Candidates → which are kept, with which text, and where they lie. One function; what it asks of the world
-is a protocol.
+"""Candidates → decisions, captions and shard locations. One pure function; side effects go through the
+`Effects` protocol.
 
 In: candidates, a recipe, pairs of copies, and the effects: captions, matches, shards. Out: every candidate
 placed, or a reason why it is out. The outcome depends on the candidates, the recipe and what the effects
@@ -86,9 +86,9 @@ def decide(
 ) -> Outcome:
     """Decide over all candidates alike, and have captions made and shards written of those that are kept.
 
-    A clip that falls for its caption, or can't be cut, may have stood for a copy: all is decided again then,
-    without it. One that can never be cut is left out of the plan of shards, too, so that this run's shards
-    are those that a run would make that knew it from the start.
+    If a clip is rejected for its caption, or can't be cut, its duplicates may be kept instead, so the
+    decision is repeated without it. A clip that can never be cut is also left out of the shard plan, so that
+    the shards are the same as if that had been known from the start.
 
     Args:
         failures: rows of clips that earlier runs found can't be cut, by clip id.
@@ -221,9 +221,8 @@ class DecisionState:
         )
 
     def quarantine_failures(self, failures: Mapping[str, Row], stage: str) -> None:
-        """Take out clips that would always fail. Those that something else hinders, such as a source that is
-        not there now, stay with all that is known of them, and are rejected. All of them have a row in the
-        quarantine.
+        """Quarantine clips that failed. Permanent failures are removed from the candidates; clips with a
+        transient failure, such as a missing source, keep their row and are rejected.
 
         Args:
             failures: by clip id, with reason and message.

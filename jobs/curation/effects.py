@@ -1,4 +1,5 @@
-"""The work that deciding asks for, done: captions, second looks, matches and shards, here or on Ray.
+"""The side effects of deciding: captions, DOVER scores, caption matches and shards, in this process or on
+Ray.
 
 In: clips. Out: rows by clip id. What earlier runs finished is looked up first; what is little is done in this
 process.
@@ -257,8 +258,8 @@ class SourceResolver:
         """Rows of the sources that clips name, by URI."""
 
     def resolve(self, clips: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Row]]:
-        """Rows of clips whose source is what they were measured on, with what it is now (`as_listed`):
-        whoever opens it takes nothing else for it; and of the others, rows that say why not, by clip id.
+        """Rows of clips whose source is unchanged, each with its current (size, ETag) as `as_listed`,
+        which is verified on opening; and, by clip id, failure rows for the others.
         """
         uris = sorted({clip["source_uri"] for clip in clips})
         with ThreadPoolExecutor(READERS) as readers:

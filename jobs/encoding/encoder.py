@@ -31,8 +31,8 @@ from pipelines.storage.open_store import open_store
 
 @dataclass(frozen=True, slots=True)
 class EncodeResult:
-    """What became of a chunk: the part of it that is in a shard now, how many captions were cut short, and by
-    clip id why others could not be read.
+    """The result of a chunk: the clips that were written, the number of truncated captions, and by clip id
+    why other clips could not be read.
     """
 
     written: Chunk | None

@@ -1,4 +1,4 @@
-"""A text of somebody else's → the same for a table: in one line, without what would be taken for a command.
+"""Untrusted text → one line for a table, with control characters escaped.
 
 In: names of files, captions, messages. Out: text of one line.
 """

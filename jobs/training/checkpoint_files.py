@@ -104,7 +104,7 @@ def all_partial(out: Path) -> list[Path]:
 
 
 def all_states(out: Path) -> list[Path]:
-    """Whatever is called as a state, the oldest first; anything else in the folder is not ours."""
+    """All checkpoint folders by name, oldest first; other entries are ignored."""
     try:
         found = list((out / FOLDER).iterdir())
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""Whether a command goes on with the training in its folder, from where, and in which numbers.
+"""Resuming a training: whether a command continues the run in its folder, from which step and in which
+precision.
 
 In: a training config, and what an earlier command left in `out=`: settings.json and checkpoints. Out: the
 config with its precision decided, what is to be said about going on, or why it can't be done.
@@ -90,8 +91,7 @@ def check_resume(cfg: TrainingConfig) -> None:
 
 
 def resume_notes(cfg: TrainingConfig) -> list[str]:
-    """What a person should know who goes on: from which step, what is left out, and a rate that is no longer
-    the same."""
+    """Messages on resuming: the step, checkpoints that are skipped, and a changed learning rate."""
     out = Path(cfg.out)
     state = latest_checkpoint(out)
     lines = [f"{path} can't be read ({why}) and is left out" for path, why in damaged(out)]

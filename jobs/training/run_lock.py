@@ -1,4 +1,4 @@
-"""One training at a time writes into a run's folder, from whichever machine it comes.
+"""Locks the folder of a run: one training at a time writes into it, from any machine.
 
 In: a run's folder. Out: a lock on a file in it, which lasts as long as the process that holds it. Of two
 trainings with one `out` the second would read a state that the first is about to remove; and workers go on

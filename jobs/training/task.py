@@ -39,8 +39,8 @@ class Task(Protocol):
         """What validation goes through; no moment of it is in `items`."""
 
     def load(self, batch: MicroBatch, epoch: int) -> tuple[MicroBatch, Any]:
-        """Read a micro-batch from storage: what of it could be read, and the data of that; called ahead of
-        time in another thread. Where nothing could, the data are of the same shape and count for nothing.
+        """Load a micro-batch: the readable part of it, and its data; called ahead of time in another thread.
+        If nothing is readable, returns data of the same shape with zero weight.
         """
 
     def loss(self, network: Any, loaded: Any, device: Any, step: int) -> tuple[Tensor, Mapping[str, float]]:

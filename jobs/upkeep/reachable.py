@@ -50,7 +50,7 @@ _FOLDERS = ("manifests", *_TABLES, "shards", "stages")
 
 @dataclass(frozen=True, slots=True)
 class CleanRequest:
-    """How much is to go.
+    """What `rushes clean` should remove.
 
     Attributes:
         used: fingerprints in use, by stage; None if no finished work is to go. Of stages that it does not
@@ -120,8 +120,7 @@ class Reachable:
             yield from ((entry, self._aged(entry)) for entry in self._store.abandoned(-math.inf))
 
     def unknown_files(self) -> Iterator[tuple[str, str]]:
-        """What lies in the folders of a dataset and is none of its own, or may not be removed: its name, and
-        why."""
+        """Unknown files in the folders of a dataset, and files that may not be removed: (name, reason)."""
         for folder in _FOLDERS:
             yield from self._store.strays(f"{folder}/")
             for entry in self._store.entries(f"{folder}/"):

@@ -28,7 +28,7 @@ _FREE = ("ray", "workers", "log_every", "checkpoint_every", "keep_checkpoints", 
 
 @dataclass(frozen=True, slots=True)
 class NodeOutput:
-    """What a finished node left: its folder or file, facts for later nodes, and the digest of its output."""
+    """The output of a finished node: its path, facts for later nodes, and its digest."""
 
     path: str
     facts: Mapping[str, Any]

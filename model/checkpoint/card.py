@@ -1,4 +1,4 @@
-"""Model cards: what an exported folder says of itself to people and to a hub that keeps it.
+"""Model cards: the README.md of an exported folder, for people and for the Hugging Face hub.
 
 In: facts of a training, as plain numbers and names. Out: the text of a README.md: YAML that a hub reads, then
 Markdown. It says only what it was given. Equal facts give equal bytes, and no path of the machine is in them.

@@ -140,7 +140,7 @@ def merge_lora(dit: DiT) -> None:
 
 
 def _ranks(dit: DiT, given: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The rank of each map of the network that a file has A or B of, by the shapes in its head.
+    """The LoRA rank of each linear layer in an adapter file, from the tensor shapes in its header.
 
     Raises:
         ValueError: it has none, or one of a rank that none has.

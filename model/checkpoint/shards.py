@@ -1,8 +1,8 @@
 """A state as one safetensors file, or as several with an index, as the Hugging Face hub names them.
 
 In: tensors by name. Out: `model.safetensors`, or `model-00001-of-00003.safetensors` … and
-`model.safetensors.index.json`, and from either the tensors again, one at a time. What a folder says it holds
-is there: an index is published after all that it names, and goes before any of it is replaced.
+`model.safetensors.index.json`, and from either the tensors again, one at a time. A folder never names missing
+files: the index is written after its shards, and removed before a shard is replaced.
 """
 
 import json
@@ -138,7 +138,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file that appears whole or not at all, also after a power cut, in place of what was there."""
+    """Write a file atomically and durably, replacing an existing one."""
     temporary = _temporary(path)
     try:
         write(temporary)

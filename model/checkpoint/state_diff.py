@@ -1,6 +1,6 @@
-"""Where two states differ, in words that name the way out.
+"""The difference of two state_dicts as an error message with a suggestion.
 
-In: the shapes that a module wants and those that a file gives, by name. Out: one line, empty when they fit.
+In: expected and actual parameter shapes by name. Out: one line, empty if they match.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside a `config.json` that says what they are of.
+"""Weights on disk: safetensors beside a `config.json` with the model kind and its config.
 
 In: a mapping from name to tensor, and the config dataclass. Out: a folder, and from a folder the module
 again, strictly. Folders of VAEs that diffusers saved are read too. How one state is spread over files is

@@ -1,4 +1,4 @@
-"""Attention within segments: the one door through which tokens see tokens.
+"""Attention within segments; all attention of the DiT goes through `attend`.
 
 In: queries, keys and values in rows of tokens, and a `SegmentLayout` that says which of them belong together.
 Out: a row of values. Segments of equal length are one dense batch. A pack of different lengths goes to the
@@ -36,7 +36,8 @@ class SegmentLayout:
     """Which query rows see which key rows. Made once per forward pass and used by every block.
 
     groups: the work. inverse_N: puts the groups' rows, one after the other, back in order; None when they are
-    in order. kept: what a kernel makes of the segments once and every block uses.
+    in order. kept: a cache of what a kernel derives from the segments (cu_seqlens, block mask), shared by all
+    blocks.
     """
 
     groups: list[SegmentGroup]

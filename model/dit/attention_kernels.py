@@ -1,5 +1,4 @@
-"""Kernels that attend a pack of different lengths in one go, and which of them this machine has and does
-right.
+"""Variable-length attention kernels, and which of them are available and correct on this machine.
 
 In: rows of tokens with segment ids. Out: rows of values. FlashAttention (torch's own, or the package
 flash-attn) takes half precision on a GPU, FlexAttention anything on a GPU. Before a kernel is used it is
@@ -107,8 +106,8 @@ def _with_gradients(attention: Callable[..., Tensor], rows: list[Tensor]) -> lis
 def attend_masked(
     q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, query_segment_N: Tensor, key_segment_M: Tensor
 ) -> Tensor:
-    """Attention by definition: all pairs, those of different segments masked. Slow; what all else is compared
-    with."""
+    """Reference attention: all pairs, with different segments masked. Slow; the other kernels are tested
+    against it."""
     mask_NM = query_segment_N[:, None] == key_segment_M[None]
     q, k, v = (x.transpose(0, 1)[None] for x in (q_NHd, k_MHd, v_MHd))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_NM)[0].transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Where torch keeps what it compiles: a folder that nobody else can put code into.
+"""A private cache folder for torch.compile, to which no other user can write.
 
 In: nothing. Out: TORCHINDUCTOR_CACHE_DIR in this process's environment, before anything is compiled. torch's
 own choice is a folder in /tmp by the user's name, which whoever comes first makes, and whose code it runs.

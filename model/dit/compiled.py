@@ -1,4 +1,5 @@
-"""A DiT whose phases are compiled: fewer passes over memory, and a number of graphs that no batch can raise.
+"""Compile the phases of the DiT's blocks: fewer passes over memory, and a bounded number of graphs for any
+batch.
 
 In: a DiT. Out: the same, faster on a GPU after some minutes of compiling. What depends on segments (layouts,
 attention) is not compiled. What is, takes rows of any length, so sizes are left open, and blocks share their

@@ -32,9 +32,8 @@ class DiT(nn.Module):
     """See the module's docstring for shapes. Weights follow from `seed` alone.
 
     Attributes:
-        recompute: what the backward pass makes again instead of keeping it: "none"; "selective", all but
-            attention, which is the dearest to make again; "full", whole blocks, of which only the inputs are
-            kept.
+        recompute: activation checkpointing: "none"; "selective", all but attention, which costs most to
+        recompute; "full", whole blocks, of which only the inputs are stored.
         parallel: the processes that share the tokens of every row, if there are any.
     """
 
@@ -72,9 +71,9 @@ class DiT(nn.Module):
             text token.
             times_K, time_index_N: the distinct (shifted) times, 0 data to 1 noise, and which of them each
             token has.
-            text_ME: text embeddings; where text_null_M the learned null token stands instead.
-            known_N: tokens that are given, not to be made; none by default.
-            cache: of a sampler, which may know what all blocks but the first would add.
+            text_ME: text embeddings; replaced by the learned null token where text_null_M is true.
+            known_N: mask of condition tokens, which are not generated; none by default.
+            cache: a sampler's step cache, which may supply the residual of all blocks but the first.
         """
         cfg, share = self.cfg, self.parallel.scatter if self.parallel else _all
         attention = make_parallel_attention(self.parallel) if self.parallel else attend
@@ -189,14 +188,14 @@ class Block(nn.Module):
     def pre_text_attention(
         self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor, text_MD: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tokens with what they saw of each other; queries (N, H, d), keys and values (M, H, d) to their
-        text."""
+        """Add the self-attention output to the tokens; project queries (N, H, d), and keys and values (M, H,
+        d) of the text."""
         gate = self._tables(tables_K6D)[2]
         x_ND = gated_add(x_ND, gate, index_N, self.attention.out(seen_NHd.flatten(1)))
         return x_ND, *self.text_attention.project_qkv(x_ND, text_MD)
 
     def post_attention(self, x_ND: Tensor, seen_NHd: Tensor, tables_K6D: Tensor, index_N: Tensor) -> Tensor:
-        """The tokens with what they saw of their text, through the feed-forward."""
+        """Add the text-attention output to the tokens, then apply the feed-forward."""
         _, _, _, shift, scale, gate = self._tables(tables_K6D)
         x_ND = x_ND + self.text_attention.out(seen_NHd.flatten(1))
         h_ND = modulated_norm(x_ND, shift, scale, index_N, matmul_dtype(self.ffn.up))
@@ -212,7 +211,7 @@ def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def recompute_in_backward(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function whose insides the backward pass makes again, instead of keeping them."""
+    """Call a function with activation checkpointing: the backward pass recomputes its activations."""
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
@@ -258,7 +257,7 @@ class TextAttention(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """The last map to velocities, scaled and shifted by time; zero at the start."""
+    """Final layer: adaptive layer norm, then a zero-initialised linear layer to velocities."""
 
     def __init__(self, width: int, token_size: int) -> None:
         super().__init__()

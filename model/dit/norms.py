@@ -30,7 +30,7 @@ def modulated_norm(
 
 
 def gated_add(x_ND: Tensor, gate_KD: Tensor, time_index_N: Tensor, y_ND: Tensor) -> Tensor:
-    """x + gate·y, (N, D) fp32: what a block adds to the residual path, as far as time lets it."""
+    """Gated residual: x + gate·y, (N, D) fp32, with the gate computed from time."""
     return _GatedAdd.apply(x_ND, gate_KD.float(), time_index_N, y_ND)
 
 

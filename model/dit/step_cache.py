@@ -1,4 +1,4 @@
-"""Sampling steps that are not computed, because the network would hardly say anything new.
+"""Step cache for sampling: skips network calls whose output would hardly change.
 
 In: what the first block adds to the tokens, at every step. Out: whether the other blocks need to run, and
 what they added when they last did. Source: first-block caching (ParaAttention, 2024) after TeaCache (Liu et
@@ -27,7 +27,7 @@ class StepCache:
         self._change = 0.0
 
     def remaining_residual(self, first_ND: Tensor, compute: Callable[[], Tensor]) -> Tensor:
-        """What the other blocks add: kept from before, or computed.
+        """The residual of the other blocks, from the cache or computed.
 
         Args:
             first_ND: what the first block added.

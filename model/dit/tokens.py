@@ -28,8 +28,7 @@ def shape_of(latents_CTHW: Tensor) -> tuple[int, int, int, int]:
 
 @dataclass(slots=True)
 class Piece:
-    """A stretch that is given beside a video, encoded alone: a tail, or a keyframe. Its own frames lie as
-    densely.
+    """A condition beside a video, encoded alone: a tail or a keyframe. It has the video's frame rate.
 
     latents_CTHW: of the video's channels, height and width. start_s: when its first frame is shown.
     """
@@ -60,9 +59,9 @@ class Sample:
 class PackedBatch:
     """A batch as the DiT takes it; sample i is segment i. See the module's docstring for the letters.
 
-    known_N: tokens that are given: of heads and of pieces. piece_N: of pieces, which are no part of what is
-    made. time_index_N: for S samples, i for unknown tokens of sample i and S + i for known ones; `times`
-    makes the list.
+    known_N: mask of condition tokens (heads and pieces). piece_N: mask of the tokens of pieces, which are no
+    part of the output. time_index_N: for S samples, i for unknown tokens of sample i and S + i for known
+    ones; `times` makes the list.
     """
 
     tokens_ND: Tensor

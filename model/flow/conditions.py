@@ -1,7 +1,7 @@
-"""What a sample may know before it is made: text, a head, tails and keyframes.
+"""Conditions of a sample: text, a head, tails and keyframes.
 
-In: what there is of a training window and a generator keyed by the caller, or frames that somebody gives.
-Out: which of it is known, and how surely. One way for training and sampling:
+In: a training window and a generator keyed by the caller, or frames from the user. Out: which latents are
+conditions, and their noise level. Training and sampling share it:
 
 - A **head** (the video's first latent frames) stays in place. A causal latent knows only the frames before
   it, so a head encoded alone has the very latents that it has in the whole.
@@ -27,7 +27,7 @@ FrameRange = tuple[int, int]  # first frame of a window, number of frames (4k+1)
 
 @dataclass(frozen=True, slots=True)
 class ConditionFrames:
-    """Frames that somebody gives: uint8 (T, H, W, 3), T = 4k + 1, the first of them shown at `start_s`
+    """Condition frames from the user: uint8 (T, H, W, 3), T = 4k + 1; the first is shown at `start_s`
     seconds."""
 
     frames_THWC: np.ndarray
@@ -36,7 +36,8 @@ class ConditionFrames:
 
 @dataclass(frozen=True, slots=True)
 class KnownLatents:
-    """The same as latents: `head_CTHW` for the first latent frames, `pieces` for what comes later."""
+    """The conditions as latents: `head_CTHW` replaces the first latent frames, `pieces` are later tails and
+    keyframes."""
 
     head_CTHW: Tensor | None = None
     pieces: Sequence[Piece] = ()
@@ -44,7 +45,7 @@ class KnownLatents:
 
 @dataclass(frozen=True, slots=True)
 class ConditionPlan:
-    """What a training sample is told of its video.
+    """The conditions of one training sample.
 
     head: latent frames in place; pieces: stretches beside it; known_t: the time (noise) all that is given
     has.
@@ -68,7 +69,7 @@ def draw_condition_plan(
     generator: torch.Generator,
     stride_time: int = 4,
 ) -> ConditionPlan:
-    """Which task a window is given, and with what.
+    """Draw the task of a training window and its conditions.
 
     Args:
         latent_frames: length of the window.

@@ -5,9 +5,9 @@ everything, without text, and without text and given frames:
 
     v = v_none + w_visual·(v_visual − v_none) + w_text·(v_all − v_visual)
 
-Only answers that count are asked for, all of them in one row. Shapes: S samples, N tokens of the videos, P
-numbers of a token. Source: Ho & Salimans 2022 (guidance), Brooks et al. 2023 (two conditions), Kynkäänniemi
-et al. 2024 (interval), Lin et al. 2024 (rescaling).
+Only predictions with a non-zero weight are computed, all in one packed row. Shapes: S samples, N tokens of
+the videos, P numbers of a token. Source: Ho & Salimans 2022 (guidance), Brooks et al. 2023 (two conditions),
+Kynkäänniemi et al. 2024 (interval), Lin et al. 2024 (rescaling).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from model.flow.path import segment_means
 
 
 def branch_weights(text: float, visual: float, has_visual: bool) -> tuple[float, float, float]:
-    """What the answers with everything, without text, and without both count; they add up to 1."""
+    """Weights of the predictions with all conditions, without text, and without both; their sum is 1."""
     if not has_visual:  # without given frames the last two are one
         return text, 0.0, 1.0 - text
     return text, visual - text, 1.0 - visual

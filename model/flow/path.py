@@ -73,7 +73,7 @@ def shift_times(
 
 
 def token_weights(segment_N: Tensor, per: str = "sample", known_N: Tensor | None = None) -> Tensor:
-    """What each token's error counts in the loss, (N,) float32; known tokens count nothing.
+    """Loss weight of each token, (N,) float32; 0 for known tokens.
 
     Args:
         per: "token": every token 1, so long videos weigh more. "sample": the tokens of a sample share 1.

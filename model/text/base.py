@@ -1,5 +1,5 @@
-"""What all text encoders share: one text at a time, what is cut is counted; several joined; what was encoded
-is kept.
+"""Base classes of text encoders: encoding text by text with a count of truncated texts, joined encoders, and
+a cache.
 
 In: texts. Out: one (L, dim) tensor per text, as long as the text. Knows no tokenizer and no network.
 Shapes: L tokens of a text, dim channels.
@@ -46,7 +46,7 @@ class TextEncoder(Protocol):
         """As `encode`, and how many of the texts were cut."""
 
     def encode_one(self, text: str) -> tuple[Tensor, bool]:
-        """A text's (L, dim), and whether it was cut. Says nothing of it."""
+        """The (L, dim) embedding of a text, and whether the text was truncated. Logs no warning."""
 
 
 class TextEncoderBase(ABC):

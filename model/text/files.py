@@ -245,8 +245,8 @@ def _complete(folder: Path) -> bool:
 
 
 def required_files(names: Sequence[str]) -> list[str]:
-    """Of a repository's files those that a text encoder needs: a pipeline's transformer, or weights in a
-    second format, are not.
+    """The files of a hub repository that a text encoder needs, without a pipeline's transformer and duplicate
+    weight formats.
 
     Raises:
         FileNotFoundError: it has no text encoder.

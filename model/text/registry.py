@@ -52,8 +52,8 @@ class EncoderKind:
 class EncoderSpec:
     """One encoder of a name. options: numbers by key; a flag that is there is 1.
 
-    home: the checkpoint's folder in which it lies, if a file names it and no user; then little is believed of
-    it.
+    home: the checkpoint's folder, if the encoder is named by a checkpoint file and not by the user; it is
+    then treated as untrusted.
     """
 
     kind: str

@@ -299,7 +299,7 @@ def _check_setting(name: str, value: Any, path: Path) -> None:
 
 
 def _check_parameters(config: Any, files: TextFiles) -> None:
-    """What the weights don't fill would be filled with nothing, however large it is.
+    """Check the model size: parameters without weights would be allocated all the same.
 
     Raises:
         ValueError: the network has far more parameters than its files have bytes.
@@ -376,8 +376,8 @@ def _limit(config: Any, files: TextFiles) -> int | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The console belongs to the job; what is missing is looked for by us, what is too much (a head) is
-    meant."""
+    """Silence transformers' warnings: missing weights are checked here, and unused ones (a head) are
+    expected."""
     from transformers.utils import logging as hf_logging
 
     level = hf_logging.get_verbosity()

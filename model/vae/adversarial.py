@@ -1,4 +1,4 @@
-"""What the two players of adversarial training want, and how much the VAE listens to the other.
+"""Losses of adversarial training, and the adaptive weight of the adversarial gradient.
 
 In: scores of a discriminator, or gradients. Out: losses, or a weight.
 """
@@ -11,18 +11,18 @@ _LEAST = 1e-12  # of a norm that is divided by
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge (Lim & Ye 2017): scores of what is real above 1, of what is made below −1. Tensors of any
+    """Hinge loss (Lim & Ye 2017): scores of real samples above 1, of fake samples below −1. Tensors of any
     shape."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """Scores of what is made as high as can be."""
+    """Negative mean score of fake samples."""
     return -fake.mean()
 
 
 def adaptive_weight(reconstruction_grad: Tensor, adversarial_grad: Tensor) -> Tensor:
-    """By what the adversarial gradient is multiplied to be as long as that of the distance to the original, a
+    """The factor that scales the adversarial gradient to the norm of the reconstruction loss's gradient, a
     scalar.
 
     Esser et al. 2021 compare gradients at the decoder's last layer; these are at its output, which needs no

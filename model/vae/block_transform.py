@@ -1,5 +1,5 @@
-"""What is known of video before anything is learned: most of it is slow and smooth, so a few cosines hold
-most of a block.
+"""A fixed DCT of video blocks: video is mostly slow and smooth, so a few low frequencies hold most of a
+block's energy.
 
 In: a block's shape. Out: the matrix of its first basis functions, from which the VAE's linear path starts.
 """

@@ -18,8 +18,8 @@ _FIRST_LOGVAR = -6.0  # latents begin at about unit size, and a noise of 0.05 co
 
 
 class CausalCache:
-    """The memory of one pass in chunks: for each layer, the last frames it saw. One per video, chunks in
-    order."""
+    """Cache for chunked causal convolution: the last frames of each layer's input. One per video; chunks go
+    in order."""
 
     def __init__(self) -> None:
         self.past: dict[nn.Module, Tensor] = {}
@@ -111,8 +111,8 @@ class Upsample(nn.Module):
 
 
 class FixedLinear(nn.Module):
-    """A matrix (out, in) that is not learned, but saved with the weights: with another one these would mean
-    nothing."""
+    """A fixed linear layer: its matrix (out, in) is a buffer, saved with the weights because they depend on
+    it."""
 
     matrix: Tensor
 

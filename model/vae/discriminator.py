@@ -1,4 +1,4 @@
-"""Which patches of a video look made: the other player in the adversarial training of the VAE.
+"""Patch discriminator for the adversarial training of the VAE.
 
 In: video (B, 3, T, H, W) in [-1, 1] of any length and size. Out: a score per patch, (B, t, h, w), high where
 it looks real. A 3D PatchGAN (Isola et al. 2017). Normalisation is per position over channels, as in the VAE,

@@ -44,7 +44,7 @@ def reconstruction_loss(
     perceptual_weight: float = 0.0,
     softness: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What of `vae_loss` depends on the reconstruction, and its parts.
+    """The reconstruction terms of `vae_loss`, summed, and each by name.
 
     Args:
         softness: errors well below it count by their square: √(e² + softness²) − softness (Charbonnier et al.

@@ -38,8 +38,8 @@ class Posterior:
 
 
 class LatentNormalizer(nn.Module):
-    """What every VAE does with its latents, ours and those that others published: `encode` and `decode` are
-    its own."""
+    """Base class of our VAE and published ones: normalises latents. Subclasses implement `encode` and
+    `decode`."""
 
     latent_mean: Tensor
     latent_std: Tensor

@@ -1,4 +1,4 @@
-"""Pictures as people keep them and as networks take them, and pictures to latents.
+"""Conversion between uint8 frames, tensors in [-1, 1] and latents.
 
 In: uint8 frames. Out: tensors in [-1, 1], latents, and frames again. Shapes: B videos, T frames, H W pixels,
 C channels.

@@ -32,7 +32,7 @@ OutputSlices = tuple[slice, slice, slice]
 
 
 def encoder_receptive_field(cfg: VAEConfig) -> int:
-    """How many pixels beyond its own block of stride_space a latent sees, each way."""
+    """Receptive field of a latent: pixels beyond its own block of stride_space, on each side."""
     reach = 2 * cfg.encoder_blocks
     for _, stride in reversed(cfg.level_strides):
         reach = reach * stride + 2 * cfg.encoder_blocks

@@ -24,7 +24,7 @@ from model.vae.network import VAE
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """What counts how much.
+    """Loss weights of one step.
 
     Attributes:
         perceptual: see `model.vae.loss.Perceptual`; None for no such term.

@@ -1,5 +1,5 @@
-"""Config of batches: at which sizes clips are trained on, in which windows, and how much fits into a step.
-Light."""
+"""Config of batches: training shapes, training and held-out windows, and the token budget of a step. Imports
+nothing heavy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ShapeConfig:
 
 @dataclass
 class WindowConfig:
-    """Which stretches of a clip are trained on, and which are held out."""
+    """How a clip is split into training windows and held-out windows."""
 
     stride_s: float = field(
         default=1.0,
@@ -78,8 +78,8 @@ class WindowConfig:
 
 @dataclass
 class PieceConfig:
-    """Which stretches of a window are encoded alone too, so that training can give them as tails and
-    keyframes."""
+    """Which parts of a window (pieces) are also encoded alone, so that training can use them as tail and
+    keyframe conditions."""
 
     tails: list[int] = field(
         default_factory=lambda: [1, 5, 9],

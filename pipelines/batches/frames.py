@@ -1,7 +1,7 @@
 """Pixels of a window at an exact shape, from the clips in the shards.
 
-In: rows of a dataset's index, windows, shapes. Out: uint8 (T, H, W, 3). Decoded clips stay in a bounded
-cache, because neighbouring windows of one clip are asked for again and again.
+In: rows of a dataset's index, windows, shapes. Out: uint8 (T, H, W, 3). A bounded cache keeps decoded clips,
+because training reads neighbouring windows of one clip many times.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CLIP_COLUMNS = ("clip_id", "bucket", "shard", "offset", "size", "start_s", "end_
 
 
 class ClipError(ValueError):
-    """A clip of a dataset that can't be read: which one, in which shard, and why. Whoever meets it leaves the
-    clip out."""
+    """A clip of a dataset can't be read. The message names the clip, its shard and the cause; callers skip
+    the clip."""
 
     def __init__(self, row: Mapping[str, Any], why: str):
         self.clip_id = row["clip_id"]
@@ -37,7 +37,8 @@ class FrameReader:
     """Reads windows of a dataset's clips at one frame rate. Safe to share between threads.
 
     Args:
-        decode: as `decode_frames`; another one may do it elsewhere.
+        decode: a function with the signature of `decode_frames`, for example one that decodes in a child
+        process.
     """
 
     def __init__(

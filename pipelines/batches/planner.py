@@ -18,8 +18,8 @@ from pipelines.batches.config import BudgetConfig
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One draw of one window. `shape` is (frames, height, width) in pixels; `tokens` is what the network will
-    see of it."""
+    """One draw of one window. `shape` is (frames, height, width) in pixels; `tokens` is its number of network
+    tokens."""
 
     clip_id: str
     window: int
@@ -44,16 +44,17 @@ Step = tuple[MicroBatch, ...]
 
 
 def draw_key(seed: int, *parts: object) -> int:
-    """A 63-bit seed for one random draw, from what it is for and nothing else: resuming is arithmetic.
+    """A 63-bit seed of one random draw, computed from its key alone, so that a resumed run draws the same
+    numbers.
 
-    The house's keys are (seed, epoch, clip_id, window, draw, purpose).
+    Keys are (seed, epoch, clip_id, window, draw, purpose).
     """
     text = "\x1f".join(str(p) for p in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def cost(tokens: int, cfg: BudgetConfig) -> float:
-    """What a sample of so many tokens costs: a·S + b·S²."""
+    """Cost of a sample of S tokens: a·S + b·S²."""
     return cfg.cost_linear * tokens + cfg.cost_quadratic * tokens * tokens
 
 
@@ -65,13 +66,13 @@ def batch_size(tokens: int, cfg: BudgetConfig) -> int:
 
 
 def _shuffled(values: Sequence, key: int) -> list:
-    """An order that depends on the key and the values' contents, not on how they came."""
+    """The values in an order that depends on the key and on their contents, not on the input order."""
     return sorted(values, key=lambda v: hashlib.blake2b(f"{key}\x1f{v!r}".encode(), digest_size=8).digest())
 
 
 def _draw_windows(items: Sequence[Item], seed: int, epoch: int, per_clip: int | None) -> list[Item]:
-    """The items of an epoch: all of them, or `per_clip` of each clip, none twice before every other was drawn
-    once."""
+    """The items of an epoch: all of them, or `per_clip` of each clip. A window repeats only after all windows
+    of its clip were drawn."""
     if per_clip is None:
         return list(items)
     by_clip: dict[str, list[Item]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Which stretches of a clip are trained on, and which are held out.
+"""Training windows and held-out windows of a clip.
 
 In: a clip's length. Out: windows of 4k+1 frames, each wholly inside the trained or the held-out time block,
 so that validation never sees a moment that training saw.

@@ -1,9 +1,9 @@
 """Frames of sound in any format, at any time → an AAC track that begins with the pictures, in an mp4 of its
 own.
 
-In: decoded frames, each with its time. Out: a file. Every frame is where its time says: what is missing is
-silence, what comes twice is heard once. The rate stays where AAC has it, else it is the next one that AAC
-has, at most 96 kHz; speakers stay where AAC has them, else they are mixed down to two.
+In: decoded frames, each with its time. Out: a file. Each frame is placed at its time: gaps become silence,
+overlaps are written once. The sample rate is kept if AAC supports it, else raised to the next AAC rate, at
+most 96 kHz; the channel layout is kept if AAC supports it, else mixed down to stereo.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ def aac_rate(rate: int) -> int:
 
 
 def aac_layout(layout: "AudioLayout") -> str:
-    """The speakers that sound for these gets in AAC, by FFmpeg's name."""
+    """The AAC channel layout for an input layout, by FFmpeg's name."""
     if layout.nb_channels <= 2:
         return ("mono", "stereo")[layout.nb_channels - 1]
     if layout.channels[0].name == _UNNAMED:
@@ -58,7 +58,7 @@ def aac_layout(layout: "AudioLayout") -> str:
 
 
 def _usual(channels: int) -> "AudioLayout | None":
-    """Where so many speakers stand, if nobody says."""
+    """The default layout of a number of channels."""
     import av
 
     try:
@@ -77,8 +77,8 @@ def write_aac(
         length_s: of the span.
 
     Returns:
-        What it became, in words, and when its first packet is heard, in samples from the span's beginning:
-        encoders begin before that. None if nothing is heard during the span.
+        A description of the result, and the start of its first packet in samples relative to the span's start
+        (negative because of encoder priming). None if the span is silent.
 
     Raises:
         SoundError: none of the frames says when it is heard.

@@ -1,10 +1,9 @@
-"""What is heard during a span → a track of sound, ready to lie beside a clip's pictures, in sync with them.
+"""The audio of a span → an audio track that can be muxed with the clip's video, in sync.
 
 In: a source and a span of its video. Out: the source's own packets where mp4 carries them, AAC where it
-doesn't, in an mp4 of their own; or why there is no sound. Whatever is wrong with sound is found here, before
-it comes near the pictures: a track is taken only if the muxer took it and, of a copy, if what is heard of it
-decodes, all at one rate. One packet before the span comes along unheard, since transform codecs build each
-frame's beginning from the one before it.
+doesn't, in an mp4 of their own; or why there is no sound. Audio errors are detected here, before muxing: a
+track is used only if it muxes and, if copied, if its audible part decodes at one sample rate. The packet
+before the span is included but not played, because transform codecs overlap consecutive frames.
 """
 
 from collections.abc import Iterable
@@ -77,8 +76,8 @@ def read_audio_track(path: File, span: Span, out: Path) -> tuple[AudioTrack | No
         out: where the track goes.
 
     Returns:
-        The track; and what became of the source's sound, in words: kept, converted or left out, and why. None
-        if nothing is heard there.
+        The track, and a description of how the source's audio was handled (kept, converted or dropped, with
+        the reason). None if the span has no audio.
     """
     try:
         sound = _copied(path, span, out)

@@ -1,8 +1,8 @@
-"""A clip's file → what in it is not as the index says. Runs in the killable child: see
+"""A clip's file → its differences from the index. Runs in the killable child: see
 `pipelines.sandbox.child.call`.
 
-In: an mp4 as it lies in a shard, and what its row says of it. Out: the differences, in words; none if it is
-sound.
+In: an mp4 of a shard, and the values of its index row. Out: a list of differences as text, empty if the file
+is valid.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pipelines.media.times import duration_of, pts_of, time_base_of
 
 @dataclass(frozen=True, slots=True)
 class ExpectedClip:
-    """What a row of the index says of a clip.
+    """The properties of a clip that its index row promises.
 
     Attributes:
         width, height: as displayed, px.
@@ -39,7 +39,7 @@ class ExpectedClip:
 
 
 def check_clip(path: Path, expected: ExpectedClip) -> list[str]:
-    """Decode a clip, and say what is not as promised.
+    """Decode a clip and list its differences from the index.
 
     Raises:
         MediaError: it does not decode.

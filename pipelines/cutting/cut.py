@@ -46,8 +46,8 @@ class Cut:
         tail_frames: in the file behind the clip's last frame, likewise.
         why: it was not copied; None if it was.
         worst_db: PSNR of its worst frame against the source's; None if they are equal bit for bit.
-        sound: what became of the source's sound: kept, converted or left out, and why; None if there is none,
-            or none is asked for.
+        sound: how the source's audio was handled (kept, converted or dropped, with the reason); None without
+        audio, or if audio=drop.
     """
 
     method: str
@@ -170,7 +170,7 @@ def _check_share(run: PacketRun, num_frames: int, cfg: CutConfig) -> None:
 
 
 def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]) -> str | None:
-    """What is not the source's in a copy, or what would mislead its readers; None if nothing.
+    """How a copy differs from its source, or why a reader would misread it; None if it does not.
 
     Args:
         marked: PTS in the source of the samples shown that are marked as places to begin at.

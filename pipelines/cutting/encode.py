@@ -45,8 +45,8 @@ def encode_mp4(
         end_pts: where the last frame ends.
         time_base: of the PTS, seconds.
         rate: nominal frame rate, a hint for the encoder only.
-        fidelity: measures what is lost; encoding ends early, and the file is of no use, once it is not good
-        any more.
+        fidelity: measures PSNR during encoding; encoding stops early, and the file is unusable, when a frame
+        falls below its limit.
         fields: of the pictures, if they are of two fields each; None if they are not.
 
     Returns:

@@ -1,5 +1,5 @@
-"""A decoded picture → what x264 codes of it: cropped, mirrored and turned, in a sample format that every
-reader shows.
+"""A decoded picture → the input of x264: cropped, mirrored and rotated, in a sample format that every player
+supports.
 
 In: a picture as coded, with its framing. Out: a picture whose colour tags are those of its samples. Samples
 are moved, not converted, wherever the format is one that x264 knows: luma is lost only where it has more than

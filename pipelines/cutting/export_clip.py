@@ -1,4 +1,4 @@
-"""A clip's file as it lies in a shard → a file that shows the clip in any player, and nothing else.
+"""The mp4 of a clip in a shard → an mp4 that any player shows without the hidden lead and tail frames.
 
 In: an mp4 that was cut, and what its row of the index says. Out: the same bytes, where every player shows the
 clip; else the clip encoded anew, near-losslessly, without the frames that an edit list hides. Runs in the
@@ -106,8 +106,8 @@ def _begins_open(path: Path) -> str | None:
 def _anew(
     stored: Path, out: Path, promised: ExpectedClip, interlaced: bool, cut: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
-    """Encode what the edit list shows: PSNR of the worst frame, see `reencode`; and what did not come along,
-    in words."""
+    """Encode the frames that the edit list shows. Returns the PSNR of the worst frame (see `reencode`) and a
+    description of what was dropped."""
     clip = read_clip_file(stored.read_bytes())
     if clip is None:
         raise MediaError(Reason.UNREADABLE, "it hides frames, and its edit list does not say exactly which")

@@ -1,4 +1,4 @@
-"""How near an encoder's pictures are to those it was given, measured while it encodes.
+"""PSNR of an encoder's output against its input, measured during encoding.
 
 In: pictures as they go into the encoder, and packets as they come out. Out: the PSNR of the worst frame, over
 the samples of all coded planes. Holds only the pictures that the encoder still looks at, so memory does not
@@ -21,7 +21,7 @@ class Fidelity:
     """Decodes what one H.264 encoder without B-frames writes, beside it.
 
     Args:
-        min_db: a frame below it makes the encoding no good.
+        min_db: the lowest acceptable PSNR of a frame.
     """
 
     def __init__(self, min_db: float):

@@ -1,4 +1,4 @@
-"""A source and a span of its video → what is heard meanwhile: coded packets, or decoded frames, each with its
+"""A source and a span of its video → the audio of that span: coded packets or decoded frames, each with its
 time.
 
 In: a source, a span. Out: packets or frames in order, with seconds from the first picture. The container is
@@ -26,12 +26,12 @@ _EARLY_S = Fraction(1)  # before the span, decoding begins: longer than any code
 
 
 class AudioError(Exception):
-    """Sound that can't be had, or not so, and why."""
+    """Audio that can't be read or copied, with the reason."""
 
 
 def audio_stream(container: "InputContainer") -> "AudioStream | None":
-    """The first stream of sound whose rate is known: some are declared and never come. If there is none, the
-    first that a decoder is known for, as its packets may tell. None if the file has no sound.
+    """The first audio stream with a known sample rate (a declared stream may never carry packets), else the
+    first stream with a decoder. None without audio.
 
     Raises:
         SoundError: no decoder knows it.

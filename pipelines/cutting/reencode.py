@@ -1,8 +1,8 @@
-"""A span of a source → a clip encoded anew, no worse than asked for.
+"""A span of a source → a re-encoded clip that meets a minimum PSNR.
 
-In: what the clip is to show. Out: h264 in mp4 whose worst frame is near enough to the source's, at the
-source's times. What is encoded are the very pictures that were measured: their hash is checked on their way
-into the encoder.
+In: a request (span, frame count, hash). Out: h264 in mp4 whose worst frame has at least min_db, at the
+source's times. The hash of the frames is checked while they are encoded, so the clip shows the frames that
+were measured.
 """
 
 import math
@@ -56,8 +56,8 @@ _BESIDE = {
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:
-    """What a clip is to show: the frames of a span of a source, how many, and their `frames_hash`; the
-    source's clock, how the pictures are shown, and whether they are interlaced, where that is known.
+    """The content of a clip: a span of a source, its number of frames and `frames_hash`; and, where known,
+    the source's clock, the picture format and whether it is interlaced.
     """
 
     path: File
@@ -81,7 +81,7 @@ def reencode(
 
     Returns:
         PSNR of the worst frame, in dB, over all planes of the format written; None if there is no difference.
-        And the names of what the source's pictures carry beside their samples, and the clip's don't.
+        And the names of side data (Dolby Vision, HDR10+ …) that the source has and the clip lacks.
 
     Raises:
         MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or

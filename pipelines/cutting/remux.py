@@ -37,13 +37,12 @@ _MIN_TICKS = 10_000  # as FFmpeg: some players take coarser clocks badly
 
 
 class CannotCopy(Exception):
-    """A span whose packets make no clip, and why."""
+    """The packets of a span can't be copied into a clip; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodedPacket:
-    """A packet: when its picture is shown, and whether it and all shown after it decode without anything
-    before it."""
+    """A coded packet with its PTS, and whether decoding can start at it (random access point)."""
 
     pts: int
     is_random_access_point: bool

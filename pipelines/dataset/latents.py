@@ -9,8 +9,8 @@
     latents/<fingerprint>/vae/                          the VAE that made them, so that they can always be
     decoded
 
-In: numpy arrays and plain facts. Out: the same again. Knows neither models nor devices. A shard's id is the
-hash of what is in it, so a shard that is there already is not made again.
+Reads and writes numpy arrays and plain values; independent of models and devices. A shard's id is the hash of
+its content, so an existing shard is not written again.
 """
 
 from __future__ import annotations
@@ -105,14 +105,13 @@ def _unread_key(fingerprint: str, shard: str) -> str:
 
 
 def write_failed_clips(store: Store, fingerprint: str, shard: str, clip_ids: Sequence[str]) -> None:
-    """Note which clips of a shard could not be read, while others could: those then are a shard of their
-    own."""
+    """Record the clips of a shard that could not be read. The other clips form a shard of their own."""
     store.put_new(_unread_key(fingerprint, shard), json.dumps(sorted(clip_ids)).encode())
 
 
 def read_failed_clips(store: Store, fingerprint: str, shard: str) -> frozenset[str]:
-    """The clips of a shard that could not be read when it was to be made; none if it wasn't tried, or none
-    could."""
+    """The clips of a shard that could not be read; empty if it was not attempted, or if no clip of it could
+    be read."""
     try:
         unread = parse_json(
             store.read(_unread_key(fingerprint, shard), JSON_BYTES), _unread_key(fingerprint, shard)
@@ -175,7 +174,7 @@ def commit(
     Args:
         number: of the dataset's manifest that was encoded.
         shards: (bucket, id) of every shard.
-        facts: what a reader must know: VAE, text encoder, shapes, windows.
+        facts: the metadata that readers need: VAE, text encoder, shapes, windows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

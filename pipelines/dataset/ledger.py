@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 
 class LedgerError(Exception):
-    """Something was lost or counted twice: a fault of ours, never of the footage."""
+    """A source or clip was lost or counted twice: a bug in this project, not a fault of the footage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Numbered immutable manifests: the newest one is the dataset.
 
-In: what a run made of the dataset. Out: `manifests/000007.json`, published create-if-absent, so that of two
-writers one learns that it was second, re-reads and goes on. A manifest that says nothing new is not written.
+In: the content of a dataset after a run. Out: `manifests/000007.json`, published create-if-absent: of two
+writers the second gets LostRaceError, re-reads and retries. A manifest equal to the newest one is not
+written.
 """
 
 import json
@@ -26,7 +27,7 @@ class LostRaceError(Exception):
 
 
 class BadManifestError(ValueError):
-    """What it says is no manifest."""
+    """The content of the file is not a valid manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ def newest(store: Store) -> tuple[int, Manifest | None]:
 
 
 def numbers(store: Store, folder: str) -> list[int]:
-    """Of the manifests in a folder of a store. What else lies there, such as what a desktop or a tool that
-    copies has left, is passed over.
+    """The numbers of the manifests in a folder of a store. Other files there (.DS_Store, backup copies) are
+    skipped.
     """
     found = (manifest_number(key.removeprefix(folder)) for key in store.list(folder))
     return [number for number in found if number]
@@ -105,7 +106,7 @@ def manifest_name(number: int) -> str:
 
 
 def current_recipe(store: Store) -> dict[str, Any] | None:
-    """What the dataset was last decided by: name, hash and rules; None before the first manifest."""
+    """The recipe of the newest manifest: name, hash and rules; None before the first manifest."""
     _, manifest = newest(store)
     return None if manifest is None else manifest.recipe
 
@@ -182,7 +183,7 @@ def _parse(data: bytes, key: str, uri: str) -> Manifest:
 
 
 def _check_once(keys: list[str], name: str, where: str) -> None:
-    """Whoever reads the file as often as it is named reads a small one for ever."""
+    """Rejects duplicate keys: a reader that follows each of them would read one small file without end."""
     if len(set(keys)) < len(keys):
         twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise BadManifestError(f"{where} is damaged: its {name} names {twice[:80]} more than once")

@@ -19,8 +19,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class PackCandidate:
-    """A kept clip as the packer sees it: what it is (`content` = fingerprints of its cut and caption), how
-    large, and whether this run says nothing of it (`carried`).
+    """A kept clip as input of the packer: its `content` (fingerprints of its cut and caption), its estimated
+    size, and whether it is `carried` over from the newest manifest unchanged.
     """
 
     clip_id: str
@@ -32,8 +32,8 @@ class PackCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ExistingShard:
-    """A shard that exists, and the clips it holds in order, with their content as it is computed now. Its id
-    tells their content as it was computed when it was written: see `shard_id`.
+    """An existing shard and its clips in order, with their content as computed now. Its id is the hash of
+    their content when it was written: see `shard_id`.
     """
 
     shard: str

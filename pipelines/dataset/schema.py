@@ -207,7 +207,7 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def check_names(rows: pa.RecordBatch | pa.Table, columns: Collection[str] = _NAMES) -> None:
-    """Ids and buckets become names of files: in rows that somebody else wrote they might lead anywhere.
+    """Check ids and buckets, which become file names: in an untrusted table they could contain a path.
 
     Args:
         columns: those that hold them.
@@ -227,8 +227,8 @@ def check_names(rows: pa.RecordBatch | pa.Table, columns: Collection[str] = _NAM
 
 
 def conform_to_schema(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Rows in the columns of a schema, which an earlier version may have written: what they don't have is
-    null, in a column of records too.
+    """The rows with exactly the columns of a schema. Columns, and fields of struct columns, that an earlier
+    version did not write are null.
 
     Raises:
         ValueError: a column is of another kind.

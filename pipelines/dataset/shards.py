@@ -62,7 +62,7 @@ def members(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def read_member(path: Path, offset: int, size: int) -> bytes:
-    """What lies at a place that `members` tells."""
+    """The bytes of a member at an offset that `members` returned."""
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(size)

@@ -38,12 +38,13 @@ class Stage:
         self._folder = f"stages/{name}/{stage_fingerprint}/"
 
     def lookup(self, unit: str) -> pa.Table | Quarantined | None:
-        """What was committed for a unit; None if nothing was, or if that can't be read: then it is done
-        again."""
+        """The committed rows of a unit; None if there are none or they can't be read, in which case the unit
+        is computed again."""
         return self._read(self._key(unit))
 
     def commit(self, unit: str, outcome: pa.Table | Quarantined) -> pa.Table | Quarantined:
-        """Make an outcome the truth, and return what is the truth now: this, or what was there before."""
+        """Commit the outcome of a unit and return the committed one: this, or the one that another worker
+        committed first."""
         if isinstance(outcome, Quarantined):
             rows = pa.Table.from_pylist([asdict(outcome)], schema=QUARANTINE)
             outcome_table = rows.replace_schema_metadata({_OUTCOME: _QUARANTINED})
@@ -68,8 +69,8 @@ class Stage:
         return truth
 
     def forget(self, unit: str) -> None:
-        """Take back what was committed for a unit: whoever looks next does it again. For failures that may
-        have passed."""
+        """Delete the committed outcome of a unit, so that the next run computes it again. Used for transient
+        failures."""
         self._store.delete(self._key(unit))
 
     def rows(self) -> list[dict[str, Any]]:
@@ -83,7 +84,7 @@ class Stage:
         return {name.removesuffix(".parquet") for name in names}
 
     def _keys(self, folder: str) -> Iterator[str]:
-        """What is called as a unit's rows are; anything else that lies there is not ours."""
+        """Keys whose name has the form of a unit; other files in the folder are ignored."""
         return (key for key in self._store.list(folder) if _UNIT.fullmatch(key.removeprefix(self._folder)))
 
     def _read(self, key: str) -> pa.Table | Quarantined | None:

@@ -1,1 +1,1 @@
-"""Which clips are copies of which: what a clip looks like, who may be alike, who is."""
+"""Duplicate detection: signatures of clips, candidate pairs, and the comparison of each pair."""

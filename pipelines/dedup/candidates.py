@@ -30,7 +30,7 @@ _QUERIES_AT_ONCE = 1 << 18
 
 
 def candidate_pairs(looks: Sequence[Look]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of looks in an order that does not depend on anything but them."""
+    """Candidate pairs (i, j), i < j, in an order that depends only on the looks."""
     import faiss
 
     threads = faiss.omp_get_max_threads()

@@ -17,7 +17,7 @@ from pipelines.dedup.pairs import EXACT, KINDS, Pair, content
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The kept copy that stands for a clip, what kind of copy it is, and how similar, 0 … 1."""
+    """The kept clip that a duplicate refers to, the kind of duplicate, and the similarity, 0 … 1."""
 
     kept_clip_id: str
     kind: str

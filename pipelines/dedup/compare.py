@@ -1,5 +1,5 @@
-"""Two looks → how surely one is a copy of the other: the same pictures, and the same changes at the same
-times.
+"""Two looks → a similarity score if one clip is a copy of the other: the same pictures with the same changes
+at the same times.
 
 In: two looks. Out: a similarity, or None. Look-alikes have the same pictures but not the same changes: so
 both must agree along one common stretch (the more, the less of the shorter clip that stretch is: a short one
@@ -39,7 +39,7 @@ class Similarity:
 
 
 def compare(a: Look, b: Look, cfg: DedupConfig) -> Similarity | None:
-    """How alike two copies are; None if they are none. The same whichever comes first, up to rounding."""
+    """Similarity of two copies; None if they are not copies. Symmetric up to rounding."""
     if min(len(a.times_s), len(b.times_s)) < 2:
         return None
     shorter_s = min(float(look.times_s[-1] - look.times_s[0]) + step_s(look) for look in (a, b))

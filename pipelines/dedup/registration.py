@@ -1,5 +1,4 @@
-"""Two looks → where and when one lies in the other: a window of the picture and a lag in time, refined until
-pictures agree.
+"""Two looks → their registration: a window of the picture and a time lag, refined until the pictures agree.
 
 In: two looks. Out: registrations. The search over windows and lags (`search`) is exhaustive and coarse; from
 the best of it, Gauss-Newton on the common thumbnails (`refine`; Lucas & Kanade 1981, with time as a third
@@ -37,8 +36,8 @@ _PRIOR = np.array([100.0, 100.0, 100.0, 100.0, 1.0])
 
 @dataclass(frozen=True, slots=True)
 class InitialAlignment:
-    """Where to refine from: how alike coarse pictures are, a's window (x, y, width, height) in b, b's time
-    minus a's."""
+    """An initial alignment: likeness of the coarse pictures, a's window (x, y, width, height) in b, and b's
+    time minus a's."""
 
     likeness: float
     window: tuple[float, float, float, float]
@@ -72,8 +71,8 @@ class Registration:
     inside: np.ndarray
 
     def overhang(self) -> float:
-        """By how much neither's side holds the other's, at most, in shares of the inner one: a crop lies
-        inside."""
+        """Largest overhang of one picture over the other, as a share of the inner side; 0 if one picture
+        contains the other."""
         worst = 0.0
         for scale, place in zip(self.scale, self.place, strict=True):
             a_of_b = max(0.0, -place, place + scale - 1)

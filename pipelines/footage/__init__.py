@@ -1,1 +1,1 @@
-"""What a user typed → sources, here or in S3, and their files."""
+"""A footage URI → its sources, local or in S3, and their files."""

@@ -1,8 +1,8 @@
-"""What a user gave as footage → what of it may be opened because a row of a dataset names it.
+"""The footage that the user passed → which URIs in a dataset's rows may be opened.
 
-In: footage as `find_footage` takes it, and the URI of a row. Out: what to open for it, or that nobody gave
-it. A dataset may be anyone's: its rows say which clips are of which file, never which files this user has
-opened, or in which bucket he asks.
+In: footage as `find_footage` takes it, and the URI of a row. Out: whether it may be opened. A dataset is
+untrusted: its rows name the source of each clip, but a source is opened only if the user passed it as
+footage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FootageRoot:
-    """Footage that a user gave: a folder, file, glob, list or prefix; `uri_column` is of a list."""
+    """One footage root that the user passed: a folder, file, glob, list or prefix. `uri_column` applies to
+    lists."""
 
     footage: str
     uri_column: str = URI
@@ -88,7 +89,7 @@ class FootageRoot:
 
 @dataclass(frozen=True)
 class AllowedFootage:
-    """All footage that a user gave.
+    """All footage roots that the user passed.
 
     Args:
         through_links: follow links out of a folder, as curation does; else a file counts as where it really
@@ -99,13 +100,13 @@ class AllowedFootage:
     through_links: bool = False
 
     def allows(self, uri: str) -> bool:
-        """Whether a row's URI names something that the user gave. Of S3 nothing is asked for to say so, but a
-        list that he gave."""
+        """Whether a row's URI lies in the footage that the user passed. Sends no request to S3 except to read
+        a list."""
         return any(root.contains(uri, self.through_links) for root in self.roots)
 
 
 def allowed_footage(footage: str | None, uri_column: str = URI) -> AllowedFootage:
-    """What one key of a job names; nothing, if it is not given.
+    """The allowed footage of one key of a job; empty if the key is null.
 
     Raises:
         FileNotFoundError: nothing is there.

@@ -1,9 +1,9 @@
-"""Files from elsewhere, once per machine: fetched by the first process that needs one, used by all, thrown
-away when room is needed.
+"""A cache of remote files, one per machine: the first process fetches a file, all processes use it, and it is
+evicted when space is needed.
 
 In: what names a file's content, its size, and a function that fetches it. Out: a local path that stays for as
-long as it is held. The folder is bounded; who was used longest ago goes first, and nothing that is held.
-Processes are told apart by locks on the files, which end with them: a killed one holds nothing.
+long as it is held. The folder has a size limit; files that are not in use are evicted, least recently used
+first. A process marks a file as in use with a lock that ends with the process.
 """
 
 import fcntl

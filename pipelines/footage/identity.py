@@ -1,7 +1,7 @@
 """A file's or an object's bytes → its `video_id`, within a time that grows with how many they are.
 
 In: a local path, read by a process that can be ended, or an object of an object store. Out: the hash of all
-bytes. What begins like no container that we take is refused before anything else of it is read.
+bytes. A file whose first bytes match no supported container is rejected before the rest is read.
 """
 
 from collections.abc import Iterator

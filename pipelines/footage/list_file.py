@@ -1,4 +1,4 @@
-"""A list of footage → its rows, whoever wrote it: text, tables and JSON lines, with or without a byte order
+"""A footage list → its rows. Supports text, CSV, TSV, JSON lines and parquet, with or without a byte order
 mark.
 
 In: the name and the bytes of a `.txt .csv .tsv .jsonl .parquet`. Out: a row for each file that it names, with

@@ -1,4 +1,5 @@
-"""Footage → sources: what a folder, file, glob or list names, here or in S3, and what there is to ignore.
+"""Footage → sources: the files of a folder, file, glob or list, local or in S3, and the files that are
+ignored.
 
 In: the URI the user gave. Out: sources in the order of their URIs, files that are ignored with why, and
 listed files that are not there. Nothing is decoded; a file that does not end like media is sniffed, so
@@ -72,8 +73,8 @@ def find_footage(uri: str, limit: int | None = None, uri_column: str = URI) -> F
 
 
 def recheck_source(source: Mapping[str, Any], limits: LimitConfig = _USUAL_LIMITS) -> tuple[int, str] | str:
-    """Size and ETag now of the file of a row of the sources table; or, in words, why it is not what that row
-    is about any more.
+    """The current size and ETag of a source of the sources table; or, as text, why the file is no longer the
+    one in that row.
 
     A file whose size and time are the same is taken to be the same; else its bytes decide.
 

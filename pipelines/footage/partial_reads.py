@@ -1,5 +1,4 @@
-"""Whether the middle of a file can be read without its beginning: if not, a file that is elsewhere is better
-fetched once.
+"""Whether the middle of a file can be read without its beginning; if not, a remote file is fetched whole.
 
 In: a file read by ranges. Out: yes or no, from its first bytes and from how its outermost parts follow each
 other. A container is in the list if one unit in the middle of a long file was measured to cost a few percent

@@ -86,8 +86,7 @@ def source_file(
 
 
 def _check_local(uri: str, path: Path, as_listed: SourceVersion | None, limits: LimitConfig) -> None:
-    """Nobody keeps a local file from being replaced meanwhile: then neither results nor errors are about
-    it."""
+    """A local file can be replaced while it is read; results and errors are then discarded."""
     if as_listed is not None:
         _check_same(uri, run_with_deadline(lambda: _now(path), limits.deadline_s), as_listed)
 

@@ -73,7 +73,8 @@ def walk(root: Path, max_depth: int | None = None) -> list[Path | Ignored | Miss
 
 
 def _take(path: Path, files: set[Identity], found: list, status: os.stat_result | None = None) -> None:
-    """A file, or why it is none, or not once more. `status` is of what a link leads to."""
+    """Add a file, or the reason why it is skipped; a file that was added before is not added again. `status`
+    is that of a link's target."""
     linked = status is not None
     try:
         status = status or path.lstat()

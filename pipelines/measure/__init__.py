@@ -1,1 +1,1 @@
-"""One decode of a video → everything that is measured of it."""
+"""One decode of a video → all its measurements."""

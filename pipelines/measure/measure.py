@@ -1,5 +1,4 @@
-"""One decode of a stretch of a video → everything that is measured of it: dense signals, and what meters see
-of native frames.
+"""One decode of a range of frames → its measurements: dense signals, and meter rows of native frames.
 
 In: pictures in order, and what is wanted. Out: a table for each. Frames live and die in here.
 """
@@ -32,7 +31,7 @@ VERSION = 2  # of which frames are native
 def preload(
     shots: ShotConfig, scores: ScoreConfig, outputs: Collection[str], precision: str
 ) -> Callable[[], None]:
-    """What a process does once before it measures, or forks those that do: loads the models."""
+    """A function that loads the models once, before the process measures or forks."""
     return partial(_load, shots, scores, tuple(sorted(outputs)), precision)
 
 
@@ -58,7 +57,7 @@ def measure(
     outputs: Collection[str],
     precision: str,
 ) -> dict[str, pa.Table]:
-    """What is wanted of frames first … last − 1 of a video.
+    """The requested measurements of frames first … last − 1 of a video.
 
     Args:
         pictures: those frames and `context_frames` on either side, as far as the video goes; in order,

@@ -1,5 +1,4 @@
-"""What is done with footage inside the killable child: everything that opens, demuxes or decodes a file of
-somebody else's.
+"""The functions that run in the killable child: all that open, demux or decode an untrusted file.
 
 In: a file and plain settings. Out: tables, arrays and plain values, the only things that come out of a child.
 Call these through `pipelines.sandbox.child.call`; they are ordinary functions all the same.
@@ -43,8 +42,8 @@ def decode_limits(cfg: LimitConfig, footage_s: float, file_bytes: int = 0) -> Li
 
 
 def header_limits(cfg: LimitConfig, size_bytes: int) -> Limits:
-    """For a call that reads when the frames of a file of so many bytes are shown. A few old formats tell only
-    those who decode all of it.
+    """Limits of a call that reads the frame times of a file of `size_bytes`. A few old formats must be
+    decoded completely for that.
     """
     return decode_limits(cfg, size_bytes / _LOW_BYTES_PER_S)
 
@@ -138,8 +137,8 @@ def measure_unit(
     outputs: tuple[str, ...],
     precision: str,
 ) -> dict[str, pa.Table]:
-    """What is wanted of those of a unit's frames that are whole: signals, and the rows of meters, by name.
-    Tells how many seconds of it are decoded.
+    """The requested measurements of a unit's intact frames: signals and meter rows, by name. Reports progress
+    in decoded seconds.
 
     Raises:
         MediaError: the file as such can't be read.
@@ -186,7 +185,8 @@ def sample_pictures(path: File, clock: Clock, stretches: Sequence[tuple[int, flo
     """Small pictures of stretches of a video.
 
     Args:
-        stretches: where each begins, in PTS, its length in seconds, and what is wanted of it.
+        stretches: for each span its start in PTS, its length in seconds, and the requested (count, height,
+        width) sizes.
 
     Returns:
         The bytes of all of them, one set after the other, uint8 (N).
@@ -246,5 +246,5 @@ def _small(
 
 
 def interval_midpoints(length_s: float, num: int) -> np.ndarray:
-    """The middles of `num` equal parts of a length: times that show what happens, not how it begins."""
+    """Midpoints of `num` equal intervals of a length, in seconds."""
     return length_s * (np.arange(num) + 0.5) / num

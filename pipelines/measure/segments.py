@@ -1,4 +1,4 @@
-"""A clock and the frames of it that are whole → stretches without a gap, and the gaps between them.
+"""A clock and its intact frames → contiguous segments, and the gaps between them.
 
 In: the clock of a video, and the times of the frames that were measured. Out: stretches of those, in which
 shots are found; and what is lost, in exact time. Pure.
@@ -42,7 +42,7 @@ def contiguous_segments(clock: Clock, pts: np.ndarray) -> list[Segment]:
 
 
 def gaps(clock: Clock, pts: np.ndarray) -> list[Gap]:
-    """What is lost of a video, in order of time; what nobody can tell the length of comes last.
+    """The gaps of a video in order of time; gaps of unknown length come last.
 
     Args:
         pts: see `contiguous_segments`; at least one.

@@ -30,7 +30,7 @@ class ClipFile:
 
 
 def read_clip_file(source: bytes) -> ClipFile | None:
-    """None if the file has no edit list that is exact: then it is not ours.
+    """The parsed clip; None if the file has no exact edit list, so that this project did not write it.
 
     Raises:
         MediaError: unreadable, or whatever `read_clock` raises.

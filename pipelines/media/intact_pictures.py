@@ -1,5 +1,5 @@
-"""A file and its clock → the pictures that are whole, each with its number. What is damaged, and what depends
-on it, is left out.
+"""A file and its clock → its intact pictures with their frame numbers. Damaged pictures, and pictures that
+depend on them, are skipped.
 
 In: packets. Out: pictures in order of display. Decoding runs from a keyframe of the clock until a packet or a
 picture turns out to be damaged, and begins anew at the next keyframe. A picture comes out only when

@@ -1,4 +1,4 @@
-"""Exact edit lists: which stretch of each track of an mp4 is shown, read from it and written into it.
+"""Read and write exact edit lists: which part of each track of an mp4 is shown.
 
 In: an mp4. Out: the same file, of the same size, whose edit lists and durations say exactly what is to be
 shown; or what they say; or the file without them. Source: ISO/IEC 14496-12, 4.2 (boxes), 8.2.2 (mvhd), 8.3.2

@@ -1,4 +1,4 @@
-"""A path that a stranger may have named → an open file, if it is a regular one of a disk.
+"""An untrusted path → an open descriptor, if the path is a regular file on a disk.
 
 In: a path. Out: a descriptor, or `MediaError`. What is opened is what was looked at: a pipe that takes a
 file's place in between is refused as well, and nobody waits for its writer. Files that the kernel makes up as

@@ -223,8 +223,8 @@ def pictures(
 
 
 class FramingTracker:
-    """The framing of each picture: the bitstream changes its pixels' shape with a keyframe, some pictures
-    before that one comes out.
+    """Tracks the framing of each picture. The decoder reports a new pixel aspect when it reads a keyframe,
+    some frames before it outputs that keyframe.
     """
 
     def __init__(self, framing: Framing):

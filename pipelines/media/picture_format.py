@@ -1,9 +1,9 @@
 """How the samples of one picture are shown: size, cropping, shape of a pixel, turn, sample format and
 colours.
 
-In: a decoded picture, with what its container says of all of them. Out: a `PictureFormat`. It is a fact of
-the picture, not of the file: a recorder changes it on the way, and whoever trusts the first frame shows the
-rest wrong.
+In: a decoded picture, with what its container says of all of them. Out: a `PictureFormat`. The format belongs
+to the picture, not to the file: a recording may change it, and a reader that uses the first frame's format
+for all would show the rest wrong.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A coded packet → does it show a picture, and may decoding begin there?
+"""A coded packet → whether it outputs a picture, and whether it is a random access point.
 
 In: the bytes of one packet, as the demuxer hands it out. Out: yes or no. Containers flag keyframes, and the
 flags lie: recovery points of an intra refresh, all-keyframe indices, wrong `stss` boxes. What is said here is
@@ -44,8 +44,8 @@ def is_shown(codec: str, packet: memoryview) -> bool:
 
 
 def is_random_access_point(codec: str, packet: memoryview, nal_length: int, closed: bool = False) -> bool:
-    """Whether decoding from this packet on gives the same pictures as decoding everything, from its own
-    picture on.
+    """Whether the packet is a random access point: decoding from it gives the same pictures as decoding from
+    the start.
 
     Args:
         codec: FFmpeg's name of the decoder.

@@ -1,4 +1,4 @@
-"""A file that is elsewhere, read by ranges: what a child that decodes is handed in place of a path.
+"""A remote file that is read by byte ranges; passed to a decoding child instead of a path.
 
 In: a name, a size, and in the process that calls a function that reads a range. Out: a seekable file object,
 also in the child, which has neither network nor keys: it asks its parent over a socket, for ranges of this
@@ -28,8 +28,7 @@ _wire: socket.socket | None = None  # to the parent, in a child that was handed 
 
 
 class RangedFile:
-    """Bytes that can be read from anywhere, at the cost of a question. Pickled, it is its name and its
-    size."""
+    """A remote file with random access; each read is a request. Pickles as its name and size."""
 
     def __init__(self, name: str, size_bytes: int, read: Callable[[int, int], bytes]):
         """read: (offset, size) → so many bytes, fewer only at the end; MediaError if they can't be had."""
@@ -131,7 +130,7 @@ class RangeReader(io.RawIOBase):
 
 
 def set_range_socket(descriptor: int) -> None:
-    """In a child: what it unpickles from now on asks over this socket."""
+    """In a child: set the socket over which unpickled RangedFiles request their bytes."""
     global _wire
     _wire = socket.socket(fileno=descriptor)
 
@@ -163,8 +162,8 @@ def _ask(offset: int, size: int) -> bytes:
 
 
 class RangeServer:
-    """The parent's end: answers what a child asks of one file. A child may be in anyone's hands: it can
-    neither read anything else, nor make its parent wait or hold more than one answer.
+    """The parent's end: serves a child's range requests for one file. The child is untrusted: it can't read
+    other files, block the parent, or queue more than one reply.
     """
 
     def __init__(self, file: RangedFile):

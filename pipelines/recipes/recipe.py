@@ -50,7 +50,7 @@ class Recipe:
         """Sorted reasons to reject a clip with these scores; empty: it is kept.
 
         Args:
-            pending: scores that are still to be measured: their rules are not asked yet.
+            pending: scores that are measured later; their rules are skipped for now.
         """
         reasons = set()
         for rule in self.rules:

@@ -1,2 +1,2 @@
-"""What a process that decodes files of strangers may reach: its own file, its own folder, libraries, and
-nothing else."""
+"""Sandbox for decoding untrusted files: a process can access its input file, its output folder and libraries,
+and nothing else."""

@@ -53,7 +53,7 @@ def is_supported() -> bool:
 
 
 def deny_outbound() -> None:
-    """From now on no way to others, by sockets or into their memory; what is open stays open. Raises
+    """Deny connections to other processes, by sockets or through their memory; open handles stay open. Raises
     OSError."""
     machine, column = _MACHINES[platform.machine()]
     numbers = [call[column] for call in OUTBOUND_SYSCALLS.values()]

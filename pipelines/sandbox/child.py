@@ -123,8 +123,8 @@ def call(
         preload: run once in the server, before the first fork that wants it: loads a model that all forks
             then share. It must start no thread.
         on_progress: gets what the function tells of how far it is; see `pipelines.sandbox.progress_pipe`.
-        writes: a folder in which it may make and change files, and nothing else: what it leaves there is as
-            foreign as what it read, see `read_output`.
+        writes: the only folder in which the child may write. Its files are as untrusted as the input: read
+        them with `read_output`.
 
     Raises:
         MediaError: what the function raised; timed_out, out_of_memory, crashed; missing, if a range can't be
@@ -139,7 +139,7 @@ def call(
 
 
 def read_output(path: Path, most_bytes: int) -> bytes:
-    """A file that a child has made, and nothing that a link in its place would lead to.
+    """Read a file that a child wrote; links are not followed.
 
     Raises:
         MediaError: crashed, if there is no such file, or a longer one.
@@ -160,7 +160,7 @@ def read_output(path: Path, most_bytes: int) -> bytes:
 
 
 def isolation_support() -> IsolationSupport:
-    """What keeps the processes that decode on this machine from all that is not theirs."""
+    """The isolation features in use for decoding processes on this machine."""
     return detect_support(_without)
 
 
@@ -179,8 +179,7 @@ def stop() -> None:
 
 @contextmanager
 def cancelling_calls() -> Iterator[None]:
-    """End all calls of this process at once: for the time of a block they raise KeyboardInterrupt, also those
-    begun in it."""
+    """Cancel all calls of this process: within the block, running and new calls raise KeyboardInterrupt."""
     global _given_up
     with _door:
         _given_up, busy = True, list(_busy) if _owner == os.getpid() else []

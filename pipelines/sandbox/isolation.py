@@ -1,5 +1,4 @@
-"""The cell that a process that decodes lives in, made of what the kernel has: Landlock or namespaces, and a
-filter of its calls.
+"""Isolation of decoding processes with kernel features: Landlock or namespaces, and a seccomp filter.
 
 In: what this kernel has, and in each process its own files. Out: a process that reaches these, its libraries,
 and the pipes and the socket that it was handed; a line that says what the cell is made of. It has two parts:
@@ -30,7 +29,7 @@ _PR_SET_DUMPABLE = 4
 
 @dataclass(frozen=True, slots=True)
 class IsolationSupport:
-    """What a cell can be made of on this machine.
+    """The isolation features that this machine supports.
 
     Attributes:
         landlock: the version of it; 0 if there is none.
@@ -54,7 +53,7 @@ class IsolationSupport:
 
     @property
     def missing_protection(self) -> str:
-        """What a file that takes over a decoder could do where the cell is not full; empty where it is."""
+        """What a compromised decoder could still do, as text; empty if isolation is complete."""
         could = ["could read the files of this user"] * (not self.hides_files)
         could += ["could send them elsewhere"] * (not self.filter)
         return f"a file that takes over its decoder {' and '.join(could)}" if could else ""
@@ -66,7 +65,8 @@ class IsolationSupport:
 
 
 def detect_support(disabled: Collection[str] = ()) -> IsolationSupport:
-    """What there is, less what a test goes without. Namespaces are tried in a process of their own."""
+    """Detect the supported features, minus those that a test disables. Namespaces are probed in a separate
+    process."""
     version = 0 if LANDLOCK in disabled else landlock.version()
     if version and _forgotten(Path("/")):  # all files would be a file's own
         version = 0
@@ -115,7 +115,7 @@ class Isolation:
                 self._folders[folder] = os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
 
     def lock_down(self, reads: Sequence[Path], writes: Path | None, keep: Iterable[int]) -> None:
-        """In a fork: from now on it reaches nothing else.
+        """Restrict this forked process to these files and handles.
 
         Args:
             reads: files; those that are not there are left out.

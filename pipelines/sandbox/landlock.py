@@ -56,7 +56,7 @@ def version() -> int:
 
 
 def restrict_outbound(abi_version: int) -> None:
-    """Other processes are out of reach from now on, files are not.
+    """Deny access to other processes; files stay accessible.
 
     Args:
         abi_version: the kernel's `version`.

@@ -1,8 +1,7 @@
-"""How far a call in the killable child is, told while it runs.
+"""Progress reports from a call in the killable child while it runs.
 
-In: a number, from whatever runs in the child; a second's work may tell a thousand times. Out: the newest one,
-now and then, at the other side of the pipe that the answer comes on. Where nobody listens, telling does
-nothing.
+In: a progress value from code in the child, any number of times per second. Out: the newest value, at most
+every half second, on the pipe that carries the result. Does nothing without a pipe.
 """
 
 import math
@@ -19,13 +18,13 @@ _next_s = 0.0
 
 
 def set_progress_pipe(pipe: int | None) -> None:
-    """From here on this process tells on a pipe, before it answers there; or no more."""
+    """Set the pipe on which this process reports progress; None turns reporting off."""
     global _pipe, _next_s
     _pipe, _next_s = pipe, 0.0
 
 
 def report_progress(far: float) -> None:
-    """Say how far this call is, in whatever it counts."""
+    """Report the progress of this call, in the caller's unit."""
     global _next_s
     if _pipe is not None and (now_s := monotonic()) >= _next_s:
         _next_s = now_s + _EVERY_S
@@ -33,8 +32,7 @@ def report_progress(far: float) -> None:
 
 
 def pop_latest(received: bytearray) -> float | None:
-    """The last number at the head of what was received so far, if there is one; all of them are taken
-    away."""
+    """Remove all progress records from the start of the buffer and return the last value, or None."""
     far = None
     while received[:1] == _MARK and len(received) >= _RECORD.size:
         _, number = _RECORD.unpack_from(received)

@@ -1,4 +1,4 @@
-"""What a score is, what a meter is, and what either sees.
+"""The interfaces of scores and meters, and their inputs.
 
 A *meter* looks at native frames, once, while a video is decoded, and leaves a row per frame; it is loaded
 once per process. A *score* is a pure function of a clip's rows: the dense signals, and what the meters left.
@@ -58,8 +58,8 @@ class Meter:
         settings: plain values that its rows depend on, for the fingerprint: version, keys of the config, hash
             of weights, and the precision if its numbers follow it.
         model: what people call what measures, with its version.
-        missing: why it can't measure with this config, and which key to set; None if it can. It is not loaded
-        then.
+        missing: returns why the meter can't run with this config and which key to set, or None if it can. A
+        meter that can't run is not loaded.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class ClipMeasurements:
-    """What a score sees of a clip.
+    """The measurements of a clip that scores are computed from.
 
     Attributes:
         signals: columns of the dense signals, float arrays with a value per frame; of what is measured from
@@ -145,7 +145,7 @@ class Score:
 
 
 def reduce_finite(reduce: Callable[[np.ndarray], float], values: np.ndarray) -> float | None:
-    """Reduce what was measured; None if nothing was."""
+    """Reduce the finite values; None if there are none."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     return float(reduce(values)) if len(values) else None

@@ -1,5 +1,5 @@
-"""What a CLIP says of a clip: how beautiful it is, and whether it has a watermark. One forward pass per
-native frame.
+"""Scores from CLIP embeddings: aesthetic quality and watermark probability. One forward pass per native
+frame.
 
 Without `scores.clip_model` these scores are null. The embedding stays in the rows; `match` holds captions to
 it.
@@ -35,7 +35,7 @@ CLEAN_PROMPTS = (
 
 
 def check(cfg: ScoreConfig) -> None:
-    """Whether model and aesthetic head can be there, and fit each other; loads no model.
+    """Check that the model and the aesthetic head exist and fit each other, without loading them.
 
     Raises:
         ValueError: which key is wrong, and what to do.

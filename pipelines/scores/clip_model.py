@@ -194,8 +194,7 @@ def _check_tokenizer(folder: Path) -> None:
 
 @contextmanager
 def _no_remote_code_prompt() -> Iterator[None]:
-    """No library asks at the terminal whether to run a model's code: where nothing was said, it doesn't wait,
-    and refuses."""
+    """Within the block, libraries refuse remote code instead of prompting for it at the terminal."""
     from transformers import dynamic_module_utils
 
     patience = dynamic_module_utils.TIME_OUT_REMOTE_CODE

@@ -38,7 +38,7 @@ def missing(cfg: ScoreConfig) -> str | None:
 
 
 def check(cfg: ScoreConfig) -> None:
-    """Whether the file can be DOVER; loads nothing.
+    """Check that the file exists and is ONNX, without loading it.
 
     Raises:
         ValueError: it isn't there, or isn't ONNX.

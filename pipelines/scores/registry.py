@@ -74,9 +74,8 @@ _NO_VALUE = "its frames allow no measurement"
 
 
 def resolve_config(cfg: ScoreConfig) -> ScoreConfig:
-    """The same config for a run that begins here: what is measured only where its package is installed is
-    measured if it is on this machine. What the workers have doesn't matter, so a run measures the same on all
-    of them, or fails.
+    """Resolve optional scores for a run: `nsfw=null` becomes true if the package is installed on this
+    machine. All workers then use the same scores, or fail.
     """
     return replace(cfg, nsfw=True) if cfg.nsfw is None and nsfw.is_installed() else cfg
 
@@ -146,7 +145,7 @@ _FROM_AN_EARLIER_FRAME = ("motion", "object_motion", "pan_x", "pan_y", "zoom", "
 
 
 def _why(name: str, native: Mapping[str, pa.Table], cfg: ScoreConfig) -> str | None:
-    """None if a later stage measures it, and tells why not."""
+    """Why a score is null; None if a later stage measures it and records the reason."""
     score = SCORES[name]
     if (lacking := missing(name, cfg)) is not None or score.compute is None:
         return lacking

@@ -1,4 +1,4 @@
-"""How long things are shown → how much they count: a score is taken over a clip's time, not over its frames.
+"""Time weights of frames: a score averages over a clip's duration, not over its frames.
 
 In: seconds that each of a clip's frames is shown, and where among them something was measured. Out: weights,
 and how often a measurement counts. Where frames are even, everything counts alike.

@@ -24,7 +24,8 @@ VERSION = 5
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`find` tells transitions from signals, for which TransNetV2 must have looked so, or not at all."""
+    """A shot detector: `find_export` computes transitions from signals; `look` is how TransNetV2 must have
+    been run for it, or None."""
 
     find: Callable[[pa.Table, Fraction, ShotConfig], list[Transition]]
     inference_plan: InferencePlan | None

@@ -1,5 +1,5 @@
-"""Tiny frames of a stretch → what the detectors know of its frames: evidence, and TransNetV2 where something
-may happen.
+"""Tiny frames of a range → the inputs of the detectors: evidence, and TransNetV2's probabilities where a
+transition is likely.
 
 In: uint8 frames (T, 27, 48, 3) of a stretch and its surroundings, which frames they are, and how many the
 video has. Out: a column per kind of evidence. The network sees windows that are anchored at the video's first
@@ -21,9 +21,8 @@ COLUMNS = (*(f"alike_{reach}" for reach in evidence.REACHES), "contrast", "trans
 
 @dataclass(frozen=True, slots=True)
 class InferencePlan:
-    """How TransNetV2 looks: at every `stride`-th frame; a window decides `core` of those, and sees `margin`
-    around them; `everywhere`, or only at cells (the frames that a window decides) in which evidence proposes
-    it.
+    """How TransNetV2 is run: on every `stride`-th frame, in windows of `core` predicted frames with `margin`
+    context frames on each side; on all windows (`everywhere`), or only on those that evidence proposes.
     """
 
     stride: int

@@ -51,19 +51,17 @@ class Store(Protocol):
         """The same with sizes and times."""
 
     def strays(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """What lies there and is no object, such as a link that leads out of the store: its name, and what it
-        is."""
+        """Entries that are not objects, such as a link out of the store: (name, description)."""
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if it is not there. Only for what no reader can look for any
         more."""
 
     def abandoned(self, older_than_s: float) -> Iterator[Entry]:
-        """Work in progress that was left by a process that died: nothing in it has changed for so many
-        seconds."""
+        """Scratch folders and uploads of dead processes: unchanged for at least `older_than_s` seconds."""
 
     def stray_scratch(self) -> Iterator[str]:
-        """What lies where work in progress does, and is none."""
+        """Names of unknown entries in the scratch folder."""
 
     def discard(self, entry: Entry) -> None:
         """Remove what `abandoned` found; nothing happens if it is gone by now."""

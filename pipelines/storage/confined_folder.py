@@ -1,4 +1,4 @@
-"""A folder and what is beneath it, out of which no link leads.
+"""File access confined to a folder: no link is followed out of it.
 
 In: a folder, and names below it, of which any may be a link that somebody else has put there, also while we
 look. Out: files to read, names that are given, taken away or listed: all of it beneath the folder, whatever
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class LeadsOutError(PermissionError):
-    """A link leads out of the folder that everything has to be beneath."""
+    """A link leads out of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ class ConfinedFolder:
             return way.names()
 
     def tree(self, key: str) -> tuple[int, float] | None:
-        """Of a folder with all that is in it: bytes, and the latest time of change. None if it is no folder
-        (links are none), or has a folder of another file system in it, or too many in one another.
+        """Total bytes and latest modification time of a folder tree. None if the path is not a folder (a link
+        is not), crosses a file system, or is nested too deeply.
         """
         *folders, name = PurePosixPath(key).parts
         with _Way(self._root) as way:

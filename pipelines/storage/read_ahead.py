@@ -1,9 +1,9 @@
 """Ranges of a far file → the same bytes, asked for in larger pieces, and those of its index only once.
 
-In: a function that reads a range, at a price per question; small reads in any order. Out: their bytes. Who
-reads on is read ahead for, half as far again as it has come, so that at most a third of what is fetched was
-not asked for; several who read on at different places are told apart. What is come back to, as the index is,
-outlasts what is only passed through.
+In: a function that reads a range, at a price per question; small reads in any order. Out: their bytes.
+Sequential readers are prefetched by half the distance they have read, so at most a third of the fetched bytes
+is unused; several sequential readers are tracked separately. Blocks that are read again, such as the index,
+stay in the cache longer than blocks that are read once.
 """
 
 import threading

@@ -1,5 +1,4 @@
-"""The door to S3: one client per process, patience with what passes, and objects of anybody's buckets by
-ranges.
+"""S3 access: one client per process, retries of transient errors, and range reads of any object.
 
 In: `s3://bucket/key`, and the standard environment that every tool for S3 reads (credentials, profile,
 endpoint, region). Out: exact bytes, or one of Python's own errors that says which bucket at which endpoint
@@ -121,8 +120,7 @@ def _new_client(hurry: bool) -> Any:
 
 @contextmanager
 def short_timeouts() -> Iterator[None]:
-    """A block in which this process waits for nothing for long: for checks, while somebody waits at the
-    console."""
+    """Within the block, requests use short timeouts; for checks that a user waits for."""
     global _patience_s
     before, _patience_s = _patience_s, SHORT_RETRY_TIMEOUT_S
     try:
@@ -132,8 +130,7 @@ def short_timeouts() -> Iterator[None]:
 
 
 class RetryPolicy:
-    """How often and how long to try again: pauses that grow and are jittered, an end when nothing moves for
-    long.
+    """Retry policy: exponential backoff with jitter; gives up after a time without progress.
 
     Args:
         seconds: how long without progress; None for PATIENCE_S, or in a `short_timeouts` block IMPATIENCE_S.
@@ -205,7 +202,7 @@ def status(error: Exception) -> int:
 
 
 def request_with_retries(action: Callable[[Any], T], uri: str, patience_s: float | None = None) -> T:
-    """One request, tried again while what fails may pass.
+    """Send one request, with retries of transient errors.
 
     Args:
         action: gets the client, makes the request. May run more than once.

@@ -1,6 +1,5 @@
-"""How much memory a parquet file may take, told before it is read: a megabyte of it can hold a billion equal
-rows, or a text once that every row repeats. And what each value takes once Python holds it, whatever it takes
-in Arrow.
+"""Memory limits of parquet files, checked before they are read: one megabyte can decode to a billion equal
+rows, or to a string that every row repeats. Also limits the memory of the values as Python objects.
 
 In: the file's bytes. Out: which columns must be read as dictionaries to know how long their texts are; or one
 line that says which bound was passed. What its footer says of a column is held against the headers of its

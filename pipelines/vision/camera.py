@@ -1,5 +1,5 @@
-"""Two pictures and their optical flow → what the camera did in between (pan, tilt, zoom, roll), and what it
-explains.
+"""Two pictures and their optical flow → the camera motion between them (pan, tilt, zoom, roll), and the part
+of the flow that it explains.
 
 In: luma of two frames without the bars around it, and flow. Out: the similarity transform that the background
 follows.

@@ -33,8 +33,8 @@ _WEIGHTS = Pinned(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the network says of a picture: `probabilities` float32 (1000,); `features` float32 (1280,),
-    pooled."""
+    """The network's output for one picture: `probabilities` float32 (1000,); pooled `features` float32
+    (1280,)."""
 
     probabilities: np.ndarray
     features: np.ndarray

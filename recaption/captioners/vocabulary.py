@@ -1,8 +1,8 @@
 """ImageNet's words → what a person would say: groups of classes, and better names for some.
 
 In: class names as in torchvision's ImageNet-1k categories, or their positions in it. Out: noun phrases, and
-the groups that a class belongs to. A group speaks when no single class is sure: five half-likely birds are a
-bird.
+the groups that a class belongs to. A group is used when no single class is likely enough: five unlikely bird
+classes together give `a bird`.
 """
 
 from importlib import resources
