@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks.measure.results_file import report
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
+from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError
 from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
@@ -177,9 +178,8 @@ def measure(path: Path, clips: list[tuple[int, int]] | None = None) -> Footage |
 def ours(footage: Footage, clip: tuple[int, int], out: Path) -> Cut:
     name = frames_hash(footage.hashes[clip[0] : clip[1]])
     known = (footage.clock, footage.formats[clip[0]], any(footage.fields[clip[0] : clip[1]]))
-    return cut(
-        footage.path, out, footage.span(clip), clip[1] - clip[0], name, CutConfig(), EncodeConfig(), *known
-    )
+    content = ClipContent(footage.span(clip), clip[1] - clip[0], name, *known)
+    return cut(footage.path, out, content, CutConfig(), EncodeConfig())
 
 
 def transcode(footage: Footage, clip: tuple[int, int], out: Path, threads: int) -> None:

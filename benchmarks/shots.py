@@ -93,7 +93,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
     seconds["decode"] += time.process_time() - started
     started = time.process_time()
     signals = measure(
-        enumerate(pictures), clock, 0, total, SignalConfig(), ShotConfig(detector="content"), PRECISION
+        enumerate(pictures), clock, (0, total), SignalConfig(), ShotConfig(detector="content"), PRECISION
     )
     seconds["other signals"] += time.process_time() - started
     started = time.process_time()
@@ -103,7 +103,7 @@ def _judge(path: Path, truth: Truth, tallies: dict[str, Tally], seconds: dict[st
 
     started = time.process_time()
     look = DETECTORS[OURS].inference_plan.for_fps(total / clock.duration_s)
-    columns = observation.evidence_columns(tiny, 0, 0, total, total, look, PRECISION)
+    columns = observation.evidence_columns(tiny, 0, (0, total), (0, total), look, PRECISION)
     shots = find_shots(_with(signals, columns), clock.end_pts, clock.time_base, ShotConfig(detector=OURS))
     seconds[OURS] += time.process_time() - started
     _count(OURS, shots, clock, truth, tallies)

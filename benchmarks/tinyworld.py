@@ -52,7 +52,7 @@ from benchmarks.measure.options import given
 from benchmarks.measure.results_file import RESULTS, report
 from benchmarks.measure.tinyworld_judge import Seen, look
 from benchmarks.measure.tinyworld_sheet import Row, sheet
-from jobs.generation.pipeline import Pipeline, Size
+from jobs.generation.pipeline import Pipeline, Size, VideoPrompt
 from jobs.training.exports import find_export
 from model.vae.pixels import encode_frames, to_uint8
 from pipelines.precision import AUTO, decide
@@ -217,14 +217,14 @@ def _obeyed(asked: Sequence[Scene], made: Sequence[np.ndarray], world: World) ->
 
 
 def _generate(pipeline: Pipeline, asked: Sequence[Scene], known: Sequence | None = None) -> list[np.ndarray]:
+    conditions = [()] * len(asked) if known is None else known
+    prompts = [
+        VideoPrompt(scene.caption, seed, frames)
+        for seed, (scene, frames) in enumerate(zip(asked, conditions, strict=True))
+    ]
     videos = []
     for start in range(0, len(asked), BATCH):
-        part = slice(start, start + BATCH)
-        prompts = [scene.caption for scene in asked[part]]
-        seeds = range(start, start + len(prompts))
-        videos += pipeline.generate(
-            prompts, SIZE, seeds, FPS, conditions=None if known is None else known[part]
-        )
+        videos += pipeline.generate(prompts[start : start + BATCH], SIZE, FPS)
     return videos
 
 

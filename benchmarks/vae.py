@@ -38,7 +38,7 @@ from model.checkpoint.weights import load_vae
 from model.config import vae_config
 from model.vae.network import VAE
 from model.vae.pixels import to_tensor
-from model.vae.tiles import decode_tiled, encode_tiled, plan_axis
+from model.vae.tiles import Tiling, decode_tiled, encode_tiled, plan_axis
 from pipelines.footage.listing import find_footage
 from tests.support.footage import real_clips
 
@@ -183,7 +183,7 @@ def _exactness(vae: VAE, frames_THWC: np.ndarray) -> dict[str, float]:
             z = vae.encode(video).mean
             whole = vae.decode(z)
             parts = vae.encode_chunked(video, 4).mean, vae.decode_chunked(z, 1)
-            tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, SEAM_PX // 8, 2)
+            tiles = encode_tiled(vae, video, SEAM_PX, 8).mean, decode_tiled(vae, z, Tiling(SEAM_PX // 8, 2))
             errors["chunk_error"] += [_error(a, b) for a, b in zip(parts, (z, whole), strict=True)]
             errors["tile_error"] += [_error(a, b) for a, b in zip(tiles, (z, whole), strict=True)]
             for values, shown in zip(at_edges.values(), (tiles[1], whole, video), strict=True):

@@ -15,7 +15,7 @@ from jobs.cli.progress import Bar, progress
 from jobs.cli.run_folder import Run
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import EvaluateConfig
-from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
+from jobs.generation.pipeline import Pipeline, Size, VideoPrompt, check_text, read_facts
 from jobs.training.exports import find_export
 from jobs.training.out_folder import check_free
 from pipelines.batches.frames import CLIP_COLUMNS, ClipError, FrameReader
@@ -86,18 +86,17 @@ def run(cfg: EvaluateConfig, run: Run) -> dict[str, Any]:
             f"none of the {len(asked)} clips can be read; see what is wrong with: rushes verify "
             f"dataset={cfg.dataset}"
         )
-    steps = cfg.steps or pipeline.sampling.steps
+    sampling = pipeline.sampling_with(cfg.steps, cfg.guidance)
+    steps = sampling.steps
     videos, seeds = [], list(range(cfg.seeds))
     with progress("evaluate", total=len(rows) * steps, unit="steps") as bar:
         for row in rows:
             clip_id, prompt, done = row["clip_id"], row["caption_short"], bar.done
             made = pipeline.generate(
-                [prompt] * len(seeds),
+                [VideoPrompt(prompt, seed) for seed in seeds],
                 sizes[clip_id],
-                seeds,
                 facts["fps"],
-                steps,
-                cfg.guidance,
+                sampling,
                 partial(_advance, bar, done),
             )
             for seed, frames in zip(seeds, made, strict=True):

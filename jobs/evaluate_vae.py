@@ -71,6 +71,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
     device = torch.device("cuda" if cfg.gpu else "cpu")
     vae, task = load_vae(find_export("vae", cfg.checkpoint, "checkpoint"), device), _task(cfg)
     distance, shapes = perceptual_distance(cfg.perceptual, cfg.perceptual_weights), _by_shape(task, cfg.clips)
+    subject = _Subject(task, vae, device, precision.name)
     measured: dict[Item, Figures] = {}
     unread: dict[str, str] = {}
     with (
@@ -80,7 +81,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
         for items in shapes.values():
             for item in items:
                 try:
-                    both = _both(task, vae, item, device, precision.name)
+                    both = subject.reconstruct(item)
                 except ClipError as error:
                     unread[item.clip_id] = str(error)
                 else:
@@ -111,7 +112,7 @@ def run(cfg: EvaluateVaeConfig, run: Run) -> dict[str, Any]:
         ],
     }
     run.write_json("metrics.json", result)
-    run.write_text(_PAGE, _page(cfg, task, vae, device, precision.name, shapes, measured, result))
+    run.write_text(_PAGE, _page(cfg, subject, shapes, measured, result))
     run.say(f"evaluate_vae: {_line(overall)}; {run.uri}/{_PAGE} shows them, opens in any browser, offline")
     return result
 
@@ -159,25 +160,29 @@ def _by_shape(task: VaeTask, most_clips: int | None) -> dict[tuple[int, int, int
     return dict(sorted(found.items()))
 
 
-def _both(
-    task: VaeTask, vae: LatentNormalizer, item: Item, device: torch.device, precision: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W).
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Subject:
+    """The VAE that is measured, and the task that reads held-out videos for it."""
 
-    Raises:
-        ClipError: the clip can't be read.
-    """
-    x = task.held_out_pixels(item).to(device)
-    with autocast(device.type, precision):
-        return x, vae.decode(vae.encode(x).mean, size=(x.shape[-2], x.shape[-1])).float()
+    task: VaeTask
+    vae: LatentNormalizer
+    device: torch.device
+    precision: str
+
+    def reconstruct(self, item: Item) -> tuple[torch.Tensor, torch.Tensor]:
+        """A window's original and its reconstruction from the posterior's mean, each (1, 3, T, H, W).
+
+        Raises:
+            ClipError: the clip can't be read.
+        """
+        x = self.task.held_out_pixels(item).to(self.device)
+        with autocast(self.device.type, self.precision):
+            return x, self.vae.decode(self.vae.encode(x).mean, size=(x.shape[-2], x.shape[-1])).float()
 
 
 def _page(
     cfg: EvaluateVaeConfig,
-    task: VaeTask,
-    vae: LatentNormalizer,
-    device: torch.device,
-    precision: str,
+    subject: _Subject,
     shapes: Mapping[tuple[int, int, int], Sequence[Item]],
     measured: Mapping[Item, Figures],
     result: Mapping[str, Any],
@@ -201,8 +206,9 @@ def _page(
         for shape, items in shown.items():
             clips = []
             for item in items:
-                original, made = (to_uint8(v)[0] for v in _both(task, vae, item, device, precision))
-                row, fps = rows[item.clip_id], task.cfg.shapes.fps
+                original, made = (to_uint8(v)[0] for v in subject.reconstruct(item))
+                row, task = rows[item.clip_id], subject.task
+                fps = task.cfg.shapes.fps
                 clips.append(make_comparison(row, original, made, fps, task.start_s(item), measured[item]))
                 bar.advance()
             groups.append((shape, len({item.clip_id for item in shapes[shape]}), clips))

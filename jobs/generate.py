@@ -11,7 +11,7 @@ from jobs.cli.run_folder import Run, new_run_folder
 from jobs.cli.terminal_text import dump_escaped_json
 from jobs.cluster.connect import check_gpu
 from jobs.generation.config import GenerateConfig
-from jobs.generation.pipeline import Pipeline, Size, check_text, read_facts
+from jobs.generation.pipeline import Pipeline, Size, VideoPrompt, check_text, read_facts
 from jobs.training.exports import find_export
 from jobs.training.out_folder import check_local, check_note
 from pipelines.batches.shapes import fit_shape
@@ -78,11 +78,11 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
             f"generate: the prompt has more than the {pipeline.text.max_tokens} tokens that text encoder "
             f"'{pipeline.text.name}' reads; the rest was cut, so say what matters first"
         )
-    steps = cfg.steps or pipeline.sampling.steps
-    with progress("generate", total=steps, unit="steps") as bar:
-        video = pipeline.generate(
-            [cfg.prompt], size, [cfg.seed], fps, steps, cfg.guidance, lambda done, _: bar.update(done)
-        )[0]
+    sampling = pipeline.sampling_with(cfg.steps, cfg.guidance)
+    with progress("generate", total=sampling.steps, unit="steps") as bar:
+        (video,) = pipeline.generate(
+            [VideoPrompt(cfg.prompt, cfg.seed)], size, fps, sampling, lambda done, _: bar.update(done)
+        )
     out = Path(cfg.out)
     write_mp4(out, video, fps)
     facts = {
@@ -91,13 +91,13 @@ def run(cfg: GenerateConfig, run: Run) -> dict[str, Any]:
         "seed": cfg.seed,
         "fps": fps,
         "precision": precision.name,
-        "steps": steps,
+        "steps": sampling.steps,
         **dataclasses.asdict(size),
         "checkpoint": str(folder),
     }
     if cfg.lora is not None:
         facts |= {"lora": str(find_export("lora", cfg.lora, "lora")), "lora_scale": cfg.lora_scale}
-    facts["guidance"] = pipeline.sampling.guidance if cfg.guidance is None else cfg.guidance
+    facts["guidance"] = sampling.guidance
     write_text(out.with_suffix(".json"), dump_escaped_json(facts, indent=2, sort_keys=True) + "\n")
     run.write_json("metrics.json", {"precision": precision.name})
     run.say(f"generate: {out} ({size.width} × {size.height}, {size.num_frames} frames at {fps:g}/s)")

@@ -16,6 +16,7 @@ from jobs.sizing.config import ALL, ModelConfig
 from jobs.sizing.text import as_table, as_text
 from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config
 from model.dit.accounting import (
+    Sharding,
     checkpoint_bytes,
     forward_flops,
     generation_bytes,
@@ -54,7 +55,7 @@ def account(dit: DiTConfig, cfg: ModelConfig) -> dict[str, Any]:
     parts, forward = parameters(dit), forward_flops(dit, tokens, cfg.text_tokens)
 
     def memory(stage: int) -> dict[str, Any]:
-        given = (stage, cfg.workers, tokens, cfg.text_tokens, cfg.precision)
+        given = (Sharding(stage, cfg.workers), tokens, cfg.text_tokens, cfg.precision)
         held = {way: training_memory(dit, *given, way) for way in RECOMPUTE}
         by_way = {"activations": {way: one.activations for way, one in held.items()}}
         return (

@@ -111,7 +111,7 @@ def _quiet_takes(path: Path) -> Iterator[Take]:
     change = np.array([0.0] + [np.abs(a.astype(int) - b).mean() for a, b in pairwise(hsv)])
     tiny = np.stack([cv2.resize(frame, (48, 27), interpolation=cv2.INTER_AREA) for frame in small])
     columns = observation.evidence_columns(
-        tiny, 0, 0, len(tiny), len(tiny), DETECTORS["transnet"].inference_plan, "fp32"
+        tiny, 0, (0, len(tiny)), (0, len(tiny)), DETECTORS["transnet"].inference_plan, "fp32"
     )
     probability = columns["transition"]
     happens = (probability > _QUIET[0]) | (change > _QUIET[1])

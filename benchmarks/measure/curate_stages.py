@@ -160,7 +160,7 @@ def _instrument(clock: StageClock, stack: ExitStack) -> None:
         *args: Any,
         limits: Any,
         preload: Callable[[], None] | None = None,
-        told: Any = None,
+        on_progress: Any = None,
     ) -> Any:
         if preload is not None:
             with clock.over(ONCE):

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.measure import measure, preload
+from pipelines.measure.measure import Measurements, measure, preload
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
 from pipelines.precision import AUTO, decide
@@ -25,13 +25,17 @@ PRECISION = decide(AUTO).name
 SCORES, SHOTS, SIGNAL = ScoreConfig(), ShotConfig(), SignalConfig()
 
 
+def _of(outputs: Collection[str]) -> Measurements:
+    return Measurements(SIGNAL, SHOTS, SCORES, tuple(outputs), PRECISION)
+
+
 def _seconds(path, wanted: Collection[str]) -> float:
     """Of decoding a film whole and measuring what is wanted."""
     clock = read_clock(path)
     started = time.process_time()
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     if wanted:
-        measure(pictures, clock, 0, len(clock.pts), SIGNAL, SHOTS, SCORES, wanted, PRECISION)
+        measure(pictures, clock, (0, len(clock.pts)), _of(wanted))
     else:
         for _ in pictures:
             pass
@@ -41,7 +45,7 @@ def _seconds(path, wanted: Collection[str]) -> float:
 def measure_costs(repeats: int = 3) -> dict[str, dict[str, float]]:
     """By film, by what measures: processor seconds per clip."""
     names = (SIGNALS, *configured_meters(SCORES))
-    preload(SHOTS, SCORES, names, PRECISION)()
+    preload(_of(names))()
     costs: dict[str, dict[str, float]] = {}
     for name, path in real_clips().items():
         clock = read_clock(path)

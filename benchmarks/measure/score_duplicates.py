@@ -39,6 +39,7 @@ from pipelines.dedup.looks import LOOKS, SIDE, look_row
 from pipelines.dedup.pairs import Pair, content, find_pairs
 from pipelines.measure import sandboxed
 from pipelines.measure.config import SignalConfig
+from pipelines.measure.measure import Measurements
 from pipelines.measure.signals import STAGE
 from pipelines.media.config import FootageConfig
 from pipelines.media.picture import frames_hash
@@ -87,7 +88,10 @@ def _measured(clip: Shown, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     wanted = (STAGE, *_METERS)
     shots = ShotConfig(detector="content")  # the file is one clip: no network need look for cuts
     tables = sandboxed.measure_unit(
-        path, clock, (0, len(clock.pts)), SignalConfig(), shots, ScoreConfig(), wanted, decide(AUTO).name
+        path,
+        clock,
+        (0, len(clock.pts)),
+        Measurements(SignalConfig(), shots, ScoreConfig(), wanted, decide(AUTO).name),
     )
     signals = tables.pop(STAGE)
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)

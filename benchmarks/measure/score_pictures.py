@@ -36,6 +36,7 @@ from benchmarks.footage.picture_scenes import ENCODERS, FPS, TEXTS, Scene, barre
 from benchmarks.footage.takes import Take, deal, frames_of, packaged_takes
 from pipelines.grid import on_grid
 from pipelines.measure.config import SignalConfig
+from pipelines.measure.measure import Measurements
 from pipelines.measure.measure import measure as measure_pictures
 from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
@@ -83,7 +84,10 @@ def scored(path: Path, meters: tuple[str, ...]) -> tuple[dict, Clock]:
     shots = ShotConfig(detector="content")
     precision = decide(AUTO).name
     tables = measure_pictures(
-        enumerate(pictures), clock, 0, total, SignalConfig(), shots, cfg, wanted, precision
+        enumerate(pictures),
+        clock,
+        (0, total),
+        Measurements(SignalConfig(), shots, cfg, tuple(wanted), precision),
     )
     signals = tables.pop("signals")
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)

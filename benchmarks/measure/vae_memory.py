@@ -55,7 +55,7 @@ def child() -> None:
 
     from model.config import vae_config
     from model.vae.network import VAE
-    from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles, encode_tiled
+    from model.vae.tiles import CHUNK_FRAMES, TILE_PX, Tiling, decode_tiles, encode_tiled
 
     torch.set_num_threads(1)
     what, frames, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -68,6 +68,6 @@ def child() -> None:
             if what == "encode":
                 encode_tiled(vae, x)
             else:
-                for _ in decode_tiles(vae, z, TILE_PX // 8, CHUNK_FRAMES // 4):
+                for _ in decode_tiles(vae, z, Tiling(TILE_PX // 8, CHUNK_FRAMES // 4)):
                     pass
     print(peak.mib)

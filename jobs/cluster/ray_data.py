@@ -6,12 +6,12 @@ that come back, as they are finished; and how much memory a task may ask for.
 
 import json
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from jobs.cluster.failures import one_line_message
-from jobs.cluster.worker_progress import ProgressSnapshot, report_stalls
+from jobs.cluster.worker_progress import Console, report_stalls
 
 Row = dict[str, str]
 # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
@@ -36,9 +36,7 @@ def iterate_results(
     desk: Any,
     stage: str,
     memory: int,
-    say: Callable[[str], None],
-    stall_s: float,
-    moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
+    console: Console,
 ) -> Generator[dict[str, Any], None, None]:
     """What comes out of a Ray dataset of packed rows, in any order.
 
@@ -46,11 +44,9 @@ def iterate_results(
         desk: where its workers report.
         stage: the stage, as a person knows it.
         memory: that a task of it asks for, bytes.
-        say: for a line to the person at the console, when nothing moves.
-        stall_s: that is, for so long.
-        moved: gets what moves; see `report_stalls`.
+        console: where it is said when nothing moves.
     """
-    with report_stalls(desk, stage, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", say, stall_s, moved):
+    with report_stalls(desk, stage, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", console):
         for row in rows.iter_rows():
             yield unpack(row)
 

@@ -183,14 +183,27 @@ def start_tracker() -> Any:
     return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(ProgressTracker).remote()
 
 
+@dataclass(frozen=True, slots=True)
+class Console:
+    """How a person at the console learns of progress.
+
+    Attributes:
+        say: prints a line.
+        stall_s: a stage is said to stand still when nothing has moved for so long, seconds.
+        moved: gets what moves, every second or so, in a thread of its own.
+    """
+
+    say: Callable[[str], None]
+    stall_s: float
+    moved: Callable[[ProgressSnapshot], None] = lambda snapshot: None
+
+
 @contextmanager
 def report_stalls(
     desk: Any,
     stage: str,
     needs: str,
-    say: Callable[[str], None],
-    stall_s: float,
-    moved: Callable[[ProgressSnapshot], None] = lambda pulse: None,
+    console: Console,
 ) -> Iterator[None]:
     """For the time of a block, say so when nothing moved for `stall_s`, then at twice the time, and so on.
 
@@ -198,20 +211,19 @@ def report_stalls(
         desk: the actor's handle, or a desk in this process.
         stage: the stage, as a person knows it.
         needs: what a task of it asks Ray for, in words.
-        say: for a line.
-        moved: gets what moves, every second or so, in a thread of its own.
+        console: where it is said.
     """
     done = threading.Event()
-    args = (desk, stage, needs, say, stall_s, moved, done)
+    args = (desk, stage, needs, console, done)
     thread = threading.Thread(target=_look, args=args, name="watch", daemon=True)
     thread.start()
     try:
         yield
         if (last := _pulse(desk)[0]) is not None:
-            moved(last)
+            console.moved(last)
     except BaseException:
         if isinstance(desk, ProgressTracker):  # a Ray may not answer any more
-            moved(desk.snapshot())
+            console.moved(desk.snapshot())
         raise
     finally:
         done.set()
@@ -222,22 +234,21 @@ def _look(
     desk: Any,
     what: str,
     needs: str,
-    say: Callable[[str], None],
-    stall_s: float,
-    moved: Callable[[ProgressSnapshot], None],
+    console: Console,
     done: threading.Event,
 ) -> None:
+    stall_s = console.stall_s
     moves, moved_s, next_s = -1, monotonic(), stall_s
     while not done.wait(min(_LOOK_EVERY_S, stall_s / 2)):
         pulse, missing = _pulse(desk)
         if pulse is not None:
-            moved(pulse)
+            console.moved(pulse)
         if pulse is not None and pulse.moves != moves:
             moves, moved_s, next_s = pulse.moves, monotonic(), stall_s
         still_s = monotonic() - moved_s
         if still_s >= next_s and not done.is_set():
             next_s = 2 * still_s
-            say(stall_message(what, still_s, pulse, missing or _capacity(needs), time()))
+            console.say(stall_message(what, still_s, pulse, missing or _capacity(needs), time()))
 
 
 def _pulse(desk: Any) -> tuple[ProgressSnapshot | None, str]:

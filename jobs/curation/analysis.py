@@ -280,23 +280,20 @@ class SourceAnalyzer:
             )
 
     def _measure(self, found: Analysis, header: pa.Table, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
-        from pipelines.measure.measure import preload
+        from pipelines.measure.measure import Measurements, preload
 
         clock, cfg = sandboxed.header_clock(header), self._cfg
+        what = Measurements(cfg.signals, cfg.shots, cfg.scores, wanted, cfg.precision)
         found.decoded_s = _length_s(clock, found.span)
         with self._file(found) as file:
             return child.call(
                 sandboxed.measure_unit,
                 file,
                 clock,
-                found.unit,
-                cfg.signals,
-                cfg.shots,
-                cfg.scores,
-                wanted,
-                cfg.precision,
+                found.span,
+                what,
                 limits=sandboxed.decode_limits(cfg.limits, found.decoded_s),
-                preload=preload(cfg.shots, cfg.scores, wanted, cfg.precision),
+                preload=preload(what),
                 on_progress=lambda far_s: self._watch.update(
                     "measuring", _named(found), min(far_s, found.decoded_s)
                 ),

@@ -217,6 +217,7 @@ class ShardWriter:
 
     def _cut_with(self, cut: CutConfig, clip: dict[str, Any], out: Path) -> dict[str, Any]:
         from pipelines.cutting.cut import cut_clip
+        from pipelines.cutting.reencode import ClipContent
         from pipelines.measure.sandboxed import decode_limits
         from pipelines.media.picture_format import from_text
         from pipelines.sandbox.child import call
@@ -225,11 +226,15 @@ class ShardWriter:
         with source_file(clip["source_uri"], clip["as_listed"], cfg.limits) as file:
             clock = self._clocks.get(clip["video_id"], file, clip["as_listed"][0])
             most = decode_limits(cfg.limits, span.duration_s, self._most_bytes(clip))
-            args = (file, out, span, clip["num_frames"], clip["frames_hash"], cut, cfg.encode)
-            shown = from_text(clip["picture_format"]) if clip["picture_format"] else None
-            return call(
-                cut_clip, *args, clock, shown, bool(clip["interlaced"]), limits=most, writes=out.parent
+            content = ClipContent(
+                span,
+                clip["num_frames"],
+                clip["frames_hash"],
+                clock,
+                from_text(clip["picture_format"]) if clip["picture_format"] else None,
+                bool(clip["interlaced"]),
             )
+            return call(cut_clip, file, out, content, cut, cfg.encode, limits=most, writes=out.parent)
 
     def _most_bytes(self, clip: dict[str, Any]) -> int:
         """Of a clip's mp4: not more than the source, or than its pixels as they are, even if it is encoded

@@ -38,7 +38,7 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         FileExistsError: a file has got this name in the meantime.
     """
     from pipelines.cutting.check_clip import ExpectedClip
-    from pipelines.cutting.export_clip import export_clip, length_of
+    from pipelines.cutting.export_clip import ExportSettings, export_clip, length_of
 
     length = length_of(row["start_pts"], row["end_pts"], row["time_base"])
     same = row["frames_hash"] if row["cut_method"] == _COPY else None
@@ -53,7 +53,8 @@ def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dic
         most = decode_limits(
             cfg.limits, float(length) * frames / row["num_frames"], max(row["size"], raw_bytes) + 64 * _MIB
         )
-        args = (stored, made, promised, bool(row["interlaced"]), cfg.min_db, cfg.encode, cfg.verify)
+        settings = ExportSettings(cfg.min_db, cfg.encode, cfg.verify)
+        args = (stored, made, promised, bool(row["interlaced"]), settings)
         told = call(export_clip, *args, limits=most, writes=Path(folder).absolute())
         size_bytes = _accept(made)
         sync_file(made)

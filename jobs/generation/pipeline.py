@@ -20,12 +20,12 @@ from model.checkpoint.weights import load_dit, load_vae
 from model.config import FlowConfig, SampleConfig, config_from_dict
 from model.dit.tokens import Piece
 from model.flow.conditions import ConditionFrames, KnownLatents
-from model.flow.sampler import sample
+from model.flow.sampler import VideoRequest, sample
 from model.text.registry import CachedTextEncoder, check_encoder_allowed, text_encoder
 from model.untrusted import read_object
 from model.vae.network import VAE
 from model.vae.pixels import encode_frames, to_uint8
-from model.vae.tiles import CHUNK_FRAMES, TILE_PX, decode_tiles
+from model.vae.tiles import CHUNK_FRAMES, TILE_PX, Tiling, decode_tiles
 from pipelines.precision import FP32, autocast
 
 FORMAT_VERSION = 1
@@ -88,6 +88,22 @@ def check_text(folder: Path, requested: str | None) -> None:
         check_encoder_allowed(read_facts(folder)["text_encoder"], folder)
 
 
+@dataclass(frozen=True, slots=True)
+class VideoPrompt:
+    """A video to be made.
+
+    Attributes:
+        prompt: what it shows; empty for a video without text.
+        seed: of its noise.
+        conditions: frames that are known, at its size. What starts at 0 s is kept in place; what starts later
+            is a tail or a keyframe. What comes back is decoded throughout: nothing is pasted in.
+    """
+
+    prompt: str
+    seed: int
+    conditions: Sequence[ConditionFrames] = ()
+
+
 class Pipeline:
     """Loaded once, asked often.
 
@@ -134,54 +150,40 @@ class Pipeline:
         load_lora(self.dit, adapter, scale)
         merge_lora(self.dit)
 
+    def sampling_with(self, steps: int | None, guidance: float | None) -> SampleConfig:
+        """How the checkpoint samples, with these in place of its own where they are given (not None, not
+        0 steps)."""
+        changes: dict[str, Any] = {"steps": steps or self.sampling.steps}
+        if guidance is not None:
+            changes["guidance"] = guidance
+        return replace(self.sampling, **changes)
+
     def generate(
         self,
-        prompts: Sequence[str],
+        videos: Sequence[VideoPrompt],
         size: Size,
-        seeds: Sequence[int],
         fps: float,
-        steps: int | None = None,
-        guidance: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        conditions: Sequence[Sequence[ConditionFrames]] | None = None,
         sampling: SampleConfig | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[np.ndarray]:
-        """One video per prompt and seed, uint8 (num_frames, height, width, 3).
+        """The videos, uint8 (num_frames, height, width, 3).
 
         Args:
+            sampling: how to sample; by default as the checkpoint says.
             progress: called with (solver steps done, in all).
-            conditions: frames that are known, of each video, at `size`. What starts at 0 s is kept in place;
-                what starts later is a tail or a keyframe. What comes back is decoded throughout: nothing is
-                pasted in.
-            sampling: how to sample; by default as the checkpoint says, with `steps` and `guidance` if they
-            are given.
 
         Raises:
             ValueError: given frames are not of the video's size, not 4k + 1 many, or don't lie within it.
         """
-        sampling = replace(
-            sampling or self.sampling,
-            **{k: v for k, v in (("steps", steps), ("guidance", guidance)) if v is not None},
-        )
         shape = self._latent_shape(size)
-        texts, _ = self.texts(prompts)
+        texts, _ = self.texts([video.prompt for video in videos])
+        requests = [
+            VideoRequest(shape, text, video.seed, fps, self._known(video.conditions, size, shape, fps))
+            for video, text in zip(videos, texts, strict=True)
+        ]
         stride = self.vae.cfg.stride_time
-        known = (
-            None if conditions is None else [self._known(frames, size, shape, fps) for frames in conditions]
-        )
         with torch.no_grad(), autocast(self.device.type, self.precision):
-            latents = sample(
-                self.dit,
-                [shape] * len(prompts),
-                texts,
-                sampling,
-                self.flow,
-                list(seeds),
-                fps,
-                stride,
-                progress,
-                known,
-            )
+            latents = sample(self.dit, requests, sampling or self.sampling, self.flow, stride, progress)
         return [self._decode(z, size) for z in latents]
 
     def _known(
@@ -261,7 +263,7 @@ class Pipeline:
         """Pieces of a decoded video, and where each lies in (T, H, W)."""
         cfg, chunk = self.vae.cfg, CHUNK_FRAMES // self.vae.cfg.stride_time
         if isinstance(self.vae, VAE):
-            yield from decode_tiles(self.vae, z_BCTHW, TILE_PX // cfg.stride_space, chunk)
+            yield from decode_tiles(self.vae, z_BCTHW, Tiling(TILE_PX // cfg.stride_space, chunk))
             return
         # what others published has attention or statistics over space: its tiles would not give what the
         # whole gives

@@ -42,7 +42,7 @@ from model.flow.path import (
     token_weights,
     velocity,
 )
-from model.flow.sampler import sample
+from model.flow.sampler import VideoRequest, sample
 from model.vae.pixels import to_uint8
 from pipelines.batches.planner import Item, MicroBatch, draw_key
 from pipelines.batches.windows import HELD_OUT
@@ -134,7 +134,8 @@ class DitTask:
             )
             t_T = times_T if plan.independent else times_T[:1].expand(x0.shape[1])
             noise = torch.randn(x0.shape, generator=generator)
-            loaded.append(self._draw(item, x0, noise, text, t_T, plan, generator))
+            fps, pieces = self._fps(item), self._pieces(item, plan, generator)
+            loaded.append(TrainingSample(x0, noise, text, t_T, fps, plan, pieces))
         return batch, loaded
 
     def _stretches(self, item: Item) -> list[FrameRange]:
@@ -142,23 +143,17 @@ class DitTask:
         pieces = self.latents.manifest["pieces"]
         return plan_pieces(item.shape[0], pieces["tails"], pieces["keyframes"], self.stride_time)
 
-    def _draw(
-        self,
-        item: Item,
-        x0: Tensor,
-        noise: Tensor,
-        text: Tensor,
-        t_T: Tensor,
-        plan: ConditionPlan,
-        generator: torch.Generator,
-    ) -> TrainingSample:
-        """A sample with what its plan gives it, read from where it was encoded alone."""
-        fps, pieces = self.latents.rows[item.clip_id, item.window].fps, []
+    def _fps(self, item: Item) -> float:
+        return self.latents.rows[item.clip_id, item.window].fps
+
+    def _pieces(self, item: Item, plan: ConditionPlan, generator: torch.Generator) -> tuple[Piece, ...]:
+        """What a plan gives beside a window, read from where it was encoded alone."""
+        fps, pieces = self._fps(item), []
         for first, length in plan.pieces:
             z = torch.from_numpy(self.latents.piece(item.clip_id, item.window, first, length)).float()
             z = add_noise(z, torch.randn(z.shape, generator=generator), plan.known_t)
             pieces.append(Piece(z, first / fps))
-        return TrainingSample(x0, noise, text, t_T, fps, plan, tuple(pieces))
+        return tuple(pieces)
 
     def _velocities(
         self, network: Any, draws: Sequence[TrainingSample], device: torch.device
@@ -210,7 +205,10 @@ class DitTask:
         same = lambda t: torch.full((x0.shape[1],), t)  # noqa: E731
         draws = [TrainingSample(x0, noise, text, same(t), fps) for t in _HELD_OUT_TIMES]
         plans = self._judged_plans(item, x0.shape[1])
-        draws += [self._draw(item, x0, noise, text, same(0.5), plan, generator) for plan in plans]
+        draws += [
+            TrainingSample(x0, noise, text, same(0.5), fps, plan, self._pieces(item, plan, generator))
+            for plan in plans
+        ]
         predicted_ND, v_ND, packed = self._velocities(network, draws, device)
         free_N = ~packed.known_N
         errors_N = token_errors(predicted_ND, v_ND)[free_N]
@@ -249,16 +247,8 @@ class DitTask:
         for clip_id, item in sorted(first.items())[:_PICTURED_CLIPS]:
             x0 = self._latents(item)
             fps = self.latents.rows[item.clip_id, item.window].fps
-            made = sample(
-                network,
-                [shape_of(x0)],
-                [self._text(item, 0)],
-                self.cfg.sample,
-                self.cfg.flow,
-                [0],
-                fps,
-                self.stride_time,
-            )[0]
+            request = VideoRequest(shape_of(x0), self._text(item, 0), 0, fps)
+            (made,) = sample(network, [request], self.cfg.sample, self.cfg.flow, self.stride_time)
             rows = [to_uint8(vae.decode_latents(z[None].to(device), item.shape[1:]))[0] for z in (made, x0)]
             chosen = sorted({0, item.shape[0] // 2, item.shape[0] - 1})
             pictures[f"made_above_trained/{clip_id}"] = np.concatenate(

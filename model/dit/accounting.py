@@ -185,10 +185,18 @@ class TrainingMemory:
         return sum(getattr(self, name) for name in self.__slots__)
 
 
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """What ZeRO divides. stage: 1 divides masters, moments and average by the workers, 2 the gradients too, 3
+    the weights too."""
+
+    stage: int
+    workers: int
+
+
 def training_memory(
     cfg: DiTConfig,
-    stage: int,
-    workers: int,
+    zero: Sharding,
     tokens: int,
     text_tokens: int,
     precision: str = "bf16",
@@ -197,14 +205,14 @@ def training_memory(
     """Bytes of a worker that trains all weights on micro-batches of one such video.
 
     Args:
-        stage: of ZeRO: 1 divides masters, moments and average by the workers, 2 the gradients too, 3 the
-        weights too.
+        zero: what the workers divide among them.
         precision: of matrix products, "bf16" or "fp32".
         recompute: what the backward pass makes again, as `activation_bytes` takes it.
 
     Raises:
         ValueError: for another stage or way to recompute, or no workers.
     """
+    stage, workers = zero.stage, zero.workers
     if stage not in (1, 2, 3) or workers < 1:
         raise ValueError(
             f"ZeRO stage {stage} on {workers} workers is not known; stages are 1, 2 and 3, workers at least 1"

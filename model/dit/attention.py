@@ -87,7 +87,7 @@ def attend(q_NHd: Tensor, k_MHd: Tensor, v_MHd: Tensor, layout: SegmentLayout) -
     kernel = None if layout.is_dense else kernel_for(q_NHd)
     if kernel:
         segments = layout.query_segment_N, layout.key_segment_M
-        return attend_packed(kernel, q_NHd, k_MHd, v_MHd, *segments, layout.kernel_cache)
+        return attend_packed(kernel, q_NHd, k_MHd, v_MHd, segments, layout.kernel_cache)
     parts = [
         _dense(
             _take(q_NHd, group.query_index),

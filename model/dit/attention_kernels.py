@@ -83,7 +83,7 @@ def _fault(name: str, device: str, dtype: torch.dtype, heads: int, head_dim: int
     segments = query_segment.to(device), key_segment.to(device)
     try:
         got = _with_gradients(
-            lambda q, k, v: attend_packed(name, q, k, v, *segments, {}), [x.to(device, dtype) for x in rows]
+            lambda q, k, v: attend_packed(name, q, k, v, segments, {}), [x.to(device, dtype) for x in rows]
         )
     # whatever a foreign kernel raises: the reason is reported, another kernel is taken
     except Exception as error:
@@ -118,18 +118,18 @@ def attend_packed(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    query_segment: Tensor,
-    key_segment: Tensor,
+    segments: tuple[Tensor, Tensor],
     kernel_cache: dict[str, Any],
 ) -> Tensor:
     """softmax(q·kᵀ/√d)·v inside each segment by that kernel, (N, H, d); rows in any order.
 
     Args:
+        segments: of the queries (N,) and of the keys (M,).
         kernel_cache: where the kernel keeps what it makes of the segments; the same for all calls with these
         segments.
     """
     if name not in kernel_cache:
-        kernel_cache[name] = _PREPARE[name](query_segment, key_segment)
+        kernel_cache[name] = _PREPARE[name](*segments)
     return KERNELS[name](q, k, v, kernel_cache[name])
 
 

@@ -8,6 +8,7 @@ time.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -23,55 +24,80 @@ from model.flow.path import add_noise, shift_times
 Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """A latent video to be drawn.
+
+    Attributes:
+        shape: of its latents, (C, T, H, W).
+        text_LE: embeddings of L text tokens; L = 0 asks for a video without text.
+        seed: of its noise.
+        fps: of its pixels.
+        known: normalised latents that are given.
+    """
+
+    shape: tuple[int, int, int, int]
+    text_LE: Tensor
+    seed: int
+    fps: float
+    known: KnownLatents = KnownLatents()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTimes:
+    """When the tokens of a batch are integrated over.
+
+    Attributes:
+        grid_IS: points in time for each sample, from first to last.
+        segment_N: the sample each token is of.
+        fixed_N: tokens that are given. They are put back after every step, and what the network says of them
+            is no part of a multistep's history.
+    """
+
+    grid_IS: Tensor
+    segment_N: Tensor
+    fixed_N: Tensor | None = None
+
+
 @torch.no_grad()
 def sample(
     dit: DiT,
-    shapes: Sequence[tuple[int, int, int, int]],
-    texts: Sequence[Tensor],
+    requests: Sequence[VideoRequest],
     cfg: SampleConfig,
     flow: FlowConfig,
-    seeds: Sequence[int],
-    fps: float | Sequence[float],
     stride_time: int = 4,
     progress: Callable[[int, int], None] | None = None,
-    known: Sequence[KnownLatents] | None = None,
 ) -> list[Tensor]:
-    """Draw one latent video per shape.
+    """Draw latent videos, all in one batch.
 
     Args:
-        shapes: latents (C, T, H, W) of each sample.
-        texts: embeddings (L, E) of each; L = 0 asks for a video without text.
-        seeds: one per sample.
-        fps: of the pixels, one for all or one each.
         stride_time: frames per latent frame of the VAE.
         progress: called with (steps done, steps in all) after each step.
-        known: normalised latents that are given, of each sample; nothing by default.
 
     Returns:
         normalised latents (C, T, H, W), float32; `VAE.decode_latents` makes them pixels. Heads come back as
         they were given.
 
     Raises:
-        ValueError: when the lists differ in length, or what is given doesn't fit its shape.
+        ValueError: what is given doesn't fit its shape.
     """
-    rates = [fps] * len(shapes) if isinstance(fps, int | float) else list(fps)
-    givens = [KnownLatents()] * len(shapes) if known is None else list(known)
-    if not len(shapes) == len(texts) == len(seeds) == len(rates) == len(givens):
-        raise ValueError(
-            f"sample got {len(shapes)} shapes, {len(texts)} texts, {len(seeds)} seeds, {len(rates)} fps and "
-            f"{len(givens)} givens; give one of each per sample"
-        )
     device = dit.enter.weight.device
-    noises = [seeded_noise(shape, seed).to(device) for shape, seed in zip(shapes, seeds, strict=True)]
+    noises = [seeded_noise(request.shape, request.seed).to(device) for request in requests]
     samples, heads = [], []
-    for noise, seed, rate, text, given in zip(noises, seeds, rates, texts, givens, strict=True):
-        start, head = _start(noise, given, cfg.known_noise)
+    for noise, request in zip(noises, requests, strict=True):
+        start, head = _start(noise, request.known, cfg.known_noise)
         pieces = [
-            Piece(_noised(p.latents_CTHW.to(device), cfg.known_noise, seed + 1 + i), p.start_s)
-            for i, p in enumerate(given.pieces)
+            Piece(_noised(p.latents_CTHW.to(device), cfg.known_noise, request.seed + 1 + i), p.start_s)
+            for i, p in enumerate(request.known.pieces)
         ]
         samples.append(
-            Sample(start, rate, text.to(device), head=0 if head is None else head.shape[1], pieces=pieces)
+            Sample(
+                start,
+                request.fps,
+                request.text_LE.to(device),
+                head=0 if head is None else head.shape[1],
+                pieces=pieces,
+            )
         )
         heads.append(noise.new_zeros(0) if head is None else head)
     videos = pack(
@@ -84,9 +110,8 @@ def sample(
     )
     renoised = lambda t_N1: add_noise(clean_NP, noise_NP, t_N1)  # noqa: E731
     velocity = GuidedVelocity(dit, samples, cfg, stride_time, renoised)
-    tokens_NP = solve(
-        velocity, videos.tokens_ND, grid_IS, videos.segment_N, cfg.solver, progress, fixed_N=videos.known_N
-    )
+    times = TokenTimes(grid_IS, videos.segment_N, videos.known_N)
+    tokens_NP = solve(velocity, videos.tokens_ND, times, cfg.solver, progress)
     made = videos.unpack(tokens_NP)
     return [z if head.ndim == 1 else _in_front(head, z) for z, head in zip(made, heads, strict=True)]
 
@@ -134,28 +159,23 @@ def time_grid(steps: int, shapes: Sequence[Sequence[int]], patch: Sequence[int],
 def solve(
     velocity: Velocity,
     x_NP: Tensor,
-    grid_IS: Tensor,
-    segment_N: Tensor,
+    times: TokenTimes,
     solver: str = "euler",
     progress: Callable[[int, int], None] | None = None,
-    fixed_N: Tensor | None = None,
 ) -> Tensor:
-    """Integrate dx/dt = velocity(x, t) along the grid.
+    """Integrate dx/dt = velocity(x, t) along the grid of times.
 
     Args:
-        grid_IS: points in time for each sample, from first to last.
-        segment_N: the sample each token is of.
         solver: "euler" (order 1, one call per step), "heun" (order 2, two calls), or "multistep" (order 2,
             one call: the two-step Adams-Bashforth method for steps of any length, which starts with a step of
             Euler's).
-        fixed_N: tokens that are given. They are put back after every step, and what the network says of them
-            is no part of a multistep's history.
 
     Raises:
         ValueError: for another solver, with the near miss.
     """
     if solver not in SOLVERS:
         raise ValueError(unknown_name_message("solver", solver, SOLVERS))
+    grid_IS, segment_N, fixed_N = times.grid_IS, times.segment_N, times.fixed_N
     given_NP, steps = x_NP, len(grid_IS) - 1
     hold = (lambda x: x) if fixed_N is None else lambda x: torch.where(fixed_N[:, None], given_NP, x)
     free = (lambda v: v) if fixed_N is None else lambda v: v.masked_fill(fixed_N[:, None], 0.0)

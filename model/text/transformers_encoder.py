@@ -7,6 +7,7 @@ local files only. Shapes: L tokens of a text, dim channels.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
@@ -53,12 +54,28 @@ _LAYERS = ("layers", "layer", "num_hidden_groups")
 _SPARE_PARAMETERS = 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class HiddenStates:
+    """Which hidden states of a network are embeddings.
+
+    Attributes:
+        title: what the fingerprint says besides the files' contents; it names no folder.
+        dim: channels of a token.
+        max_tokens: what is longer is cut.
+        layer: -1 for the last hidden states, -2 for those one layer before, without the final normalisation.
+    """
+
+    title: str
+    dim: int
+    max_tokens: int
+    layer: int = LAST
+
+
 class TransformersTextEncoder(TextEncoderBase):
     """Hidden states of a transformers model in local files.
 
     Args:
-        title: what the fingerprint says besides the files' contents; it names no folder.
-        layer: -1 for the last hidden states, -2 for those one layer before, without the final normalisation.
+        states: which of them are the embeddings.
         dtype: of weights and arithmetic; embeddings are float32. Weights are loaded as that, one copy of
         them.
     """
@@ -67,16 +84,14 @@ class TransformersTextEncoder(TextEncoderBase):
         self,
         name: str,
         files: TextFiles,
+        states: HiddenStates,
         *,
-        title: str,
-        dim: int,
-        max_tokens: int,
-        layer: int = LAST,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.name, self.files, self.dim, self.max_tokens, self.layer = name, files, dim, max_tokens, layer
-        self.device, self.dtype, self._title = torch.device(device), dtype, title
+        self.name, self.files, self.device, self.dtype = name, files, torch.device(device), dtype
+        self.dim, self.max_tokens, self.layer = states.dim, states.max_tokens, states.layer
+        self._title = states.title
 
     @property
     def fingerprint(self) -> str:
@@ -195,10 +210,7 @@ def transformers_encoder(
     return TransformersTextEncoder(
         f"{kind}:{where}{options}",
         files,
-        title=f"transformers layer={layer} {names}",
-        dim=int(text.hidden_size),
-        max_tokens=tokens,
-        layer=layer,
+        HiddenStates(f"transformers layer={layer} {names}", int(text.hidden_size), tokens, layer),
         device=device,
         dtype=torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32,
     )

@@ -183,29 +183,40 @@ def encode_tiled(
     return Posterior(*moments_BCTHW.chunk(2, dim=1))
 
 
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How latents are divided for the decoder.
+
+    Attributes:
+        latents: of a tile's core, each way.
+        chunk: latent frames at a time.
+        halo: latents shown around a core; None for `decoder_halo`. Less is faster, blended, and no longer
+            exact.
+    """
+
+    latents: int
+    chunk: int
+    halo: int | None = None
+
+
 @torch.no_grad()
 def decode_tiled(
     vae: VAE,
     z_BCTHW: Tensor,
-    tile_latents: int,
-    chunk: int,
+    tiling: Tiling,
     size: tuple[int, int] | None = None,
     out: Tensor | None = None,
-    halo: int | None = None,
 ) -> Tensor:
-    """As `VAE.decode`, in tiles with a core of `tile_latents` latents each way, `chunk` latent frames at a
-    time.
+    """As `VAE.decode`, in tiles.
 
     Args:
         out: (B, 3, T, H, W) to write into, of any float type and on any device, such as one over a file.
-        halo: latents shown around a core; None for `decoder_halo`. Less is faster, blended, and no longer
-        exact.
     """
-    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, size, halo)
+    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tiling, size)
     if out is None:
         shape = (len(z_BCTHW), 3, _frames(vae.cfg, 0, z_BCTHW.shape[2]).stop, *_size(vae.cfg, z_BCTHW, size))
         out = torch.empty(shape, device=z_BCTHW.device)
-    if halo is not None and halo < decoder_halo(vae.cfg):
+    if tiling.halo is not None and tiling.halo < decoder_halo(vae.cfg):
         out.zero_()
     for tile in tiles:
         stream = _stream(chunks)
@@ -215,12 +226,10 @@ def decode_tiled(
 
 
 @torch.no_grad()
-def decode_tiles(
-    vae: VAE, z_BCTHW: Tensor, tile_latents: int, chunk: int
-) -> Iterator[tuple[OutputSlices, Tensor]]:
+def decode_tiles(vae: VAE, z_BCTHW: Tensor, tiling: Tiling) -> Iterator[tuple[OutputSlices, Tensor]]:
     """The pieces of `decode_tiled` and their places, to be stored in another form; all of one tile, then the
     next."""
-    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, None, None)
+    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tiling, None)
     for tile in tiles:
         stream = _stream(chunks)
         for a, b in chunks:
@@ -232,17 +241,15 @@ def decode_tiles(
 def decode_tiled_stream(
     vae: VAE,
     z_BCTHW: Tensor,
-    tile_latents: int,
-    chunk: int,
+    tiling: Tiling,
     size: tuple[int, int] | None = None,
-    halo: int | None = None,
 ) -> Iterator[Tensor]:
     """The result of `decode_tiled` in pieces of time (B, 3, t, H, W), for writing a long video as it is made.
 
     Every tile's stream is kept all along: memory grows with the plane, by two frames of each layer, and not
     with length.
     """
-    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tile_latents, chunk, size, halo)
+    chunks, tiles = _decoder_plan(vae.cfg, z_BCTHW, tiling, size)
     streams = [_stream(chunks) for _ in tiles]
     for a, b in chunks:
         frames = _frames(vae.cfg, a, b)
@@ -261,19 +268,20 @@ def _decode(vae: VAE, z_BCTHW: Tensor, tile: Tile, a: int, b: int, stream: Causa
 def _decoder_plan(
     cfg: VAEConfig,
     z_BCTHW: Tensor,
-    tile_latents: int,
-    chunk: int,
+    tiling: Tiling,
     size: tuple[int, int] | None,
-    halo: int | None,
 ) -> tuple[list[tuple[int, int]], list[Tile]]:
     """The chunks of time (first latent frame, end) and the tiles."""
+    chunk = tiling.chunk
     if chunk < 1:
         raise ValueError(f"chunk={chunk} must be at least 1 latent frame")
     latent_frames, *plane = z_BCTHW.shape[2:]
     exact = decoder_halo(cfg)
-    halo = exact if halo is None else halo
+    halo = exact if tiling.halo is None else tiling.halo
     chunks = list(pairwise([*range(0, latent_frames, chunk), latent_frames]))
-    return chunks, _plan(plane, _size(cfg, z_BCTHW, size), tile_latents, halo, halo < exact, cfg.stride_space)
+    return chunks, _plan(
+        plane, _size(cfg, z_BCTHW, size), tiling.latents, halo, halo < exact, cfg.stride_space
+    )
 
 
 def _plan(

@@ -13,11 +13,10 @@ from typing import Any
 
 from pipelines.cutting.audio_track import AudioTrack, read_audio_track
 from pipelines.cutting.config import CutConfig, EncodeConfig
-from pipelines.cutting.reencode import ClipRequest, reencode
+from pipelines.cutting.reencode import ClipContent, reencode
 from pipelines.cutting.remux import CannotCopy, PacketRun, read_packet_run, write_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
-from pipelines.media.clock import Clock
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import frame_first
 from pipelines.media.picture import frames_hash as hash_of
@@ -59,63 +58,35 @@ class Cut:
 
 
 def cut_clip(
-    path: File,
-    out: Path,
-    span: Span,
-    num_frames: int,
-    frames_hash: str,
-    cfg: CutConfig,
-    encode: EncodeConfig,
-    clock: Clock | None = None,
-    picture_format: PictureFormat | None = None,
-    interlaced: bool = False,
+    path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: EncodeConfig
 ) -> dict[str, Any]:
     """`cut`, for `pipelines.sandbox.child.call`: the fields of its `Cut`."""
-    return asdict(
-        cut(path, out, span, num_frames, frames_hash, cfg, encode, clock, picture_format, interlaced)
-    )
+    return asdict(cut(path, out, content, cfg, encode))
 
 
-def cut(
-    path: File,
-    out: Path,
-    span: Span,
-    num_frames: int,
-    frames_hash: str,
-    cfg: CutConfig,
-    encode: EncodeConfig,
-    clock: Clock | None = None,
-    picture_format: PictureFormat | None = None,
-    interlaced: bool = False,
-) -> Cut:
+def cut(path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: EncodeConfig) -> Cut:
     """Write one clip.
 
     Args:
         path: the source.
         out: where the mp4 goes.
-        num_frames: how many frames the source shows during the span.
-        frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
-        clock: the source's, where it is known: reading it is reading all of the source.
-        picture_format: how these frames are shown, where it is known: to find out, the source is decoded up
-        to the first of them.
-        interlaced: they are of two fields.
+        content: which of the source's pictures it shows.
 
     Raises:
         MediaError: the source does not decode; unfaithful if what is written is not the span, or no longer
             the pictures that were measured.
     """
-    wanted = ClipRequest(path, span, num_frames, frames_hash, clock, picture_format, interlaced)
     track = out.with_name(f"{out.name}.sound")
-    sound, heard = read_audio_track(path, span, track) if cfg.audio == "keep" else (None, None)
+    sound, heard = read_audio_track(path, content.span, track) if cfg.audio == "keep" else (None, None)
     try:
         if cfg.method == "encode":
             why = "cut.method=encode"
         else:
             try:
-                return _copy(wanted, out, sound, heard, cfg)
+                return _copy(path, content, out, (sound, heard), cfg)
             except CannotCopy as reason:
                 why = str(reason)
-        worst_db, lost = reencode(wanted, out, cfg, encode)
+        worst_db, lost = reencode(path, content, out, cfg, encode)
         if sound is not None and (refused := add_audio_track(sound, out)):
             heard = f"left out: {refused}"
         why = "; ".join([why, *(f"without its {name} data" for name in lost)])
@@ -138,18 +109,21 @@ def add_audio_track(sound: AudioTrack, out: Path) -> str | None:
     return None
 
 
-def _copy(wanted: ClipRequest, out: Path, sound: AudioTrack | None, heard: str | None, cfg: CutConfig) -> Cut:
-    """Raises CannotCopy."""
+def _copy(
+    path: File, content: ClipContent, out: Path, audio: tuple[AudioTrack | None, str | None], cfg: CutConfig
+) -> Cut:
+    """audio: the track, and how it was handled. Raises CannotCopy."""
+    sound, heard = audio
     why, share = None, cfg.max_lead_share
-    most_before = math.ceil(wanted.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
+    most_before = math.ceil(content.num_frames * share / (1 - share)) + _MOST_LEADING if share < 1 else None
     for keyframes_back, only_first_begins in _ATTEMPTS:
         try:
             run = read_packet_run(
-                wanted.path, wanted.span, wanted.num_frames, keyframes_back, most_before, wanted.stream
+                path, content.span, content.num_frames, keyframes_back, most_before, content.stream
             )
-            _check_share(run, wanted.num_frames, cfg)
-            marked = write_clip(wanted.path, out, run, sound, only_first_begins, wanted.picture_format)
-            why = _difference(wanted, out, run, marked)
+            _check_share(run, content.num_frames, cfg)
+            marked = write_clip(path, out, run, sound, only_first_begins, content.picture_format)
+            why = _difference(path, content, out, run, marked)
         except CannotCopy as reason:
             raise CannotCopy(why or reason) from reason
         except MediaError as error:
@@ -169,13 +143,13 @@ def _check_share(run: PacketRun, num_frames: int, cfg: CutConfig) -> None:
         )
 
 
-def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]) -> str | None:
+def _difference(path: File, content: ClipContent, out: Path, run: PacketRun, marked: set[int]) -> str | None:
     """How a copy differs from its source, or why a reader would misread it; None if it does not.
 
     Args:
         marked: PTS in the source of the samples shown that are marked as places to begin at.
     """
-    span, hashes, shown, begin, first = wanted.span, [], [], [], None
+    span, hashes, shown, begin, first = content.span, [], [], [], None
     with open_container(out) as container:
         stream = video_stream(container)
         for picture in container.decode(stream):
@@ -191,7 +165,7 @@ def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]
         return f"the copy shows {len(shown)} frames, or not at the source's times"
     if length != (span.end_pts - span.start_pts) * span.time_base:
         return f"the copy is {float(length)} s long"
-    if hash_of(hashes) != wanted.frames_hash:
+    if hash_of(hashes) != content.frames_hash:
         return "the copy decodes to other pictures"
     if not marked <= {time / span.time_base + span.start_pts for time in begin}:
         return "keyframes of the source are none"
@@ -201,7 +175,7 @@ def _difference(wanted: ClipRequest, out: Path, run: PacketRun, marked: set[int]
         return "the frames before it are of another size"
     if clip is None or [int(pts) * clip.clock.time_base for pts in clip.clock.pts] != times:
         return "its packets do not tell when frames are shown"
-    if first != (wanted.picture_format or _shown_in_source(wanted)):
+    if first != (content.picture_format or _shown_in_source(path, content)):
         return "the copy lost its rotation, cropping, aspect or colours"
     return None
 
@@ -213,8 +187,8 @@ def _size_before(clip: ClipFile) -> tuple[int, int]:
         return picture.width, picture.height
 
 
-def _shown_in_source(wanted: ClipRequest) -> PictureFormat:
+def _shown_in_source(path: File, wanted: ClipContent) -> PictureFormat:
     span = wanted.span
-    for picture in iterate_pictures(wanted.path, span.start_pts, span.end_pts, wanted.clock):
+    for picture in iterate_pictures(path, span.start_pts, span.end_pts, wanted.clock):
         return format_of(picture)
     raise MediaError(Reason.UNFAITHFUL, "the source shows no frame there")

@@ -8,6 +8,7 @@ version strings: reproducible byte for byte.
 import io
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,24 @@ VERSION = 2
 _CPU_SSE4_2, _CPU_AVX2 = 7, 11  # cv::CpuFeatures, which OpenCV's Python leaves without names
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When pictures are shown.
+
+    Attributes:
+        end_pts: where the last one ends.
+        time_base: of the PTS, seconds.
+        rate: nominal frame rate, a hint for the encoder only.
+    """
+
+    end_pts: int
+    time_base: Fraction
+    rate: Fraction
+
+
 def encode_mp4(
     pictures: Iterable["VideoFrame"],
-    end_pts: int,
-    time_base: Fraction,
-    rate: Fraction,
+    timing: Timing,
     cfg: EncodeConfig,
     fidelity: Fidelity | None = None,
     fields: FieldOrder | None = None,
@@ -42,9 +56,7 @@ def encode_mp4(
     Args:
         pictures: frames in order, with PTS in `time_base`; `opaque` says how their container frames them. Odd
             sizes keep their size: they are coded 4:4:4.
-        end_pts: where the last frame ends.
-        time_base: of the PTS, seconds.
-        rate: nominal frame rate, a hint for the encoder only.
+        timing: when they are shown.
         fidelity: measures PSNR during encoding; encoding stops early, and the file is unusable, when a frame
         falls below its limit.
         fields: of the pictures, if they are of two fields each; None if they are not.
@@ -57,6 +69,7 @@ def encode_mp4(
     """
     import av
 
+    end_pts, time_base, rate = timing.end_pts, timing.time_base, timing.rate
     file = io.BytesIO()
     shown: list[int] = []
     try:

@@ -16,7 +16,7 @@ from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import add_audio_track
 from pipelines.cutting.mp4_layout import move_moov_first
-from pipelines.cutting.reencode import ClipRequest, reencode
+from pipelines.cutting.reencode import ClipContent, reencode
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
 from pipelines.media.decode import iterate_pictures
@@ -45,14 +45,27 @@ class Exported:
     worst_db: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """How files are made.
+
+    Attributes:
+        min_db: the least PSNR of the worst frame of a clip that is encoded.
+        encode: how it is encoded.
+        verify: decode what was written, and compare it with what is expected.
+    """
+
+    min_db: float
+    encode: EncodeConfig
+    verify: bool
+
+
 def export_clip(
     stored: Path,
     out: Path,
     expected: ExpectedClip,
     interlaced: bool,
-    min_db: float,
-    encode: EncodeConfig,
-    verify: bool,
+    settings: ExportSettings,
 ) -> dict[str, Any]:
     """Write a clip's file for players.
 
@@ -61,8 +74,6 @@ def export_clip(
         expected: what the index says of it; its `frames_hash` where the file was copied from its source, and
         that is known.
         interlaced: its pictures are of two fields.
-        min_db: the worst frame of a clip that is encoded.
-        verify: decode what was written, and compare it with what is promised.
 
     Returns:
         the fields of `Exported`.
@@ -81,9 +92,11 @@ def export_clip(
     if why is None:
         shutil.copyfile(stored, out)
     else:
-        worst_db, lost = _anew(stored, out, expected, interlaced, CutConfig(min_db=min_db), encode)
+        worst_db, lost = _anew(
+            stored, out, expected, interlaced, CutConfig(min_db=settings.min_db), settings.encode
+        )
         why = "; ".join([why, *lost])
-    if verify:
+    if settings.verify:
         told = expected if why is None else replace(expected, frames_hash=None)
         if wrong := check_clip(out, told):
             raise MediaError(Reason.UNFAITHFUL, "; ".join(wrong))
@@ -122,8 +135,8 @@ def _anew(
         picture_hash(picture)
         for picture in iterate_pictures(whole, span.start_pts, span.end_pts, clip.full_clock)
     )
-    wanted = ClipRequest(whole, span, promised.num_frames, named, clip.full_clock, interlaced=interlaced)
-    worst_db, beside = reencode(wanted, out, cut, encode)
+    content = ClipContent(span, promised.num_frames, named, clip.full_clock, interlaced=interlaced)
+    worst_db, beside = reencode(whole, content, out, cut, encode)
     lost = [f"without its {name} data" for name in beside]
     if sound is not None and (refused := add_audio_track(sound, out)):
         heard = f"left out: {refused}"

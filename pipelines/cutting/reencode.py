@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
-from pipelines.cutting.encode import encode_mp4
+from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder, field_order
 from pipelines.errors import MediaError, Reason
@@ -55,12 +55,19 @@ _BESIDE = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClipRequest:
-    """The content of a clip: a span of a source, its number of frames and `frames_hash`; and, where known,
-    the source's clock, the picture format and whether it is interlaced.
+class ClipContent:
+    """The pictures of a clip.
+
+    Attributes:
+        span: of the source.
+        num_frames: how many frames the source shows during the span.
+        frames_hash: of those frames: `pipelines.media.picture.frames_hash`.
+        clock: the source's, where it is known: reading it is reading all of the source.
+        picture_format: how these frames are shown, where it is known: to find out, the source is decoded up
+            to the first of them.
+        interlaced: each of them has two fields.
     """
 
-    path: File
     span: Span
     num_frames: int
     frames_hash: str
@@ -75,7 +82,7 @@ class ClipRequest:
 
 
 def reencode(
-    request: ClipRequest, out: Path, cfg: CutConfig, encode: EncodeConfig
+    path: File, content: ClipContent, out: Path, cfg: CutConfig, encode: EncodeConfig
 ) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 
@@ -87,15 +94,16 @@ def reencode(
         MediaError: the source does not decode; unfaithful if it shows other pictures than were measured, or
             what was written shows them at other times; unwritable.
     """
-    path, span = request.path, request.span
-    rate = (request.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(
+    span = content.span
+    rate = (content.num_frames / ((span.end_pts - span.start_pts) * span.time_base)).limit_denominator(
         100_000
     )
     rate = min(rate, Fraction(_MOST_RATE))
-    fields = _fields(request) if request.interlaced else None
+    timing = Timing(span.end_pts, span.time_base, rate)
+    fields = _fields(path, content) if content.interlaced else None
     # To read the clock is to read the whole source: where it isn't known, it is first tried without.
-    for exact in (False, True) if request.clock is None else (True,):
-        clock, crf = (request.clock or read_clock(path)) if exact else None, encode.crf
+    for exact in (False, True) if content.clock is None else (True,):
+        clock, crf = (content.clock or read_clock(path)) if exact else None, encode.crf
         try:
             while True:
                 seen = _Seen(
@@ -104,7 +112,7 @@ def reencode(
                     else _sought(path, span)
                 )
                 fidelity, settings = Fidelity(cfg.min_db), replace(encode, crf=crf)
-                data, _ = encode_mp4(seen, span.end_pts, span.time_base, rate, settings, fidelity, fields)
+                data, _ = encode_mp4(seen, timing, settings, fidelity, fields)
                 if fidelity.is_within_limit or crf == _LOSSLESS:
                     break
                 crf = max(_LOSSLESS, crf - max(_SMALLEST_STEP, math.ceil(cfg.min_db - fidelity.worst_db) + 1))
@@ -112,12 +120,12 @@ def reencode(
             if exact:
                 raise
             continue
-        if len(seen.pts) == request.num_frames and frames_hash(seen.hashes) == request.frames_hash:
+        if len(seen.pts) == content.num_frames and frames_hash(seen.hashes) == content.frames_hash:
             break
     else:
         raise MediaError(
             Reason.UNFAITHFUL,
-            f"the source shows {len(seen.pts)} frames there, or not the {request.num_frames} that were "
+            f"the source shows {len(seen.pts)} frames there, or not the {content.num_frames} that were "
             "measured",
         )
     out.write_bytes(data)
@@ -163,11 +171,11 @@ class _Seen:
             yield picture
 
 
-def _fields(wanted: ClipRequest) -> FieldOrder | None:
-    with open_container(wanted.path) as container:
-        stream = video_stream(container, wanted.stream)
+def _fields(path: File, content: ClipContent) -> FieldOrder | None:
+    with open_container(path) as container:
+        stream = video_stream(container, content.stream)
         first = next(pictures(container.demux(stream), "count", broken=[]), None)
-        return field_order(stream, wanted.picture_format or format_of(first)) if first is not None else None
+        return field_order(stream, content.picture_format or format_of(first)) if first is not None else None
 
 
 def _check_encoded(out: Path, times: list[Fraction], span: Span) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import MediaError, Reason
-from pipelines.measure.config import SignalConfig
 from pipelines.measure.units import Unit
 from pipelines.media.clock import Clock, Gap
 from pipelines.media.config import FootageConfig, LimitConfig
@@ -25,11 +24,11 @@ from pipelines.media.ranged import File
 from pipelines.records import Video
 from pipelines.sandbox.child import Limits
 from pipelines.sandbox.progress_pipe import report_progress
-from pipelines.scores.config import ScoreConfig
-from pipelines.shots.config import ShotConfig
 
 if TYPE_CHECKING:
     from av import VideoFrame
+
+    from pipelines.measure.measure import Measurements
 
 _LOW_BYTES_PER_S = 100_000  # of such footage, whose length isn't known yet
 _SLOW_BYTES_PER_S = 1_000_000  # of what it is read from
@@ -127,16 +126,7 @@ def _fields(header: pa.Table, name: bytes) -> dict[str, Any]:
     return fields | {key: Fraction(fields[key]) for key in _FRACTIONS if key in fields}
 
 
-def measure_unit(
-    path: File,
-    clock: Clock,
-    unit: Unit,
-    cfg: SignalConfig,
-    shots: ShotConfig,
-    scores: ScoreConfig,
-    outputs: tuple[str, ...],
-    precision: str,
-) -> dict[str, pa.Table]:
+def measure_unit(path: File, clock: Clock, unit: Unit, what: "Measurements") -> dict[str, pa.Table]:
     """The requested measurements of a unit's intact frames: signals and meter rows, by name. Reports progress
     in decoded seconds.
 
@@ -147,13 +137,13 @@ def measure_unit(
     from pipelines.media.intact_pictures import intact_pictures
 
     first, last = unit
-    context = context_frames(cfg, shots, outputs)
+    context = context_frames(what)
     begin, end = max(0, first - context), min(len(clock.pts), last + context)
     end_pts = clock.end_pts if end == len(clock.pts) else int(clock.pts[end])
     pictures = _told(
         intact_pictures(path, clock, int(clock.pts[begin]), end_pts), clock, int(clock.pts[first])
     )
-    return measure(pictures, clock, first, last, cfg, shots, scores, outputs, precision)
+    return measure(pictures, clock, unit, what)
 
 
 def _told(

@@ -120,24 +120,24 @@ def context_frames(cfg: SignalConfig, shots: ShotConfig) -> int:
 def measure(
     pictures: Iterable[tuple[int, "VideoFrame"]],
     clock: Clock,
-    first: int,
-    last: int,
+    unit: tuple[int, int],
     cfg: SignalConfig,
     shots: ShotConfig,
     precision: str,
 ) -> pa.Table:
-    """Signals of frames first … last − 1 of a video.
+    """Signals of a range of a video's frames.
 
     Args:
         pictures: frames [max(0, first − context), min(n, last + context)) of the clock's n, in order, as
             coded, numbered; those that are lost are left out.
         clock: of the whole video.
-        first, last: numbers of frames in `clock.pts`.
+        unit: (first, last), numbers of frames in `clock.pts`; `last` is behind the last one.
         precision: of the detector's network, bf16 or fp32.
 
     Returns:
         A table of `SCHEMA`, one row per frame that is not lost.
     """
+    first, last = unit
     cv2.setNumThreads(1)  # Ray counts cores; and a sum over threads may round differently from run to run
     total, context, look = len(clock.pts), context_frames(cfg, shots), inference_plan(shots)
     look = look and look.for_fps(total / clock.duration_s)
@@ -180,7 +180,7 @@ def measure(
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     observed = [
-        observation.evidence_columns(tiny, begin, max(first, a), min(last, b), b, look, precision, a)
+        observation.evidence_columns(tiny, begin, (max(first, a), min(last, b)), (a, b), look, precision)
         for a, b in runs
         if a < last and b > first
     ]

@@ -151,9 +151,10 @@ def format_of(picture: "VideoFrame") -> PictureFormat:
     framing = picture.opaque if isinstance(picture.opaque, Framing) else Framing()
     side_data: Any = picture.side_data  # a mapping by kind, whatever its stubs say
     matrix = side_data.get(Type.DISPLAYMATRIX)
-    colours = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
+    ids = (picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc)
+    colours = tuple(map(int, ids))
     size = (picture.width, picture.height)
-    return _format(picture.format.name, size, framing, matrix and bytes(matrix), *map(int, colours))
+    return _format(picture.format.name, size, framing, matrix and bytes(matrix), colours)
 
 
 @lru_cache(maxsize=64)  # thousands of pictures share one
@@ -162,12 +163,12 @@ def _format(
     size: tuple[int, int],
     framing: Framing,
     display_matrix: bytes | None,
-    color_range: int,
-    color_matrix: int,
-    color_primaries: int,
-    color_transfer: int,
+    colours: tuple[int, ...],
 ) -> PictureFormat:
+    """colours: FFmpeg's numbers of range, matrix, primaries and transfer."""
     import av
+
+    color_range, color_matrix, color_primaries, color_transfer = colours
 
     samples = av.VideoFormat(name)
     rgb = samples.is_rgb or samples.has_palette or name.startswith("mono")

@@ -50,26 +50,25 @@ def context_frames(look: InferencePlan | None) -> int:
 def evidence_columns(
     tiny: np.ndarray,
     begin: int,
-    first: int,
-    last: int,
-    total: int,
+    frames: tuple[int, int],
+    segment: tuple[int, int],
     look: InferencePlan | None,
     precision: str,
-    start: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Evidence of frames [first, last).
+    """Evidence of a range of frames.
 
     Args:
         tiny: of frames [begin, begin + len(tiny)), which are those of the stretch and `context_frames` on
             either side, as far as the video goes.
-        total: frames of the video; or the end of the stretch without a gap that all these frames lie in.
+        frames: [first, last), which the rows are of.
+        segment: [start, end) of the consecutive intact frames that all these frames lie in.
         look: None measures nothing.
         precision: of the network, bf16 or fp32.
-        start: the beginning of that stretch.
 
     Returns:
         Float32 columns by the names of `COLUMNS`; NaN where nobody looked.
     """
+    (first, last), (start, total) = frames, segment
     columns = {name: np.full(last - first, np.nan, np.float32) for name in COLUMNS}
     if look is None:
         return columns

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.generation.pipeline import Pipeline, Size, read_facts
+from jobs.generation.pipeline import Pipeline, Size, VideoPrompt, read_facts
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
 from jobs.training.exports import find_export
@@ -89,7 +89,7 @@ def test_given_frames_steer_what_is_made_and_nothing_is_pasted(trained):
     last = (item.shape[0] - 1) / known.fps
     cases = [[], [ConditionFrames(frames[:1], 0.0)], [ConditionFrames(frames[-1:], last)]]
     plain, headed, tailed = pipeline.generate(
-        ["x"] * 3, size, [1, 1, 1], known.fps, given=cases, sampling=quick
+        [VideoPrompt("x", 1, case) for case in cases], size, known.fps, quick
     )
     through = pipeline._decode(pipeline._known(cases[1], size, pipeline._latent_shape(size),
         known.fps).head_CTHW, Size(size.width, size.height, 1))  # fmt: skip
@@ -104,7 +104,7 @@ def test_what_cannot_be_given_is_refused(trained):
     size = Size(width=item.shape[2], height=item.shape[1], num_frames=item.shape[0])
 
     def generate(*given: ConditionFrames) -> None:
-        pipeline.generate(["x"], size, [1], known.fps, steps=1, given=[given])
+        pipeline.generate([VideoPrompt("x", 1, given)], size, known.fps, pipeline.sampling_with(1, None))
 
     with pytest.raises(ValueError, match="2 frames are given from 0 s on, but the VAE takes 4k"):
         generate(ConditionFrames(frames[:2], 0.0))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import weights
-from pipelines.measure.measure import preload
+from pipelines.measure.config import SignalConfig
+from pipelines.measure.measure import Measurements, preload
 from pipelines.scores import nsfw, text
 from pipelines.scores.config import ScoreConfig
 from pipelines.shots import transnet
@@ -95,7 +96,7 @@ def test_nothing_of_other_weights_is_read(unchecked, tmp_path):
         lambda: imagenet.weights_hash(),
         lambda: nsfw.classifier(),
         lambda: nsfw.check(ScoreConfig(nsfw=True)),
-        preload(ShotConfig(), ScoreConfig(), ("signals",), "fp32"),
+        preload(Measurements(SignalConfig(), ShotConfig(), ScoreConfig(), ("signals",), "fp32")),
     ):
         with pytest.raises(WeightsError):
             load()

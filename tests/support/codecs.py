@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import Cut, cut
+from pipelines.cutting.reencode import ClipContent
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.picture import frames_hash, picture_hash, upright
 from pipelines.media.read_clock import read_clock
@@ -134,7 +135,9 @@ class Source:
         """Frames first … last−1 as a clip."""
         name = frames_hash(self.hashes[first:last])
         cfg = CutConfig(**{"max_lead_share": 1.0} | settings)
-        return cut(self.path, out, self.span(first, last), last - first, name, cfg, EncodeConfig())
+        return cut(
+            self.path, out, ClipContent(self.span(first, last), last - first, name), cfg, EncodeConfig()
+        )
 
     def times(self, first: int, last: int) -> list[Fraction]:
         return [(pts - self.bounds[first]) * self.time_base for pts in self.bounds[first:last]]

@@ -8,7 +8,7 @@ import pytest
 from jobs.curation.clip_rows import bucket_of, clip_rows
 from jobs.curation.config import CurateConfig
 from pipelines.dedup.pairs import content
-from pipelines.measure.measure import measure
+from pipelines.measure.measure import Measurements, measure
 from pipelines.media.config import FootageConfig
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.probe import probe
@@ -25,13 +25,8 @@ def rows_of(path) -> list[dict]:
     tables = measure(
         enumerate(pictures),
         clock,
-        0,
-        len(clock.pts),
-        cfg.signals,
-        cfg.shots,
-        cfg.scores,
-        ("signals", "bars"),
-        "fp32",
+        (0, len(clock.pts)),
+        Measurements(cfg.signals, cfg.shots, cfg.scores, ("signals", "bars"), "fp32"),
     )
     rows, _ = clip_rows(probe(path, "v", FootageConfig()), clock, tables.pop("signals"), tables, cfg)
     return rows.to_pylist()

@@ -12,7 +12,7 @@ from jobs import model
 from jobs.cli.main import DONE, WRONG_USAGE, main
 from jobs.sizing.config import ModelConfig
 from model.config import DIT_SIZES, dit_config
-from model.dit.accounting import parameters, training_memory
+from model.dit.accounting import Sharding, parameters, training_memory
 
 DOCS = Path(__file__).parents[3] / "docs" / "training.md"
 
@@ -38,7 +38,10 @@ def test_a_size_is_told_in_full(capsys):
     assert 3.9 * forward["total"] < steps["full"] < 4 * forward["total"]
     totals = [of["training_bytes"][f"zero_{stage}"]["total"]["full"] for stage in (1, 2, 3)]
     assert totals == sorted(totals, reverse=True)
-    assert totals[2] == training_memory(dit_config("8B"), 3, 8, of["tokens"], 256, recompute="full").total
+    assert (
+        totals[2]
+        == training_memory(dit_config("8B"), Sharding(3, 8), of["tokens"], 256, recompute="full").total
+    )
 
 
 def test_what_is_asked_for_is_what_is_counted(capsys):

@@ -9,7 +9,7 @@ import torch
 
 from jobs.encode import latents_fingerprint
 from jobs.encoding.config import EncodeConfig
-from jobs.generation.pipeline import Pipeline, Size
+from jobs.generation.pipeline import Pipeline, Size, VideoPrompt
 from jobs.training.config import TrainConfig
 from jobs.training.dit_task import DitTask
 from jobs.training.exports import find_export
@@ -73,6 +73,8 @@ def test_a_checkpoint_trained_on_its_latents_generates(tmp_path):
     assert exported == {name: (folder / name).read_bytes() for name in vae_files(folder)}
     pipeline = Pipeline(tmp_path / "export")
     assert isinstance(pipeline.vae, PublishedVAE)
-    (made,) = pipeline.generate(["a red square"], Size(40, 24, 6), [1], 8.0, steps=1)
+    (made,) = pipeline.generate(
+        [VideoPrompt("a red square", 1)], Size(40, 24, 6), 8.0, pipeline.sampling_with(1, None)
+    )
     assert made.shape == (6, 24, 40, 3)
     assert json.loads((tmp_path / "export" / "pipeline.json").read_text())["latents"] == "latents"

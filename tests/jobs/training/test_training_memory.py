@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from model.config import DiTConfig
-from model.dit.accounting import FP32, training_memory
+from model.dit.accounting import FP32, Sharding, training_memory
 
 CONFIG = {"width": 64, "depth": 4, "heads": 2, "latent_channels": 4, "text_dim": 8}
 BUCKET = 500_000_000 * FP32
@@ -64,7 +64,7 @@ def test_state_has_the_bytes_that_are_counted(stage, tmp_path):
     assert all(rank.returncode == 0 for rank in ranks), outputs
     line = next(line for line in outputs[0].splitlines() if line.startswith("RESULT "))
     found = json.loads(line.removeprefix("RESULT "))
-    said = training_memory(DiTConfig(**CONFIG), stage, 2, tokens=16, text_tokens=3)
+    said = training_memory(DiTConfig(**CONFIG), Sharding(stage, 2), tokens=16, text_tokens=3)
     state = said.weights + said.masters + said.moments + said.average
     assert said.traffic >= BUCKET
     # at ZeRO 1 and 2 the room to send from is there during the backward pass only, and at 2 it is gone when

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import DIT_SIZES, RECOMPUTE, DiTConfig, dit_config
 from model.dit.accounting import (
+    Sharding,
     activation_bytes,
     forward_flops,
     generation_bytes,
@@ -179,7 +180,9 @@ def test_what_is_alive_while_sampling_is_about_what_is_counted(ffn):
 
 def test_zero_divides_the_state_then_the_gradients_then_the_weights():
     cfg = dit_config("B")
-    alone, *stages = (training_memory(cfg, s, w, 1000, 10) for s, w in ((1, 1), (1, 8), (2, 8), (3, 8)))
+    alone, *stages = (
+        training_memory(cfg, Sharding(s, w), 1000, 10) for s, w in ((1, 1), (1, 8), (2, 8), (3, 8))
+    )
     total = sum(parameters(cfg).values())
     assert (alone.weights, alone.masters, alone.moments, alone.average) == (
         4 * total,
@@ -194,7 +197,7 @@ def test_zero_divides_the_state_then_the_gradients_then_the_weights():
         assert memory.judged == 4 * total
         assert memory.activations == alone.activations
     with pytest.raises(ValueError, match="ZeRO stage 4 on 8 workers"):
-        training_memory(cfg, 4, 8, 1, 1)
+        training_memory(cfg, Sharding(4, 8), 1, 1)
 
 
 def test_it_needs_no_torch():

@@ -86,7 +86,7 @@ def test_flex_attends_as_the_definition_says():
     q, k, v = rows(7, 0), rows(5, 1), rows(5, 2)
     kept = {}
     for _ in range(2):
-        got = attend_packed("flex", q, k, v, *segments, kept)
+        got = attend_packed("flex", q, k, v, segments, kept)
         torch.testing.assert_close(got, attend_masked(q, k, v, *segments), atol=1e-5, rtol=0)
     assert list(kept) == ["flex"]
 

@@ -5,7 +5,7 @@ import torch
 
 from model.config import FlowConfig, SampleConfig
 from model.dit.step_cache import StepCache
-from model.flow.sampler import sample
+from model.flow.sampler import VideoRequest, sample
 from tests.model.dit.test_dit import tiny
 
 
@@ -28,7 +28,8 @@ def test_another_row_is_computed():
 
 def drawn(threshold: float, dit: torch.nn.Module) -> torch.Tensor:
     cfg = SampleConfig(steps=40, guidance=2.0, cache=threshold)
-    return sample(dit, [(4, 2, 4, 4)], [torch.ones(3, 16)], cfg, FlowConfig(), [1], 12.0)[0]
+    request = VideoRequest((4, 2, 4, 4), torch.ones(3, 16), 1, 12.0)
+    return sample(dit, [request], cfg, FlowConfig())[0]
 
 
 def test_a_cache_that_skips_nothing_changes_nothing_and_one_that_skips_saves_blocks():

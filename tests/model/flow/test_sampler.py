@@ -1,12 +1,14 @@
 """Solvers reach their order, guidance is what it says, and a sample doesn't know its neighbours."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from model.config import SOLVERS, FlowConfig, SampleConfig
 from model.dit.tokens import Piece
 from model.flow.conditions import KnownLatents
-from model.flow.sampler import sample, seeded_noise, solve, time_grid
+from model.flow.sampler import TokenTimes, VideoRequest, sample, seeded_noise, solve, time_grid
 from tests.model.dit.test_dit import tiny
 
 SHAPES = [(4, 1, 4, 4), (4, 3, 4, 6), (4, 2, 6, 4)]
@@ -16,7 +18,10 @@ def error_of(solver: str, steps: int) -> float:
     """Distance to the known end of dx/dt = x from x(1) = 1 back to t = 0, where it is 1/e."""
     grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:, None]
     end = solve(
-        lambda x, t: x, torch.ones(1, 1, dtype=torch.float64), grid, torch.zeros(1, dtype=torch.long), solver
+        lambda x, t: x,
+        torch.ones(1, 1, dtype=torch.float64),
+        TokenTimes(grid, torch.zeros(1, dtype=torch.long)),
+        solver,
     )
     return abs(end.item() - torch.exp(torch.tensor(-1.0, dtype=torch.float64)).item())
 
@@ -31,7 +36,7 @@ def test_a_straight_flow_is_solved_in_one_step():
     x0, noise = torch.randn(5, 3), torch.randn(5, 3)
     grid = torch.tensor([[1.0], [0.0]])
     torch.testing.assert_close(
-        solve(lambda x, t: noise - x0, noise, grid, torch.zeros(5, dtype=torch.long)), x0
+        solve(lambda x, t: noise - x0, noise, TokenTimes(grid, torch.zeros(5, dtype=torch.long))), x0
     )
 
 
@@ -39,7 +44,7 @@ def test_each_sample_has_its_own_steps():
     grid = torch.tensor([[1.0, 1.0], [0.5, 0.9], [0.0, 0.0]])
     x = torch.tensor([[0.0], [0.0]])
     seen = []
-    end = solve(lambda x, t: seen.append(t.tolist()) or t[:, None], x, grid, torch.tensor([0, 1]))
+    end = solve(lambda x, t: seen.append(t.tolist()) or t[:, None], x, TokenTimes(grid, torch.tensor([0, 1])))
     torch.testing.assert_close(end, torch.tensor([[-0.5 - 0.25], [-0.1 - 0.81]]))
     assert seen[0] == [1.0, 1.0]
 
@@ -58,7 +63,7 @@ def test_a_multistep_keeps_its_order_when_steps_differ_in_length():
     def error(steps: int) -> float:
         grid = (torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 1.5)[:, None]
         x = torch.ones(1, 1, dtype=torch.float64)
-        end = solve(lambda x, t: x, x, grid, torch.zeros(1, dtype=torch.long), "multistep")
+        end = solve(lambda x, t: x, x, TokenTimes(grid, torch.zeros(1, dtype=torch.long)), "multistep")
         return abs(end.item() - torch.exp(torch.tensor(-1.0, dtype=torch.float64)).item())
 
     assert torch.log2(torch.tensor(error(64) / error(128))).item() == pytest.approx(2, abs=0.1)
@@ -73,8 +78,8 @@ def test_given_tokens_stay_and_are_no_part_of_the_history(solver):
         assert x[1].item() == 5.0
         return torch.stack([x[0], x[1] + 1e6 * t])
 
-    end = solve(wild_on_what_is_given, x, grid, segment, solver, fixed_N=fixed)
-    alone = solve(lambda x, t: x, x[:1], grid, segment[:1], solver)
+    end = solve(wild_on_what_is_given, x, TokenTimes(grid, segment, fixed), solver)
+    alone = solve(lambda x, t: x, x[:1], TokenTimes(grid, segment[:1]), solver)
     assert end[1].item() == 5.0
     assert end[0].item() == alone[0].item()
 
@@ -84,15 +89,14 @@ def test_a_sample_does_not_depend_on_what_else_is_drawn(solver):
     dit, cfg, flow = tiny(), SampleConfig(steps=3, guidance=2.0, solver=solver), FlowConfig()
     texts = [torch.randn(n, 16, generator=torch.Generator().manual_seed(n)) for n in (2, 0, 4)]
     seen = []
-    together = sample(
-        dit, SHAPES, texts, cfg, flow, seeds=[5, 6, 7], fps=12.0, progress=lambda *step: seen.append(step)
-    )
+    requests = [VideoRequest(*one, 12.0) for one in zip(SHAPES, texts, [5, 6, 7], strict=True)]
+    together = sample(dit, requests, cfg, flow, progress=lambda *step: seen.append(step))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     for i, shape in enumerate(SHAPES):
-        (alone,) = sample(dit, [shape], [texts[i]], cfg, flow, seeds=[5 + i], fps=[12.0])
+        (alone,) = sample(dit, [requests[i]], cfg, flow)
         assert alone.shape == shape
         torch.testing.assert_close(alone, together[i], atol=1e-4, rtol=0)
-    (again,) = sample(dit, SHAPES[:1], texts[:1], cfg, flow, seeds=[8], fps=12.0)
+    (again,) = sample(dit, [replace(requests[0], seed=8)], cfg, flow)
     assert (again - together[0]).abs().max() > 0.1
 
 
@@ -108,40 +112,33 @@ def test_what_is_given_reaches_its_own_sample_and_no_other():
         KnownLatents(head_CTHW=latents(4, 1, 4, 6)),
         KnownLatents(pieces=[Piece(latents(4, 1, 6, 4), 1 / 3)]),
     ]
-    made = sample(dit, SHAPES, texts, cfg, flow, [5, 6, 7], 12.0, known=known)
-    plain = sample(dit, SHAPES, texts, cfg, flow, [5, 6, 7], 12.0)
+    plain_requests = [VideoRequest(*one, 12.0) for one in zip(SHAPES, texts, [5, 6, 7], strict=True)]
+    requests = [replace(one, known=given) for one, given in zip(plain_requests, known, strict=True)]
+    made, plain = sample(dit, requests, cfg, flow), sample(dit, plain_requests, cfg, flow)
     torch.testing.assert_close(made[0], plain[0], atol=1e-4, rtol=0)
     assert torch.equal(made[1][:, :1], known[1].head_CTHW)
     assert (made[1][:, 1:] - plain[1][:, 1:]).abs().max() > 1e-2
     assert (made[2] - plain[2]).abs().max() > 1e-2
     for i in (1, 2):
-        (alone,) = sample(dit, [SHAPES[i]], [texts[i]], cfg, flow, [5 + i], 12.0, known=[known[i]])
+        (alone,) = sample(dit, [requests[i]], cfg, flow)
         torch.testing.assert_close(alone, made[i], atol=1e-4, rtol=0)
 
 
 def test_noise_on_what_is_given_is_told_and_the_head_comes_back_clean():
-    dit, flow, known = tiny(), FlowConfig(), [KnownLatents(head_CTHW=latents(4, 1, 4, 6))]
+    dit, flow, known = tiny(), FlowConfig(), KnownLatents(head_CTHW=latents(4, 1, 4, 6))
 
     def drawn(noise: float) -> torch.Tensor:
         cfg = SampleConfig(steps=2, guidance=1.0, known_noise=noise)
-        return sample(dit, SHAPES[1:2], [latents(3, 16)], cfg, flow, [6], 12.0, known=known)[0]
+        return sample(dit, [VideoRequest(SHAPES[1], latents(3, 16), 6, 12.0, known)], cfg, flow)[0]
 
-    assert torch.equal(drawn(0.2)[:, :1], known[0].head_CTHW)
+    assert torch.equal(drawn(0.2)[:, :1], known.head_CTHW)
     assert (drawn(0.2) - drawn(0.0)).abs().max() > 1e-3
 
 
 def test_heads_and_pieces_that_do_not_fit_are_refused():
     def drawn(known: KnownLatents) -> None:
-        sample(
-            tiny(),
-            SHAPES[1:2],
-            [latents(3, 16)],
-            SampleConfig(steps=1),
-            FlowConfig(),
-            [6],
-            12.0,
-            known=[known],
-        )
+        request = VideoRequest(SHAPES[1], latents(3, 16), 6, 12.0, known)
+        sample(tiny(), [request], SampleConfig(steps=1), FlowConfig())
 
     with pytest.raises(ValueError, match=r"head of latents \(4, 1, 4, 4\)"):
         drawn(KnownLatents(head_CTHW=latents(4, 1, 4, 4)))
@@ -157,8 +154,7 @@ def test_noise_follows_from_its_seed_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_wrong_lists_and_solvers_are_refused():
-    with pytest.raises(ValueError, match="3 shapes, 0 texts, 1 seeds"):
-        sample(tiny(), SHAPES, [], SampleConfig(), FlowConfig(), [1], 12.0)
+def test_wrong_solvers_are_refused():
+    times = TokenTimes(torch.ones(2, 1), torch.zeros(1, dtype=torch.long))
     with pytest.raises(ValueError, match="did you mean 'heun'"):
-        solve(lambda x, t: x, torch.ones(1, 1), torch.ones(2, 1), torch.zeros(1, dtype=torch.long), "huen")
+        solve(lambda x, t: x, torch.ones(1, 1), times, "huen")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from model.text.files import text_files
 from model.text.registry import text_encoder
-from model.text.transformers_encoder import TransformersTextEncoder
+from model.text.transformers_encoder import HiddenStates, TransformersTextEncoder
 from tests.support.tiny_models import tiny_text
 
 KINDS = {"t5": "t5", "umt5": "umt5", "bert": "hf", "llama": "hf", "qwen3": "hf"}
@@ -96,9 +96,7 @@ def test_only_the_encoder_of_a_t5_is_there_and_no_head_of_a_language_model(folde
 
 def test_weights_and_arithmetic_can_be_bfloat16(folders):
     exact = text_encoder(f"t5:{folders['t5']}")
-    half = TransformersTextEncoder(
-        "half", exact.files, title="", dim=32, max_tokens=512, dtype=torch.bfloat16
-    )
+    half = TransformersTextEncoder("half", exact.files, HiddenStates("", 32, 512), dtype=torch.bfloat16)
     assert {p.dtype for p in half._parts[1].parameters()} == {torch.bfloat16}
     (near,), (embedding,) = half.encode(["a white dog"]), exact.encode(["a white dog"])
     assert near.dtype == torch.float32

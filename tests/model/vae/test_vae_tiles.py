@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from model.config import VAEConfig, vae_config
 from model.vae.network import VAE, Posterior
 from model.vae.tiles import (
+    Tiling,
     blend_weights,
     decode_tiled,
     decode_tiled_stream,
@@ -69,9 +70,9 @@ def test_a_video_or_image_of_any_size_in_any_tiles_and_chunks_gives_what_the_who
         whole = vae.encode(x)
         assert_same(encode_tiled(vae, x, tile * cfg.stride_space, 4 * chunk), whole)
         decoded = vae.decode(whole.mean, size)
-    tiled = decode_tiled(vae, whole.mean, tile, chunk, size)
+    tiled = decode_tiled(vae, whole.mean, Tiling(tile, chunk), size)
     torch.testing.assert_close(tiled, decoded, atol=1e-5, rtol=0)
-    pieces = list(decode_tiled_stream(vae, whole.mean, tile, chunk, size))
+    pieces = list(decode_tiled_stream(vae, whole.mean, Tiling(tile, chunk), size))
     assert torch.equal(torch.cat(pieces, dim=2), tiled)
 
 
@@ -127,7 +128,7 @@ def test_no_seam_shows_where_latents_change_along_the_edge_only(name):
     edges = [tile - 1, 2 * tile - 1]
     inside = jumps(whole).median()
     for halo in (1, 2, 4):
-        tiled = decode_tiled(vae, z, tile, 1, halo=halo)
+        tiled = decode_tiled(vae, z, Tiling(tile, 1, halo))
         assert jumps(tiled)[edges].max() <= 1.01 * jumps(tiled).median()
         assert jumps(tiled - whole)[edges].max() <= inside * {1: 0.5, 2: 0.1, 4: 0.01}[halo]
 
@@ -165,26 +166,26 @@ def test_one_tile_and_the_whole_in_the_same_chunks_are_the_same_bits():
         whole = vae.encode_chunked(x, 4)
         assert_same(encode_tiled(vae, x, 64, 4), whole, atol=0)
         decoded = vae.decode_chunked(whole.mean, 2, (27, 40))
-        assert torch.equal(decode_tiled(vae, whole.mean, 8, 2, (27, 40)), decoded)
+        assert torch.equal(decode_tiled(vae, whole.mean, Tiling(8, 2), (27, 40)), decoded)
 
 
 def test_a_longer_video_starts_with_the_same_bits():
     vae, x = deep_vae(CONFIGS["tiny"]), noise(1, 3, 17, 64, 48)
     short, long = (encode_tiled(vae, x[:, :, :t], 16, 8) for t in (9, 17))
     assert_same(Posterior(long.mean[:, :, :3], long.logvar[:, :, :3]), short, atol=0)
-    first = next(decode_tiled_stream(vae, long.mean, 2, 3))
-    assert torch.equal(first, decode_tiled(vae, short.mean, 2, 3))
+    first = next(decode_tiled_stream(vae, long.mean, Tiling(2, 3)))
+    assert torch.equal(first, decode_tiled(vae, short.mean, Tiling(2, 3)))
 
 
 def test_pixels_can_be_written_over_a_file_and_tiles_taken_one_by_one(tmp_path):
     vae, z = deep_vae(CONFIGS["tiny"]), noise(1, 4, 3, 5, 9)
-    pixels = decode_tiled(vae, z, 3, 1)
+    pixels = decode_tiled(vae, z, Tiling(3, 1))
     shape = (1, 3, 9, 40, 72)
     stored = torch.from_file(str(tmp_path / "video"), shared=True, size=pixels.numel()).view(shape)
-    assert decode_tiled(vae, z, 3, 1, out=stored) is stored
+    assert decode_tiled(vae, z, Tiling(3, 1), out=stored) is stored
     assert torch.equal(stored, pixels)
     mosaic = torch.full(shape, float("nan"))
-    for place, piece in decode_tiles(vae, z, 3, 1):
+    for place, piece in decode_tiles(vae, z, Tiling(3, 1)):
         assert mosaic[:, :, *place].isnan().all()
         mosaic[:, :, *place] = piece
     assert torch.equal(mosaic, pixels)
@@ -232,7 +233,7 @@ def test_memory_does_not_depend_on_size_or_length():
             posterior = encode_tiled(vae, x, 128, 4)
         latents = posterior.mean.untyped_storage().nbytes()
         with Memory() as decoding:
-            decode_tiled(vae, posterior.mean, 16, 1, out=x)
+            decode_tiled(vae, posterior.mean, Tiling(16, 1), out=x)
         return encoding.peak - latents, decoding.peak
 
     assert peaks(1024, 9) == peaks(512, 33)
@@ -244,7 +245,7 @@ def test_memory_of_a_stream_does_not_depend_on_length():
     for latent_frames in (3, 9):
         z = torch.empty(1, 8, latent_frames, 20, 30, device="meta")
         with Memory() as memory:
-            for _ in decode_tiled_stream(vae, z, 12, 1):
+            for _ in decode_tiled_stream(vae, z, Tiling(12, 1)):
                 pass
         peaks.append(memory.peak)
     assert peaks[0] == peaks[1]
@@ -266,7 +267,7 @@ def test_results_carry_no_gradients():
     vae, x = deep_vae(CONFIGS["tiny"]), noise(1, 3, 1, 16, 16)
     z = encode_tiled(vae, x, 8, 4).mean
     assert not z.requires_grad
-    assert not any(piece.requires_grad for piece in decode_tiled_stream(vae, z, 1, 1))
+    assert not any(piece.requires_grad for piece in decode_tiled_stream(vae, z, Tiling(1, 1)))
     assert torch.is_grad_enabled()
 
 
@@ -281,6 +282,6 @@ def test_what_can_not_be_tiled_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="chunk_frames=6"):
         encode_tiled(vae, x, 8, 6)
     with pytest.raises(ValueError, match="a tile of 0 latents"):
-        decode_tiled(vae, z, 0, 1)
+        decode_tiled(vae, z, Tiling(0, 1))
     with pytest.raises(ValueError, match="chunk=0"):
-        decode_tiled(vae, z, 1, 0)
+        decode_tiled(vae, z, Tiling(1, 0))

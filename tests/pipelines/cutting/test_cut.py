@@ -15,6 +15,7 @@ import pytest
 
 from pipelines.cutting.config import CutConfig, EncodeConfig
 from pipelines.cutting.cut import cut
+from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError, Reason
 from pipelines.media import fast_reader
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
@@ -206,7 +207,9 @@ def test_a_clip_is_encoded_again_until_it_is_near_enough_at_last_without_loss(so
     name, span = frames_hash(footage.hashes[9:30]), footage.span(9, 30)
     for crf, min_db, wanted in ((40, 41.0, "near"), (8, 60.0, "equal")):
         cfg = CutConfig(method="encode", min_db=min_db)
-        made = cut(footage.path, out, span, 21, name, cfg, EncodeConfig(crf=crf, preset="medium"))
+        made = cut(
+            footage.path, out, ClipContent(span, 21, name), cfg, EncodeConfig(crf=crf, preset="medium")
+        )
         if wanted == "equal" and made.worst_db is None:
             assert shown_by_pyav(out)[1] == footage.hashes[9:30]
         else:
@@ -292,10 +295,9 @@ def test_sound_is_dropped_by_default(source, tmp_path):
 def test_pictures_that_were_not_measured_are_refused(source, tmp_path):
     footage = source("h264")
     for cfg in (CutConfig(), CutConfig(method="encode")):
+        content = ClipContent(footage.span(3, 30), 27, frames_hash([1, 2]))
         with pytest.raises(MediaError) as caught:
-            cut(
-                footage.path, tmp_path / "clip.mp4", footage.span(3, 30), 27, frames_hash([1, 2]), cfg, ENCODE
-            )
+            cut(footage.path, tmp_path / "clip.mp4", content, cfg, ENCODE)
         assert caught.value.reason == Reason.UNFAITHFUL
 
 

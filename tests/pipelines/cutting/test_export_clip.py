@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.cutting.check_clip import ExpectedClip
 from pipelines.cutting.config import EncodeConfig
-from pipelines.cutting.export_clip import export_clip
+from pipelines.cutting.export_clip import ExportSettings, export_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.decode import probe_clip
 from pipelines.media.mp4_boxes import video_edit
@@ -22,6 +22,7 @@ from tests.support.odd_sources import SOURCES
 
 MIN_DB = 41.0
 ENCODE = EncodeConfig()
+VERIFIED = ExportSettings(MIN_DB, ENCODE, True)
 
 
 def promised(footage: Source, stored: Path, first: int, last: int, copied: bool) -> ExpectedClip:
@@ -56,9 +57,7 @@ def test_an_exported_file_shows_the_clip_also_to_players_that_know_no_edit_lists
             out,
             promised(footage, stored, first, last, cut.method == "copy"),
             False,
-            MIN_DB,
-            ENCODE,
-            True,
+            VERIFIED,
         )
         times, pictures = everything_in(out)
         assert times == footage.times(first, last), (first, last, made)
@@ -87,7 +86,11 @@ def test_clips_of_odd_sources_are_exported_too(tmp_path, name):
     except MediaError:
         return  # curation refuses it before there is anything to export: see test_clock and test_cut
     export_clip(
-        stored, out, promised(footage, stored, first, last, cut.method == "copy"), False, MIN_DB, ENCODE, True
+        stored,
+        out,
+        promised(footage, stored, first, last, cut.method == "copy"),
+        False,
+        VERIFIED,
     )
     assert everything_in(out)[0] == footage.times(first, last)
 
@@ -115,9 +118,7 @@ def test_sound_is_kept_as_it_is_heard_in_the_stored_clip(source, tmp_path, name)
             out,
             promised(footage, stored, first, last, cut.method == "copy"),
             False,
-            MIN_DB,
-            ENCODE,
-            True,
+            VERIFIED,
         )
         wanted, wanted_s = heard(stored)
         got, got_s = heard(out)
@@ -132,7 +133,7 @@ def test_what_is_not_as_promised_is_not_exported(source, tmp_path):
     footage.cut(stored, 7, 30, max_lead_share=0.99)
     told = promised(footage, stored, 7, 30, True)
     with pytest.raises(MediaError) as raised:
-        export_clip(stored, out, replace(told, frames_hash="0" * 32), False, MIN_DB, ENCODE, True)
+        export_clip(stored, out, replace(told, frames_hash="0" * 32), False, VERIFIED)
     assert raised.value.reason == Reason.UNFAITHFUL
     footage.cut(stored, 0, 30)
     with pytest.raises(MediaError, match=r"not the 30 that were measured|decodes to other pictures"):
@@ -141,9 +142,7 @@ def test_what_is_not_as_promised_is_not_exported(source, tmp_path):
             out,
             replace(promised(footage, stored, 0, 30, True), frames_hash="0" * 32),
             False,
-            MIN_DB,
-            ENCODE,
-            True,
+            VERIFIED,
         )
 
 
@@ -151,7 +150,7 @@ def test_a_clip_whose_pictures_have_no_name_in_the_index_is_exported_all_the_sam
     """As of an early version."""
     footage, stored, out = source("h264"), tmp_path / "stored.mp4", tmp_path / "out.mp4"
     assert footage.cut(stored, 7, 30, max_lead_share=0.99).lead_frames
-    made = export_clip(stored, out, promised(footage, stored, 7, 30, False), False, MIN_DB, ENCODE, True)
+    made = export_clip(stored, out, promised(footage, stored, 7, 30, False), False, VERIFIED)
     assert made["encoded"]
     assert everything_in(out)[0] == footage.times(7, 30)
 
@@ -162,6 +161,6 @@ def test_pictures_of_two_fields_stay_so(tmp_path):
     first, last = 17, len(footage.hashes) - 2
     cut = footage.cut(stored, first, last, max_lead_share=0.99)
     assert (cut.method, cut.lead_frames > 0) == ("copy", True)
-    export_clip(stored, out, promised(footage, stored, first, last, True), True, MIN_DB, ENCODE, True)
+    export_clip(stored, out, promised(footage, stored, first, last, True), True, VERIFIED)
     with av.open(str(out)) as container:
         assert all(frame.interlaced_frame for frame in container.decode(video=0))

@@ -40,7 +40,9 @@ def measured(first, last, shots):
     clock, pictures = footage()
     context = context_frames(CFG, shots)
     begin = max(0, first - context)
-    return measure(enumerate(pictures[begin : last + context], begin), clock, first, last, CFG, shots, "fp32")
+    return measure(
+        enumerate(pictures[begin : last + context], begin), clock, (first, last), CFG, shots, "fp32"
+    )
 
 
 @cache
@@ -70,11 +72,16 @@ def test_pictures_may_change_their_size_in_the_middle(tmp_path):
     clock = read_clock(path)
     pictures = list(enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts)))
     assert len({picture.width for _, picture in pictures}) == 2
-    rows = measure(pictures, clock, 0, len(pictures), CFG, ShotConfig(), "fp32")
+    rows = measure(pictures, clock, (0, len(pictures)), CFG, ShotConfig(), "fp32")
     context = context_frames(CFG, ShotConfig())
     for first, last in ((0, 30), (30, 40), (40, len(pictures))):
         part = measure(
-            pictures[max(0, first - context) : last + context], clock, first, last, CFG, ShotConfig(), "fp32"
+            pictures[max(0, first - context) : last + context],
+            clock,
+            (first, last),
+            CFG,
+            ShotConfig(),
+            "fp32",
         )
         assert part.equals(rows.slice(first, last - first))
 
@@ -85,7 +92,7 @@ def test_pictures_of_a_line_or_a_pixel_are_measured(tmp_path, size):
     path = write(tmp_path / "tiny.mov", frames, codec="png", pixel_format="rgb24")
     clock = read_clock(path)
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts))
-    assert len(measure(pictures, clock, 0, 8, CFG, ShotConfig(), "fp32")) == 8
+    assert len(measure(pictures, clock, (0, 8), CFG, ShotConfig(), "fp32")) == 8
 
 
 def test_motion_is_measured_on_a_grid_in_time_whatever_the_frame_rate():
@@ -106,11 +113,11 @@ def test_the_cascade_looks_only_near_what_evidence_cannot_explain():
     a, b = (pan(seed, 300, 27, 48, right=0.05).astype(float) for seed in (1, 2))
     share = np.clip((np.arange(300) - 130) / 20, 0, 1)[:, None, None, None]  # a dissolve of frames 131 … 149
     tiny = ((1 - share) * a + share * b).astype(np.uint8)
-    looked = ~np.isnan(evidence_columns(tiny, 0, 0, 300, 300, look, "fp32")["transition"])
+    looked = ~np.isnan(evidence_columns(tiny, 0, (0, 300), (0, 300), look, "fp32")["transition"])
     assert looked[131:150].all()
     assert not looked[: 131 - 2 * look.cell].any()
     assert not looked[150 + 2 * look.cell :].any()
-    still = evidence_columns(tiny[:130], 0, 0, 130, 130, look, "fp32")["transition"]
+    still = evidence_columns(tiny[:130], 0, (0, 130), (0, 130), look, "fp32")["transition"]
     assert np.isnan(still).all()
 
 
@@ -134,7 +141,7 @@ def test_lost_frames_have_no_rows_and_any_stretch_has_the_rows_of_the_whole(dete
     def rows(first, last):
         near = range(max(0, first - context), min(total, last + context))
         some = [(k, pictures[k]) for k in near if not lost[0] <= k < lost[1]]
-        return measure(some, clock, first, last, CFG, shots, "fp32")
+        return measure(some, clock, (first, last), CFG, shots, "fp32")
 
     everything = rows(0, total)
     assert everything["pts"].to_pylist() == [
@@ -148,7 +155,7 @@ def test_lost_frames_have_no_rows_and_any_stretch_has_the_rows_of_the_whole(dete
 def test_what_lies_beyond_a_gap_is_no_neighbour():
     clock, pictures = footage()
     some = [(k, picture) for k, picture in enumerate(pictures) if not 50 <= k < 60]
-    rows = measure(some, clock, 0, len(pictures), CFG, ShotConfig(), "fp32").to_pylist()
+    rows = measure(some, clock, (0, len(pictures)), CFG, ShotConfig(), "fp32").to_pylist()
     behind = rows[50]
     assert behind["pts"] == clock.pts[60]
     assert (behind["change"], behind["motion"], behind["delta_lum"]) == (None, None, 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.cutting.config import EncodeConfig
-from pipelines.cutting.encode import encode_mp4
+from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.media import decode
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
 from pipelines.media.picture import upright
@@ -95,7 +95,9 @@ def encode(path, start: int, end: int, preset: str = "veryfast") -> bytes:
     clock = read_clock(path)
     bounds = [*clock.pts.tolist(), clock.end_pts]
     pictures = iterate_pictures(path, bounds[start], bounds[end])
-    return encode_mp4(pictures, bounds[end], clock.time_base, clock.rate, EncodeConfig(preset=preset))[0]
+    return encode_mp4(
+        pictures, Timing(bounds[end], clock.time_base, clock.rate), EncodeConfig(preset=preset)
+    )[0]
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 63)])

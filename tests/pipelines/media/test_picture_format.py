@@ -214,7 +214,7 @@ def signals_of(path):
     cfg, shots = SignalConfig(), ShotConfig(detector="content")
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock)
     total = len(clock.pts)
-    return measure(enumerate(pictures), clock, 0, total, cfg, shots, "fp32"), clock
+    return measure(enumerate(pictures), clock, (0, total), cfg, shots, "fp32"), clock
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

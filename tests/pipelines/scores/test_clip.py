@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.measure import preload
+from pipelines.measure.measure import Measurements, preload
 from pipelines.measure.sandboxed import measure_unit
 from pipelines.measure.signals import SCHEMA
 from pipelines.media.config import FootageConfig
@@ -134,8 +134,8 @@ def test_it_measures_in_the_child_as_it_does_here_and_loading_starts_no_thread(v
     threads = child.call(parents_threads, limits=LIMITS)
     clock = read_clock(video, FootageConfig())
     shots, wanted = ShotConfig(detector="content"), ("clip", "tags")
-    args = (video, clock, (0, len(clock.pts)), SignalConfig(), shots, cfg, wanted, "fp32")
-    load = preload(shots, cfg, wanted, "fp32")
+    what = Measurements(SignalConfig(), shots, cfg, wanted, "fp32")
+    args, load = (video, clock, (0, len(clock.pts)), what), preload(what)
     there = child.call(measure_unit, *args, limits=LIMITS, preload=load)
     assert there == child.call(measure_unit, *args, limits=LIMITS, preload=load)
     assert child.call(parents_threads, limits=LIMITS, preload=load) == threads

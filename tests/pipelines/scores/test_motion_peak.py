@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.measure import measure
+from pipelines.measure.measure import Measurements, measure
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
 from pipelines.recipes.config import RecipeConfig
@@ -94,7 +94,10 @@ def scores_of(frames: np.ndarray, folder, crf: int) -> dict:
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
     tables = measure(
-        pictures, clock, 0, FRAMES, SignalConfig(), shots, ScoreConfig(), ("signals", "quality"), "fp32"
+        pictures,
+        clock,
+        (0, FRAMES),
+        Measurements(SignalConfig(), shots, ScoreConfig(), ("signals", "quality"), "fp32"),
     )
     span = Span(int(clock.pts[0]), clock.end_pts, clock.time_base)
     return score_clip(tables.pop("signals"), tables, WIDTH, HEIGHT, span, ScoreConfig())

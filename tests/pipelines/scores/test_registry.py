@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.measure import measure
+from pipelines.measure.measure import Measurements, measure
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
@@ -44,7 +44,9 @@ def test_the_score_in_the_docs_measures(skin, tmp_path, colour, share):
     clock, cfg = read_clock(path), ScoreConfig()
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "skin"), "fp32")
+    tables = measure(
+        pictures, clock, (0, 10), Measurements(SignalConfig(), shots, cfg, ("signals", "skin"), "fp32")
+    )
     scores = registry.score_clip(tables.pop("signals"), tables, 96, 64, clock_span(clock), cfg)
     assert scores["skin"] == pytest.approx(share, abs=0.03)
     assert {"source": "skin", "model": "rule of Kovac et al. 2003, v1"} in scores["score_models"]
@@ -64,7 +66,9 @@ def test_a_clip_without_a_native_frame_says_so(tmp_path):
     clock, cfg = read_clock(path), ScoreConfig(text=False)
     pictures = enumerate(iterate_pictures(path, int(clock.pts[0]), clock.end_pts, clock))
     shots = ShotConfig(detector="content")
-    tables = measure(pictures, clock, 0, 10, SignalConfig(), shots, cfg, ("signals", "quality"), "fp32")
+    tables = measure(
+        pictures, clock, (0, 10), Measurements(SignalConfig(), shots, cfg, ("signals", "quality"), "fp32")
+    )
     scores = registry.score_clip(
         tables["signals"], {"quality": tables["quality"].slice(0, 0)}, 96, 64, clock_span(clock), cfg
     )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.measure.config import SignalConfig
-from pipelines.measure.measure import measure
+from pipelines.measure.measure import Measurements, measure
 from pipelines.media.clock import Clock
 from pipelines.media.picture_format import Framing
 from pipelines.records import Span
@@ -55,13 +55,8 @@ def measured(frames, fps, meters=METER_NAMES, bounds=None):
     tables = measure(
         enumerate(pictures),
         clock,
-        0,
-        len(frames),
-        SignalConfig(),
-        shots,
-        ScoreConfig(),
-        ("signals", *meters),
-        "fp32",
+        (0, len(frames)),
+        Measurements(SignalConfig(), shots, ScoreConfig(), ("signals", *meters), "fp32"),
     )
     return tables.pop("signals"), tables
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.measure.measure import preload
+from pipelines.measure.config import SignalConfig
+from pipelines.measure.measure import Measurements, preload
 from pipelines.sandbox.child import Limits, call
 from pipelines.scores import text
 from pipelines.scores.base import ClipMeasurements, Rectangle
@@ -150,7 +151,9 @@ def threads_of(process):
 
 def test_networks_loaded_before_a_fork_work_in_it_and_start_no_thread(confined_without):
     confined_without("landlock", "namespaces")  # it has to look at /proc
-    loads = preload(ShotConfig(detector="content"), ScoreConfig(), ("text", "nsfw"), "fp32")
+    loads = preload(
+        Measurements(SignalConfig(), ShotConfig(detector="content"), ScoreConfig(), ("text", "nsfw"), "fp32")
+    )
     forked = [call(look_in_a_fork, limits=LIMITS, preload=loads) for _ in range(2)]
     assert forked[0]["threads"] == [1, 1]
     assert forked[0] == forked[1]

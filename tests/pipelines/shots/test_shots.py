@@ -31,7 +31,7 @@ def signals_of(name):
 def signals_at(path, cfg):
     clock = read_clock(path)
     pictures = iterate_pictures(path, int(clock.pts[0]), clock.end_pts)
-    return measure(enumerate(pictures), clock, 0, len(clock.pts), SignalConfig(), cfg, "fp32"), clock
+    return measure(enumerate(pictures), clock, (0, len(clock.pts)), SignalConfig(), cfg, "fp32"), clock
 
 
 @pytest.mark.parametrize("name", REAL_CLIPS)
