@@ -23,9 +23,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure.killing import Ground, Kill, Rehearsal, Result, below, left
 from benchmarks.measure.results_file import report
 from pipelines import fault_injection
+from tests.support.killing import Ground, Kill, Rehearsal, Result, below, left
 
 _EVERYTHING_EVERY = 10
 

@@ -95,6 +95,14 @@ def test_the_tables_of_a_dataset_are_read_through_one_door():
             assert ").table()" not in source or name in holds_all, f"{name} holds all rows of a table"
 
 
+def test_tests_of_the_product_need_no_benchmark():
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.is_relative_to(ROOT / "tests/benchmarks"):
+            continue
+        for name in imports(path):
+            assert name.split(".")[0] != "benchmarks", f"{path.relative_to(ROOT)} imports {name}"
+
+
 def test_model_knows_no_ray_deepspeed_or_hydra():
     for path in (ROOT / "model").rglob("*.py"):
         for name in imports(path):

@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -26,15 +26,11 @@ import jobs.curate
 from jobs.cli.compose import compose
 from jobs.cli.registry import job_named
 from jobs.cli.run_folder import Run, open_run
-from jobs.curation.analysis import Analysis, SourceAnalyzer
-from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
 from jobs.curation.curation import Curation
-from jobs.curation.fingerprints import Fingerprints
-from jobs.curation.shard_writer import ShardWriter
 from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import find_footage
-from pipelines.records import Source
+from tests.support.serial_graph import SerialGraph
 
 ONCE = "models and libraries, once per process"
 REST = "the rest"
@@ -47,11 +43,11 @@ FUNCTIONS = (
     ("pipelines.measure.signals", "picture_hash", "signals: hash of each picture"),
     ("pipelines.measure.signals", "motion_between", "signals: optical flow"),
     ("pipelines.measure.signals", "measure", "signals: light and change"),
-    ("pipelines.shots.observation", "observe", "shots: network"),
+    ("pipelines.shots.observation", "evidence_columns", "shots: network"),
     ("jobs.curation.clip_rows", "clip_rows", "clips"),
     ("jobs.curation.clip_rows", "find_shots", "shots: decision"),
     ("jobs.curation.clip_rows", "score_clip", "scores of clips"),
-    ("jobs.curation.clip_rows", "signature", "looks of clips"),
+    ("jobs.curation.clip_rows", "look_row", "looks of clips"),
     ("jobs.curation.curation", "find_pairs", "copies"),
     ("jobs.curation.curation", "assemble", "assemble and decide"),
     ("jobs.curation.decide.DecisionState", "_decided", "assemble and decide"),
@@ -112,30 +108,6 @@ class StageClock:
             yield value
 
 
-class Streams:
-    """In place of the Ray graph: the same streams, one item after another, in this process."""
-
-    def __init__(self, dataset: str, cfg: CurateConfig, prints: Fingerprints):
-        self._args = (dataset, cfg, prints)
-
-    def analyse(self, sources: Sequence[Source]) -> Iterator[Analysis]:
-        analyst = SourceAnalyzer(*self._args)
-        for source in sources:
-            for part in analyst.split_units(analyst.identify(source)):
-                yield analyst.measure(part)
-
-    def caption(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-        dataset, cfg, prints = self._args
-        worker = CaptionWorker(dataset, cfg, prints.captions)
-        for batch in batches:
-            yield worker(batch)["rows"]
-
-    def write(self, plans: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        writer = ShardWriter(*self._args)
-        for plan in plans:
-            yield writer(plan)
-
-
 def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     """Curate, and (processor seconds by stage, seconds of footage)."""
     clock = StageClock()
@@ -143,7 +115,7 @@ def profile(cfg: CurateConfig, run: Run) -> tuple[dict[str, float], float]:
     with ExitStack() as stack:
         _instrument(clock, stack)
         curation = Curation(cfg, find_footage(cfg.footage, cfg.limit), run, stack, AllowedFootage(()))
-        curation.streams.graph = Streams(curation.store.uri, cfg, curation.prints)
+        curation.streams.graph = SerialGraph(curation.store.uri, cfg, curation.prints)
         curation.streams.on_ray = True
         analyses = curation.analyse()
         curation.finish(analyses)

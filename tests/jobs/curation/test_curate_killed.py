@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure.killing import Ground, truth
 from pipelines.fault_injection import Drill, has_killed, write_drill
+from tests.support.killing import Ground, truth
 
 KILLED = -signal.SIGKILL
 

@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 
-from benchmarks.measure.curate_stages import Streams
 from jobs.cli.compose import compose
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import open_run
@@ -23,6 +22,7 @@ from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import find_footage
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
+from tests.support.serial_graph import SerialGraph
 
 HEIGHT, WIDTH = 48, 64
 SETTINGS = ["scores.nsfw=false", "recipe=permissive", "recipe.min.duration_s=1", "signals.native_every_s=0.5"]
@@ -153,7 +153,7 @@ def curate_here(footage, dataset, between=lambda: None):
         ExitStack() as stack,
     ):
         curation = Curation(composed.cfg, find_footage(str(footage)), run, stack, AllowedFootage(()))
-        curation.streams.graph = Streams(curation.store.uri, curation.cfg, curation.prints)
+        curation.streams.graph = SerialGraph(curation.store.uri, curation.cfg, curation.prints)
         curation.streams.on_ray = True
         analyses = curation.analyse()
         between()

@@ -167,7 +167,7 @@ def test_what_lies_beyond_a_gap_is_no_neighbour():
 def test_the_network_gives_the_probabilities_of_its_package(dtype, tolerance):
     import torch
 
-    from benchmarks.peers.peers import network
+    from tests.support.transnet_package import network
 
     _, pictures = footage()
     frames = np.stack(
