@@ -12,12 +12,13 @@ import numpy as np
 from pipelines.errors import MediaError
 from pipelines.media.picture import picture_hash
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-_LIMITS = child.Limits(deadline_s=20.0, memory_bytes=2 * 1024**3)
+_LIMITS = Limits(deadline_s=20.0, memory_bytes=2 * 1024**3)
 _MOST_PICTURES = 20_000
 _MOST_ERRORS = 100  # of reading, not of decoding, in a file
 

@@ -24,6 +24,7 @@ from pipelines.measure import sandboxed
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError
 from pipelines.scores.registry import SCORES
 from pipelines.storage.open_store import open_store
 from recaption.base import NO_FRAMES, Caption, ClipView
@@ -90,7 +91,7 @@ class CaptionWorker:
                 return [self._looked_at(file, clock, clip) for clip in clips]
         except MediaError as error:
             return [_failed(clip, error.reason, error.message) for clip in clips]
-        except child.ChildError as error:
+        except ChildError as error:
             return [_failed(clip, Reason.INTERNAL, str(error)) for clip in clips]
 
     def _looked_at(self, file: File, clock: Clock, clip: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class CaptionWorker:
                 return self._caption(clip, self._frames(file, clock, clip))
         except MediaError as error:
             return _failed(clip, error.reason, error.message)
-        except child.ChildError as error:
+        except ChildError as error:
             return _failed(clip, Reason.INTERNAL, str(error))
 
     def _frames(self, file: File, clock: Clock, clip: dict[str, Any]) -> np.ndarray:

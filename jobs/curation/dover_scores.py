@@ -23,6 +23,7 @@ from pipelines.measure import sandboxed
 from pipelines.media.clock import Clock
 from pipelines.media.ranged import File
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError
 from pipelines.storage.open_store import open_store
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class SecondLook:
             with source_file(batch["source_uri"], clips[0]["as_listed"], self._cfg.limits) as file:
                 clock = self._clocks.get(clips[0]["video_id"], file, clips[0]["as_listed"][0])
                 looked = [self._look(file, clock, clip) for clip in clips]
-        except (MediaError, child.ChildError) as error:
+        except (MediaError, ChildError) as error:
             looked = [_none(clip, error) for clip in clips]
         kept = [row for row, lasting in looked if lasting]
         if kept:

@@ -30,7 +30,7 @@ from pipelines.fault_injection import kill_point
 from pipelines.footage.source_file import source_file
 from pipelines.ids import fingerprint, sha256_file
 from pipelines.records import Quarantined, Span
-from pipelines.sandbox.child import ChildError, read_output
+from pipelines.sandbox.answers import ChildError, read_output
 from pipelines.storage.local_store import prove_room
 from pipelines.storage.open_store import open_store
 

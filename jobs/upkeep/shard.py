@@ -25,7 +25,8 @@ from pipelines.errors import MediaError
 from pipelines.ids import hash_text
 from pipelines.measure.sandboxed import decode_limits
 from pipelines.media.config import LimitConfig
-from pipelines.sandbox.child import ChildError, call
+from pipelines.sandbox.answers import ChildError
+from pipelines.sandbox.child import call
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store
 from pipelines.untrusted import parse_object

@@ -22,7 +22,7 @@ from pipelines.media.config import FootageConfig, LimitConfig
 from pipelines.media.picture_format import Crop, Framing
 from pipelines.media.ranged import File
 from pipelines.records import Video
-from pipelines.sandbox.child import Limits
+from pipelines.sandbox.answers import Limits
 from pipelines.sandbox.progress_pipe import report_progress
 
 if TYPE_CHECKING:

@@ -12,44 +12,36 @@ it. So a call costs milliseconds, and whatever a decoder leaks ends with the cal
 same time have a server each.
 """
 
-import io
-import json
 import logging
 import os
 import pickle
 import select
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
-from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
+from pipelines.errors import MediaError, Reason
 from pipelines.media.ranged import RangedFile, RangeServer
+from pipelines.sandbox.answers import MOST_KILLED, ChildError, Limits, value_of
+from pipelines.sandbox.environment import environment
 from pipelines.sandbox.isolation import IsolationSupport, detect_support, hide_memory
 from pipelines.sandbox.progress_pipe import pop_latest
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 logger = logging.getLogger(__name__)
 
 _MIB = 1024**2
 _PIPE_BYTES = 1 * _MIB
-_SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reports to its makers otherwise, from a thread
-# Arrow's own allocator takes a gibibyte of addresses at its first byte, which counts as memory that a call
-# uses.
-_PLAIN_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 # a server, what needs no decoding; also one that is only starting on a busy machine
 _ANSWERS_WITHIN_S = 300.0
 _FREE_READS, _FREE_BYTES = (
@@ -59,50 +51,10 @@ _FREE_READS, _FREE_BYTES = (
 _without: tuple[
     str, ...
 ] = ()  # means of confinement that a test goes without; see `pipelines.sandbox.isolation`
-# What a server is told of its environment: where libraries and the models that they keep lie, and how they
-# compute. Nothing that is not in here gets there, for among the rest are keys.
-_PASSED = frozenset((
-    "PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "GLIBC_TUNABLES",
-    "CUDA_VISIBLE_DEVICES",
-    "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE",
-    "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME",
-))  # fmt: skip
-_PASSED_KINDS = (
-    "LC_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_",
-    "ARROW_", "MALLOC_",
-    "DECORD_",
-)  # fmt: skip
-# It has no network to ask a hub over, and must not hold the token that a hub's library reads from the home
-# folder.
-_NO_HUB = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one call may use.
-
-    `deadline_s` of wall time, and as much processor time; `memory_bytes` of address space beyond what the
-    libraries take; `file_bytes` for the largest file it writes.
-    """
-
-    deadline_s: float
-    memory_bytes: int
-    file_bytes: int = 0
-
-
-_MOST_KILLED = 3  # servers or forks over one call: once or twice may have been somebody else's fault
-
-
-_KINDS = (b"J", b"A", b"T", b"D", b"M", b"E")  # of answers that are read
 
 
 class _KilledError(Exception):
     """The server, or the fork, was ended by somebody else."""
-
-
-class ChildError(RuntimeError):
-    """The function raised something else than `MediaError`: a fault of ours. The child's traceback is a note
-    of it."""
 
 
 def call(
@@ -136,27 +88,6 @@ def call(
     """
     with _server() as server:
         return server.call(function, args, limits, preload, on_progress, writes)
-
-
-def read_output(path: Path, most_bytes: int) -> bytes:
-    """Read a file that a child wrote; links are not followed.
-
-    Raises:
-        MediaError: crashed, if there is no such file, or a longer one.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise MediaError(
-            Reason.CRASHED, f"the process that decodes left no file: {error.strerror}"
-        ) from error
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode) or about.st_size > most_bytes:
-            raise MediaError(
-                Reason.CRASHED, "the process that decodes left something else than the file it was to make"
-            )
-        return file.read(most_bytes)
 
 
 def isolation_support() -> IsolationSupport:
@@ -240,7 +171,7 @@ class _Server:
     ) -> Any:
         load = pickle.dumps((function.__module__, preload and pickle.dumps(preload)))
         request = pickle.dumps((function, args, limits, writes))
-        for left in reversed(range(_MOST_KILLED)):
+        for left in reversed(range(MOST_KILLED)):
             if _given_up:
                 raise KeyboardInterrupt
             try:
@@ -250,13 +181,13 @@ class _Server:
                     raise KeyboardInterrupt from None
                 if not left:
                     raise ChildError(
-                        f"the process that decodes could not be started, or was killed {_MOST_KILLED} "
+                        f"the process that decodes could not be started, or was killed {MOST_KILLED} "
                         "times; see the worker's log"
                     ) from None
                 continue
             if not (left and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
                 break
-        return _value(answer, status, limits)
+        return value_of(answer, status, limits)
 
     def _ask(
         self,
@@ -322,7 +253,7 @@ class _Server:
                 stdout=subprocess.DEVNULL,
                 # one signal ends it with its forks, and Ctrl-C in a terminal is ours alone
                 start_new_session=True,
-                env=_environment(),
+                env=environment(),
             )
         ours.settimeout(_ANSWERS_WITHIN_S)
         self._socket = ours
@@ -411,27 +342,6 @@ def _hide() -> None:
         )
 
 
-def _environment() -> dict[str, str]:
-    """Of a server."""
-    return {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if name in _PASSED or name.startswith(_PASSED_KINDS)
-        },
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-        **_SILENT,
-        **_PLAIN_MEMORY,
-        **_NO_HUB,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        # OpenCV leaves an empty entry there: libraries would be looked for in the working folder, maybe
-        # footage.
-        "LD_LIBRARY_PATH": os.pathsep.join(
-            filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-        ),
-    }
-
-
 def _in_memory(data: bytes) -> BinaryIO:
     """A file without a name that holds these bytes, to be read from its beginning."""
     in_memory = hasattr(os, "memfd_create")
@@ -445,76 +355,3 @@ def _ranges(args: tuple[Any, ...]) -> RangeServer | None:
     files = {id(arg): arg for arg in args if isinstance(arg, RangedFile)}
     assert len(files) <= 1, "a child is handed one file"
     return next((RangeServer(file) for file in files.values()), None)
-
-
-def _value(answer: bytes, status: int, limits: Limits) -> Any:
-    if os.WIFSIGNALED(status):
-        raise _death(os.WTERMSIG(status), limits)
-    kind, data = answer[:1], answer[1:]
-    if kind == b"X":
-        error = ChildError(data.decode(errors="replace").strip().rpartition("\n")[2])
-        error.add_note(data.decode(errors="replace"))
-        raise error
-    if kind not in _KINDS:
-        raise MediaError(
-            Reason.CRASHED,
-            f"the process ended with exit code {os.waitstatus_to_exitcode(status)} and no answer",
-        )
-    try:
-        value = _read(kind, data)
-    # whatever a reader says of what a file may have written that has taken over the child
-    except Exception as error:
-        raise MediaError(
-            Reason.CRASHED, f"its process gave no answer that can be read ({type(error).__name__})"
-        ) from error
-    if isinstance(value, PlaceError):
-        if limits.file_bytes and is_host_error(value):
-            raise value
-        raise ChildError(str(value))  # who writes nothing knows nothing of the place
-    if isinstance(value, MediaError):
-        raise value
-    return value
-
-
-def _read(kind: bytes, data: bytes) -> Any:
-    if kind == b"J":
-        return json.loads(data)
-    if kind == b"A":
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    if kind == b"T":
-        return _table(data)
-    if kind == b"D":
-        tables, start = {}, 0
-        while start < len(data):
-            head_bytes = int.from_bytes(data[start : start + 4], "little")
-            name, size = json.loads(data[start + 4 : start + 4 + head_bytes])
-            start += 4 + head_bytes
-            tables[name] = _table(data[start : start + size])
-            start += size
-        return tables
-    if kind == b"M":
-        reason, message = json.loads(data)
-        return MediaError(Reason(reason), str(message))
-    if kind == b"E":
-        number, message = json.loads(data)
-        return PlaceError(int(number), str(message))
-    raise AssertionError(kind)
-
-
-def _table(data: bytes) -> "pa.Table":
-    import pyarrow as pa
-
-    table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
-    table.validate(full=True)  # offsets out of bounds would be read as they are
-    return table
-
-
-def _death(number: int, limits: Limits) -> MediaError:
-    if number == signal.SIGXCPU:
-        return MediaError(Reason.TIMED_OUT, f"more than {limits.deadline_s:g} s of processor time")
-    if number == signal.SIGKILL:  # not by us: the machine had no memory left
-        return MediaError(
-            Reason.OUT_OF_MEMORY,
-            f"the system ended the process {_MOST_KILLED} times, most likely for its memory",
-        )
-    return MediaError(Reason.CRASHED, f"the process was ended by {signal.Signals(number).name}")

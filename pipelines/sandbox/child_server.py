@@ -33,7 +33,7 @@ import numpy as np
 from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.media import ranged
 from pipelines.sandbox import progress_pipe
-from pipelines.sandbox.child import Limits
+from pipelines.sandbox.answers import Limits
 from pipelines.sandbox.isolation import Isolation, detect_support
 
 # Loaded once, shared by all forks. None starts a thread (but Arrow's allocator one that only gives memory

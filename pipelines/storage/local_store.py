@@ -16,7 +16,8 @@ from pathlib import Path
 from pipelines.durable import sync_file
 from pipelines.fault_injection import kill_point
 from pipelines.storage.base import Entry, check_bytes, checked_key, checked_prefix
-from pipelines.storage.confined_folder import ConfinedFolder, FoundFile, LeadsOutError, StrayEntry
+from pipelines.storage.confined_folder import ConfinedFolder, FoundFile, StrayEntry
+from pipelines.storage.handle_path import LeadsOutError
 
 _SCRATCH, _SCRATCH_PREFIX = ".scratch", "rushes-"
 

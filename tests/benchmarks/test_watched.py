@@ -26,8 +26,8 @@ for deadline_s, function, *args in (
     (1, time.sleep, 30),
 ):
     try:
-        child.call(function, *args, limits=child.Limits(deadline_s, memory_bytes=1024**3))
-    except (child.ChildError, MediaError) as error:
+        child.call(function, *args, limits=Limits(deadline_s, memory_bytes=1024**3))
+    except (ChildError, MediaError) as error:
         print(type(error).__name__)
 child.stop()
 """

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import Limits
 from pipelines.sandbox.calls import OUTBOUND_SYSCALLS, SYSCALL_NUMBERS
 
 SECRET = b"hunter2-0123456789-abcdef"
 ALLOWED_ATTEMPTS = frozenset(("own file", "own folder", "threads"))
 """What a decoder needs; all else is an escape."""
 
-LIMITS = child.Limits(deadline_s=60, memory_bytes=2**30, file_bytes=2**20)
+LIMITS = Limits(deadline_s=60, memory_bytes=2**30, file_bytes=2**20)
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(platform.machine(), 0)
 _MORE = {
     "memfd_create": (319, 279),

@@ -30,6 +30,7 @@ from pipelines.footage.source_file import source_file
 from pipelines.measure import sandboxed
 from pipelines.media.ranged import size_of
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Pictures:
             shapes = [shape for row in rows for shape in self._shapes(row)]
             frames = iter(_divided(flat, [(*shape, 3) for shape in shapes]))
             return {row["clip_id"]: [next(frames) for _ in self._wanted[row["clip_id"]]] for row in rows}
-        except (MediaError, child.ChildError) as error:
+        except (MediaError, ChildError) as error:
             if len(rows) > 1 and getattr(error, "reason", None) != Reason.MISSING:
                 return {clip_id: frames for row in rows for clip_id, frames in self._batch([row]).items()}
             for row in rows:

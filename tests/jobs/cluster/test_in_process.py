@@ -16,7 +16,7 @@ from jobs.cluster import in_process
 from jobs.cluster.config import RayConfig
 from pipelines.dataset.reader import open_dataset
 from pipelines.sandbox import child
-from pipelines.sandbox.child import Limits
+from pipelines.sandbox.answers import Limits
 from tests.support.footage import film, pan, write
 
 LIMITS = Limits(60, 2**28)

@@ -12,6 +12,7 @@ from pipelines.errors import MediaError, Reason
 from pipelines.footage.listing import etag
 from pipelines.media.picture import frames_hash
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError
 from tests.support.codecs import measure_source
 from tests.support.footage import pan, write
 from tests.support.sounds import film_with_sound
@@ -50,7 +51,7 @@ def cut(tmp_path, monkeypatch):
     [
         MediaError(Reason.CRASHED, "signal 11"),
         MediaError(Reason.TIMED_OUT, "120 s"),
-        child.ChildError("a fault"),
+        ChildError("a fault"),
     ],
 )
 def test_a_process_that_sound_ends_makes_way_for_one_that_cuts_the_pictures_alone(cut, error):

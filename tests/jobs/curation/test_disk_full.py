@@ -18,6 +18,7 @@ from pipelines.dataset.reader import open_dataset
 from pipelines.errors import MediaError, PlaceError
 from pipelines.footage.cache import FootageCache
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError, Limits
 from pipelines.storage.local_store import LocalStore, prove_room
 from tests.conftest import run_job
 from tests.support.footage import pan, write
@@ -122,12 +123,12 @@ def test_whatever_a_child_writes_it_tells_a_full_disk_from_a_bad_file(footage, c
     from tests.support.full_disk import packets, plain, read
 
     confined_without("landlock", "namespaces")  # they would not let it open a device
-    limits = child.Limits(30.0, 2 * 1024**3, 1024**3)
+    limits = Limits(30.0, 2 * 1024**3, 1024**3)
     for function in (packets, plain):
         with pytest.raises(PlaceError, match="No space left"):
             child.call(function, footage / "0.mp4", limits=limits, writes=Path("/dev"))
-    with pytest.raises(child.ChildError):  # who may write nothing can't stop a job by such words
-        child.call(read, footage / "0.mp4", limits=child.Limits(30.0, 2 * 1024**3))
+    with pytest.raises(ChildError):  # who may write nothing can't stop a job by such words
+        child.call(read, footage / "0.mp4", limits=Limits(30.0, 2 * 1024**3))
 
 
 def test_room_is_proved_by_writing(tmp_path):

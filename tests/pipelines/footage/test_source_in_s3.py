@@ -15,7 +15,8 @@ from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.ranged import RangedFile
 from pipelines.records import Span
 from pipelines.sandbox import child
-from pipelines.sandbox.child import Limits, call
+from pipelines.sandbox.answers import Limits
+from pipelines.sandbox.child import call
 from tests.support.codecs import render
 
 LIMITS = Limits(deadline_s=60, memory_bytes=1024**3, file_bytes=64 * 1024**2)

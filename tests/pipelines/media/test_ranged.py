@@ -25,7 +25,8 @@ from pipelines.media.ranged import RangedFile, read_by_ranges
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
-from pipelines.sandbox.child import Limits, call
+from pipelines.sandbox.answers import Limits
+from pipelines.sandbox.child import call
 from tests.support.codecs import render
 from tests.support.odd_sources import SOURCES
 

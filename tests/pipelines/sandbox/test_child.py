@@ -16,7 +16,8 @@ import pytest
 
 from pipelines.errors import MediaError, Reason
 from pipelines.sandbox import child
-from pipelines.sandbox.child import ChildError, Limits, call
+from pipelines.sandbox.answers import ChildError, Limits
+from pipelines.sandbox.child import call
 
 LIMITS = Limits(deadline_s=20, memory_bytes=256 * 1024**2, file_bytes=1024**2)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import MediaError, Reason
-from pipelines.sandbox import call_filter, capabilities, child
+from pipelines.sandbox import call_filter, capabilities
+from pipelines.sandbox.answers import ChildError, Limits, read_output
 from pipelines.sandbox.calls import SYSCALL_NUMBERS
-from pipelines.sandbox.child import Limits, call
+from pipelines.sandbox.child import call
 from pipelines.sandbox.isolation import FILTER, LANDLOCK, NAMESPACES, IsolationSupport, detect_support
 from tests.support.hostile_child import ALLOWED_ATTEMPTS, SECRET
 
@@ -214,9 +215,9 @@ def test_who_is_given_no_folder_changes_no_file_even_where_it_can_open_all(tmp_p
     path.write_bytes(b"frames")
     for without in ((), (LANDLOCK, NAMESPACES)):
         confined_without(*without)
-        with pytest.raises(child.ChildError, match="PermissionError"):
+        with pytest.raises(ChildError, match="PermissionError"):
             call(write_to, path, limits=LIMITS)
-        with pytest.raises(child.ChildError, match=r"PermissionError|OSError"):
+        with pytest.raises(ChildError, match=r"PermissionError|OSError"):
             call(os.rename, path, tmp_path / "other.mp4", limits=LIMITS)
         assert path.read_bytes() == b"frames"
 
@@ -227,11 +228,11 @@ def test_a_link_in_the_place_of_what_a_child_made_is_not_followed(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("link", "pipe", "nothing"):
         with pytest.raises(MediaError, match="left") as caught:
-            child.read_output(tmp_path / name, 1000)
+            read_output(tmp_path / name, 1000)
         assert caught.value.reason is Reason.CRASHED
-    assert child.read_output(tmp_path / "secret", 1000) == SECRET
+    assert read_output(tmp_path / "secret", 1000) == SECRET
     with pytest.raises(MediaError, match="something else"):
-        child.read_output(tmp_path / "secret", 10)
+        read_output(tmp_path / "secret", 10)
 
 
 def answer(data, times=1):

@@ -21,6 +21,7 @@ from pipelines.media.config import FootageConfig
 from pipelines.media.read_clock import read_clock
 from pipelines.records import Span
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import Limits
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
 from pipelines.scores.base import NativeFrame
@@ -40,7 +41,7 @@ from pipelines.shots.config import ShotConfig
 from tests.support.footage import film, pan, texture, write
 from tests.support.tiny_models import WIDTH, parents_threads, tiny_clip
 
-LIMITS = child.Limits(60, 4 * 1024**3)
+LIMITS = Limits(60, 4 * 1024**3)
 
 
 def shown(rgb):

@@ -10,13 +10,14 @@ from pipelines.media.config import FootageConfig
 from pipelines.media.decode import frames_at
 from pipelines.media.read_clock import read_clock
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import Limits
 from pipelines.scores import dover
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import check, get_score, missing
 from tests.support.footage import texture, write
 from tests.support.tiny_models import dover_weights, tiny_dover
 
-LIMITS = child.Limits(60, 2 * 1024**3)
+LIMITS = Limits(60, 2 * 1024**3)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.measure.config import SignalConfig
 from pipelines.measure.measure import Measurements, preload
-from pipelines.sandbox.child import Limits, call
+from pipelines.sandbox.answers import Limits
+from pipelines.sandbox.child import call
 from pipelines.scores import text
 from pipelines.scores.base import ClipMeasurements, Rectangle
 from pipelines.scores.config import ScoreConfig

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.storage.base import is_key
-from pipelines.storage.confined_folder import LeadsOutError
+from pipelines.storage.handle_path import LeadsOutError
 from pipelines.storage.local_store import LocalStore
 
 SECRET = b"the victim's"
