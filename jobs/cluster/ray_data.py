@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.cluster.failures import one_line_message
-from jobs.cluster.worker_progress import Console, report_stalls
+from jobs.cluster.worker_progress import StallReports, report_stalls
 
 Row = dict[str, str]
 # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
@@ -36,7 +36,7 @@ def iterate_results(
     desk: Any,
     stage: str,
     memory: int,
-    console: Console,
+    reports: StallReports,
 ) -> Generator[dict[str, Any], None, None]:
     """What comes out of a Ray dataset of packed rows, in any order.
 
@@ -44,9 +44,9 @@ def iterate_results(
         desk: where its workers report.
         stage: the stage, as a person knows it.
         memory: that a task of it asks for, bytes.
-        console: where it is said when nothing moves.
+        reports: where it is said when nothing moves.
     """
-    with report_stalls(desk, stage, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", console):
+    with report_stalls(desk, stage, f"1 CPU and {memory / 1024**3:.1f} GiB of memory", reports):
         for row in rows.iter_rows():
             yield unpack(row)
 

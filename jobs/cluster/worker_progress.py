@@ -184,7 +184,7 @@ def start_tracker() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Console:
+class StallReports:
     """How a person at the console learns of progress.
 
     Attributes:
@@ -203,7 +203,7 @@ def report_stalls(
     desk: Any,
     stage: str,
     needs: str,
-    console: Console,
+    reports: StallReports,
 ) -> Iterator[None]:
     """For the time of a block, say so when nothing moved for `stall_s`, then at twice the time, and so on.
 
@@ -211,19 +211,19 @@ def report_stalls(
         desk: the actor's handle, or a desk in this process.
         stage: the stage, as a person knows it.
         needs: what a task of it asks Ray for, in words.
-        console: where it is said.
+        reports: where it is said.
     """
     done = threading.Event()
-    args = (desk, stage, needs, console, done)
+    args = (desk, stage, needs, reports, done)
     thread = threading.Thread(target=_look, args=args, name="watch", daemon=True)
     thread.start()
     try:
         yield
         if (last := _pulse(desk)[0]) is not None:
-            console.moved(last)
+            reports.moved(last)
     except BaseException:
         if isinstance(desk, ProgressTracker):  # a Ray may not answer any more
-            console.moved(desk.snapshot())
+            reports.moved(desk.snapshot())
         raise
     finally:
         done.set()
@@ -234,21 +234,21 @@ def _look(
     desk: Any,
     what: str,
     needs: str,
-    console: Console,
+    reports: StallReports,
     done: threading.Event,
 ) -> None:
-    stall_s = console.stall_s
+    stall_s = reports.stall_s
     moves, moved_s, next_s = -1, monotonic(), stall_s
     while not done.wait(min(_LOOK_EVERY_S, stall_s / 2)):
         pulse, missing = _pulse(desk)
         if pulse is not None:
-            console.moved(pulse)
+            reports.moved(pulse)
         if pulse is not None and pulse.moves != moves:
             moves, moved_s, next_s = pulse.moves, monotonic(), stall_s
         still_s = monotonic() - moved_s
         if still_s >= next_s and not done.is_set():
             next_s = 2 * still_s
-            console.say(stall_message(what, still_s, pulse, missing or _capacity(needs), time()))
+            reports.say(stall_message(what, still_s, pulse, missing or _capacity(needs), time()))
 
 
 def _pulse(desk: Any) -> tuple[ProgressSnapshot | None, str]:

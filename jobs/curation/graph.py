@@ -26,7 +26,7 @@ from jobs.cluster.ray_data import (
     to_ray_dataset,
     unpack,
 )
-from jobs.cluster.worker_progress import Console, ProgressReporter, ProgressSnapshot, start_tracker
+from jobs.cluster.worker_progress import ProgressReporter, ProgressSnapshot, StallReports, start_tracker
 from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.captions import CaptionWorker
 from jobs.curation.config import CurateConfig
@@ -129,8 +129,8 @@ class Graph:
         return self._values("clips", rows, memory)
 
     def _values(self, what: str, rows: Any, memory: int) -> Generator[dict[str, Any], None, None]:
-        console = Console(self._say, self._args[1].ray.stall_s, self._moved)
-        return iterate_results(rows, self._desk, f"curate: {what}", memory, console)
+        reports = StallReports(self._say, self._args[1].ray.stall_s, self._moved)
+        return iterate_results(rows, self._desk, f"curate: {what}", memory, reports)
 
 
 class _Actor:

@@ -10,10 +10,10 @@ from typing import Any
 from jobs.cluster import in_process
 from jobs.cluster.ray_data import pack, unpack
 from jobs.cluster.worker_progress import (
-    Console,
     ProgressReporter,
     ProgressSnapshot,
     ProgressTracker,
+    StallReports,
     report_stalls,
 )
 from jobs.curation import graph
@@ -75,8 +75,8 @@ class LocalGraph:
     def _each(
         self, what: str, step: Callable[[graph.Args, Any], Any], values: Sequence[dict[str, Any]]
     ) -> Generator[Any, None, None]:
-        console = Console(self._say, self._args[1].ray.stall_s, self._moved)
-        with report_stalls(self._desk, f"curate: {what}", "", console):
+        reports = StallReports(self._say, self._args[1].ray.stall_s, self._moved)
+        with report_stalls(self._desk, f"curate: {what}", "", reports):
             yield from in_process.map_in_threads(
                 lambda row: step(self._args, row), [pack(value) for value in values]
             )

@@ -17,7 +17,7 @@ from jobs.cluster.ray_data import (
     to_ray_dataset,
     unpack,
 )
-from jobs.cluster.worker_progress import Console, ProgressReporter, start_tracker
+from jobs.cluster.worker_progress import ProgressReporter, StallReports, start_tracker
 from jobs.upkeep.shard import Settings, ShardChecker
 
 _TASK_BYTES = 1024**3
@@ -38,7 +38,7 @@ def check_shards(
         num_cpus=1,
         memory=memory,
     )
-    return iterate_results(rows, watch.desk, "verify: shards", memory, Console(say, stall_s))
+    return iterate_results(rows, watch.desk, "verify: shards", memory, StallReports(say, stall_s))
 
 
 def check_shards_here(

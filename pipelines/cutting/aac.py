@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.cutting.read_audio import AudioError
-from pipelines.media.times import pts_of
+from pipelines.media.clock import pts_of
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioLayout, Packet

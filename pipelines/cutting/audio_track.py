@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from pipelines.cutting.aac import write_aac
 from pipelines.cutting.read_audio import AudioError, audio_frames, audio_packets, audio_stream
 from pipelines.errors import MediaError, PlaceError, is_host_error
+from pipelines.media.clock import dts_of, duration_of, pts_of, time_base_of
 from pipelines.media.mp4_boxes import Edit
 from pipelines.media.probe import open_container
 from pipelines.media.ranged import File
-from pipelines.media.times import dts_of, duration_of, pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+from pipelines.media.clock import duration_of, pts_of, time_base_of
 from pipelines.media.framing import first_framing, read_framing
 from pipelines.media.picture import frames_hash, picture_hash
 from pipelines.media.picture_format import PictureFormat, format_of, set_framing
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.read_clock import read_clock
-from pipelines.media.times import duration_of, pts_of, time_base_of
 
 
 @dataclass(frozen=True, slots=True)

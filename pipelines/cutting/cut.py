@@ -17,6 +17,7 @@ from pipelines.cutting.reencode import ClipContent, reencode
 from pipelines.cutting.remux import CannotCopy, PacketRun, read_packet_run, write_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import ClipFile, read_clip_file
+from pipelines.media.clock import duration_of, pts_of, time_base_of
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import frame_first
 from pipelines.media.picture import frames_hash as hash_of
@@ -25,7 +26,6 @@ from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
-from pipelines.media.times import duration_of, pts_of, time_base_of
 from pipelines.records import Span
 
 VERSION = 2

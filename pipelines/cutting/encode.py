@@ -17,8 +17,8 @@ from pipelines.cutting.encoder_input import to_encoder_input
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder
 from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import pts_of
 from pipelines.media.picture_format import PictureFormat
-from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from pipelines.media.clock import pts_of, time_base_of
 from pipelines.media.probe import demux, open_container
 from pipelines.media.ranged import File
-from pipelines.media.times import pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder, field_order
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import Clock
+from pipelines.media.clock import Clock, pts_of, time_base_of
 from pipelines.media.decode import iterate_pictures
 from pipelines.media.framing import read_framing
 from pipelines.media.packets import pictures
@@ -26,7 +26,6 @@ from pipelines.media.picture_format import PictureFormat, format_of
 from pipelines.media.probe import demux, open_container, video_stream
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
-from pipelines.media.times import pts_of, time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import MediaError, PlaceError, is_host_error
+from pipelines.media.clock import time_base_of
 from pipelines.media.mp4_boxes import Edit, set_edits
 from pipelines.media.parameter_sets import carried_sets, declared_sets, set_order, without_sets
 from pipelines.media.probe import open_container, video_stream
 from pipelines.media.random_access import is_random_access_point, nal_length_bytes
 from pipelines.media.ranged import File
-from pipelines.media.times import time_base_of
 from pipelines.records import Span
 
 if TYPE_CHECKING:

@@ -6,10 +6,16 @@ used: it drifts on variable frame rate.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.media.picture_format import Framing
+
+if TYPE_CHECKING:
+    from av.frame import Frame
+    from av.packet import Packet
+    from av.stream import Stream
 
 LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
 DAMAGED = "the data there is damaged, or what it refers to"
@@ -111,3 +117,31 @@ class Clock:
         file."""
         index = int(np.searchsorted(self.keyframes, pts, side="right"))
         return int(self.keyframes[index - 1]) if index else None
+
+
+# Times of PyAV's objects are None as long as nobody has read or given them. These are of objects of which it
+# is settled that they have a time.
+
+
+def time_base_of(stream: "Stream | Frame") -> Fraction:
+    """Seconds of a tick. `pipelines.media.probe` refuses streams that have none."""
+    assert stream.time_base is not None, "the stream has no time base"
+    return stream.time_base
+
+
+def pts_of(shown: "Packet | Frame") -> int:
+    """When it is shown, in ticks."""
+    assert shown.pts is not None, "it has no presentation time"
+    return shown.pts
+
+
+def dts_of(packet: "Packet") -> int:
+    """When it is decoded, in ticks."""
+    assert packet.dts is not None, "the packet has no decoding time"
+    return packet.dts
+
+
+def duration_of(timed: "Packet | Stream") -> int:
+    """How long it lasts, in ticks."""
+    assert timed.duration is not None, "it has no duration"
+    return timed.duration

@@ -14,13 +14,12 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.media.clip_file import read_clip_file
-from pipelines.media.clock import Clock
+from pipelines.media.clock import Clock, pts_of
 from pipelines.media.fast_reader import DecordError, FastReader, open_fast
 from pipelines.media.intact_pictures import pictures_between
 from pipelines.media.picture import upright
 from pipelines.media.ranged import File
 from pipelines.media.read_clock import read_clock
-from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import VideoFrame

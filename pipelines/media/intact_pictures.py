@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import pts_of
 from pipelines.media.packets import (
     FLAGGED_AHEAD,
     FramingTracker,
@@ -29,7 +30,6 @@ from pipelines.media.packets import (
 )
 from pipelines.media.picture_format import set_framing
 from pipelines.media.ranged import File
-from pipelines.media.times import pts_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

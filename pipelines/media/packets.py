@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
+from pipelines.media.clock import dts_of, time_base_of
 from pipelines.media.parameter_sets import carried_sets, declared_sets
 from pipelines.media.picture_format import Framing, set_framing
 from pipelines.media.probe import demux, open_container, video_stream
@@ -28,7 +29,6 @@ from pipelines.media.random_access import (
     parameter_sets,
 )
 from pipelines.media.ranged import File
-from pipelines.media.times import dts_of, time_base_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -15,13 +15,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import MediaError, PlaceError, Reason, is_host_error
+from pipelines.media.clock import time_base_of
 from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.open_regular import open_regular
 from pipelines.media.picture_format import format_of
 from pipelines.media.ranged import File, RangedFile, open_file, size_of
 from pipelines.media.sniff import HEAD_BYTES, sniff
-from pipelines.media.times import time_base_of
 from pipelines.records import Video
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.errors import MediaError, Reason
 from pipelines.mask_runs import mask_runs
-from pipelines.media.clock import DAMAGED, LATE, Clock, Gap
+from pipelines.media.clock import DAMAGED, LATE, Clock, Gap, pts_of, time_base_of
 from pipelines.media.config import FootageConfig
 from pipelines.media.framing import frame_first
 from pipelines.media.intact_pictures import intact_pictures
@@ -29,7 +29,6 @@ from pipelines.media.picture_format import Framing, format_of
 from pipelines.media.probe import check_boxes, check_header, choose_stream, open_container, video_stream
 from pipelines.media.random_access import DECODED_KEYFRAME_CODECS, TRUSTED_KEYFRAME_CODECS
 from pipelines.media.ranged import File
-from pipelines.media.times import pts_of, time_base_of
 
 if TYPE_CHECKING:
     from av import VideoFrame

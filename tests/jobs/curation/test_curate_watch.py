@@ -13,11 +13,11 @@ from jobs.cluster.config import RayConfig
 from jobs.cluster.connect import connect
 from jobs.cluster.worker_progress import (
     MAX_WORKER_DEATHS,
-    Console,
     OpenItem,
     ProgressReporter,
     ProgressSnapshot,
     ProgressTracker,
+    StallReports,
     WorkerLostError,
     report_stalls,
     stall_message,
@@ -122,7 +122,7 @@ def test_what_stands_still_names_what_it_waits_for():
     watch = ProgressReporter(start_tracker())
     with (
         watch.working_on("measuring", "long.mp4"),
-        report_stalls(watch.desk, "curate: videos", "1 CPU", Console(lines.append, 1)),
+        report_stalls(watch.desk, "curate: videos", "1 CPU", StallReports(lines.append, 1)),
     ):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
@@ -132,7 +132,9 @@ def test_what_stands_still_names_what_it_waits_for():
         "for 2 s", "for 1 s"
     )
     del lines[:]
-    with report_stalls(watch.desk, "curate: clips", "1 CPU and 1.0 GiB of memory", Console(lines.append, 1)):
+    with report_stalls(
+        watch.desk, "curate: clips", "1 CPU and 1.0 GiB of memory", StallReports(lines.append, 1)
+    ):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.1)
