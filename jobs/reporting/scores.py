@@ -150,10 +150,10 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
             "doc": score.doc,
             "by": [model for model, _ in who.get(score.source, [])],
             "refused": int(own.sum()),
-            "alone": int((own & (times == 1) & ~stay).sum()),
+            "refused_only_here": int((own & (times == 1) & ~stay).sum()),
             "not_measured": nulls,
             "gaps": reasons,
-            "asked_later": name in CAPTION_SCORES,
+            "is_deferred": name in CAPTION_SCORES,
         }
         make = _label_card if score.is_label else _number_card
         card = make(clips, score, rules.get(name, Rule(name)), data, common)
