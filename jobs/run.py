@@ -17,7 +17,7 @@ from jobs.cli.fields import keys, value_at
 from jobs.cli.registry import JOBS
 from jobs.cli.run_folder import Run, open_run
 from jobs.cli.run_records import read_record, write_record
-from jobs.cluster.connect import connect
+from jobs.cluster.connect import check_fits, check_gpu, connect
 from jobs.training.out_folder import check_local
 from jobs.workflow.config import WIRED, RunConfig
 from jobs.workflow.graph import Node, NodeOutput, node_fingerprint, nodes, up_to_date
@@ -25,7 +25,8 @@ from pipelines.footage.listing import find_footage
 
 
 def check(cfg: RunConfig) -> None:
-    """The footage is there, and nothing was given that the workflow itself decides."""
+    """The footage is there, nothing was given that the workflow itself decides, and every job finds the
+    processors that it was told to use: the last would say so after hours."""
     for key in keys(RunConfig):
         if key.default == WIRED and value_at(cfg, key.path) != WIRED:
             raise ValueError(
@@ -34,6 +35,10 @@ def check(cfg: RunConfig) -> None:
     check_local("out", cfg.out)
     first = nodes(cfg)[0]
     JOBS["curate"].module().check(first.config({}, first.folder("")))
+    for job, workers in (("train_vae", cfg.train_vae.workers), ("train", cfg.train.workers)):
+        check_fits(cfg.ray, f"{job}.workers.num", workers.num, workers.cpus, workers.gpu)
+    check_fits(cfg.ray, "encode.workers", cfg.encode.workers, 1, cfg.encode.gpu)
+    check_gpu(cfg.evaluate.gpu, "evaluate.gpu")
 
 
 def run_folder(cfg: RunConfig) -> Path:

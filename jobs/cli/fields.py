@@ -141,7 +141,9 @@ def value_at(instance: Any, path: str) -> Any:
 def near_miss(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'coca'?`, or nothing when no known word is near."""
     known = list(known)
-    close = closest_match(word, known)
+    group, _, name = word.rpartition(".")
+    same = [k for k in known if group and k.rsplit(".", 1)[-1] == name]  # `gpu` for `workers.gpu`
+    close = same[0] if len(same) == 1 else closest_match(word, known)
     if close is None and "." not in word:  # `lr` for `optim.lr`
         close = next((k for k in known if k.rsplit(".", 1)[-1] == word), None)
     return f"; did you mean '{close}'?" if close else ""

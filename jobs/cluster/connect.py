@@ -107,16 +107,21 @@ def resources(cfg: RayConfig) -> dict[str, float] | None:
     }
 
 
-def check_gpu(gpu: bool) -> None:
+def check_gpu(gpu: bool, key: str = "gpu") -> None:
     """Whether a job that runs in this process finds the GPU that it was told to use.
+
+    Args:
+        key: that says so, as the user typed it.
 
     Raises:
         ValueError: it doesn't.
     """
+    if not gpu:
+        return
     import torch
 
-    if gpu and not torch.cuda.is_available():
-        raise ValueError("gpu=true, and this machine has no GPU that PyTorch can use; leave it out")
+    if not torch.cuda.is_available():
+        raise ValueError(f"{key}=true, and this machine has no GPU that PyTorch can use; leave it out")
 
 
 def check_fits(cfg: RayConfig, key: str, num: int, cpus: float, gpu: bool) -> None:
@@ -137,7 +142,7 @@ def check_fits(cfg: RayConfig, key: str, num: int, cpus: float, gpu: bool) -> No
 def missing_resources(there: dict[str, float], num: int, cpus: float, gpu: bool) -> str | None:
     """A message with the requested and available resources; None if they suffice."""
     if gpu and there["GPU"] < num:
-        return f"with a GPU each needs {num} GPUs, and there {_is(there['GPU'], 'GPU')}"
+        return f"with a GPU each needs {num} GPU{'s' * (num > 1)}, and there {_is(there['GPU'], 'GPU')}"
     if there["CPU"] + 1e-6 < num * cpus:
         return f"with {cpus:g} CPUs each needs {num * cpus:g} CPUs, and there {_is(there['CPU'], 'CPU')}"
     return None

@@ -69,6 +69,8 @@ def test_help_of_a_job_shows_every_key_with_its_meaning_and_imports_nothing_heav
         (["train"], "train needs dataset=… (the dataset to train on) and out=…"),
         (["train", "dataset=d", "out=o", "optm.lr=1"], "did you mean 'optim.lr'?"),
         (["train", "dataset=d", "out=o", "lr=1"], "did you mean 'optim.lr'?"),
+        (["encode", "dataset=d", "vae=v", "workers.gpu=true"], "did you mean 'gpu'?"),
+        (["generate", "checkpoint=c", "prompt=p", "out=o.mp4", "workers.gpu=true"], "did you mean 'gpu'?"),
         (["train", "dataset=d", "out=o", "optim.lr=fast"], "optim.lr=fast is not a number"),
         (["train", "dataset=d", "out=o", "zero.stage=4"], "it is one of 1, 2, 3"),
         (["train", "dataset=d", "out=o", "size=XXL"], "did you mean 'XL'?"),

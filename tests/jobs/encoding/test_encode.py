@@ -115,7 +115,7 @@ def test_the_precision_is_part_of_what_latents_are_and_is_gone_on_with(dataset, 
 def test_more_encoders_than_there_is_room_for_are_refused_before_anything_runs(dataset, tiny_run, shared_ray):
     with pytest.raises(ValueError, match=r"workers=3 with 1 CPUs each needs 3 CPUs, and there are 2 CPUs"):
         encode(dataset, tiny_run, "workers=3")
-    with pytest.raises(ValueError, match=r"workers=1 with a GPU each needs 1 GPUs, and there is no GPU"):
+    with pytest.raises(ValueError, match=r"workers=1 with a GPU each needs 1 GPU, and there is no GPU"):
         encode(dataset, tiny_run, "gpu=true")
 
 

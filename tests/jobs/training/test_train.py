@@ -219,7 +219,7 @@ def test_workers_that_find_no_place_are_said_to_be_waited_for(tiny_run, tmp_path
             r"\d × \d; encode the dataset with shapes.multiple=32"),
         ("out=s3://bucket/run", "out=s3://bucket/run: this job writes to a path of this machine"),
         ("workers.num=3", "workers.num=3 with 1 CPUs each needs 3 CPUs, and there are 2 CPUs"),
-        ("workers.gpu=true", "workers.num=1 with a GPU each needs 1 GPUs, and there is no GPU"),
+        ("workers.gpu=true", "workers.num=1 with a GPU each needs 1 GPU, and there is no GPU"),
         ("precision=bf61", "did you mean 'bf16'"),
     ],
 )  # fmt: skip

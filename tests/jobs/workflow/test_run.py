@@ -3,8 +3,13 @@ change."""
 
 import json
 
+import pytest
+import torch
+
+from jobs.cli import main
 from jobs.cli.run_records import read_record
 from tests.conftest import run_job
+from tests.support.footage import pan, write
 
 NODES = ("curate", "train_vae", "encode", "train", "evaluate", "report")
 
@@ -45,3 +50,16 @@ def test_a_changed_setting_remakes_its_node_and_what_depends_on_it(tiny_run, cap
     said = capsys.readouterr().out
     assert [f"{node}: up to date" in said for node in NODES] == [True, True, True, True, False, False]
     run_job("run", *tiny_run.overrides)  # as it was: the videos of two steps are still there
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
+@pytest.mark.parametrize("key", ["train_vae.workers.gpu", "encode.gpu", "train.workers.gpu", "evaluate.gpu"])
+def test_a_gpu_that_is_not_there_is_missed_before_anything_runs(tmp_path, capsys, key):
+    """The last step would miss it after hours."""
+    write(tmp_path / "footage.mp4", pan(1, 8, 48, 64), fps=16)
+    code = main.main(["run", f"footage={tmp_path}", f"out={tmp_path / 'out'}", f"{key}=true"])
+    said = capsys.readouterr().err
+    assert (code, said.count("\n")) == (2, 1), said
+    assert "no GPU" in said
+    assert key.rpartition(".")[0] in said
+    assert not (tmp_path / "out").exists()
