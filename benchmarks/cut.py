@@ -28,7 +28,7 @@ import av
 import numpy as np
 
 from benchmarks.measure.results_file import report
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import Cut, cut
 from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError
@@ -179,11 +179,11 @@ def ours(footage: Footage, clip: tuple[int, int], out: Path) -> Cut:
     name = frames_hash(footage.hashes[clip[0] : clip[1]])
     known = (footage.clock, footage.formats[clip[0]], any(footage.fields[clip[0] : clip[1]]))
     content = ClipContent(footage.span(clip), clip[1] - clip[0], name, *known)
-    return cut(footage.path, out, content, CutConfig(), EncodeConfig())
+    return cut(footage.path, out, content, CutConfig(), ReencodeConfig())
 
 
 def transcode(footage: Footage, clip: tuple[int, int], out: Path, threads: int) -> None:
-    span, encode = footage.span(clip), EncodeConfig()
+    span, encode = footage.span(clip), ReencodeConfig()
     start, end = span.start_pts + footage.late, span.end_pts + footage.late
     with av.open(str(footage.path)) as source, av.open(str(out), "w") as target:
         stream = video_stream(source)

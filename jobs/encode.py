@@ -175,9 +175,9 @@ def _encode_on_ray(
     import ray
     from ray.util import ActorPool
 
-    from jobs.encoding.encoder import Encoder
+    from jobs.encoding.encoder import ClipEncoder
 
-    remote: Any = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2)(Encoder)
+    remote: Any = ray.remote(num_cpus=1, num_gpus=1 if cfg.gpu else 0, max_restarts=2)(ClipEncoder)
     actors = [remote.remote(cfg, vae, key, text) for _ in range(min(cfg.workers, len(missing)))]
     made: list[Chunk] = []
     unread: dict[str, str] = {}

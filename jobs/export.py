@@ -13,10 +13,11 @@ from typing import Any
 from jobs.cli.formatting import format_bytes, format_count, format_duration
 from jobs.cli.progress import progress
 from jobs.cli.run_folder import Run, Scratch, scratch_run_folder
-from jobs.exporting.plan import ExportPlan, Row, make_plan
+from jobs.exporting.plan import ExportPlan, make_plan
 from jobs.exporting.write import write_file
 from jobs.listing.config import ExportConfig
 from jobs.listing.sources import name_of
+from pipelines.dataset.schema import Row
 from pipelines.errors import MediaError
 
 _NAMED = 5
@@ -47,7 +48,7 @@ def run(cfg: ExportConfig, run: Run) -> dict[str, Any]:
     with progress("export", total=len(todo), unit="clips") if len(todo) > 1 else nullcontext() as bar:
         for path, row in todo.items():
             try:
-                done[path] = row | write_file(plan.dataset, row, path, cfg)
+                done[path] = {**row, **write_file(plan.dataset, row, path, cfg)}
             # the others can be written
             except (MediaError, EOFError, FileNotFoundError, FileExistsError) as error:
                 failed[path] = str(error)

@@ -18,15 +18,13 @@ from jobs.cli.run_folder import Run, new_run_folder
 from jobs.curation.config import CurateConfig, RequeueConfig
 from jobs.upkeep.settings import dataset_config
 from pipelines.dataset.reader import open_dataset
-from pipelines.dataset.schema import is_gap
+from pipelines.dataset.schema import Row, is_gap
 from pipelines.errors import Reason
 from pipelines.footage.allowed_footage import AllowedFootage
 from pipelines.footage.listing import check_footage
 from pipelines.records import Missing, Source
 from pipelines.scores.registry import check as check_models
 from pipelines.storage import s3
-
-Row = dict[str, Any]
 
 
 def check(cfg: RequeueConfig) -> None:

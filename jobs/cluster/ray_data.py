@@ -13,7 +13,7 @@ from typing import Any
 from jobs.cluster.failures import one_line_message
 from jobs.cluster.worker_progress import StallReports, report_stalls
 
-Row = dict[str, str]
+PackedRow = dict[str, str]
 # a block per item, so that progress and retries are per item; Ray slows down beyond some thousands
 _MAX_BLOCKS = 4096
 _LARGEST_SHARE = 0.9  # of the memory of the largest node, that a task may ask for: on a small machine, too
@@ -72,11 +72,11 @@ def clamp_task_memory(requested_bytes: int) -> int:
     return min(requested_bytes, int(_LARGEST_SHARE * largest)) if largest else requested_bytes
 
 
-def pack(value: dict[str, Any]) -> Row:
+def pack(value: dict[str, Any]) -> PackedRow:
     return {"json": json.dumps(value)}
 
 
-def unpack(row: Row) -> dict[str, Any]:
+def unpack(row: PackedRow) -> dict[str, Any]:
     return json.loads(row["json"])
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.analysis import Analysis
-from jobs.curation.clip_records import Candidate, Row, candidate_from_index, location_from_index
+from jobs.curation.clip_records import Candidate, candidate_from_index, location_from_index
 from jobs.curation.decide import Outcome
 from jobs.curation.fingerprints import Fingerprints
 from jobs.curation.shard_writer import content_fingerprint
 from pipelines.dataset.ledger import Ledger
 from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import ExistingShard, PackCandidate
-from pipelines.dataset.schema import QUARANTINE
+from pipelines.dataset.schema import QUARANTINE, Row
 from pipelines.dedup.looks import LOOKS
 from pipelines.footage.listing import Footage
 from pipelines.records import Missing, Quarantined, Source

@@ -5,15 +5,13 @@ In: rows of measurements, and rows of the index. Out: rows of the index, and wha
 cut are told of a clip.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.dataset.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED
+from pipelines.dataset.schema import CAPTIONS, CUTS, INDEX, KEPT, REJECTED, Row
 from pipelines.dedup.choose_copies import Duplicate
 from pipelines.scores.registry import CAPTION_SCORES
 
-Row = Mapping[str, Any]
 """Values by column."""
 
 TEXT_COLUMNS = tuple(name for name in CAPTIONS.names if name in INDEX.names and name != "clip_id")

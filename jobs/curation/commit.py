@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.curation.assemble import BaseManifest
-from jobs.curation.clip_records import PlacedClip, Row
+from jobs.curation.clip_records import PlacedClip
 from jobs.curation.decide import Outcome
 from pipelines.dataset.manifest import Manifest, Shard, newest, publish
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, table
+from pipelines.dataset.schema import INDEX, QUARANTINE, SCHEMA_VERSION, SOURCES, Row, table
 from pipelines.dataset.shards import shard_key
 from pipelines.fault_injection import kill_point
 from pipelines.ids import hash_bytes

@@ -7,7 +7,7 @@ changes.
 from dataclasses import dataclass, field
 
 from jobs.cluster.config import RayConfig
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.dataset.config import ShardConfig
 from pipelines.dedup.config import DedupConfig
 from pipelines.measure.config import SignalConfig
@@ -85,8 +85,8 @@ class CurateConfig:
     cut: CutConfig = field(
         default_factory=CutConfig, metadata={"doc": "how a clip's file is made from its source"}
     )
-    encode: EncodeConfig = field(
-        default_factory=EncodeConfig, metadata={"doc": "how clips are written that can't be copied"}
+    encode: ReencodeConfig = field(
+        default_factory=ReencodeConfig, metadata={"doc": "how clips are written that can't be copied"}
     )
     shards: ShardConfig = field(default_factory=ShardConfig, metadata={"doc": "how clips are packed"})
     ray: RayConfig = field(default_factory=RayConfig, metadata={"doc": "where it runs"})

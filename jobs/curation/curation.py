@@ -24,7 +24,6 @@ from jobs.cluster.in_process import is_small
 from jobs.cluster.worker_progress import ProgressSnapshot
 from jobs.curation.analysis import Analysis, SourceAnalyzer
 from jobs.curation.assemble import Assembly, assemble
-from jobs.curation.clip_records import Row
 from jobs.curation.commit import ManifestContent, commit, read_base, shards_of
 from jobs.curation.config import NO_SETTINGS, CurateConfig
 from jobs.curation.decide import decide
@@ -33,7 +32,7 @@ from jobs.curation.fingerprints import fingerprints
 from jobs.curation.measure_progress import MeasureProgress, merge_units
 from pipelines import fault_injection
 from pipelines.dataset.manifest import LostRaceError, current_settings
-from pipelines.dataset.schema import KEPT, conform_to_schema, is_gap
+from pipelines.dataset.schema import KEPT, Row, conform_to_schema, is_gap
 from pipelines.dataset.stages import Stage
 from pipelines.dedup.looks import LOOKS
 from pipelines.dedup.pairs import find_pairs

@@ -23,7 +23,7 @@ from jobs.cluster.in_process import footage_s, is_small
 from jobs.cluster.worker_progress import ProgressSnapshot
 from jobs.curation.assemble import BaseManifest, existing_shards, pack_candidates
 from jobs.curation.captions import BATCH_CLIPS, FRAMELESS_BATCH_CLIPS, CaptionWorker, caption_input_hash
-from jobs.curation.clip_records import Candidate, DecidedClip, Row
+from jobs.curation.clip_records import Candidate, DecidedClip
 from jobs.curation.config import CurateConfig
 from jobs.curation.decide import ShardPlacement
 from jobs.curation.fingerprints import Fingerprints
@@ -33,6 +33,7 @@ from jobs.curation.matching import BATCH_CLIPS as MATCH_CLIPS
 from jobs.curation.matching import encode_embedding
 from jobs.curation.shard_writer import content_fingerprint, has_bytes
 from pipelines.dataset.pack import plan_shards, shard_id
+from pipelines.dataset.schema import Row
 from pipelines.dataset.stages import Stage
 from pipelines.errors import Reason
 from pipelines.footage.allowed_footage import AllowedFootage

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jobs.cluster.ray_data import (
-    Row,
+    PackedRow,
     clamp_task_memory,
     iterate_results,
     label_errors,
@@ -141,7 +141,7 @@ class _Actor:
         with watch.working_on("starting", f"{worker.__name__} {ray.get_runtime_context().get_actor_id()}"):
             self._worker = worker(*args, watch)
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: PackedRow) -> PackedRow:
         return with_worker(self._worker, row)
 
 
@@ -149,14 +149,14 @@ class _Actor:
 Args = tuple[str, CurateConfig, Fingerprints, ProgressReporter]
 
 
-def identify(args: Args, row: Row) -> list[Row]:
+def identify(args: Args, row: PackedRow) -> list[PackedRow]:
     """A source → a part for each unit of its video, or one if there is nothing to measure."""
     analyst, source = SourceAnalyzer(*args), Source(**unpack(row))
     with label_errors(source.uri):
         return [pack(asdict(part)) for part in analyst.split_units(analyst.identify(source))]
 
 
-def measure(args: Args, row: Row) -> Row:
+def measure(args: Args, row: PackedRow) -> PackedRow:
     """A part → the same, measured."""
     found = analysis(unpack(row))
     with label_errors(
@@ -165,14 +165,14 @@ def measure(args: Args, row: Row) -> Row:
         return pack(asdict(SourceAnalyzer(*args).measure(found)))
 
 
-def with_worker(worker: Callable[[dict[str, Any]], dict[str, Any]], row: Row) -> Row:
+def with_worker(worker: Callable[[dict[str, Any]], dict[str, Any]], row: PackedRow) -> PackedRow:
     """A batch → what a worker makes of it."""
     batch = unpack(row)
     with label_errors(f"{type(worker).__name__}, {_about(batch)}"):
         return pack(worker(batch))
 
 
-def write(args: Args, row: Row) -> Row:
+def write(args: Args, row: PackedRow) -> PackedRow:
     """The plan of a shard → where its clips lie."""
     plan = unpack(row)
     with label_errors(f"shard {plan['unit']} of {plan['bucket']}, {_about(plan)}"):

@@ -23,7 +23,7 @@ from pipelines.cutting.audio_track import KEPT
 from pipelines.cutting.config import CutConfig
 from pipelines.dataset.pack import shard_id
 from pipelines.dataset.schema import CUTS, table
-from pipelines.dataset.shards import Sample, members, read_member, shard_key, write_shard
+from pipelines.dataset.shards import ShardSample, members, read_member, shard_key, write_shard
 from pipelines.dataset.stages import Stage
 from pipelines.errors import MediaError, Reason, is_host_error
 from pipelines.fault_injection import kill_point
@@ -149,7 +149,7 @@ class ShardWriter:
         failed: list[dict[str, Any]],
         cut: list[str],
         kept: list[WrittenClip],
-    ) -> Iterator[Sample]:
+    ) -> Iterator[ShardSample]:
         for clip in clips:
             try:
                 mp4 = self._copied(clip)
@@ -170,7 +170,7 @@ class ShardWriter:
                 continue
             content, print_ = content_fingerprint(clip, self._prints), cut_fingerprint(clip, self._prints)
             kept.append(WrittenClip(clip["clip_id"], content, print_, sound))
-            yield Sample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
+            yield ShardSample(clip["clip_id"], mp4, clip_json(clip | made), clip["caption_short"])
 
     def _fail(self, clip: dict[str, Any], reason: Reason, message: str, permanent: bool) -> dict[str, Any]:
         row = {"clip_id": clip["clip_id"], "reason": reason, "message": message}

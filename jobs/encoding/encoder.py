@@ -40,7 +40,7 @@ class EncodeResult:
     failed_clips: Mapping[str, str]
 
 
-class Encoder:
+class ClipEncoder:
     """A VAE and a text encoder, loaded once.
 
     Args:

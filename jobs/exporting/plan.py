@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -22,7 +21,7 @@ from jobs.listing.ids import ids_of, short_length
 from jobs.listing.select_clips import ClipFilter, select_clips
 from jobs.training.out_folder import check_free, check_local
 from pipelines.dataset.reader import Dataset, open_dataset
-from pipelines.dataset.schema import KEPT
+from pipelines.dataset.schema import KEPT, Row
 
 SUFFIX = ".mp4"
 COLUMNS = (
@@ -51,8 +50,6 @@ COLUMNS = (
         "reject_reasons",
     ),
 )
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jobs.listing.config import ExportConfig
 from pipelines.dataset.reader import Dataset
+from pipelines.dataset.schema import Row
 from pipelines.durable import sync_file, sync_folder
 from pipelines.errors import MediaError, Reason
 from pipelines.measure.sandboxed import decode_limits
@@ -22,8 +22,6 @@ from pipelines.sandbox.child import call
 
 _MIB = 1024**2
 _COPY = "copy"
-
-Row = Mapping[str, Any]
 
 
 def write_file(dataset: Dataset, row: Row, path: Path, cfg: ExportConfig) -> dict[str, Any]:

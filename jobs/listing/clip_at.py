@@ -6,8 +6,7 @@ rejected; or one line that says why no clip is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
@@ -16,14 +15,12 @@ from jobs.listing.ids import ids_of, short_length
 from jobs.listing.single_line import single_line
 from jobs.listing.sources import name_of, the_video
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import KEPT, is_gap
+from pipelines.dataset.schema import KEPT, Row, is_gap
 
 _COLUMNS = ("clip_id", "source_uri", "start_s", "end_s", "start_kind", "end_kind", "status", "reject_reasons")
 _EDGE = "edge"
 _SOFT = ("fade", "dissolve")
 _JOINED_S = 1e-6  # nearer than any two frames: one clip ends where the next begins
-
-Row = Mapping[str, Any]
 
 
 def clip_at(dataset: Dataset, source: str, at_s: float | None) -> str:

@@ -6,7 +6,7 @@ In: names as typed. Out: columns, each with the columns of the index that it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,15 +14,13 @@ from typing import Any
 from jobs.cli.fields import near_miss
 from jobs.listing.account import in_words
 from jobs.listing.ids import short_length
-from pipelines.dataset.schema import INDEX
+from pipelines.dataset.schema import INDEX, Row
 
 FOR_PEOPLE = ("clip", "source", "time", "picture", "bucket", "status", "about")
 FOR_PROGRAMS = (
     *("clip_id", "source_uri", "start_s", "end_s", "num_frames", "fps", "width", "height"),
     *("bucket", "status", "reject_reasons", "caption_short"),
 )
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.media.config import LimitConfig
 
 
@@ -87,7 +87,9 @@ class ExportConfig:
             "min": 0,
         },
     )
-    encode: EncodeConfig = field(default_factory=EncodeConfig, metadata={"doc": "how such a clip is encoded"})
+    encode: ReencodeConfig = field(
+        default_factory=ReencodeConfig, metadata={"doc": "how such a clip is encoded"}
+    )
     limits: LimitConfig = field(
         default_factory=LimitConfig, metadata={"doc": "what reading one clip may take before it is given up"}
     )

@@ -34,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class FunnelStep:
     """A bar; the part that goes on, if there is one, is the first."""
 
     name: str
@@ -49,7 +49,7 @@ class Stage:
 
 def funnel(
     clips: Clips, sources: Sequence[Mapping[str, Any]], quarantine: Sequence[Mapping[str, Any]]
-) -> list[Stage]:
+) -> list[FunnelStep]:
     """The four stages. Sources and clips are counted, videos are measured in time: that is what cutting loses
     of them."""
     status = Counter(source["status"] for source in sources)
@@ -84,7 +84,7 @@ def funnel(
         f"{format_count(len(clips) + len(lost), 'clip')}, {format_duration(all_s)}",
         [(num_kept, KEPT, "kept", f"{num_kept:,}"), *_reasons(clips), *_troubles(lost)],
     )
-    kept = Stage(
+    kept = FunnelStep(
         "kept",
         f"{format_count(num_kept, 'clip')}, {format_duration(kept_s)}",
         [Part(100.0, KEPT, "in the dataset", f"{num_kept:,}")] if num_kept else [],
@@ -92,10 +92,10 @@ def funnel(
     return [first, second, third, kept]
 
 
-def _stage(name: str, total: str, parts: Sequence[tuple[float, str, str, str]]) -> Stage:
+def _stage(name: str, total: str, parts: Sequence[tuple[float, str, str, str]]) -> FunnelStep:
     whole = sum(amount for amount, _, _, _ in parts) or 1.0
     shown = [Part(round(100 * a / whole, 3), style, what, said) for a, style, what, said in parts if a]
-    return Stage(name, total, shown)
+    return FunnelStep(name, total, shown)
 
 
 def _troubles(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str, str, str]]:

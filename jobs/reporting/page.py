@@ -21,7 +21,7 @@ from jobs.reporting.cutoffs import CutOff, cutoffs
 from jobs.reporting.document import document
 from jobs.reporting.drawing.pictures import Pictures
 from jobs.reporting.drawing.thumbs import Thumbs
-from jobs.reporting.funnel import Stage, funnel
+from jobs.reporting.funnel import FunnelStep, funnel
 from jobs.reporting.gallery import GalleryView, gallery_view
 from jobs.reporting.index import Clips
 from jobs.reporting.inputs import ReportInputs, newest_ledger
@@ -78,7 +78,7 @@ class View:
     steps: list[Step]
     total: str
     select: str
-    funnel: list[Stage]
+    funnel: list[FunnelStep]
     scores: ScoresView
     cutoffs: dict[str, list[CutOff]]
     copies: CopiesView

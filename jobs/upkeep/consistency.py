@@ -5,19 +5,17 @@ clip is accounted for exactly once, and what one table says the others say too.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 from jobs.curation.assemble import STATUSES
 from jobs.upkeep.findings import Finding
 from jobs.upkeep.tables import Tables
 from pipelines.dataset.manifest import Shard
-from pipelines.dataset.schema import KEPT, REJECTED, is_gap
+from pipelines.dataset.schema import KEPT, REJECTED, Row, is_gap
 from pipelines.errors import Reason
 from pipelines.ids import clip_id
 
-Row = Mapping[str, Any]
 Rows = Callable[[], Iterator[Row]]  # a pass over a table: no row is kept longer than it is looked at
 
 # What every version measured: a row that another version wrote stays as it is.

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.cluster import in_process
 from jobs.cluster.ray_data import (
-    Row,
+    PackedRow,
     clamp_task_memory,
     iterate_results,
     label_errors,
@@ -51,7 +51,7 @@ def check_shards_here(
             yield checker(job)
 
 
-def _check(settings: Settings, watch: ProgressReporter, row: Row) -> Row:
+def _check(settings: Settings, watch: ProgressReporter, row: PackedRow) -> PackedRow:
     job = unpack(row)
     with label_errors(f"shard {job['shard']['key']}"):
         return pack(ShardChecker(settings, watch)(job))

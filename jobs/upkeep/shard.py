@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, differing_fields
@@ -20,6 +19,7 @@ from jobs.upkeep.findings import Finding
 from pipelines.cutting.check_clip import ExpectedClip, check_clip
 from pipelines.dataset.manifest import Shard
 from pipelines.dataset.pack import shard_id
+from pipelines.dataset.schema import Row
 from pipelines.dataset.shards import members, read_member
 from pipelines.errors import MediaError
 from pipelines.ids import hash_text
@@ -30,8 +30,6 @@ from pipelines.sandbox.child import call
 from pipelines.storage.base import Store
 from pipelines.storage.open_store import open_store
 from pipelines.untrusted import parse_object
-
-Row = dict[str, Any]
 
 _PIECE_BYTES = 16 * 1024**2
 # a clip's files in order, and how their columns begin
@@ -77,7 +75,7 @@ class ShardChecker:
         self._each = each
         self._store = open_store(settings.dataset)
 
-    def __call__(self, job: Row) -> Row:
+    def __call__(self, job: Row) -> dict[str, Any]:
         """Check one shard.
 
         Args:

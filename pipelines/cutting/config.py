@@ -48,7 +48,7 @@ class CutConfig:
 
 
 @dataclass
-class EncodeConfig:
+class ReencodeConfig:
     """How clips are written when they are re-encoded: native size, native aspect, near-lossless."""
 
     crf: int = field(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cutting.audio_track import AudioTrack, read_audio_track
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.reencode import ClipContent, reencode
 from pipelines.cutting.remux import CannotCopy, PacketRun, read_packet_run, write_clip
 from pipelines.errors import MediaError, Reason
@@ -58,13 +58,13 @@ class Cut:
 
 
 def cut_clip(
-    path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: EncodeConfig
+    path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: ReencodeConfig
 ) -> dict[str, Any]:
     """`cut`, for `pipelines.sandbox.child.call`: the fields of its `Cut`."""
     return asdict(cut(path, out, content, cfg, encode))
 
 
-def cut(path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: EncodeConfig) -> Cut:
+def cut(path: File, out: Path, content: ClipContent, cfg: CutConfig, encode: ReencodeConfig) -> Cut:
     """Write one clip.
 
     Args:

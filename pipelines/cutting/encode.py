@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.cutting.encoder_input import to_encoder_input
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder
@@ -47,7 +47,7 @@ class Timing:
 def encode_mp4(
     pictures: Iterable["VideoFrame"],
     timing: Timing,
-    cfg: EncodeConfig,
+    cfg: ReencodeConfig,
     fidelity: Fidelity | None = None,
     fields: FieldOrder | None = None,
 ) -> tuple[bytes, int]:
@@ -124,7 +124,7 @@ def _add_stream(
     shown: PictureFormat,
     time_base: Fraction,
     rate: Fraction,
-    cfg: EncodeConfig,
+    cfg: ReencodeConfig,
     fields: FieldOrder | None,
 ) -> "VideoStream":
     from av.codec.context import Flags

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.cutting.audio_track import KEPT, read_audio_track
 from pipelines.cutting.check_clip import ExpectedClip, check_clip
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import add_audio_track
 from pipelines.cutting.mp4_layout import move_moov_first
 from pipelines.cutting.reencode import ClipContent, reencode
@@ -56,7 +56,7 @@ class ExportSettings:
     """
 
     min_db: float
-    encode: EncodeConfig
+    encode: ReencodeConfig
     verify: bool
 
 
@@ -117,7 +117,7 @@ def _begins_open(path: Path) -> str | None:
 
 
 def _anew(
-    stored: Path, out: Path, promised: ExpectedClip, interlaced: bool, cut: CutConfig, encode: EncodeConfig
+    stored: Path, out: Path, promised: ExpectedClip, interlaced: bool, cut: CutConfig, encode: ReencodeConfig
 ) -> tuple[float | None, list[str]]:
     """Encode the frames that the edit list shows. Returns the PSNR of the worst frame (see `reencode`) and a
     description of what was dropped."""

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.cutting.fidelity import Fidelity
 from pipelines.cutting.fields import FieldOrder, field_order
@@ -81,7 +81,7 @@ class ClipContent:
 
 
 def reencode(
-    path: File, content: ClipContent, out: Path, cfg: CutConfig, encode: EncodeConfig
+    path: File, content: ClipContent, out: Path, cfg: CutConfig, encode: ReencodeConfig
 ) -> tuple[float | None, list[str]]:
     """Write a clip anew, as coarsely as cfg.min_db allows.
 

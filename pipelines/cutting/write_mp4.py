@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.cutting.mp4_layout import add_clean_aperture, move_moov_first
 from pipelines.durable import write_bytes
@@ -36,7 +36,7 @@ def write_mp4(path: Path, frames_THWC: np.ndarray, fps: float) -> None:
     height, width = frames_THWC.shape[1:3]
     even = (height + height % 2, width + width % 2)
     pictures = _pictures(frames_THWC, even, 1 / rate)
-    data, _ = encode_mp4(pictures, Timing(len(frames_THWC), 1 / rate, rate), EncodeConfig(crf=_CRF))
+    data, _ = encode_mp4(pictures, Timing(len(frames_THWC), 1 / rate, rate), ReencodeConfig(crf=_CRF))
     if even != (height, width):
         data = add_clean_aperture(data, width, height, even[1], even[0])
     path.parent.mkdir(parents=True, exist_ok=True)

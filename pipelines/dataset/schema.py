@@ -16,6 +16,8 @@ SCHEMA_VERSION = 3
 """Of the tables and the manifest. Readers take every older one: a new version adds columns, which are null in
 older tables, and renames none."""
 KEPT, REJECTED = "kept", "rejected"
+Row = Mapping[str, Any]
+"""A row of a dataset's table: values by column."""
 _NAMES = ("clip_id", "video_id", "duplicate_of", "shard", "bucket")
 _NAME = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$"
 

@@ -19,7 +19,7 @@ _MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ShardSample:
     """One clip as it is stored: `passport` is what its .json says, `text` the short caption of its .txt."""
 
     clip_id: str
@@ -33,7 +33,7 @@ def shard_key(bucket: str, shard: str) -> str:
     return f"shards/{bucket}/{shard}.tar"
 
 
-def write_shard(samples: Iterable[Sample], path: Path) -> None:
+def write_shard(samples: Iterable[ShardSample], path: Path) -> None:
     """Write a tar, one sample in memory at a time: byte for byte as webdataset's own writer does, whose
     import takes two seconds of every process that writes."""
     with tarfile.open(path, "w") as tar:

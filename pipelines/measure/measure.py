@@ -17,7 +17,7 @@ from pipelines.grid import on_grid
 from pipelines.measure import signals
 from pipelines.measure.config import SignalConfig
 from pipelines.media.clock import Clock
-from pipelines.scores.base import NativeFrame, Row
+from pipelines.scores.base import MeterRow, NativeFrame
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.registry import METERS, load_meters
 from pipelines.shots.config import ShotConfig
@@ -90,7 +90,7 @@ def measure(
         Fraction(str(native_every_s)) / clock.time_base
     )
     native[:first] = native[last:] = False
-    rows: dict[str, list[Row]] = {name: [] for name in looks}
+    rows: dict[str, list[MeterRow]] = {name: [] for name in looks}
     pairs = _looked_at(pictures, clock, native, looks, rows)
     tables: dict[str, pa.Table] = {}
     if signals.STAGE in what.outputs:
@@ -104,8 +104,8 @@ def _looked_at(
     pairs: Iterable[tuple[int, "VideoFrame"]],
     clock: Clock,
     native: np.ndarray,
-    looks: dict[str, Callable[[NativeFrame], Row]],
-    rows: dict[str, list[Row]],
+    looks: dict[str, Callable[[NativeFrame], MeterRow]],
+    rows: dict[str, list[MeterRow]],
 ) -> Iterator[tuple[int, "VideoFrame"]]:
     """The same pictures, while meters look at the native ones among them."""
     for number, picture in pairs:

@@ -6,10 +6,11 @@ used: it drifts on variable frame rate.
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from pipelines.errors import MediaError, Reason
 from pipelines.media.picture_format import Framing
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
+T = TypeVar("T")
 LATE = 1.5  # of the usual step: so much later a frame comes behind others that are lost
 DAMAGED = "the data there is damaged, or what it refers to"
 
@@ -119,29 +121,30 @@ class Clock:
         return int(self.keyframes[index - 1]) if index else None
 
 
-# Times of PyAV's objects are None as long as nobody has read or given them. These are of objects of which it
-# is settled that they have a time.
+# Times of PyAV's objects are None where nobody has said or read them. These raise MediaError (no_timestamps) then.
 
 
 def time_base_of(stream: "Stream | Frame") -> Fraction:
-    """Seconds of a tick. `pipelines.media.probe` refuses streams that have none."""
-    assert stream.time_base is not None, "the stream has no time base"
-    return stream.time_base
+    """Seconds of a tick."""
+    return _known(stream.time_base, "the stream has no time base")
 
 
 def pts_of(shown: "Packet | Frame") -> int:
     """When it is shown, in ticks."""
-    assert shown.pts is not None, "it has no presentation time"
-    return shown.pts
+    return _known(shown.pts, "a packet or picture has no presentation time")
 
 
 def dts_of(packet: "Packet") -> int:
     """When it is decoded, in ticks."""
-    assert packet.dts is not None, "the packet has no decoding time"
-    return packet.dts
+    return _known(packet.dts, "a packet has no decoding time")
 
 
 def duration_of(timed: "Packet | Stream") -> int:
     """How long it lasts, in ticks."""
-    assert timed.duration is not None, "it has no duration"
-    return timed.duration
+    return _known(timed.duration, "nothing says how long it is")
+
+
+def _known(value: T | None, why: str) -> T:
+    if value is None:
+        raise MediaError(Reason.NO_TIMESTAMPS, why)
+    return value

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import MediaError, Reason
-from pipelines.media.clock import pts_of
 from pipelines.media.packets import (
     FLAGGED_AHEAD,
     FramingTracker,
@@ -298,7 +297,9 @@ def _in_order(
             for picture in pictures(
                 packets_from(source, clock, keyframe, seek), clock.timing, clock.framing, broken=[]
             ):
-                came = pts_of(picture)
+                came = picture.pts
+                if came is None:
+                    break
                 if (keyframe is not None and came < keyframe) or (number and came == clock.pts[number - 1]):
                     continue  # it leads the keyframe, or has no time of its own
                 if came != clock.pts[number] or picture.is_corrupt:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Rectangle, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, MeterRow, NativeFrame, Rectangle, Score
 
 VERSION = 1
 SIDES = ("left", "top", "right", "bottom")
@@ -168,7 +168,7 @@ def _between(bars: Mapping[str, int], width: int, height: int) -> Rectangle:
     return Rectangle(left, top, w, h)
 
 
-def _over_frames(rows: list[Row], size: int) -> Edge:
+def _over_frames(rows: list[MeterRow], size: int) -> Edge:
     """Of a clip: the longest edge among those that no frame contradicts, by picture in the bar or by another
     black."""
     room = min(row["room"] for row in rows)
@@ -192,7 +192,7 @@ def _accepted(edge: Edge, opposite: Edge) -> int:
     return edge.edge if alike and edge.straight + opposite.straight >= _STRAIGHT else edge.bar
 
 
-def _look(frame: NativeFrame) -> Row:
+def _look(frame: NativeFrame) -> MeterRow:
     return {side: asdict(edge) for side, edge in edges(frame.gray).items()}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONTAINER = "container"
 SIGNALS = "signals"
 MATCH = "match"  # of captions with clips
-Row = dict[str, Any]
+MeterRow = dict[str, Any]
 
 
 class NativeFrame:
@@ -64,7 +64,7 @@ class Meter:
 
     name: str
     columns: tuple[pa.Field, ...]
-    load: Callable[[ScoreConfig, str], Callable[[NativeFrame], Row]]
+    load: Callable[[ScoreConfig, str], Callable[[NativeFrame], MeterRow]]
     settings: Callable[[ScoreConfig, str], Any]
     model: Callable[[ScoreConfig], str]
     missing: Callable[[ScoreConfig], str | None] = lambda cfg: None

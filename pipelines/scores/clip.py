@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines.ids import sha256_file
 from pipelines.scores import clip_model
 from pipelines.scores.aesthetic_head import load_head
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
+from pipelines.scores.base import Meter, MeterRow, NativeFrame, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 
@@ -64,14 +64,14 @@ def watermark_probability(picture: np.ndarray, prompts: np.ndarray, scale: float
     return float(mass[: len(WATERMARK_PROMPTS)].sum() / mass.sum())
 
 
-def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], MeterRow]:
     check(cfg)
     clip_model.fetch(cfg)
     model = clip_model.ClipModel(cfg)
     prompts = model.embed_texts([*WATERMARK_PROMPTS, *CLEAN_PROMPTS])
     head = load_head(Path(cfg.clip_aesthetic), clip_model.width(cfg)) if cfg.clip_aesthetic else None
 
-    def look(frame: NativeFrame) -> Row:
+    def look(frame: NativeFrame) -> MeterRow:
         picture = model.embed_image(frame.rgb)
         return {
             COLUMN.name: normalised(picture),

@@ -4,14 +4,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, MeterRow, NativeFrame, Score
 from pipelines.vision.colours import colour_shares, dominant
 
 VERSION = 1
 _COLOURS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("share", pa.float32())]))
 
 
-def _look(frame: NativeFrame) -> Row:
+def _look(frame: NativeFrame) -> MeterRow:
     return {"colours": [{"name": name, "share": share} for name, share in colour_shares(frame.rgb).items()]}
 
 

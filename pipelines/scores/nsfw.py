@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import onnx
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
+from pipelines.scores.base import Meter, MeterRow, NativeFrame, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.weights import Pinned
 
@@ -80,11 +80,11 @@ def _prepared(rgb: np.ndarray) -> np.ndarray:
     return cv2.dnn.blobFromImage(square, 1 / 255, (_SIDE_PX, _SIDE_PX), swapRB=True)
 
 
-def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], MeterRow]:
     probabilities = classifier()
     exposed = np.array([CLASSES.index(name) for name in EXPOSED])
 
-    def look(frame: NativeFrame) -> Row:
+    def look(frame: NativeFrame) -> MeterRow:
         found = probabilities(frame.rgb)[exposed]
         likeliest = int(found.argmax())
         return {"nsfw": float(found[likeliest]), "what": EXPOSED[likeliest]}

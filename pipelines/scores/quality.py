@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import bars
-from pipelines.scores.base import Meter, NativeFrame, Row, Score, reduce_native
+from pipelines.scores.base import Meter, MeterRow, NativeFrame, Score, reduce_native
 
 VERSION = 2
 
@@ -131,7 +131,7 @@ def _contrast(profile: np.ndarray, period: float) -> float:
     return max(0.0, (middle - rest - 2 * error) / (middle + rest + _LEAST_STEP))
 
 
-def _look(frame: NativeFrame) -> Row:
+def _look(frame: NativeFrame) -> MeterRow:
     picture = bars.picture_of(frame.gray)
     return {
         "sharpness": sharpness(picture),

@@ -30,7 +30,16 @@ from pipelines.scores import (
     text,
     time_weights,
 )
-from pipelines.scores.base import CONTAINER, MATCH, SIGNALS, ClipMeasurements, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import (
+    CONTAINER,
+    MATCH,
+    SIGNALS,
+    ClipMeasurements,
+    Meter,
+    MeterRow,
+    NativeFrame,
+    Score,
+)
 from pipelines.scores.config import ScoreConfig
 
 VERSION = 5  # of the aggregates, of all files
@@ -87,19 +96,19 @@ def configured_meters(cfg: ScoreConfig) -> dict[str, Meter]:
 
 def load_meters(
     cfg: ScoreConfig, names: tuple[str, ...], precision: str
-) -> dict[str, Callable[[NativeFrame], Row]]:
+) -> dict[str, Callable[[NativeFrame], MeterRow]]:
     """Ready to look; each model is loaded once per process."""
     return {name: _loaded(METERS[name], cfg, precision) for name in names}
 
 
-def _loaded(meter: Meter, cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+def _loaded(meter: Meter, cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], MeterRow]:
     key = (meter.name, repr(cfg), precision)
     if key not in _ready:
         _ready[key] = meter.load(cfg, precision)
     return _ready[key]
 
 
-_ready: dict[tuple[str, str, str], Callable[[NativeFrame], Row]] = {}
+_ready: dict[tuple[str, str, str], Callable[[NativeFrame], MeterRow]] = {}
 
 
 def score_clip(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score
+from pipelines.scores.base import ClipMeasurements, Meter, MeterRow, NativeFrame, Score
 from pipelines.scores.config import ScoreConfig
 from pipelines.scores.embedding import COLUMN, normalised
 from pipelines.vision import imagenet
@@ -21,10 +21,10 @@ _TAGS = pa.list_(
 """A class, its place in ImageNet's list, and how likely it is."""
 
 
-def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], MeterRow]:
     net = imagenet.ImageNet(precision)
 
-    def look(frame: NativeFrame) -> Row:
+    def look(frame: NativeFrame) -> MeterRow:
         """In the whole frame and squares side by side, the view that is surest of a class speaks for it:
         small things are found, and wide frames are seen undistorted. The embedding is the whole frame's,
         which cropping moves least.

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.scores import onnx
-from pipelines.scores.base import ClipMeasurements, Meter, NativeFrame, Row, Score, reduce_native
+from pipelines.scores.base import ClipMeasurements, Meter, MeterRow, NativeFrame, Score, reduce_native
 from pipelines.scores.config import ScoreConfig
 from pipelines.weights import Pinned
 
@@ -59,7 +59,7 @@ BOX = pa.struct(
 """Bounds of a line of text as displayed, px; what it says, and how surely, 0 to 1."""
 
 
-def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], Row]:
+def _load(cfg: ScoreConfig, precision: str) -> Callable[[NativeFrame], MeterRow]:
     onnx.disable_telemetry()
     from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
     from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
@@ -81,7 +81,7 @@ def _package_settings() -> dict[str, Any]:
     return settings
 
 
-def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer", side_px: int) -> Row:
+def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer", side_px: int) -> MeterRow:
     import cv2
 
     bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
@@ -89,7 +89,7 @@ def _look(frame: NativeFrame, detector: "TextDetector", reader: "TextRecognizer"
     polygons = _found(bgr, detector, side_px)
     read = reader([_straightened(bgr, polygon) for polygon in polygons])[0] if len(polygons) else []
     mask = np.zeros((h, w), np.uint8)
-    boxes: list[Row] = []
+    boxes: list[MeterRow] = []
     for polygon, (text, confidence) in zip(polygons, read, strict=True):
         text = text.strip()
         if not text or confidence < (_LEAST_CONFIDENCE if len(text) > 1 else _LONE_CONFIDENCE):
@@ -132,9 +132,9 @@ def _straightened(bgr: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(line)) if height >= _UPRIGHT * width else line
 
 
-def _in_reading_order(boxes: list[Row]) -> list[Row]:
+def _in_reading_order(boxes: list[MeterRow]) -> list[MeterRow]:
     """Rows from above, each from the left."""
-    rows: list[list[Row]] = []
+    rows: list[list[MeterRow]] = []
     for box in sorted(boxes, key=lambda box: (box["y"] + box["height"] / 2, box["x"])):
         first = rows[-1][0] if rows else None
         apart = first and abs(box["y"] + box["height"] / 2 - first["y"] - first["height"] / 2)
@@ -145,7 +145,7 @@ def _in_reading_order(boxes: list[Row]) -> list[Row]:
     return [box for row in rows for box in sorted(row, key=lambda box: box["x"])]
 
 
-def _most_text(clip: ClipMeasurements) -> list[Row] | None:
+def _most_text(clip: ClipMeasurements) -> list[MeterRow] | None:
     """Boxes of the native frame with most text."""
     if not len(clip.native.get("text", ())):
         return None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.ids import clip_id, fingerprint, hash_text, video_id
 
 plain = st.recursive(
@@ -36,7 +36,7 @@ def test_names_are_fixed_for_ever():
 
 
 def test_a_changed_setting_changes_the_fingerprint_and_an_unnameable_value_is_refused():
-    assert fingerprint(EncodeConfig(crf=16)) != fingerprint(EncodeConfig(crf=17))
+    assert fingerprint(ReencodeConfig(crf=16)) != fingerprint(ReencodeConfig(crf=17))
     assert fingerprint(Fraction(1, 25)) == fingerprint("1/25")
 
     @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import Cut, cut
 from pipelines.cutting.reencode import ClipContent
 from pipelines.media.decode import iterate_pictures
@@ -136,7 +136,7 @@ class Source:
         name = frames_hash(self.hashes[first:last])
         cfg = CutConfig(**{"max_lead_share": 1.0} | settings)
         return cut(
-            self.path, out, ClipContent(self.span(first, last), last - first, name), cfg, EncodeConfig()
+            self.path, out, ClipContent(self.span(first, last), last - first, name), cfg, ReencodeConfig()
         )
 
     def times(self, first: int, last: int) -> list[Fraction]:

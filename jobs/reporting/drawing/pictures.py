@@ -13,7 +13,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from jobs.cluster import in_process
 from jobs.curation.clocks import Clocks
 from jobs.curation.config import CurateConfig
 from pipelines.dataset.reader import Dataset
-from pipelines.dataset.schema import KEPT
+from pipelines.dataset.schema import KEPT, Row
 from pipelines.deadline import run_with_deadline
 from pipelines.errors import MediaError, Reason
 from pipelines.footage.allowed_footage import AllowedFootage
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _BATCH_CLIPS = 16  # of one source, which is gone through once for them
 
-Row = Mapping[str, Any]
 Wanted = tuple[int, int]
 """How many pictures, spread over a clip, and how high."""
 

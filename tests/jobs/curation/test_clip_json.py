@@ -19,7 +19,7 @@ from jobs.curation.graph import Graph
 from jobs.curation.shard_writer import ShardWriter, content_fingerprint
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import INDEX
-from pipelines.dataset.shards import Sample, write_shard
+from pipelines.dataset.shards import ShardSample, write_shard
 from pipelines.ids import canonical_json
 from tests.conftest import run_job
 from tests.support.footage import film, pan, write
@@ -112,7 +112,7 @@ def load(cache: Path, *shards: Path) -> datasets.Dataset:
 def test_hugging_face_loads_shards_as_they_are_whatever_its_first_samples_lack(tmp_path, full_first):
     clips = [row(k, **(FULL if (k < 6) == full_first else {})) for k in range(12)]
     for name, group in (("a.tar", clips[:8]), ("b.tar", clips[8:])):
-        samples = [Sample(clip["clip_id"], b"mp4", clip_json(clip), "a kite") for clip in group]
+        samples = [ShardSample(clip["clip_id"], b"mp4", clip_json(clip), "a kite") for clip in group]
         write_shard(samples, tmp_path / name)
     loaded = load(tmp_path / "cache", tmp_path / "a.tar", tmp_path / "b.tar")
     assert loaded["json"] == [clip_json(clip) for clip in clips]

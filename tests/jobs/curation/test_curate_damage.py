@@ -16,8 +16,9 @@ from jobs.curation.fingerprints import fingerprints
 from jobs.curation.measure_progress import merge_units
 from jobs.requeue import _requested_rows
 from jobs.upkeep.consistency import _quarantine
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut
+from pipelines.cutting.reencode import ClipContent
 from pipelines.dataset.schema import QUARANTINE, SOURCES, is_gap, table
 from pipelines.footage.listing import find_footage
 from pipelines.media.read_clock import read_clock
@@ -142,13 +143,11 @@ def test_clips_beside_damage_are_cut_from_it(footage, known, tmp_path):
         clock = read_clock(path)
         for clip in of(known, name).clips:
             span = Span(clip["start_pts"], clip["end_pts"], Fraction(clip["time_base"]))
-            args = (clip["num_frames"], clip["frames_hash"])
-            made = cut(path, tmp_path / "clip.mp4", span, *args, CutConfig(), EncodeConfig(), clock)
+            content = ClipContent(span, clip["num_frames"], clip["frames_hash"], clock)
+            made = cut(path, tmp_path / "clip.mp4", content, CutConfig(), ReencodeConfig())
             assert made.method in methods, made.why
             assert len(read_clock(tmp_path / "clip.mp4").pts) == clip["num_frames"]
-            made = cut(
-                path, tmp_path / "clip.mp4", span, *args, CutConfig(method="encode"), EncodeConfig(), clock
-            )
+            made = cut(path, tmp_path / "clip.mp4", content, CutConfig(method="encode"), ReencodeConfig())
             assert made.method == "encode"
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from pipelines.cutting.check_clip import ExpectedClip, check_clip
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.cutting.reencode import ClipContent
 from pipelines.media.decode import iterate_pictures
@@ -34,7 +34,7 @@ def test_what_cutting_writes_is_as_its_row_says(tmp_path, name, method):
     span = Span(int(clock.pts[3]), int(clock.pts[-2]), clock.time_base)
     pictures = [picture_hash(p) for p in iterate_pictures(source, span.start_pts, span.end_pts, clock)]
     named, cfg = frames_hash(pictures), CutConfig(method=method, max_lead_share=0.9)
-    made = cut(source, tmp_path / "clip.mp4", ClipContent(span, len(pictures), named), cfg, EncodeConfig())
+    made = cut(source, tmp_path / "clip.mp4", ClipContent(span, len(pictures), named), cfg, ReencodeConfig())
     assert made.method == method
     if name == "turned":
         height, width = width, height

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError, Reason
@@ -31,7 +31,7 @@ from tests.support.odd_sources import SOURCES
 needs_decord = pytest.mark.skipif(
     find_spec("decord") is None, reason="an extra, which not every machine has wheels of"
 )
-ENCODE = EncodeConfig()
+ENCODE = ReencodeConfig()
 CANNOT_BE_CUT = {"same_time.mkv": "frames per second", "resized.ts": "size or the colours"}
 DECORD_CAN = {
     name
@@ -208,7 +208,7 @@ def test_a_clip_is_encoded_again_until_it_is_near_enough_at_last_without_loss(so
     for crf, min_db, wanted in ((40, 41.0, "near"), (8, 60.0, "equal")):
         cfg = CutConfig(method="encode", min_db=min_db)
         made = cut(
-            footage.path, out, ClipContent(span, 21, name), cfg, EncodeConfig(crf=crf, preset="medium")
+            footage.path, out, ClipContent(span, 21, name), cfg, ReencodeConfig(crf=crf, preset="medium")
         )
         if wanted == "equal" and made.worst_db is None:
             assert shown_by_pyav(out)[1] == footage.hashes[9:30]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.cutting.check_clip import ExpectedClip
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.cutting.export_clip import ExportSettings, export_clip
 from pipelines.errors import MediaError, Reason
 from pipelines.media.decode import probe_clip
@@ -21,7 +21,7 @@ from tests.support.codecs import LAYOUTS, NUM_FRAMES, SOUND_RATE, Source, measur
 from tests.support.odd_sources import SOURCES
 
 MIN_DB = 41.0
-ENCODE = EncodeConfig()
+ENCODE = ReencodeConfig()
 VERIFIED = ExportSettings(MIN_DB, ENCODE, True)
 
 

@@ -14,7 +14,7 @@ from pipelines.dataset.ledger import Ledger, LedgerError
 from pipelines.dataset.manifest import BadManifestError, LostRaceError, Manifest, Shard, newest, publish
 from pipelines.dataset.reader import open_dataset
 from pipelines.dataset.schema import INDEX, SCHEMA_VERSION, table
-from pipelines.dataset.shards import Sample, members, write_shard
+from pipelines.dataset.shards import ShardSample, members, write_shard
 from pipelines.dataset.stages import Stage
 from pipelines.ids import canonical_json
 from pipelines.records import Quarantined
@@ -26,7 +26,8 @@ MANIFEST = Manifest(SCHEMA_VERSION, (), (), (), (), (), {"name": "default", "has
 
 def samples():
     return [
-        Sample(f"{k:032x}", bytes([k]) * (700 + k), {"b": k, "a": ["ü", None]}, f"clip {k}") for k in range(3)
+        ShardSample(f"{k:032x}", bytes([k]) * (700 + k), {"b": k, "a": ["ü", None]}, f"clip {k}")
+        for k in range(3)
     ]
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.cutting.config import EncodeConfig
+from pipelines.cutting.config import ReencodeConfig
 from pipelines.cutting.encode import Timing, encode_mp4
 from pipelines.media import decode
 from pipelines.media.decode import decode_frames, frames_at, iterate_frames, iterate_pictures, probe_clip
@@ -96,7 +96,7 @@ def encode(path, start: int, end: int, preset: str = "veryfast") -> bytes:
     bounds = [*clock.pts.tolist(), clock.end_pts]
     pictures = iterate_pictures(path, bounds[start], bounds[end])
     return encode_mp4(
-        pictures, Timing(bounds[end], clock.time_base, clock.rate), EncodeConfig(preset=preset)
+        pictures, Timing(bounds[end], clock.time_base, clock.rate), ReencodeConfig(preset=preset)
     )[0]
 
 

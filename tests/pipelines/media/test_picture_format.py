@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
 
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut
 from pipelines.cutting.mp4_layout import add_clean_aperture
+from pipelines.cutting.reencode import ClipContent
 from pipelines.cutting.remux import read_packet_run
 from pipelines.errors import MediaError, Reason
 from pipelines.measure.config import SignalConfig
@@ -85,7 +86,8 @@ def clip_of(path, out, method: str = "auto", known: bool = True, min_db: float =
     how = (format_of(pictures[0]), any(p.interlaced_frame for p in pictures)) if known else (None, False)
     name = frames_hash(picture_hash(p) for p in pictures)
     cfg = CutConfig(method=method, min_db=min_db)
-    return cut(path, out, span, len(pictures), name, cfg, EncodeConfig(), clock, *how)
+    content = ClipContent(span, len(pictures), name, clock, *how)
+    return cut(path, out, content, cfg, ReencodeConfig())
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -12,8 +12,9 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.cutting.config import CutConfig, EncodeConfig
+from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut_clip
+from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError, Reason
 from pipelines.footage.partial_reads import supports_partial_reads
 from pipelines.measure import sandboxed
@@ -83,7 +84,8 @@ def cut_of(path: Path, source, out: Path, clock, first: int, last: int) -> tuple
     hashes = [number for _, number in shown(path, clock, bounds[first], bounds[last])]
     span = Span(bounds[first], bounds[last], clock.time_base)
     cfg = CutConfig(max_lead_share=1.0)
-    args = (source, out, span, last - first, frames_hash(hashes), cfg, EncodeConfig(), clock)
+    content = ClipContent(span, last - first, frames_hash(hashes), clock)
+    args = (source, out, content, cfg, ReencodeConfig())
     made = call(cut_clip, *args, limits=LIMITS, writes=out.parent)
     return made, out.read_bytes()
 
@@ -181,8 +183,9 @@ def test_an_encoded_cut_of_known_times_reads_its_stretch_alone(long_files, tmp_p
     clock, far = read_clock(path), Far(path)
     span = Span(int(clock.pts[400]), int(clock.pts[424]), clock.time_base)
     hashes = [number for _, number in shown(path, clock, span.start_pts, span.end_pts)]
-    args = (tmp_path / "clip.mp4", span, 24, frames_hash(hashes), CutConfig(method="encode"), EncodeConfig())
-    assert call(cut_clip, far.file, *args, clock, limits=LIMITS, writes=tmp_path)["method"] == "encode"
+    content = ClipContent(span, 24, frames_hash(hashes), clock)
+    args = (tmp_path / "clip.mp4", content, CutConfig(method="encode"), ReencodeConfig())
+    assert call(cut_clip, far.file, *args, limits=LIMITS, writes=tmp_path)["method"] == "encode"
     assert far.fetched < 0.45 * path.stat().st_size
     known = (tmp_path / "clip.mp4").read_bytes()
     call(cut_clip, path, *args, limits=LIMITS, writes=tmp_path)
