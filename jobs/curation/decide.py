@@ -19,9 +19,9 @@ from jobs.curation.clip_records import (
     ClipLocation,
     DecidedClip,
     PlacedClip,
-    Row,
 )
 from jobs.curation.clip_rows import bucket_of
+from pipelines.dataset.schema import Row
 from pipelines.dedup.choose_copies import duplicates
 from pipelines.dedup.pairs import Pair
 from pipelines.errors import Reason

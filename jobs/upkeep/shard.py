@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from jobs.cluster.worker_progress import ProgressReporter
 from jobs.curation.clip_json import CUT_FIELDS, PASSPORT_FIELDS, differing_fields

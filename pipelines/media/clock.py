@@ -121,7 +121,8 @@ class Clock:
         return int(self.keyframes[index - 1]) if index else None
 
 
-# Times of PyAV's objects are None where nobody has said or read them. These raise MediaError (no_timestamps) then.
+# Times of PyAV's objects are None where nobody has said or read them. These raise MediaError (no_timestamps)
+# then.
 
 
 def time_base_of(stream: "Stream | Frame") -> Fraction:
