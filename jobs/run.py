@@ -48,7 +48,7 @@ def run_folder(cfg: RunConfig) -> Path:
 def run(cfg: RunConfig, run: Run) -> dict[str, Any]:
     """Run every node that is not up to date, in order."""
     out = Path(cfg.out)
-    made: dict[str, Any] = {}
+    made: dict[str, NodeOutput] = {}
     results: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     with _OneRay(cfg) as ray:

@@ -94,7 +94,7 @@ def assemble(footage: Footage, analyses: Sequence[Analysis], base: BaseManifest)
         if found.quarantined is not None:
             row |= {"status": "quarantined", "why": found.quarantined.reason}
             quarantine.append(asdict(found.quarantined))
-        elif (of := first[str(found.video_id)]) != source.uri:
+        elif (of := first[found.identity]) != source.uri:
             row |= {"status": "duplicate", "why": f"same bytes as {of}"}
         else:
             measured += [{**clip, "source_uri": source.uri, **told} for clip in found.clips]

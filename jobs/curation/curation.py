@@ -209,7 +209,7 @@ class Curation:
         """What the clips look like: of this run's videos from their stage, of others as the dataset has
         it."""
         stage = Stage(self.store, "looks", self.prints.clips)
-        videos = sorted({str(found.video_id) for found in analyses if found.clips})
+        videos = sorted({found.identity for found in analyses if found.clips})
         with ThreadPoolExecutor(READERS) as readers:
             made = [rows for rows in readers.map(stage.lookup, videos) if isinstance(rows, pa.Table)]
         fresh = pa.concat_tables([LOOKS.empty_table(), *made])

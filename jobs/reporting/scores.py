@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -130,9 +129,9 @@ def scores_view(clips: Clips, recipe: Recipe, most_rows: int = MOST_ROWS) -> Sco
         if not _is_measured(clips, name):
             stay |= own
     data, why, who = decision_data(clips, stay, most_rows), gaps(clips), models(clips)
-    bounded: list[Any] = []
-    others: list[Any] = []
-    unmeasured: list[Any] = []
+    bounded: list[ScoreCard] = []
+    others: list[ScoreCard] = []
+    unmeasured: list[Unmeasured] = []
     for name, score in SCORES.items():
         if not (score.is_number or score.is_label):
             continue

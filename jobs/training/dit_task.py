@@ -2,7 +2,6 @@
 dropped, and of the video itself what the drawn task gives.
 
 In: a dataset's latents. Out: the loss of a micro-batch, the held-out loss at fixed times, pictures sampled
-from functools import partial, partial
 from captions, an exported checkpoint that generates on its own: DiT, VAE, and the name of the text encoder.
 """
 

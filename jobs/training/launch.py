@@ -95,7 +95,7 @@ def _fit_with_restarts(cfg: TrainingConfig, run: Run, out: Path, bar: Bar) -> No
         if failure is None:
             return
         logger.error("%s", failure.story)
-        if failure.lasting or 0 <= allowed <= failures:
+        if failure.is_permanent or 0 <= allowed <= failures:
             raise RuntimeError(failure.line)
         state = latest_checkpoint(out)
         of = "" if allowed < 0 else f" of {allowed}"
@@ -111,7 +111,7 @@ class _Failure:
 
     line: str
     story: str
-    lasting: bool
+    is_permanent: bool
 
 
 def _trainer(cfg: TrainingConfig, job: str) -> Any:
