@@ -15,6 +15,7 @@ import socket, subprocess, sys, time
 from pathlib import Path
 from pipelines.errors import MediaError
 from pipelines.sandbox import child
+from pipelines.sandbox.answers import ChildError, Limits
 child._without = ("landlock", "namespaces", "filter")  # what the kernel refuses, strace does not see
 canary, port = Path(sys.argv[1]), int(sys.argv[2])
 for deadline_s, function, *args in (

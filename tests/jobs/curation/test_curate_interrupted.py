@@ -111,8 +111,8 @@ class Listener(ProgressTracker):
         super().__init__()
         self.heard = []
 
-    def told(self, stage, item, far_s):
-        super().told(stage, item, far_s)
+    def update(self, stage, item, far_s):
+        super().update(stage, item, far_s)
         self.heard.append((stage, far_s, self.snapshot().measured))
 
 

@@ -18,7 +18,7 @@ from tests.jobs.reporting.synthetic import RECIPE, clips_of, page_of, rows
 class Glances:
     """Thumbs without pictures."""
 
-    def of(self, row):
+    def get(self, row):
         return Thumb(row["clip_id"], "", "", row["status"], "", None)
 
 

@@ -49,7 +49,7 @@ class Elsewhere:
             file.seek(offset)
             return file.read(size)
 
-    def pieces(self):
+    def iter_chunks(self):
         self.downloads += 1
         yield self.path.read_bytes()
 
@@ -152,7 +152,7 @@ def test_a_download_that_fails_or_ends_early_is_missing_and_leaves_nothing(tmp_p
         raise ConnectionResetError("the network is down")
 
     for broken, message in ((cut, "network is down"), (lambda: [b"half"], "4 of 1024 bytes came")):
-        far.pieces = broken
+        far.iter_chunks = broken
         with pytest.raises(MediaError, match=message) as caught, remote_file(far, cache):
             pass
         assert caught.value.reason is Reason.MISSING
@@ -239,7 +239,7 @@ class Slow(Elsewhere):
         super().__init__(path)
         self.let_go = threading.Event()
 
-    def pieces(self):
+    def iter_chunks(self):
         yield self.path.read_bytes()[:700]
         self.let_go.wait()
         self.downloads += 1
