@@ -34,7 +34,7 @@ deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbos
 model = DiT(DiTConfig(width=32, depth=2, heads=2, latent_channels=4, text_dim=8), seed=0)
 engine = Engine(model, OptimConfig(lr=1e-2, ema_decay=0.9), ZeroConfig(stage=stage), world)
 if start:
-    assert checkpoint.load(engine, states.latest_checkpoint(Path(folder))) == start
+    assert checkpoint.load(engine, checkpoint_files.latest_checkpoint(Path(folder))) == start
 SAMPLES = 4
 losses = []
 for step in range(start, stop):

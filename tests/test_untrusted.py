@@ -130,5 +130,5 @@ def test_a_head_that_is_none_is_not_parsed(tmp_path, data, told):
 
 
 def test_the_bounds_of_both_packages_are_the_same():
-    for name in ("JSON_BYTES", "TOKENIZER_BYTES", "HEAD_BYTES", "MOST_TENSORS", "MOST_VALUES", "MOST_DEPTH"):
+    for name in ("JSON_BYTES", "TOKENIZER_BYTES", "HEAD_BYTES", "MAX_TENSORS", "MAX_VALUES", "MAX_DEPTH"):
         assert getattr(of_model, name) == getattr(of_pipelines, name)
